@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+A folder of images as a frame source.
+
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+import re
+import time
+from typing import NoReturn
+
+from anomaly_inspection.capture.folder_truth import FolderTruth
+from anomaly_inspection.capture.image_file import IMAGE_SUFFIXES, read_image
+from anomaly_inspection.capture.source import Frame, FrameSource, Truth
+from anomaly_inspection.errors import FrameError, SourceError
+
+_NEVER_FRAMES = 'ground_truth'
+
+
+class ImageFolder(FrameSource):
+    """
+    The images of a folder, one after another in natural order (2.png before 10.png).
+
+    Images are PNG, JPEG, BMP and TIFF files by their suffix, in either case. Hidden files and
+    folders called 'ground_truth' (masks) are left out; links are followed. A file that cannot be
+    decoded whole and in 8 bits (`image_file.decode_image` has the rule) becomes a frame without an
+    image that says why, and the next read goes on.
+
+    Names are paths relative to the folder, with '/'. The time of a frame is that of its `read`.
+
+    Parameters
+    ----------
+    path : str or Path
+        The folder.
+    recursive : bool
+        Whether the folders in it are searched too.
+
+    """
+
+    def __init__(self, path: str | Path, *, recursive: bool = True) -> None:
+        self.path = Path(os.path.abspath(Path(path).expanduser()))
+        self._recursive = recursive
+        self._names: tuple[str, ...] = ()
+        self._position: int | None = None
+        self._truth: FolderTruth | None = None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """
+        The names of all frames in their order; empty before `open`.
+
+        """
+        return self._names
+
+    def open(self) -> None:
+        """
+        List the images, read labels.csv where there is one, and begin at the first.
+
+        Raises
+        ------
+        SourceError
+            When the folder is missing, unreadable, a file or without images, or labels.csv is
+            wrong.
+
+        """
+        if not self.path.exists():
+            raise SourceError(f'there is no folder {self.path}')
+        if not self.path.is_dir():
+            raise SourceError(f'{self.path} is a file; allowed: a folder of images')
+        self._names = tuple(sorted(self._images(), key=_natural_order))
+        if not self._names:
+            where = 'or the folders in it' if self._recursive else '(folders in it not searched)'
+            raise SourceError(
+                f'there are no images in {self.path} {where}; '
+                f'searched: *{", *".join(IMAGE_SUFFIXES)}'
+            )
+        self._truth = FolderTruth(self.path)
+        self._position = 0
+
+    def read(self) -> Frame | None:
+        """
+        Give the next image; returns as soon as it is decoded.
+
+        """
+        if self._position is None:
+            raise SourceError(f'folder {self.path} is not open')
+        if self._position == len(self._names):
+            return None
+        name = self._names[self._position]
+        self._position += 1
+        image, problem = None, ''
+        try:
+            image = read_image(self.path / name)
+        except FrameError as error:
+            problem = str(error)
+        return Frame(image, time.time_ns(), time.monotonic_ns(), name, problem)
+
+    def close(self) -> None:
+        """
+        End reading; names and truth remain.
+
+        """
+        self._position = None
+
+    def truth(self, name: str) -> Truth | None:
+        """
+        Give what layout and labels.csv say of that image; loads its mask.
+
+        """
+        return None if self._truth is None else self._truth.of(name)
+
+    def _images(self) -> list[str]:
+        found = []
+        walked = set()
+        for folder, subfolders, files in os.walk(
+            self.path, followlinks=True, onerror=_refuse_unreadable
+        ):
+            # A link to a folder above would be walked for ever.
+            real = os.path.realpath(folder)
+            if real in walked or not self._recursive:
+                subfolders.clear()
+            walked.add(real)
+            subfolders[:] = [
+                name for name in subfolders if name != _NEVER_FRAMES and not name.startswith('.')
+            ]
+            found += [
+                Path(folder, name).relative_to(self.path).as_posix()
+                for name in files
+                if name.lower().endswith(IMAGE_SUFFIXES) and not name.startswith('.')
+            ]
+        return found
+
+
+def _refuse_unreadable(error: OSError) -> NoReturn:
+    raise SourceError(f'folder {error.filename} cannot be read: {error.strerror}') from error
+
+
+def _natural_order(name: str) -> tuple[list[list[str | int]], str]:
+    # The split alternates text and digits, so only like is compared with like.
+    parts: list[list[str | int]] = [
+        [
+            int(piece) if place % 2 else piece.casefold()
+            for place, piece in enumerate(re.split('([0-9]+)', part))
+        ]
+        for part in name.split('/')
+    ]
+    return parts, name

@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+The errors of the package.
+
+::
+
+    InspectionError
+    ├── SettingError     a setting, parameter or option is out of range or of the wrong type
+    ├── SourceError      a camera, folder or video cannot be opened or has failed
+    ├── FrameError       a frame cannot be judged: size, encoding, truncated, black, saturated
+    ├── AlignmentError   the part could not be aligned to its reference
+    ├── RecipeError      a recipe is missing, broken or of another version
+    ├── LimitError       a limit is refused
+    └── GateError        a gate did not do or did not confirm what it was told
+
+Every message names the value it complains about and the allowed range.
+
+"""
+
+
+class InspectionError(Exception):
+    """
+    Any error this package raises on purpose.
+
+    """
+
+
+class SettingError(InspectionError):
+    """
+    A setting, parameter or option is out of range or of the wrong type.
+
+    """
+
+
+class SourceError(InspectionError):
+    """
+    A camera, folder or video cannot be opened or has failed.
+
+    """
+
+
+class FrameError(InspectionError):
+    """
+    A frame cannot be judged: another size or encoding, truncated, black or saturated.
+
+    """
+
+
+class AlignmentError(InspectionError):
+    """
+    The part could not be aligned to its reference.
+
+    """
+
+
+class RecipeError(InspectionError):
+    """
+    A recipe is missing, broken or of another version.
+
+    """
+
+
+class LimitError(InspectionError):
+    """
+    A limit is refused: unknown measure, not finite, or on the good side of typical.
+
+    """
+
+
+class GateError(InspectionError):
+    """
+    A gate did not do, or did not confirm, what it was told.
+
+    """
