@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: Apache-2.0
+#
+# Each target does all the set-up it needs: with ROS 2 Jazzy or Kilted sourced it uses that, otherwise it puts Kilted's
+# wheels into .venv. Second runs reuse what stands.
+
+# make run: a data set in MVTec layout (empty: the simulated line), region of interest x,y,w,h, parts and parts/s of the line.
+SOURCE ?=
+ROI ?=
+PARTS ?= 200
+RATE ?= 10
+SEED ?= 1
+# make test: processes that run tests side by side; each test has a ROS domain of its own.
+WORKERS ?= 2
+TESTS ?= test
+
+MAKEFLAGS += --no-print-directory
+export SOURCE ROI PARTS RATE SEED
+# One thread a process: two workers on two cores would otherwise fight over them.
+test: export OMP_NUM_THREADS = 1
+
+.PHONY: help run test lint build clean
+
+help:
+	@echo 'make run    teach the simulated line, then inspect $(PARTS) parts (SOURCE=, ROI=, PARTS=, RATE=, SEED=)'
+	@echo 'make test   lint, types, then all tests (TESTS=test/test_x.py, WORKERS=)'
+	@echo 'make lint   lint and types alone'
+	@echo 'make build  set up and build, then: . install/setup.bash'
+	@echo 'make clean  remove .venv, build, install, log and out'
+
+build:
+	@bash scripts/set_up.sh
+
+run: build
+	@bash scripts/in_cell.sh bash scripts/demo.sh
+
+lint: build
+	@bash scripts/in_cell.sh bash scripts/lint.sh
+
+test: lint
+	@bash scripts/in_cell.sh .venv/bin/python -m pytest --numprocesses $(WORKERS) $(TESTS)
+
+clean:
+	rm -rf .venv build install log out .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
+	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +

@@ -1,0 +1,391 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+From parts and scores to decisions: exactly one for each part, in time.
+
+What holds, whatever comes in whatever order:
+
+- A part is decided by the terms (recipe, limits, combination) in force when it came.
+- PASS needs the score of every required scorer for every frame (in station mode: for n of m
+  frames), made with that recipe, before the deadline. At the deadline what is not decided is
+  rejected: TIMEOUT when a score is missing, even when another one exceeds its limit, so that a
+  dead scorer shows.
+- The first decision stands. Later parts, scores and repetitions are counted, never acted on.
+
+"""
+
+from __future__ import annotations
+
+from collections import Counter, OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+import math
+from typing import TYPE_CHECKING
+
+from anomaly_inspection.deciding.judge import Judgement, Reason, rejected, Verdict
+from anomaly_inspection.deciding.part import Decision, PartKey, PartSeen, ScoreReceived, Terms
+from anomaly_inspection.deciding.part_judge import (
+    FrameScores,
+    judge_belt_part,
+    judge_frame,
+    judge_station_part,
+    StationSettings,
+    STATUS_OK,
+)
+from anomaly_inspection.errors import LimitError, SettingError
+
+if TYPE_CHECKING:
+    from anomaly_inspection.deciding.limits import LimitOrigin
+
+__all__ = [
+    'Decider',
+    'DeciderCounts',
+    'DeciderSettings',
+    'Decision',
+    'PartKey',
+    'PartSeen',
+    'ScoreReceived',
+    'StationSettings',
+    'Terms',
+]
+
+
+@dataclass(frozen=True)
+class DeciderSettings:
+    """
+    How long the decider waits, and for how much.
+
+    Parameters
+    ----------
+    deadline_s : float
+        From the exposure of a part's first frame to its decision at the latest, seconds, above 0.
+        In station mode it must be long enough for all frames of a part to be taken.
+    timeouts_to_fault : int
+        So many parts decided TIMEOUT in a row make a fault, at least 1.
+    station : StationSettings or None
+        None = belt mode: every frame must pass.
+    early_scores : int
+        Scores that may wait for their part (topics are not ordered), at least 1.
+    early_score_age_s : float
+        How long they wait, seconds, above 0.
+    pending_parts : int
+        Parts that may be undecided at once, at least 1; one more is rejected at once.
+    remembered_parts : int
+        Decided parts that are remembered to recognise what comes late, at least 1.
+
+    """
+
+    deadline_s: float
+    timeouts_to_fault: int = 3
+    station: StationSettings | None = None
+    early_scores: int = 256
+    early_score_age_s: float = 5.0
+    pending_parts: int = 256
+    remembered_parts: int = 4096
+
+    def __post_init__(self) -> None:
+        for name in ('deadline_s', 'early_score_age_s'):
+            seconds = getattr(self, name)
+            if not 0 < seconds < math.inf:
+                raise SettingError(f'{name} {seconds}, allowed: above 0 s, finite')
+        for name in ('timeouts_to_fault', 'early_scores', 'pending_parts', 'remembered_parts'):
+            number = getattr(self, name)
+            if number < 1:
+                raise SettingError(f'{name} {number}, allowed: 1 or more')
+
+
+@dataclass
+class DeciderCounts:
+    """
+    What has happened since the start, for diagnostics.
+
+    Parameters
+    ----------
+    passed : int
+        Parts passed.
+    rejected : Counter of Reason
+        Parts rejected, by reason.
+    scores_after_decision : int
+        Scores of parts that were decided already: late, or no longer needed.
+    scores_duplicate : int
+        Scores that had come before; the first one counts.
+    scores_unknown : int
+        Scores of a part or frame that never came, or of a scorer that is not required.
+
+    """
+
+    passed: int = 0
+    rejected: Counter[Reason] = field(default_factory=Counter)
+    scores_after_decision: int = 0
+    scores_duplicate: int = 0
+    scores_unknown: int = 0
+
+
+@dataclass
+class _PendingPart:
+    key: PartKey
+    terms: Terms
+    exposure_s: float
+    deadline_s: float
+    frames: dict[int, FrameScores] = field(default_factory=dict)
+    is_complete: bool = False
+
+
+class Decider:
+    """
+    Decides parts; not thread-safe: one thread calls it.
+
+    The methods that take the time `now` (seconds, steady clock, never running backwards) give the
+    decisions that have become due.
+
+    """
+
+    def __init__(self, settings: DeciderSettings) -> None:
+        self.counts = DeciderCounts()
+        self._settings = settings
+        self._terms: Terms | None = None
+        self._pending: dict[PartKey, _PendingPart] = {}
+        self._decided: OrderedDict[PartKey, None] = OrderedDict()
+        self._early: list[tuple[float, ScoreReceived]] = []
+        self._timeouts_in_a_row = 0
+        self._fault_reason = ''
+
+    @property
+    def terms(self) -> Terms | None:
+        """
+        What the next part is judged by; None before the first recipe.
+
+        """
+        return self._terms
+
+    @property
+    def fault_reason(self) -> str:
+        """
+        Why the line must stop, one sentence; '' when it need not.
+
+        Raised by `timeouts_to_fault` parts decided TIMEOUT in a row; cleared by a part for which
+        every required scorer gave a valid score in time, by `recipe_switched` and `reset_fault`.
+
+        """
+        return self._fault_reason
+
+    def reset_fault(self) -> None:
+        """
+        Count anew: somebody has seen to the scorers.
+
+        Needed where the belt stands after a fault, so that no part comes that could clear it.
+
+        """
+        self._timeouts_in_a_row = 0
+        self._fault_reason = ''
+
+    def recipe_switched(self, terms: Terms) -> None:
+        """
+        Judge by another recipe from the next part on; call it when all scorers have confirmed it.
+
+        """
+        self._terms = terms
+        self.reset_fault()
+
+    def limits_changed(self, values: Mapping[tuple[str, str], float], origin: LimitOrigin) -> None:
+        """
+        Judge by other limits from the next part on: all of them, or none.
+
+        Raises
+        ------
+        LimitError
+            When one of them is refused, or no recipe is in force.
+
+        """
+        if self._terms is None:
+            raise LimitError('no limits can be set before a recipe is in force')
+        self._terms = replace(self._terms, limits=self._terms.limits.changed(values, origin))
+
+    def next_deadline(self) -> float | None:
+        """
+        When `tick` must be called next, steady clock; None when nothing waits.
+
+        """
+        return min((part.deadline_s for part in self._pending.values()), default=None)
+
+    def tick(self, now: float) -> list[Decision]:
+        """
+        Reject the parts whose deadline has come.
+
+        """
+        while self._early and self._early[0][0] + self._settings.early_score_age_s <= now:
+            self._early.pop(0)
+            self.counts.scores_unknown += 1
+        due = [part for part in self._pending.values() if part.deadline_s <= now]
+        return [decision for part in due for decision in self._judge(part, now)]
+
+    def part_seen(self, part: PartSeen, now: float) -> list[Decision]:
+        """
+        Take a part, or further frames of one.
+
+        """
+        decisions = self.tick(now)
+        if part.key in self._decided:
+            return decisions
+        pending = self._pending.get(part.key)
+        refusal = self._refusal(part, is_new=pending is None)
+        if pending is None:
+            # An exposure in the future would move the deadline out of reach.
+            exposure_s = min(part.exposure_s, now) if math.isfinite(part.exposure_s) else now
+            if self._terms is None or refusal is not None:
+                refusal = refusal or rejected(Reason.NOT_READY, 'no recipe is in force')
+                stamp_ns = part.stamps_ns[0] if part.stamps_ns else 0
+                decision = Decision(part.key, stamp_ns, refusal, self._terms, exposure_s)
+                return [*decisions, self._record(decision)]
+            deadline_s = exposure_s + self._settings.deadline_s
+            pending = _PendingPart(part.key, self._terms, exposure_s, deadline_s)
+            self._pending[part.key] = pending
+        elif refusal is not None:
+            return [*decisions, self._decide(pending, refusal)]
+        # Whatever any version of the part said of a frame holds.
+        for stamp_ns, problem in zip(part.stamps_ns, part.problems, strict=True):
+            frame = pending.frames.setdefault(stamp_ns, FrameScores(problem))
+            frame.problem = frame.problem or problem
+        pending.is_complete = pending.is_complete or part.is_complete
+        waiting, self._early = self._early, []
+        for received_s, score in waiting:
+            if not self._take(pending, score):
+                self._early.append((received_s, score))
+        return decisions + self._judge(pending, now)
+
+    def score_received(self, score: ScoreReceived, now: float) -> list[Decision]:
+        """
+        Take a score; one that comes before its part or frame waits for it.
+
+        """
+        decisions = self.tick(now)
+        if score.key in self._decided:
+            self.counts.scores_after_decision += 1
+            return decisions
+        pending = self._pending.get(score.key)
+        if pending is not None and self._take(pending, score):
+            return decisions + self._judge(pending, now)
+        self._early.append((now, score))
+        if len(self._early) > self._settings.early_scores:
+            self._early.pop(0)
+            self.counts.scores_unknown += 1
+        return decisions
+
+    def flush(self, now: float) -> list[Decision]:
+        """
+        Reject every undecided part, because the decider stops.
+
+        """
+        decisions = self.tick(now)
+        judgement = rejected(Reason.NOT_READY, 'the decider stopped with the part undecided')
+        return decisions + [self._decide(p, judgement) for p in list(self._pending.values())]
+
+    def _refusal(self, part: PartSeen, *, is_new: bool) -> Judgement | None:
+        """
+        Say why a part cannot even wait for scores; None when it can.
+
+        """
+        stamps_ns = part.stamps_ns
+        if not stamps_ns:
+            return rejected(Reason.FRAME_INVALID, 'the part came without a frame')
+        if len(part.problems) != len(stamps_ns):
+            return rejected(
+                Reason.FRAME_INVALID,
+                f'the part came with {len(stamps_ns)} stamps but {len(part.problems)} problems',
+            )
+        if list(stamps_ns) != sorted(set(stamps_ns)):
+            return rejected(
+                Reason.FRAME_INVALID, f'the stamps of the part do not increase: {stamps_ns}'
+            )
+        if is_new and len(self._pending) >= self._settings.pending_parts:
+            return rejected(
+                Reason.NOT_READY, f'{len(self._pending)} parts are undecided, no more can wait'
+            )
+        return None
+
+    def _take(self, pending: _PendingPart, score: ScoreReceived) -> bool:
+        """
+        Give a score to its frame; False when it is of another part, or of a frame yet to come.
+
+        """
+        if score.key != pending.key:
+            return False
+        frame = pending.frames.get(score.stamp_ns)
+        if frame is None and not pending.is_complete:
+            return False
+        if frame is None or score.scorer not in pending.terms.limits.scorers:
+            self.counts.scores_unknown += 1
+        elif score.scorer in frame.scores:
+            self.counts.scores_duplicate += 1
+        else:
+            frame.scores[score.scorer] = score
+        return True
+
+    def _judge(self, part: _PendingPart, now: float) -> list[Decision]:
+        """
+        Decide the part if its verdict is certain, or its deadline has come.
+
+        """
+        is_late = part.deadline_s <= now
+        is_closed = part.is_complete or is_late
+        judgements = [judge_frame(frame, part.terms) for frame in part.frames.values()]
+        if self._settings.station is None:
+            judgement = judge_belt_part(judgements, is_complete=is_closed)
+        else:
+            judgement = judge_station_part(
+                judgements, self._settings.station, is_complete=is_closed
+            )
+        if is_late and (judgement is None or judgement.verdict is Verdict.PASS):
+            judgement = rejected(
+                Reason.TIMEOUT, f'{self._missing(part)} within {self._settings.deadline_s:g} s'
+            )
+        return [] if judgement is None else [self._decide(part, judgement)]
+
+    def _missing(self, part: _PendingPart) -> str:
+        missing = [
+            f'{scorer} (frame {number})' if len(part.frames) > 1 else scorer
+            for number, frame in enumerate(part.frames.values(), 1)
+            if judge_frame(frame, part.terms) is None
+            for scorer in part.terms.limits.scorers
+            if scorer not in frame.scores
+        ]
+        if missing:
+            return f'no score of {", ".join(missing)}'
+        if not part.is_complete:
+            return 'the part was not complete'
+        return 'part and scores were not known'
+
+    def _decide(self, part: _PendingPart, judgement: Judgement) -> Decision:
+        del self._pending[part.key]
+        if judgement.reason is Reason.TIMEOUT:
+            self._timeouts_in_a_row += 1
+            if self._timeouts_in_a_row >= self._settings.timeouts_to_fault:
+                self._fault_reason = (
+                    f'{self._timeouts_in_a_row} parts in a row timed out, '
+                    f'the last: {judgement.comparison}'
+                )
+        elif set(part.terms.limits.scorers) <= {
+            scorer
+            for frame in part.frames.values()
+            for scorer, score in frame.scores.items()
+            if score.status == STATUS_OK and score.recipe_hash == part.terms.recipe_hash
+        }:
+            self.reset_fault()
+        stamp_ns = next(iter(part.frames))
+        return self._record(Decision(part.key, stamp_ns, judgement, part.terms, part.exposure_s))
+
+    def _record(self, decision: Decision) -> Decision:
+        """
+        Remember that the part is decided, count it, and let go of the scores that wait for it.
+
+        """
+        self._decided[decision.key] = None
+        if len(self._decided) > self._settings.remembered_parts:
+            self._decided.popitem(last=False)
+        kept = [waiting for waiting in self._early if waiting[1].key != decision.key]
+        self.counts.scores_after_decision += len(self._early) - len(kept)
+        self._early = kept
+        if decision.judgement.verdict is Verdict.PASS:
+            self.counts.passed += 1
+        else:
+            self.counts.rejected[decision.judgement.reason] += 1
+        return decision

@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+Whether a frame can be judged at all: size, encoding, neither black nor saturated.
+
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from anomaly_inspection.errors import FrameError
+from anomaly_inspection.imaging.setting_check import check_choice, check_integer
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+ENCODINGS = {'mono8': 1, 'bgr8': 3}
+
+# A frame is black when at most one value in a thousand reaches BLACK_LEVEL: dark noise and a few
+# hot pixels
+# stay below that, the smallest lit part does not.
+BLACK_LEVEL = 6
+BLACK_SHARE = 0.001
+# A frame is saturated when 98 of 100 values are at the ceiling: a bright background with a part on
+# it is not.
+SATURATED_LEVEL = 254
+SATURATED_SHARE = 0.98
+
+_STEP_PX = 4
+
+
+@dataclass(frozen=True)
+class FrameFormat:
+    """
+    The format of the frames that a recipe was taught on.
+
+    Parameters
+    ----------
+    width, height : int
+        Pixels, 16 to 16384.
+    encoding : str
+        'mono8' (one channel) or 'bgr8' (three), as in sensor_msgs/Image.
+
+    Raises
+    ------
+    SettingError
+        When a value is out of range.
+
+    """
+
+    width: int
+    height: int
+    encoding: str
+
+    def __post_init__(self) -> None:
+        check_integer('width', self.width, 16, 16384)
+        check_integer('height', self.height, 16, 16384)
+        check_choice('encoding', self.encoding, ENCODINGS)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """
+        Shape of the array of such a frame.
+
+        """
+        channels = ENCODINGS[self.encoding]
+        return (self.height, self.width) if channels == 1 else (self.height, self.width, channels)
+
+
+def check_frame(image: NDArray[np.uint8], frame_format: FrameFormat) -> None:
+    """
+    Refuse a frame that cannot be judged.
+
+    Brightness is checked on every fourth pixel of every fourth row.
+
+    Parameters
+    ----------
+    image : ndarray
+        The frame as the camera gave it; need not be contiguous.
+    frame_format : FrameFormat
+        What it must be.
+
+    Raises
+    ------
+    FrameError
+        Another size, number of channels or type; black; saturated. Says what was wanted and what
+        came.
+
+    """
+    if not isinstance(image, np.ndarray):
+        raise FrameError(f'frame is a {type(image).__name__}, wanted an array')
+    if image.dtype != np.uint8:
+        raise FrameError(f'frame has values of type {image.dtype}, wanted uint8')
+    if image.shape != frame_format.shape:
+        raise FrameError(
+            f'frame is {_shape_words(image.shape)}, '
+            f'wanted {_shape_words(frame_format.shape)} ({frame_format.encoding})'
+        )
+    sample = image[::_STEP_PX, ::_STEP_PX]
+    lit = np.count_nonzero(sample >= BLACK_LEVEL) / sample.size
+    if lit <= BLACK_SHARE:
+        raise FrameError(
+            f'frame is black: {lit:.2%} of its values reach level {BLACK_LEVEL}, '
+            f'wanted more than {BLACK_SHARE:.2%}'
+        )
+    full = np.count_nonzero(sample >= SATURATED_LEVEL) / sample.size
+    if full >= SATURATED_SHARE:
+        raise FrameError(
+            f'frame is saturated: {full:.2%} of its values reach level {SATURATED_LEVEL}, '
+            f'wanted less than {SATURATED_SHARE:.2%}'
+        )
+
+
+def _shape_words(shape: tuple[int, ...]) -> str:
+    if len(shape) not in (2, 3):
+        return f'an array of shape {shape}'
+    channels = 1 if len(shape) == 2 else shape[2]
+    return f'{shape[1]} x {shape[0]} px with {channels} channel{"s" * (channels != 1)}'

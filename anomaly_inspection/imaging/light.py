@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+Light normalisation: bring a frame to the brightness of the reference without hiding its defects.
+
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+LIGHTS = ('none', 'gain', 'gain_offset')
+
+# A lamp that has changed by more than this is a fault to be seen, not to be evened out.
+LARGEST_GAIN = 2.0
+LARGEST_OFFSET = 64.0
+
+_SAMPLES = 8192
+_ROUNDS = 6
+# Clipped pixels no longer follow the light.
+_LOWEST_LEVEL, _HIGHEST_LEVEL = 4, 250
+
+
+@dataclass(frozen=True)
+class Light:
+    """
+    How the light of a frame differs from the reference's: frame = gain * reference + offset.
+
+    Parameters
+    ----------
+    gain : float
+        1/2 to 2.
+    offset : float
+        Gray levels, -64 to 64.
+
+    """
+
+    gain: float = 1.0
+    offset: float = 0.0
+
+    def remove(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """
+        Bring the image to the reference's light.
+
+        """
+        if self == AS_TAUGHT:
+            return image
+        levels = (np.arange(256) - self.offset) / self.gain
+        table = np.clip(np.rint(levels), 0, 255).astype(np.uint8)
+        return np.asarray(cv2.LUT(image, table), np.uint8)
+
+
+AS_TAUGHT = Light()
+
+
+class LightMeter:
+    """
+    Measures the light of frames that lie on the reference.
+
+    A line is fitted through the pairs (reference pixel, frame pixel) with Tukey's weights, so
+    pixels that differ for
+    another reason than the light, a dark stain over half of the part included, do not count.
+
+    Parameters
+    ----------
+    kind : str
+        'none', 'gain' (lamp, exposure, aperture) or 'gain_offset' (stray light and black level as
+        well).
+    reference : ndarray of uint8, (h, w) or (h, w, 3)
+        The prepared reference.
+
+    """
+
+    def __init__(self, kind: str, reference: NDArray[np.uint8]) -> None:
+        self._kind = kind
+        step = max(1, round((reference.shape[0] * reference.shape[1] / _SAMPLES) ** 0.5))
+        self._every = (slice(step // 2, None, step), slice(step // 2, None, step))
+        self._reference = reference[self._every].reshape(-1).astype(np.float32)
+
+    def measure(self, image: NDArray[np.uint8], valid: NDArray[np.bool_]) -> Light:
+        """
+        Measure the light of a frame that lies on the reference.
+
+        Parameters
+        ----------
+        image : ndarray of uint8
+            Same shape as the reference.
+        valid : ndarray of bool, (h, w)
+            Which pixels are the frame's.
+
+        """
+        if self._kind == 'none':
+            return AS_TAUGHT
+        frame = image[self._every].reshape(-1).astype(np.float32)
+        usable = np.repeat(valid[self._every].reshape(-1), frame.size // valid[self._every].size)
+        usable &= (frame >= _LOWEST_LEVEL) & (frame <= _HIGHEST_LEVEL)
+        usable &= (self._reference >= _LOWEST_LEVEL) & (self._reference <= _HIGHEST_LEVEL)
+        reference, frame = self._reference[usable], frame[usable]
+        if reference.size < 64:
+            return AS_TAUGHT
+        gain = _clip_gain(float(np.median(frame / reference)))
+        offset = 0.0
+        for _ in range(_ROUNDS):
+            residual = frame - gain * reference - offset
+            scale = max(1.4826 * float(np.median(np.abs(residual))), 1.0)
+            weight = np.square(np.maximum(0, 1 - np.square(residual / (4.685 * scale))))
+            before = gain, offset
+            gain, offset = self._fit(reference, frame, weight)
+            if abs(gain - before[0]) < 5e-4 and abs(offset - before[1]) < 0.05:
+                break
+        return Light(gain, offset)
+
+    def _fit(
+        self,
+        reference: NDArray[np.float32],
+        frame: NDArray[np.float32],
+        weight: NDArray[np.float32],
+    ) -> tuple[float, float]:
+        weighted = weight * reference
+        square, product = float(weighted @ reference), float(weighted @ frame)
+        if self._kind == 'gain':
+            return _clip_gain(product / square), 0.0
+        total, sum_reference, sum_frame = (
+            float(weight.sum()),
+            float(weighted.sum()),
+            float(weight @ frame),
+        )
+        determinant = total * square - sum_reference**2
+        # On a part of one single level, gain and offset cannot be told apart.
+        if determinant < 1.0 * total**2:
+            return _clip_gain(product / square), 0.0
+        gain = _clip_gain((total * product - sum_reference * sum_frame) / determinant)
+        offset = (sum_frame - gain * sum_reference) / total
+        return gain, float(np.clip(offset, -LARGEST_OFFSET, LARGEST_OFFSET))
+
+
+def _clip_gain(gain: float) -> float:
+    return float(np.clip(gain, 1 / LARGEST_GAIN, LARGEST_GAIN))

@@ -1,0 +1,340 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+The camera node: frames from any source, and in free-run one part for each frame.
+
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime, UTC
+import queue
+import threading
+import time
+from typing import Any, TYPE_CHECKING
+from uuid import uuid4
+
+from sensor_msgs.msg import CameraInfo, Image
+from std_msgs.msg import Empty
+from std_srvs.srv import Trigger
+
+from anomaly_inspection.capture.camera import CameraSettings
+from anomaly_inspection.capture.open_source import open_source
+from anomaly_inspection.errors import InspectionError, SourceError
+from anomaly_inspection.msg import Part
+from anomaly_inspection.nodes.image_conversion import image_from_array
+from anomaly_inspection.nodes.inspection_node import (
+    ERROR,
+    InspectionNode,
+    NodeParameters,
+    steady_s,
+)
+from anomaly_inspection.nodes.parameters import parameter
+from anomaly_inspection.nodes.qos import EVENT, IMAGE
+from anomaly_inspection.nodes.spin import spin_node
+from anomaly_inspection.nodes.stamps import stamp_from_nanoseconds
+from anomaly_inspection.steady_clock import steady_clock_id
+
+if TYPE_CHECKING:
+    from anomaly_inspection.capture.source import Frame, FrameSource
+
+_FIRST_BACK_OFF_S = 0.5
+_LONGEST_BACK_OFF_S = 10.0
+_WAITING_TRIGGERS = 5
+
+
+@dataclass(frozen=True)
+class CameraParameters(NodeParameters):
+    """
+    Parameters of the camera node.
+
+    """
+
+    source: str = parameter(
+        'line',
+        "Where frames come from: a camera's index or device path, an image folder, a video file, "
+        "or 'line' for the simulated line ('line:parts=200,seed=2').",
+        read_only=True,
+    )
+    mode: str = parameter(
+        'free_run',
+        "'free_run': every frame is a part. 'triggered': a frame, and a part, for each message on "
+        "trigger or call of ~/capture. 'stream': frames only, a part_detector cuts them.",
+        choices=('free_run', 'triggered', 'stream'),
+        read_only=True,
+    )
+    rate_hz: float = parameter(
+        10.0,
+        'Frames per second from files and the simulated line; a real camera keeps its own pace.',
+        unit='Hz',
+        minimum=0.01,
+        maximum=1000.0,
+    )
+    frame_id: str = parameter('camera', 'Coordinate frame written into the headers.')
+    width_px: int = parameter(
+        0, "Width asked of the camera; 0 = the camera's own.", unit='px', minimum=0, maximum=16384
+    )
+    height_px: int = parameter(
+        0, "Height asked of the camera; 0 = the camera's own.", unit='px', minimum=0, maximum=16384
+    )
+    fps: float = parameter(
+        0.0,
+        "Frame rate asked of the camera; 0 = the camera's own.",
+        unit='Hz',
+        minimum=0.0,
+        maximum=1000.0,
+    )
+    pixel_format: str = parameter('', "FOURCC asked of the camera ('MJPG'); '' = its own.")
+    exposure_is_automatic: bool = parameter(
+        True, 'Leave the exposure to the camera; false sets exposure_s. Measuring wants false.'
+    )
+    exposure_s: float = parameter(
+        0.01,
+        'Exposure time; longer is brighter and blurs moving parts.',
+        unit='s',
+        minimum=0.0001,
+        maximum=1.0,
+    )
+    gain_is_automatic: bool = parameter(True, 'Leave the gain to the camera; false sets gain.')
+    gain: float = parameter(
+        0.0, "Gain in the camera's own units; more is noisier.", minimum=0.0, maximum=10000.0
+    )
+    white_balance_is_automatic: bool = parameter(
+        True, 'Leave the white balance to the camera; false sets white_balance_k.'
+    )
+    white_balance_k: float = parameter(
+        4600.0, 'Colour temperature of the light.', unit='K', minimum=1000.0, maximum=20000.0
+    )
+    focus_is_automatic: bool = parameter(True, 'Leave the focus to the camera; false sets focus.')
+    focus: float = parameter(
+        0.0, "Focus position in the camera's own units.", minimum=0.0, maximum=10000.0
+    )
+    timeout_s: float = parameter(
+        2.0,
+        'Without a frame for this long the camera counts as lost and is opened again.',
+        unit='s',
+        minimum=0.1,
+        maximum=60.0,
+    )
+
+    def camera_settings(self) -> CameraSettings:
+        """
+        Give what is asked of a real camera.
+
+        """
+        return CameraSettings(
+            width_px=self.width_px or None,
+            height_px=self.height_px or None,
+            fps=self.fps or None,
+            pixel_format=self.pixel_format or None,
+            exposure_s=None if self.exposure_is_automatic else self.exposure_s,
+            gain=None if self.gain_is_automatic else self.gain,
+            white_balance_k=None if self.white_balance_is_automatic else self.white_balance_k,
+            focus=None if self.focus_is_automatic else self.focus,
+            timeout_s=self.timeout_s,
+        )
+
+
+class CameraNode(InspectionNode[CameraParameters]):
+    """
+    Publishes image_raw and camera_info; in free-run and triggered mode also part and part/image.
+
+    A reader thread waits for the source, so nothing that a device does holds up the executor. A lost device is opened
+    again with back-off.
+
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__('camera', CameraParameters, **options)
+        self.has_ended = threading.Event()
+        self._stop = threading.Event()
+        self._reopen = threading.Event()
+        self._triggers: queue.Queue[None] = queue.Queue(_WAITING_TRIGGERS)
+        self._reader: threading.Thread | None = None
+        self._session_id = ''
+        self._part_id = 0
+        self._frames = 0
+        self._last_stamp_ns = 0
+        self._clock_id = steady_clock_id()
+
+    def configure(self) -> None:
+        """
+        Check the source's name and the camera settings, make the endpoints.
+
+        """
+        self._source = self._new_source()
+        self._image_raw = self.publish_on(Image, 'image_raw', IMAGE)
+        self._camera_info = self.publish_on(CameraInfo, 'camera_info', IMAGE)
+        if self.parameters.mode != 'stream':
+            self._part = self.publish_on(Part, 'part', EVENT)
+            self._part_image = self.publish_on(Image, 'part/image', IMAGE)
+        if self.parameters.mode == 'triggered':
+            self.listen(Empty, 'trigger', lambda _: self._trigger(), EVENT)
+            self.serve(Trigger, '~/capture', lambda _: self._trigger())
+
+    def activate(self) -> None:
+        """
+        Begin a session and start the reader.
+
+        """
+        self._session_id = f'{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{uuid4().hex[:8]}'
+        self._part_id = 0
+        self._stop.clear()
+        self.has_ended.clear()
+        self._reader = threading.Thread(target=self._read_until_stopped, name='camera reader')
+        self._reader.start()
+
+    def deactivate(self) -> None:
+        """
+        Stop the reader and release the source.
+
+        """
+        self._stop.set()
+        if self._reader is not None:
+            self._reader.join()
+            self._reader = None
+        while not self._triggers.empty():
+            self._triggers.get_nowait()
+
+    def parameters_changed(self) -> None:
+        """
+        Open the camera again with the new settings; another rate acts at once.
+
+        """
+        self._reopen.set()
+
+    def diagnostic_values(self) -> dict[str, object]:
+        """
+        Give session, frames and parts.
+
+        """
+        return {
+            'source': self.parameters.source,
+            'session_id': self._session_id,
+            'frames': self._frames,
+            'parts': self._part_id,
+            'source has ended': self.has_ended.is_set(),
+        }
+
+    @property
+    def part_count(self) -> int:
+        """
+        How many parts this session has had.
+
+        """
+        return self._part_id
+
+    def listener_counts(self) -> tuple[int, int]:
+        """
+        Give the number of subscriptions to part and to part/image.
+
+        """
+        return self._part.get_subscription_count(), self._part_image.get_subscription_count()
+
+    def _new_source(self) -> FrameSource:
+        return open_source(
+            self.parameters.source, camera_settings=self.parameters.camera_settings()
+        )
+
+    def _trigger(self) -> str:
+        try:
+            self._triggers.put_nowait(None)
+        except queue.Full:
+            raise InspectionError(
+                f'{_WAITING_TRIGGERS} triggers are waiting for a frame: '
+                'the camera gives none, or it is triggered faster than it can read'
+            ) from None
+        return 'a frame will be taken'
+
+    # The reader thread
+
+    def _read_until_stopped(self) -> None:
+        back_off_s = _FIRST_BACK_OFF_S
+        source = self._source
+        while not self._stop.is_set():
+            frames_before = self._frames
+            try:
+                with source:
+                    self._stream(source)
+            except Exception as error:  # noqa: BLE001 - a thread's edge: the camera must come back
+                if self._frames > frames_before:
+                    back_off_s = _FIRST_BACK_OFF_S
+                text = str(error) if isinstance(error, SourceError) else repr(error)
+                self.report('source', ERROR, f'{text}; trying again in {back_off_s:g} s')
+                self._stop.wait(back_off_s)
+                back_off_s = min(2 * back_off_s, _LONGEST_BACK_OFF_S)
+            if self.has_ended.is_set():
+                self.get_logger().info(f'{self.parameters.source} has ended: {self._frames} frames')
+                return
+            if not self._stop.is_set() and self._reopen.is_set():
+                try:
+                    source = self._new_source()
+                except InspectionError as error:
+                    self.report('source', ERROR, str(error))
+
+    def _stream(self, source: FrameSource) -> None:
+        self._reopen.clear()
+        due_s = steady_s()
+        while not self._stop.is_set() and not (source.is_live and self._reopen.is_set()):
+            if self.parameters.mode == 'triggered' and not self._wait_for_trigger():
+                continue
+            frame = source.read()
+            if frame is None:
+                self.has_ended.set()
+                return
+            self.clear('source')
+            if not source.is_live:
+                due_s = max(due_s + 1.0 / self.parameters.rate_hz, steady_s() - 1.0)
+                if self._stop.wait(max(0.0, due_s - steady_s())):
+                    return
+                frame = replace(frame, stamp_ns=time.time_ns(), steady_ns=time.monotonic_ns())
+            self._publish(frame)
+
+    def _wait_for_trigger(self) -> bool:
+        try:
+            self._triggers.get(timeout=0.1)
+        except queue.Empty:
+            return False
+        return True
+
+    def _publish(self, frame: Frame) -> None:
+        self._frames += 1
+        # Frames join their part by the stamp: two must never carry the same.
+        stamp_ns = frame.stamp_ns + (frame.stamp_ns == self._last_stamp_ns)
+        self._last_stamp_ns = stamp_ns
+        stamp = stamp_from_nanoseconds(stamp_ns)
+        cuts_parts = self.parameters.mode != 'stream'
+        if cuts_parts:
+            self._part_id += 1
+            self._part.publish(
+                Part(
+                    session_id=self._session_id,
+                    part_id=self._part_id,
+                    frame_stamps=[stamp],
+                    frame_names=[frame.name],
+                    frame_problems=[frame.problem],
+                    is_complete=True,
+                    exposure_steady_ns=frame.steady_ns,
+                    steady_clock_id=self._clock_id,
+                    age_s=max(0.0, 1e-9 * (time.monotonic_ns() - frame.steady_ns)),
+                )
+            )
+        if frame.image is None:
+            self.get_logger().error(f'{frame.name}: {frame.problem}')
+            return
+        message = image_from_array(frame.image, stamp, self.parameters.frame_id)
+        if cuts_parts:
+            self._part_image.publish(message)
+        if not cuts_parts or self._image_raw.get_subscription_count():
+            self._image_raw.publish(message)
+        info = CameraInfo(height=message.height, width=message.width)
+        info.header = message.header
+        self._camera_info.publish(info)
+
+
+def main() -> None:
+    """
+    Run the node until it is interrupted.
+
+    """
+    spin_node(CameraNode)

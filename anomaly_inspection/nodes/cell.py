@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+The whole cell in one process: camera and scorers on one thread, decider and sorter on another, viewer on a third.
+
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+from typing import Any, TYPE_CHECKING
+
+import rclpy
+from rclpy.signals import SignalHandlerOptions
+
+from anomaly_inspection.errors import InspectionError
+from anomaly_inspection.nodes.camera_node import CameraNode
+from anomaly_inspection.nodes.decider_node import DeciderNode
+from anomaly_inspection.nodes.scorer_node import ScorerNode
+from anomaly_inspection.nodes.sorter_node import SorterNode
+from anomaly_inspection.nodes.spin import NodeThread
+from anomaly_inspection.nodes.viewer_node import ViewerNode
+
+if TYPE_CHECKING:
+    from rclpy.context import Context
+
+    from anomaly_inspection.nodes.inspection_node import InspectionNode
+
+
+class Cell:
+    """
+    All nodes of a cell, made together and stopped in the order of the data.
+
+    Parameters
+    ----------
+    context : rclpy Context or None
+        None = the default context.
+    overrides : dict of str to list of rclpy Parameter
+        By node name: parameters that win over the parameter file.
+
+    Raises
+    ------
+    SettingError
+        When a parameter is refused.
+
+    """
+
+    def __init__(
+        self,
+        *,
+        context: Context | None = None,
+        overrides: dict[str, list[Any]] | None = None,
+    ) -> None:
+        self.nodes: list[InspectionNode[Any]] = []
+        self._threads: list[NodeThread] = []
+
+        def make(node_type: Any, name: str) -> Any:
+            given = (overrides or {}).get(name, [])
+            node = node_type(context=context, parameter_overrides=given)
+            self.nodes.append(node)
+            return node
+
+        try:
+            # Made last to first, so that whoever listens stands before whoever speaks.
+            self.sorter = make(SorterNode, 'sorter')
+            self.decider = make(DeciderNode, 'decider')
+            self.viewer = make(ViewerNode, 'viewer')
+            self.scorer = make(ScorerNode, 'scorer')
+            self.camera = make(CameraNode, 'camera')
+        except InspectionError:
+            self._destroy()
+            raise
+        groups = {
+            'decider and sorter': [self.sorter, self.decider],
+            'viewer': [self.viewer],
+            'camera and scorer': [self.scorer, self.camera],
+        }
+        self._threads = [
+            NodeThread(nodes, name, context=context) for name, nodes in groups.items()
+        ]
+
+    def start(self) -> None:
+        """
+        Spin all nodes; those with autostart configure and activate themselves.
+
+        """
+        for thread in self._threads:
+            thread.start()
+
+    @property
+    def is_running(self) -> bool:
+        """
+        Whether all threads still spin.
+
+        """
+        return all(thread.is_running for thread in self._threads)
+
+    def stop(self) -> None:
+        """
+        Stop the camera first and the sorter last, then let go of everything.
+
+        """
+        for thread in reversed(self._threads):
+            thread.stop()
+        for node in reversed(self.nodes):
+            node.shut_down()
+        self._destroy()
+
+    def _destroy(self) -> None:
+        for node in reversed(self.nodes):
+            node.destroy_node()
+        self.nodes.clear()
+
+
+def main() -> None:
+    """
+    Run the cell until it is interrupted.
+
+    """
+    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
+    interrupted = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: interrupted.set())
+    try:
+        cell = Cell()
+    except InspectionError:
+        rclpy.try_shutdown()
+        sys.exit(1)
+    cell.start()
+    while cell.is_running and not interrupted.wait(0.2):
+        pass
+    has_failed = not cell.is_running
+    cell.stop()
+    rclpy.try_shutdown()
+    if has_failed:
+        sys.exit(1)

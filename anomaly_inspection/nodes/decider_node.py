@@ -1,0 +1,612 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+The decider node: the one owner of the limits and the one recipe switch.
+
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+import time
+from typing import Any
+
+from rcl_interfaces.msg import FloatingPointRange, ParameterDescriptor, SetParametersResult
+from rclpy.parameter import Parameter
+from rclpy.task import Future
+from std_srvs.srv import Trigger
+
+from anomaly_inspection.deciding.decider import (
+    Decider,
+    DeciderSettings,
+    Decision as CoreDecision,
+    PartSeen,
+    ScoreReceived,
+    StationSettings,
+    Terms,
+)
+from anomaly_inspection.deciding.judge import Combination
+from anomaly_inspection.deciding.limits import Limit, LimitOrigin, LimitTable
+from anomaly_inspection.errors import LimitError, RecipeError, SettingError
+from anomaly_inspection.msg import (
+    Decision,
+    Fault,
+    LimitInForce,
+    LimitsInForce,
+    Part,
+    RecipeInForce,
+    RecipePrepared,
+    Score,
+    Thresholds,
+)
+from anomaly_inspection.nodes.inspection_node import (
+    ERROR,
+    InspectionNode,
+    NodeParameters,
+    steady_s,
+    WARN,
+)
+from anomaly_inspection.nodes.parameters import parameter
+from anomaly_inspection.nodes.qos import EVENT, LATCHED
+from anomaly_inspection.nodes.spin import spin_node
+from anomaly_inspection.nodes.stamps import nanoseconds_from_stamp, stamp_from_nanoseconds
+from anomaly_inspection.recipes.folder import read_recipe, write_recipe
+from anomaly_inspection.recipes.recipe import Recipe
+from anomaly_inspection.scoring.measure import BadSide
+from anomaly_inspection.srv import LoadRecipe, SetLimits
+from anomaly_inspection.steady_clock import exposure_on_this_clock
+
+_TICK_S = 0.01
+_SWITCH_TIMEOUT_S = 20.0
+# After so long without another timeout the cause counts as gone: on a stopped belt no part comes to show it.
+_FAULT_HOLD_S = 3.0
+_LIMIT_PREFIX = 'limits.'
+
+
+@dataclass(frozen=True)
+class DeciderParameters(NodeParameters):
+    """
+    Parameters of the decider node; beside them one limits.<scorer>.<measure> for each measure of the recipe.
+
+    """
+
+    recipe: str = parameter(
+        '',
+        'Folder of the recipe to start with; ~/load_recipe switches to another one.',
+        read_only=True,
+    )
+    mode: str = parameter(
+        'belt',
+        "'belt': every frame of a part must pass. 'station': the part is held before the camera and "
+        'station_required_passes of station_frames frames must pass.',
+        choices=('belt', 'station'),
+        read_only=True,
+    )
+    deadline_s: float = parameter(
+        0.5,
+        'From the exposure to the decision at the latest; what is not decided by then is REJECT, '
+        "TIMEOUT. Shorter than the sorter's travel time.",
+        unit='s',
+        minimum=0.005,
+        maximum=60.0,
+        read_only=True,
+    )
+    timeouts_to_fault: int = parameter(
+        3, 'So many TIMEOUTs in a row stop the line.', minimum=1, maximum=1000, read_only=True
+    )
+    combination: str = parameter(
+        'recipe',
+        "'any': one measure beyond its limit rejects. 'all': only all of them together reject. "
+        "'recipe': what the recipe says.",
+        choices=('recipe', 'any', 'all'),
+        read_only=True,
+    )
+    station_frames: int = parameter(
+        5, 'Station mode: frames judged of each part.', minimum=1, maximum=100, read_only=True
+    )
+    station_required_passes: int = parameter(
+        3,
+        'Station mode: frames that must pass; not more than station_frames.',
+        minimum=1,
+        maximum=100,
+        read_only=True,
+    )
+
+
+@dataclass
+class _Switch:
+    """
+    A recipe on its way into force: announced, waiting for the scorers.
+
+    """
+
+    recipe: Recipe
+    limits: LimitTable
+    end_s: float
+    done: Future | None = None
+    ready: set[str] = field(default_factory=set)
+
+
+class DeciderNode(InspectionNode[DeciderParameters]):
+    """
+    Takes part, score and thresholds; gives exactly one decision for each part.
+
+    """
+
+    def __init__(self, **options: Any) -> None:
+        self._recipe: Recipe | None = None
+        self._limits: LimitTable | None = None
+        self._switch: _Switch | None = None
+        self._is_in_force = False
+        self._last_timeout_s = 0.0
+        self._fault_is_published = False
+        self._decider: Decider | None = None
+        super().__init__('decider', DeciderParameters, **options)
+
+    @property
+    def is_ready(self) -> bool:
+        """
+        Whether a recipe is in force: loaded here and confirmed by every scorer it requires.
+
+        """
+        return self.is_active and self._is_in_force
+
+    def configure(self) -> None:
+        """
+        Read the recipe, take the limits from parameter file and recipe, make the endpoints.
+
+        """
+        parameters = self.parameters
+        if not parameters.recipe:
+            raise SettingError("recipe = '' is refused: it must name the folder of a recipe")
+        station = None
+        if parameters.mode == 'station':
+            station = StationSettings(
+                parameters.station_frames, parameters.station_required_passes
+            )
+        self._decider = Decider(
+            DeciderSettings(parameters.deadline_s, parameters.timeouts_to_fault, station)
+        )
+        self._recipe = read_recipe(Path(parameters.recipe))
+        self._limits = self._with_parameter_file(_limits_of(self._recipe))
+        self._declare_limits(self._limits)
+        self._decision = self.publish_on(Decision, 'decision', EVENT)
+        self._limits_in_force = self.publish_on(LimitsInForce, 'limits_in_force', LATCHED)
+        self._recipe_prepare = self.publish_on(RecipeInForce, 'recipe_prepare', LATCHED)
+        self._recipe_in_force = self.publish_on(RecipeInForce, 'recipe_in_force', LATCHED)
+        self._fault = self.publish_on(Fault, 'fault', LATCHED)
+        self.listen(Part, 'part', self._take_part, EVENT)
+        self.listen(Score, 'score', self._take_score, EVENT)
+        self.listen(Thresholds, 'thresholds', self._take_thresholds, EVENT)
+        self.listen(RecipePrepared, 'recipe_prepared', self._take_prepared, LATCHED)
+        self.serve(SetLimits, '~/set_limits', lambda request: self._set_limits(request.limits))
+        self.serve(LoadRecipe, '~/load_recipe', self._load_recipe)
+        self.serve(Trigger, '~/save_limits', self._save_limits)
+        self.every(_TICK_S, self._tick)
+
+    def activate(self) -> None:
+        """
+        Announce the recipe; parts are rejected, NOT_READY, until every scorer has confirmed it.
+
+        """
+        assert self._recipe is not None
+        assert self._limits is not None
+        self._is_in_force = False
+        self._publish_fault('', is_first=True)
+        self._announce(_Switch(self._recipe, self._limits, float('inf')))
+
+    def deactivate(self) -> None:
+        """
+        Reject what is undecided.
+
+        """
+        assert self._decider is not None
+        self._publish(self._decider.flush(steady_s()))
+        self._switch = None
+        self._is_in_force = False
+
+    def cleanup(self) -> None:
+        """
+        Let go of recipe and limits.
+
+        """
+        if self._limits is not None:
+            self._undeclare_limits(self._limits)
+        self._recipe = self._limits = self._decider = None
+
+    def diagnostic_values(self) -> dict[str, object]:
+        """
+        Give the recipe and the counts.
+
+        """
+        if self._decider is None or self._recipe is None:
+            return {}
+        counts = self._decider.counts
+        return {
+            'recipe': f'{self._recipe.name} v{self._recipe.version}',
+            'recipe is in force': self._is_in_force,
+            'passed': counts.passed,
+            **{
+                f'rejected {reason.name}': number
+                for reason, number in sorted(counts.rejected.items())
+            },
+            'scores after the decision': counts.scores_after_decision,
+            'duplicate scores': counts.scores_duplicate,
+            'unknown scores': counts.scores_unknown,
+        }
+
+    # Parts and scores
+
+    def _take_part(self, message: Part) -> None:
+        assert self._decider is not None
+        now_ns = time.monotonic_ns()
+        exposure_ns = exposure_on_this_clock(
+            message.exposure_steady_ns, message.steady_clock_id, message.age_s, now_ns
+        )
+        part = PartSeen(
+            key=(message.session_id, message.part_id),
+            stamps_ns=tuple(nanoseconds_from_stamp(stamp) for stamp in message.frame_stamps),
+            problems=tuple(message.frame_problems),
+            is_complete=message.is_complete,
+            exposure_s=1e-9 * exposure_ns,
+        )
+        self._publish(self._decider.part_seen(part, 1e-9 * now_ns))
+
+    def _take_score(self, message: Score) -> None:
+        assert self._decider is not None
+        score = ScoreReceived(
+            key=(message.session_id, message.part_id),
+            stamp_ns=nanoseconds_from_stamp(message.header.stamp),
+            scorer=message.scorer,
+            status=message.status,
+            detail=message.detail,
+            recipe_hash=message.recipe_hash,
+            measures={measure.name: measure.value for measure in message.measures},
+        )
+        self._publish(self._decider.score_received(score, steady_s()))
+
+    def _tick(self) -> None:
+        assert self._decider is not None
+        now = steady_s()
+        self._publish(self._decider.tick(now))
+        if self._decider.fault_reason and now - self._last_timeout_s > _FAULT_HOLD_S:
+            self._decider.reset_fault()
+            self._publish_fault('')
+        if self._switch is not None and now > self._switch.end_s:
+            missing = set(self._switch.limits.scorers) - self._switch.ready
+            self._fail_switch(
+                f'{", ".join(sorted(missing))} did not confirm within {_SWITCH_TIMEOUT_S:g} s'
+            )
+
+    def _publish(self, decisions: list[CoreDecision]) -> None:
+        assert self._decider is not None
+        for decision in decisions:
+            judgement, terms = decision.judgement, decision.terms
+            message = Decision(
+                session_id=decision.key[0],
+                part_id=decision.key[1],
+                verdict=int(judgement.verdict),
+                reason=int(judgement.reason),
+                comparison=judgement.comparison,
+                anomaly_score=judgement.anomaly_score,
+                worst_measure=judgement.worst_measure,
+            )
+            message.header.stamp = stamp_from_nanoseconds(decision.stamp_ns)
+            if terms is not None:
+                message.recipe_name = terms.recipe_name
+                message.recipe_version = terms.recipe_version
+                message.recipe_hash = terms.recipe_hash
+            now = steady_s()
+            message.latency_s = now - decision.exposure_s
+            self._decision.publish(message)
+            if message.reason == Decision.REASON_TIMEOUT:
+                self._last_timeout_s = now
+        if decisions:
+            self._publish_fault(self._decider.fault_reason)
+
+    def _publish_fault(self, reason: str, *, is_first: bool = False) -> None:
+        if reason:
+            self.report('fault', ERROR, reason)
+        else:
+            self.clear('fault')
+        if bool(reason) != self._fault_is_published or is_first:
+            message = Fault(active=bool(reason), reason=reason)
+            message.header.stamp = self.get_clock().now().to_msg()
+            self._fault.publish(message)
+        self._fault_is_published = bool(reason)
+
+    # Limits
+
+    def is_own_parameter(self, name: str) -> bool:
+        """
+        Whether the parameter is a limit.
+
+        """
+        return name.startswith(_LIMIT_PREFIX)
+
+    def set_parameters_atomically(
+        self, parameter_list: list[Parameter[Any]]
+    ) -> SetParametersResult:
+        """
+        Set parameters, limits among them, together or not at all.
+
+        """
+        if self._limits is None:
+            return super().set_parameters_atomically(parameter_list)
+        names = {_parameter_name(limit): (limit.scorer, limit.measure) for limit in self._limits}
+        try:
+            values = {
+                names[change.name]: _number(change)
+                for change in parameter_list
+                if change.name in names
+            }
+            table = self._limits.changed(values, LimitOrigin.RUNTIME)
+        except LimitError as error:
+            self.get_logger().warning(f'limits refused: {error}')
+            return SetParametersResult(successful=False, reason=str(error))
+        converted = [
+            Parameter(change.name, value=values[names[change.name]])
+            if change.name in names
+            else change
+            for change in parameter_list
+        ]
+        result = super().set_parameters_atomically(converted)
+        if result.successful and values:
+            self._use_limits(table, values)
+        return result
+
+    def _take_thresholds(self, message: Thresholds) -> None:
+        try:
+            self._set_limits(message.limits)
+        except LimitError as error:
+            self.report('thresholds', WARN, f'thresholds of {message.source!r} refused: {error}')
+        else:
+            self.clear('thresholds')
+
+    def _set_limits(self, limits: list[Any]) -> str:
+        assert self._limits is not None
+        if not limits:
+            raise LimitError('no limit was given: at least one is needed')
+        # The table refuses unknown measures; rclpy would only say that a parameter is not declared.
+        values = {(limit.scorer, limit.measure): limit.value for limit in limits}
+        if len(values) < len(limits):
+            raise LimitError('a measure was given twice: each may stand once')
+        self._limits.changed(values, LimitOrigin.RUNTIME)
+        result = self.set_parameters_atomically(
+            [
+                Parameter(f'{_LIMIT_PREFIX}{limit.scorer}.{limit.measure}', value=limit.value)
+                for limit in limits
+            ]
+        )
+        if not result.successful:
+            raise LimitError(result.reason)
+        return 'in force from the next part on: ' + ', '.join(
+            f'{limit.scorer}.{limit.measure} {limit.value:g}' for limit in limits
+        )
+
+    def _use_limits(
+        self, table: LimitTable, values: dict[tuple[str, str], float]
+    ) -> None:
+        before = {limit.name: limit.value for limit in self._limits or ()}
+        self._limits = table
+        for limit in table:
+            if before.get(limit.name) != limit.value:
+                self.get_logger().info(
+                    f'limit {limit.name}: {before.get(limit.name):g} -> {limit.value:g} '
+                    '(lost at restart unless saved with ~/save_limits)'
+                )
+        if self._switch is not None and self._recipe is self._switch.recipe:
+            self._switch.limits = table
+        if self._is_in_force and self._decider is not None:
+            self._decider.limits_changed(values, LimitOrigin.RUNTIME)
+            self._publish_limits()
+
+    def _publish_limits(self) -> None:
+        assert self._recipe is not None
+        assert self._limits is not None
+        message = LimitsInForce(
+            recipe_name=self._recipe.name,
+            recipe_version=self._recipe.version,
+            recipe_hash=self._recipe.hash,
+            limits=[
+                LimitInForce(
+                    scorer=limit.scorer,
+                    measure=limit.measure,
+                    value=limit.value,
+                    unit=limit.unit,
+                    bad_side=int(limit.bad_side),
+                    typical=limit.typical,
+                    origin=int(limit.origin),
+                )
+                for limit in self._limits
+            ],
+            combination=int(self._combination(self._recipe)),
+            is_unsaved=self._limits_are_unsaved(),
+        )
+        message.header.stamp = self.get_clock().now().to_msg()
+        self._limits_in_force.publish(message)
+
+    def _limits_are_unsaved(self) -> bool:
+        return any(limit.origin is LimitOrigin.RUNTIME for limit in self._limits or ())
+
+    def _with_parameter_file(self, table: LimitTable) -> LimitTable:
+        """
+        Give the limits of the starting recipe with those of the parameter file laid over them.
+
+        """
+        known = {_parameter_name(limit): (limit.scorer, limit.measure) for limit in table}
+        given = {}
+        for name, override in self._parameter_overrides.items():
+            if not self.is_own_parameter(name):
+                continue
+            if name not in known:
+                raise LimitError(f'parameter {name}: the recipe has {", ".join(known)}')
+            given[known[name]] = _number(override)
+        return table.changed(given, LimitOrigin.PARAMETER_FILE)
+
+    def _declare_limits(self, table: LimitTable) -> None:
+        for limit in table:
+            is_high = limit.bad_side is BadSide.HIGH
+            descriptor = ParameterDescriptor(
+                description=f'Limit of {limit.name}: a part '
+                f'{"above" if is_high else "below"} it is anomalous. A typical good part has '
+                f'{limit.typical:g}.',
+                additional_constraints=f'{"above" if is_high else "below"} {limit.typical:g}, '
+                f'from {limit.minimum:g} to {limit.maximum:g}; unit {limit.unit}',
+            )
+            if max(abs(limit.minimum), abs(limit.maximum)) < float('inf'):
+                ends = {'from_value': limit.minimum, 'to_value': limit.maximum}
+                descriptor.floating_point_range = [FloatingPointRange(**ends)]
+            self.declare_parameter(
+                _parameter_name(limit), limit.value, descriptor, ignore_override=True
+            )
+
+    def _undeclare_limits(self, table: LimitTable) -> None:
+        for limit in table:
+            self.undeclare_parameter(_parameter_name(limit))
+
+    # Recipes
+
+    def _combination(self, recipe: Recipe) -> Combination:
+        asked = self.parameters.combination
+        word = recipe.combination if asked == 'recipe' else asked
+        return Combination.ANY if word == 'any' else Combination.ALL
+
+    async def _load_recipe(self, request: Any) -> str:
+        if self._switch is not None:
+            raise RecipeError(
+                f'recipe {self._switch.recipe.name} is still being prepared; try again'
+            )
+        recipe = await self.in_background(lambda: read_recipe(Path(request.path)))
+        return await self._switch_to(recipe)
+
+    async def _save_limits(self, request: Any) -> str:
+        assert self._recipe is not None
+        assert self._limits is not None
+        if self._switch is not None or not self._is_in_force or self._recipe.path is None:
+            raise RecipeError('no recipe is in force, or another one is being prepared; try again')
+        values = {(limit.scorer, limit.measure): limit.value for limit in self._limits}
+        recipe, path = self._recipe.with_limits(values), self._recipe.path
+        return await self._switch_to(await self.in_background(lambda: write_recipe(recipe, path)))
+
+    async def _switch_to(self, recipe: Recipe) -> str:
+        if self._switch is not None or not self.is_active:
+            raise RecipeError('the decider was stopped, or another recipe came in between')
+        done = Future(executor=self.executor)
+        end_s = steady_s() + _SWITCH_TIMEOUT_S
+        self._announce(_Switch(recipe, _limits_of(recipe), end_s, done))
+        error = await done
+        if error:
+            raise RecipeError(f'{recipe.path}: {error}; the old recipe stays in force')
+        return f'{recipe.name} version {recipe.version} is in force from the next part on'
+
+    def _announce(self, switch: _Switch) -> None:
+        self._switch = switch
+        self._recipe_prepare.publish(self._recipe_message(switch))
+
+    def _recipe_message(self, switch: _Switch) -> RecipeInForce:
+        message = RecipeInForce(
+            name=switch.recipe.name,
+            version=switch.recipe.version,
+            hash=switch.recipe.hash,
+            path=str(switch.recipe.path),
+            scorers=list(switch.limits.scorers),
+        )
+        message.header.stamp = self.get_clock().now().to_msg()
+        return message
+
+    def _take_prepared(self, message: RecipePrepared) -> None:
+        switch = self._switch
+        if switch is None or message.recipe_hash != switch.recipe.hash:
+            return
+        if not message.is_ready:
+            self._fail_switch(message.error)
+            return
+        switch.ready.update(message.scorers)
+        if switch.ready >= set(switch.limits.scorers):
+            self._bring_into_force(switch)
+
+    def _fail_switch(self, error: str) -> None:
+        assert self._switch is not None
+        if self._switch.done is None:
+            # The recipe to start with: there is no old one to fall back to, so it goes on waiting.
+            self.report('recipe', ERROR, f'no recipe is in force: {error}')
+            return
+        self._switch.done.set_result(error)
+        self._switch = None
+        # The latched announcement must not send a scorer that starts now after the failed recipe.
+        assert self._recipe is not None
+        assert self._limits is not None
+        current = _Switch(self._recipe, self._limits, float('inf'))
+        self._recipe_prepare.publish(self._recipe_message(current))
+
+    def _bring_into_force(self, switch: _Switch) -> None:
+        assert self._decider is not None
+        recipe = switch.recipe
+        self._switch = None
+        if self._recipe is not recipe:
+            assert self._limits is not None
+            if self._limits_are_unsaved() and switch.recipe.name != self._recipe.name:
+                self.get_logger().warning(
+                    f'limits of {self._recipe.name} that were set at runtime are lost'
+                )
+            self._undeclare_limits(self._limits)
+            self._recipe, self._limits = recipe, None
+            self._declare_limits(switch.limits)
+            self._limits = switch.limits
+        self._decider.recipe_switched(
+            Terms(
+                recipe.name,
+                recipe.version,
+                recipe.hash,
+                switch.limits,
+                self._combination(recipe),
+            )
+        )
+        self._is_in_force = True
+        self._recipe_in_force.publish(self._recipe_message(switch))
+        self._publish_limits()
+        self.clear('recipe')
+        self.get_logger().info(
+            f'recipe {recipe.name} v{recipe.version} ({recipe.hash[:12]}) is in force'
+        )
+        if switch.done is not None:
+            switch.done.set_result('')
+
+
+def _limits_of(recipe: Recipe) -> LimitTable:
+    limits = []
+    for scorer_name, scorer in recipe.scorers.items():
+        for spec in recipe.measures(scorer_name):
+            limit = scorer.limits[spec.name]
+            limits.append(
+                Limit(
+                    scorer=scorer_name,
+                    measure=spec.name,
+                    value=limit.limit,
+                    bad_side=spec.bad_side,
+                    typical=limit.typical,
+                    unit=spec.unit,
+                    minimum=spec.minimum,
+                    maximum=spec.maximum,
+                )
+            )
+    return LimitTable(tuple(limits))
+
+
+def _parameter_name(limit: Limit) -> str:
+    return f'{_LIMIT_PREFIX}{limit.scorer}.{limit.measure}'
+
+
+def _number(change: Parameter[Any]) -> float:
+    if isinstance(change.value, bool) or not isinstance(change.value, (int, float)):
+        raise LimitError(f'{change.name} = {change.value!r} is refused: a number is wanted')
+    return float(change.value)
+
+
+def main() -> None:
+    """
+    Run the node until it is interrupted.
+
+    """
+    spin_node(DeciderNode)

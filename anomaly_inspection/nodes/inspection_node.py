@@ -1,0 +1,465 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+The base of the cell's nodes: lifecycle that fails in words, input dropped unless active, diagnostics.
+
+rclpy manages publishers only: in INACTIVE, subscriptions and timers still run, and an exception in a transition is
+swallowed. This base closes both gaps.
+
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+import threading
+import time
+import traceback
+from typing import Any, Generic, TYPE_CHECKING, TypeVar
+
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from rclpy.event_handler import SubscriptionEventCallbacks
+from rclpy.exceptions import ROSInterruptException
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.parameter import Parameter
+from rclpy.qos import qos_policy_name_from_kind
+from rclpy.task import Future
+
+from anomaly_inspection.errors import InspectionError, SettingError
+from anomaly_inspection.nodes.parameters import (
+    changed,
+    checked_parameters,
+    declare_parameters,
+    parameter,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable
+
+    from rcl_interfaces.msg import SetParametersResult
+    from rclpy.publisher import Publisher
+    from rclpy.qos import QoSProfile
+
+OK = DiagnosticStatus.OK
+WARN = DiagnosticStatus.WARN
+ERROR = DiagnosticStatus.ERROR
+
+
+@dataclass(frozen=True)
+class NodeParameters:
+    """
+    Parameters that every node of the cell has.
+
+    """
+
+    autostart: bool = parameter(
+        True,
+        'Configure and activate at start, so that a respawned node comes back by itself; '
+        'false leaves it to a lifecycle manager.',
+        read_only=True,
+    )
+
+
+P = TypeVar('P', bound=NodeParameters)
+T = TypeVar('T')
+
+
+class InspectionNode(LifecycleNode, Generic[P]):
+    """
+    A lifecycle node with checked parameters, guarded callbacks and diagnostics.
+
+    Subclasses implement `configure`, `activate`, `deactivate` and `cleanup`; they raise what goes wrong. Endpoints made
+    in `configure` with `listen`, `every`, `publish_on` and `serve` are destroyed at cleanup.
+
+    Parameters
+    ----------
+    name : str
+        Name of the node.
+    parameters_type : type
+        Frozen dataclass derived from `NodeParameters`.
+    **options
+        Passed on to rclpy's LifecycleNode (context, namespace, parameter_overrides ...).
+
+    Raises
+    ------
+    SettingError
+        When a parameter given at start is refused.
+
+    """
+
+    def __init__(self, name: str, parameters_type: type[P], **options: Any) -> None:
+        super().__init__(name, **options)
+        self.is_active = False
+        self._parameters_type = parameters_type
+        self._endpoints: list[tuple[Callable[[Any], Any], Any]] = []
+        self._problems: dict[str, tuple[bytes, str]] = {}
+        self._problems_lock = threading.Lock()
+        self._last_trace = ''
+        try:
+            self.parameters: P = declare_parameters(self, parameters_type)
+        except SettingError as error:
+            self.get_logger().fatal(str(error))
+            self.destroy_node()
+            raise
+        self._warn_of_unknown_parameters()
+        self.add_post_set_parameters_callback(self._apply_parameters)
+        self._diagnostics = self.create_publisher(DiagnosticArray, '/diagnostics', 10)
+        self.create_timer(1.0, self.publish_diagnostics)
+        if self.parameters.autostart:
+            self._autostart_timer = self.create_timer(0.0, self._autostart)
+
+    # What a subclass fills in
+
+    def configure(self) -> None:
+        """
+        Check the parameters, load files, make the endpoints; raises when that fails.
+
+        """
+
+    def activate(self) -> None:
+        """
+        Start to work.
+
+        """
+
+    def deactivate(self) -> None:
+        """
+        Stop to work; what is under way is brought to a safe end.
+
+        """
+
+    def cleanup(self) -> None:
+        """
+        Let go of what `configure` took, endpoints apart.
+
+        """
+
+    def diagnostic_values(self) -> dict[str, object]:
+        """
+        Give the numbers that diagnostics show.
+
+        """
+        return {}
+
+    def is_own_parameter(self, name: str) -> bool:
+        """
+        Whether a parameter that is not in the dataclass belongs to the node (declared at configure).
+
+        """
+        return False
+
+    # Endpoints
+
+    def listen(
+        self, message_type: type, topic: str, callback: Callable[[Any], None], qos: QoSProfile
+    ) -> None:
+        """
+        Subscribe; the callback runs only while the node is active.
+
+        """
+        events = SubscriptionEventCallbacks(
+            incompatible_qos=lambda event: self._report_incompatible_qos(topic, event)
+        )
+        subscription = self.create_subscription(
+            message_type, topic, self._guarded(callback), qos, event_callbacks=events
+        )
+        self._endpoints.append((self.destroy_subscription, subscription))
+
+    def every(self, period_s: float, callback: Callable[[], None]) -> None:
+        """
+        Call back periodically (steady clock) while the node is active.
+
+        """
+        guarded = self._guarded(callback)
+        # rclpy counts a timer callback's arguments: one that takes any would be given a TimerInfo.
+        timer = self.create_timer(period_s, lambda: guarded())
+        self._endpoints.append((self.destroy_timer, timer))
+
+    def publish_on(self, message_type: type, topic: str, qos: QoSProfile) -> Publisher[Any]:
+        """
+        Make a publisher.
+
+        """
+        publisher = self.create_publisher(message_type, topic, qos)
+        self._endpoints.append((self.destroy_publisher, publisher))
+        return publisher
+
+    def serve(
+        self, service_type: type, name: str, answer: Callable[[Any], str | Awaitable[str]]
+    ) -> None:
+        """
+        Offer a service whose response has `success` and `message`.
+
+        Parameters
+        ----------
+        answer : callable
+            Takes the request, gives the message of success, raises InspectionError when it is refused. May be a
+            coroutine function: then the executor goes on while it waits.
+
+        """
+
+        async def callback(request: Any, response: Any) -> Any:
+            try:
+                if not self.is_active:
+                    raise InspectionError(f'{self.get_name()} is not active')
+                message = answer(request)
+                response.message = message if isinstance(message, str) else await message
+                response.success = True
+            except Exception as error:  # noqa: BLE001 - the node's edge: a service must answer
+                response.success = False
+                response.message = f'{name} refused: {self.describe(error)}'
+            return response
+
+        service = self.create_service(service_type, name, callback)
+        self._endpoints.append((self.destroy_service, service))
+
+    def in_background(self, work: Callable[[], T]) -> Awaitable[T]:
+        """
+        Run work that takes longer than a callback may on a thread of its own; await its result.
+
+        """
+        future = Future(executor=self.executor)
+
+        def run() -> None:
+            try:
+                future.set_result(work())
+            except Exception as error:  # noqa: BLE001 - raised again where it is awaited
+                future.set_exception(error)
+
+        threading.Thread(target=run, name=f'{self.get_name()} background').start()
+        return future
+
+    # Problems and diagnostics
+
+    def report(self, topic: str, level: bytes, text: str) -> None:
+        """
+        Keep a problem in the diagnostics until `clear`; logs it when it is new.
+
+        """
+        with self._problems_lock:
+            is_new = self._problems.get(topic) != (level, text)
+            self._problems[topic] = (level, text)
+        # rclpy refuses two severities from one line of code.
+        if is_new and level == ERROR:
+            self.get_logger().error(text)
+        elif is_new:
+            self.get_logger().warning(text)
+
+    def clear(self, topic: str) -> None:
+        """
+        Take a problem out of the diagnostics.
+
+        """
+        with self._problems_lock:
+            self._problems.pop(topic, None)
+
+    def problem(self, topic: str) -> str | None:
+        """
+        Give the text of a problem that is reported and not cleared; None when there is none.
+
+        """
+        with self._problems_lock:
+            reported = self._problems.get(topic)
+        return reported[1] if reported else None
+
+    def publish_diagnostics(self) -> None:
+        """
+        Publish the state of the node on /diagnostics.
+
+        """
+        with self._problems_lock:
+            problems = sorted(self._problems.values(), reverse=True)
+        state = 'active' if self.is_active else 'not active'
+        status = DiagnosticStatus(
+            name=f'{self.get_namespace().rstrip("/")}/{self.get_name()}',
+            hardware_id='anomaly_inspection',
+            level=problems[0][0] if problems else OK,
+            message='; '.join(text for _, text in problems) or state,
+            values=[KeyValue(key='state', value=state)]
+            + [
+                KeyValue(key=key, value=str(value))
+                for key, value in self.diagnostic_values().items()
+            ],
+        )
+        message = DiagnosticArray(status=[status])
+        message.header.stamp = self.get_clock().now().to_msg()
+        self._diagnostics.publish(message)
+
+    # Lifecycle
+
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """
+        Configure; a failure leaves the node unconfigured and says why.
+
+        """
+
+        def configure() -> None:
+            try:
+                self.configure()
+            except BaseException:
+                self._destroy_endpoints()
+                raise
+
+        return self._transition('configure', configure, state, super().on_configure)
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """
+        Activate; a failure leaves the node inactive and says why.
+
+        """
+
+        def activate() -> None:
+            self.activate()
+            self.is_active = True
+
+        return self._transition('activate', activate, state, super().on_activate)
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """
+        Deactivate.
+
+        """
+
+        def deactivate() -> None:
+            self.is_active = False
+            self.deactivate()
+
+        self._transition('deactivate', deactivate, state, super().on_deactivate)
+        # Whatever went wrong was reported; a node that refuses to stop would be worse.
+        return TransitionCallbackReturn.SUCCESS
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """
+        Clean up; the node can be configured again.
+
+        """
+        return self._transition('clean up', self._let_go, state, super().on_cleanup)
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """
+        Shut down from any state.
+
+        """
+
+        def shut_down() -> None:
+            if self.is_active:
+                self.is_active = False
+                self.deactivate()
+            self._let_go()
+
+        return self._transition('shut down', shut_down, state, super().on_shutdown)
+
+    def shut_down(self) -> None:
+        """
+        Bring the node to its safe end before the process ends; may be called in any state.
+
+        """
+        if self.is_active:
+            self.trigger_deactivate()
+
+    def _let_go(self) -> None:
+        self.cleanup()
+        self._destroy_endpoints()
+
+    def _destroy_endpoints(self) -> None:
+        for destroy, endpoint in reversed(self._endpoints):
+            destroy(endpoint)
+        self._endpoints.clear()
+
+    def _transition(
+        self,
+        verb: str,
+        work: Callable[[], None],
+        state: LifecycleState,
+        inherited: Callable[[LifecycleState], TransitionCallbackReturn],
+    ) -> TransitionCallbackReturn:
+        try:
+            work()
+        except Exception as error:  # noqa: BLE001 - rclpy would swallow it without a word
+            self.report('lifecycle', ERROR, f'cannot {verb}: {self.describe(error)}')
+            return TransitionCallbackReturn.FAILURE
+        self.clear('lifecycle')
+        return inherited(state)
+
+    def _autostart(self) -> None:
+        self._autostart_timer.cancel()
+        if self.trigger_configure() == TransitionCallbackReturn.SUCCESS:
+            self.trigger_activate()
+
+    def _guarded(self, callback: Callable[..., None]) -> Callable[..., None]:
+        def guarded(*arguments: Any) -> None:
+            if not self.is_active:
+                return
+            try:
+                callback(*arguments)
+            except ROSInterruptException:
+                raise
+            except Exception as error:  # noqa: BLE001 - the node's edge: one bad message must not stop the line
+                name = callback.__name__
+                self.report(name, ERROR, f'{name.strip("_")}: {self.describe(error)}')
+
+        return guarded
+
+    def describe(self, error: Exception) -> str:
+        """
+        Say in one line what an error is; the log gets the trace of one that was not raised on purpose, once.
+
+        """
+        if isinstance(error, InspectionError):
+            return str(error)
+        trace = ''.join(traceback.format_exception(error))
+        if trace != self._last_trace:
+            self.get_logger().error(trace)
+            self._last_trace = trace
+        return f'{type(error).__name__}: {error}'
+
+    def _report_incompatible_qos(self, topic: str, event: Any) -> None:
+        policy = qos_policy_name_from_kind(event.last_policy_kind)
+        self.report(
+            f'qos {topic}',
+            WARN,
+            f'a publisher on {topic} offers a quality of service we cannot take ({policy}): '
+            'none of its messages arrive. Make it reliable, and transient-local on latched topics.',
+        )
+
+    # Parameters
+
+    def set_parameters_atomically(
+        self, parameter_list: list[Parameter[Any]]
+    ) -> SetParametersResult:
+        """
+        Set parameters together or not at all; a refusal names the value and the allowed range.
+
+        """
+        converted, result = checked_parameters(self._parameters_type, parameter_list)
+        if not result.successful:
+            self.get_logger().warning(result.reason)
+            return result
+        return super().set_parameters_atomically(converted)
+
+    def parameters_changed(self) -> None:
+        """
+        React to new values in `self.parameters`; they act on the next part.
+
+        """
+
+    def _apply_parameters(self, changes: Iterable[Parameter[Any]]) -> None:
+        after = changed(self.parameters, changes)
+        if after != self.parameters:
+            self.parameters = after
+            self.parameters_changed()
+
+    def _warn_of_unknown_parameters(self) -> None:
+        known = {*self._parameters, 'use_sim_time'}
+        for name in sorted(self._parameter_overrides):
+            if name not in known and not self.is_own_parameter(name):
+                self.get_logger().warning(
+                    f"parameter '{name}' is not one of this node's and has no effect; "
+                    f'it has: {", ".join(sorted(known))}'
+                )
+
+
+def steady_s() -> float:
+    """
+    Give the steady clock's time, seconds.
+
+    """
+    return time.monotonic()

@@ -1,0 +1,202 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+ROS parameters from one frozen dataclass per node.
+
+"""
+
+from __future__ import annotations
+
+from dataclasses import field, Field, fields, replace
+import math
+from typing import Any, TYPE_CHECKING, TypeVar
+
+from rcl_interfaces.msg import (
+    FloatingPointRange,
+    IntegerRange,
+    ParameterDescriptor,
+    SetParametersResult,
+)
+from rclpy.parameter import Parameter
+
+from anomaly_inspection.errors import SettingError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from rclpy.node import Node
+
+T = TypeVar('T')
+
+_TYPE_WORDS = {bool: 'true or false', int: 'an integer', float: 'a number', str: 'a text'}
+
+
+def parameter(
+    default: Any,
+    description: str,
+    *,
+    unit: str = '',
+    minimum: float | None = None,
+    maximum: float | None = None,
+    choices: tuple[str, ...] = (),
+    read_only: bool = False,
+) -> Any:
+    """
+    Declare one field of a node's parameter dataclass.
+
+    Parameters
+    ----------
+    default : bool, int, float, str or tuple of str
+        The default; its type is the parameter's type. An integer is accepted where a float is wanted.
+    description : str
+        One sentence: what the value means and what a larger one does.
+    unit : str
+        Unit of the value, '' for none.
+    minimum, maximum : float or None
+        Allowed range, both ends included; both or none.
+    choices : tuple of str
+        Allowed texts; empty = any.
+    read_only : bool
+        Refuse a change while the node runs.
+
+    """
+    metadata = {
+        'description': description,
+        'unit': unit,
+        'minimum': minimum,
+        'maximum': maximum,
+        'choices': choices,
+        'read_only': read_only,
+    }
+    return field(default=default, metadata=metadata)
+
+
+def declare_parameters(node: Node, parameters_type: type[T]) -> T:
+    """
+    Declare every field of the dataclass on the node and give the values that act.
+
+    Raises
+    ------
+    SettingError
+        When a value from the command line or a parameter file is of the wrong type or out of range.
+
+    """
+    values = {}
+    for item in fields(parameters_type):  # type: ignore[arg-type]
+        given = node.declare_parameter(
+            item.name, _ros_value(item.default), ParameterDescriptor(dynamic_typing=True)
+        ).value
+        node.undeclare_parameter(item.name)
+        values[item.name] = _checked(item, given)
+        node.declare_parameter(
+            item.name, _ros_value(values[item.name]), _descriptor(item), ignore_override=True
+        )
+    return parameters_type(**values)
+
+
+def checked_parameters(
+    parameters_type: type[T], changes: Iterable[Parameter[Any]]
+) -> tuple[list[Parameter[Any]], SetParametersResult]:
+    """
+    Check changes against the dataclass; numbers become the declared type.
+
+    Returns
+    -------
+    list of Parameter
+        The changes, integers given for floats converted.
+    SetParametersResult
+        Unsuccessful with a reason that names the value and the allowed range.
+
+    """
+    known = {item.name: item for item in fields(parameters_type)}  # type: ignore[arg-type]
+    converted = []
+    for change in changes:
+        item = known.get(change.name)
+        if item is None:
+            converted.append(change)
+            continue
+        if item.metadata['read_only']:
+            reason = f'{change.name} is read-only: set it in the parameter file or at launch'
+            return [], SetParametersResult(successful=False, reason=reason)
+        try:
+            value = _checked(item, change.value)
+        except SettingError as error:
+            return [], SetParametersResult(successful=False, reason=str(error))
+        converted.append(Parameter(change.name, value=_ros_value(value)))
+    return converted, SetParametersResult(successful=True)
+
+
+def changed(parameters: T, changes: Iterable[Parameter[Any]]) -> T:
+    """
+    Give the dataclass with the accepted changes.
+
+    """
+    known = {item.name: item for item in fields(parameters)}  # type: ignore[arg-type]
+    values = {
+        change.name: _checked(known[change.name], change.value)
+        for change in changes
+        if change.name in known
+    }
+    return replace(parameters, **values)  # type: ignore[type-var]
+
+
+def _ros_value(value: Any) -> Any:
+    # rclpy cannot tell the type of an empty list: one empty text stands for it.
+    return (list(value) or ['']) if isinstance(value, tuple) else value
+
+
+def _checked(item: Field[Any], value: Any) -> Any:
+    """
+    Give the value as the field's type; raises SettingError.
+
+    """
+    allowed = _allowed(item)
+    kind = type(item.default)
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if kind is tuple:
+        if value is None or isinstance(value, str):
+            raise SettingError(f'{item.name} = {value!r} is refused: allowed is {allowed}')
+        if not all(isinstance(entry, str) for entry in value):
+            raise SettingError(f'{item.name} = {list(value)!r} is refused: allowed is {allowed}')
+        return tuple(entry for entry in value if entry)
+    if type(value) is not kind:
+        raise SettingError(f'{item.name} = {value!r} is refused: allowed is {allowed}')
+    minimum, maximum = item.metadata['minimum'], item.metadata['maximum']
+    if kind is float and not math.isfinite(value):
+        raise SettingError(f'{item.name} = {value!r} is refused: allowed is {allowed}')
+    if minimum is not None and not minimum <= value <= maximum:
+        raise SettingError(f'{item.name} = {value!r} is out of range: allowed is {allowed}')
+    choices = item.metadata['choices']
+    if choices and value not in choices:
+        raise SettingError(f'{item.name} = {value!r} is refused: allowed is {allowed}')
+    return value
+
+
+def _allowed(item: Field[Any]) -> str:
+    metadata = item.metadata
+    unit = f' {metadata["unit"]}' if metadata['unit'] else ''
+    if metadata['choices']:
+        return ', '.join(repr(choice) for choice in metadata['choices'])
+    if isinstance(item.default, tuple):
+        return 'a list of texts'
+    words = _TYPE_WORDS[type(item.default)]
+    if metadata['minimum'] is None:
+        return words + unit
+    return f'{words} from {metadata["minimum"]:g} to {metadata["maximum"]:g}{unit}'
+
+
+def _descriptor(item: Field[Any]) -> ParameterDescriptor:
+    metadata = item.metadata
+    descriptor = ParameterDescriptor(
+        description=metadata['description'],
+        additional_constraints=_allowed(item),
+        read_only=metadata['read_only'],
+    )
+    if metadata['minimum'] is not None:
+        ends = {'from_value': metadata['minimum'], 'to_value': metadata['maximum']}
+        if isinstance(item.default, float):
+            ends = {key: float(value) for key, value in ends.items()}
+            descriptor.floating_point_range = [FloatingPointRange(**ends)]
+        else:
+            descriptor.integer_range = [IntegerRange(**ends)]
+    return descriptor

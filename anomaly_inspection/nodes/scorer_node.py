@@ -1,0 +1,344 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+The scorer node: one preprocessing and one or several scorers on every frame of every part.
+
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+import threading
+import time
+from typing import Any, TYPE_CHECKING
+
+import numpy as np
+from sensor_msgs.msg import Image
+
+from anomaly_inspection.errors import FrameError, InspectionError, SettingError
+from anomaly_inspection.msg import Measure, Part, RecipeInForce, RecipePrepared, Region, Score
+from anomaly_inspection.nodes.image_conversion import array_from_image, image_from_array
+from anomaly_inspection.nodes.inspection_node import (
+    ERROR,
+    InspectionNode,
+    NodeParameters,
+    WARN,
+)
+from anomaly_inspection.nodes.parameters import parameter
+from anomaly_inspection.nodes.qos import EVENT, IMAGE, LATCHED
+from anomaly_inspection.nodes.spin import spin_node
+from anomaly_inspection.nodes.stamps import nanoseconds_from_stamp
+from anomaly_inspection.recipes.folder import read_recipe
+from anomaly_inspection.scoring.frame_scorer import FrameScore, ScoreStatus
+from anomaly_inspection.steady_clock import exposure_on_this_clock
+
+if TYPE_CHECKING:
+    from anomaly_inspection.recipes.recipe import Recipe
+    from anomaly_inspection.scoring.frame_scorer import FrameScorer
+
+# Frames and parts come on two topics, in either order; whichever is first waits for the other.
+_WAITING_IMAGES = 8
+_WAITING_PARTS = 64
+_MOST_REGIONS = 32
+
+
+@dataclass(frozen=True)
+class ScorerParameters(NodeParameters):
+    """
+    Parameters of the scorer node.
+
+    """
+
+    recipe: str = parameter(
+        '',
+        'Folder of the recipe to start with; later the decider says which one is in force.',
+        read_only=True,
+    )
+    scorers: tuple[str, ...] = parameter(
+        (), "Scorers of the recipe that run here; empty = all. Several share one preprocessing."
+    , read_only=True)
+    max_age_s: float = parameter(
+        1.0,
+        'Frames older than this are not scored any more: their parts are already decided. '
+        "Not less than the decider's deadline_s.",
+        unit='s',
+        minimum=0.01,
+        maximum=60.0,
+    )
+
+
+@dataclass(frozen=True)
+class _LoadedRecipe:
+    recipe: Recipe
+    frame_scorer: FrameScorer
+
+
+class ScorerNode(InspectionNode[ScorerParameters]):
+    """
+    Takes part and part/image, gives score, and anomaly_map while somebody watches.
+
+    The map is in the frame's pixels and in units of the region limit: above 1 a pixel belongs to a region; with several
+    scorers it is the highest of theirs.
+
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__('scorer', ScorerParameters, **options)
+        self._loaded: _LoadedRecipe | None = None
+        self._prepared: _LoadedRecipe | None = None
+        self._preparing: threading.Thread | None = None
+        self._images: OrderedDict[int, Image] = OrderedDict()
+        self._frames: OrderedDict[int, tuple[str, int, float]] = OrderedDict()
+        self._scored = 0
+        self._too_old = 0
+        self._unmatched = 0
+
+    def configure(self) -> None:
+        """
+        Load the recipe, make the endpoints.
+
+        """
+        if not self.parameters.recipe:
+            raise SettingError("recipe = '' is refused: it must name the folder of a recipe")
+        self._loaded = self._load(self.parameters.recipe)
+        self._score = self.publish_on(Score, 'score', EVENT)
+        self._anomaly_map = self.publish_on(Image, 'anomaly_map', IMAGE)
+        self._recipe_prepared = self.publish_on(RecipePrepared, 'recipe_prepared', LATCHED)
+        self.listen(Part, 'part', self._take_part, EVENT)
+        self.listen(Image, 'part/image', self._take_image, IMAGE)
+        self.listen(RecipeInForce, 'recipe_prepare', self._prepare_recipe, LATCHED)
+        self.listen(RecipeInForce, 'recipe_in_force', self._switch_recipe, LATCHED)
+
+    def activate(self) -> None:
+        """
+        Tell the decider which recipe is ready.
+
+        """
+        assert self._loaded is not None
+        self._confirm(self._loaded.recipe.hash)
+
+    def deactivate(self) -> None:
+        """
+        Tell the decider that nobody scores here; forget what waits.
+
+        """
+        assert self._loaded is not None
+        self._confirm(self._loaded.recipe.hash, f'{self.get_name()} is not active')
+        self._images.clear()
+        self._frames.clear()
+
+    def cleanup(self) -> None:
+        """
+        Let go of the recipe.
+
+        """
+        if self._preparing is not None:
+            self._preparing.join()
+        self._loaded = self._prepared = None
+
+    def diagnostic_values(self) -> dict[str, object]:
+        """
+        Give the recipe and the counts.
+
+        """
+        loaded = self._loaded
+        return {
+            'recipe': f'{loaded.recipe.name} v{loaded.recipe.version}' if loaded else 'none',
+            'frames scored': self._scored,
+            'frames too old to score': self._too_old,
+            'frames without their part': self._unmatched,
+        }
+
+    # Recipes
+
+    def _load(self, path: str) -> _LoadedRecipe:
+        recipe = read_recipe(path)
+        names = self.parameters.scorers or tuple(recipe.scorers)
+        return _LoadedRecipe(recipe, recipe.frame_scorer(names))
+
+    def _confirm(self, recipe_hash: str, error: str = '') -> None:
+        assert self._loaded is not None
+        self._recipe_prepared.publish(
+            RecipePrepared(
+                scorers=list(self._loaded.frame_scorer.scorer_names),
+                recipe_hash=recipe_hash,
+                is_ready=not error,
+                error=error,
+            )
+        )
+
+    def _prepare_recipe(self, message: RecipeInForce) -> None:
+        if self._loaded is not None and message.hash == self._loaded.recipe.hash:
+            self._confirm(message.hash)
+            return
+        if self._preparing is not None and self._preparing.is_alive():
+            raise InspectionError('a recipe is still being prepared')
+        # Loading takes longer than a part; the parts that come meanwhile are scored by the old recipe.
+        self._preparing = threading.Thread(
+            target=self._prepare_in_background, args=(message,), name='recipe loader'
+        )
+        self._preparing.start()
+
+    def _prepare_in_background(self, message: RecipeInForce) -> None:
+        try:
+            prepared = self._load(message.path)
+            if prepared.recipe.hash != message.hash:
+                raise InspectionError(
+                    f'{message.path} has hash {prepared.recipe.hash[:12]}, '
+                    f'the decider announced {message.hash[:12]}: not the same files'
+                )
+        except Exception as error:  # noqa: BLE001 - a thread's edge: the decider must hear of it
+            text = f'recipe {message.path}: {self.describe(error)}'
+            self.report('recipe', WARN, text)
+            self._confirm(message.hash, text)
+            return
+        self.clear('recipe')
+        self._prepared = prepared
+        self._confirm(message.hash)
+
+    def _switch_recipe(self, message: RecipeInForce) -> None:
+        assert self._loaded is not None
+        if message.hash == self._loaded.recipe.hash:
+            return
+        if self._prepared is not None and message.hash == self._prepared.recipe.hash:
+            self._loaded, self._prepared = self._prepared, None
+            self._confirm(message.hash)
+            self.get_logger().info(
+                f'recipe {message.name} v{message.version} ({message.hash[:12]}) is in force'
+            )
+            return
+        # Started after the switch: catch up, then the next announcement or this call takes it.
+        self._loaded = self._load(message.path)
+        self._confirm(self._loaded.recipe.hash)
+
+    # Frames
+
+    def _take_part(self, message: Part) -> None:
+        now_ns = time.monotonic_ns()
+        exposure_ns = exposure_on_this_clock(
+            message.exposure_steady_ns, message.steady_clock_id, message.age_s, now_ns
+        )
+        first_ns = nanoseconds_from_stamp(message.frame_stamps[0])
+        for stamp, problem in zip(message.frame_stamps, message.frame_problems, strict=True):
+            if problem:
+                continue
+            stamp_ns = nanoseconds_from_stamp(stamp)
+            exposure_s = 1e-9 * (exposure_ns + stamp_ns - first_ns)
+            self._frames[stamp_ns] = (message.session_id, message.part_id, exposure_s)
+            self._match(stamp_ns)
+        while len(self._frames) > _WAITING_PARTS:
+            self._frames.popitem(last=False)
+            self._unmatched += 1
+
+    def _take_image(self, message: Image) -> None:
+        stamp_ns = nanoseconds_from_stamp(message.header.stamp)
+        self._images[stamp_ns] = message
+        self._match(stamp_ns)
+        while len(self._images) > _WAITING_IMAGES:
+            self._images.popitem(last=False)
+            self._unmatched += 1
+
+    def _match(self, stamp_ns: int) -> None:
+        if stamp_ns not in self._images or stamp_ns not in self._frames:
+            return
+        image = self._images.pop(stamp_ns)
+        session_id, part_id, exposure_s = self._frames.pop(stamp_ns)
+        if time.monotonic() - exposure_s > self.parameters.max_age_s:
+            self._too_old += 1
+            self.report(
+                'age',
+                WARN,
+                f'frames come to the scorer later than max_age_s {self.parameters.max_age_s:g} s: '
+                'their parts are rejected. Scoring is too slow for this rate, or was held up',
+            )
+            return
+        self.clear('age')
+        self._score_frame(image, session_id, part_id)
+
+    def _score_frame(self, image: Image, session_id: str, part_id: int) -> None:
+        assert self._loaded is not None
+        loaded = self._loaded
+        began_s = time.perf_counter()
+        try:
+            scores = loaded.frame_scorer.score(array_from_image(image))
+        except FrameError as error:
+            scores = [
+                FrameScore(name, ScoreStatus.FRAME_INVALID, str(error), float('nan'))
+                for name in loaded.frame_scorer.scorer_names
+            ]
+        duration_s = time.perf_counter() - began_s
+        for score in scores:
+            message = _message(score, loaded)
+            message.header = image.header
+            message.session_id = session_id
+            message.part_id = part_id
+            message.duration_s = duration_s
+            self._score.publish(message)
+            if score.status == ScoreStatus.SCORER_FAILED:
+                self.report(score.scorer, ERROR, f'{score.scorer} failed: {score.detail}')
+            else:
+                self.clear(score.scorer)
+        self._scored += 1
+        if self._anomaly_map.get_subscription_count():
+            self._publish_map(scores, image)
+
+    def _publish_map(self, scores: list[FrameScore], image: Image) -> None:
+        maps = [
+            frame_map / np.float32(score.region_limit)
+            for score in scores
+            if (frame_map := score.map_in_frame()) is not None
+        ]
+        if maps:
+            self._anomaly_map.publish(
+                image_from_array(
+                    np.maximum.reduce(maps), image.header.stamp, image.header.frame_id
+                )
+            )
+
+
+def _message(score: FrameScore, loaded: _LoadedRecipe) -> Score:
+    nan = float('nan')
+    alignment = score.alignment
+    specifications = loaded.frame_scorer.measures(score.scorer) if score.measures else ()
+    return Score(
+        scorer=score.scorer,
+        status=int(score.status),
+        detail=score.detail,
+        measures=[
+            Measure(
+                name=specification.name,
+                value=float(score.measures[specification.name]),
+                unit=specification.unit,
+                bad_side=int(specification.bad_side),
+            )
+            for specification in specifications
+        ],
+        regions=[
+            Region(
+                x_min=region.x_min,
+                y_min=region.y_min,
+                x_max=region.x_max,
+                y_max=region.y_max,
+                area_px=region.area_px,
+                peak=region.peak,
+            )
+            for region in score.regions[:_MOST_REGIONS]
+        ],
+        region_limit=float(score.region_limit),
+        alignment_x_px=alignment.x_px if alignment else nan,
+        alignment_y_px=alignment.y_px if alignment else nan,
+        alignment_angle_rad=alignment.angle_rad if alignment else nan,
+        alignment_scale=alignment.scale if alignment else nan,
+        alignment_confidence=alignment.confidence if alignment else nan,
+        recipe_name=loaded.recipe.name,
+        recipe_version=loaded.recipe.version,
+        recipe_hash=loaded.recipe.hash,
+    )
+
+
+def main() -> None:
+    """
+    Run the node until it is interrupted.
+
+    """
+    spin_node(ScorerNode)

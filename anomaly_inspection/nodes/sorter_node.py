@@ -1,0 +1,278 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+The sorter node: fires the gate for the parts that passed, and alone says when the line must stop.
+
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+import math
+import threading
+import time
+from typing import Any
+
+from std_srvs.srv import Trigger
+
+from anomaly_inspection.errors import GateError
+from anomaly_inspection.msg import Decision, Fault, LineStop, Part, SortEvent
+from anomaly_inspection.nodes.inspection_node import (
+    ERROR,
+    InspectionNode,
+    NodeParameters,
+    steady_s,
+)
+from anomaly_inspection.nodes.parameters import parameter
+from anomaly_inspection.nodes.qos import EVENT, LATCHED
+from anomaly_inspection.nodes.spin import spin_node
+from anomaly_inspection.nodes.stamps import stamp_from_nanoseconds
+from anomaly_inspection.sorting.gate import Gate
+from anomaly_inspection.sorting.part_tracker import PartTracker, TrackerSettings
+from anomaly_inspection.sorting.simulated_gate import SimulatedGate
+from anomaly_inspection.sorting.sort_event import SortEvent as CoreSortEvent
+from anomaly_inspection.sorting.sorter import Sorter
+from anomaly_inspection.steady_clock import exposure_on_this_clock
+
+_LONGEST_SLEEP_S = 0.5
+
+
+@dataclass(frozen=True)
+class SorterParameters(NodeParameters):
+    """
+    Parameters of the sorter node.
+
+    """
+
+    gate: str = parameter(
+        'simulated',
+        "The actuator; every gate rests in REJECT. 'simulated' exists in memory only.",
+        choices=('simulated',),
+        read_only=True,
+    )
+    gate_distance_m: float = parameter(
+        0.4,
+        'From the camera to the gate along the belt. With belt_speed_m_per_s it gives the travel time, '
+        "which must be longer than the decider's deadline_s.",
+        unit='m',
+        minimum=0.001,
+        maximum=100.0,
+        read_only=True,
+    )
+    belt_speed_m_per_s: float = parameter(
+        0.5, 'Speed of the belt.', unit='m/s', minimum=0.001, maximum=10.0, read_only=True
+    )
+    window_s: float = parameter(
+        0.04,
+        'How long the gate stands open for a part, centred on its arrival; shorter than the time '
+        'between two parts.',
+        unit='s',
+        minimum=0.005,
+        maximum=10.0,
+        read_only=True,
+    )
+    actuation_s: float = parameter(
+        0.0,
+        'From the command to the movement of the gate; the command is given so much earlier.',
+        unit='s',
+        minimum=0.0,
+        maximum=1.0,
+        read_only=True,
+    )
+    dead_time_s: float = parameter(
+        0.02,
+        'From the end of a window until the gate rests for sure; at least actuation_s. Parts closer '
+        'than window_s and dead_time_s together are both rejected.',
+        unit='s',
+        minimum=0.005,
+        maximum=10.0,
+        read_only=True,
+    )
+
+    def tracker_settings(self) -> TrackerSettings:
+        """
+        Give belt and gate in time.
+
+        """
+        return TrackerSettings(
+            travel_time_s=self.gate_distance_m / self.belt_speed_m_per_s,
+            window_s=self.window_s,
+            actuation_s=self.actuation_s,
+            dead_time_s=self.dead_time_s,
+        )
+
+
+class SorterNode(InspectionNode[SorterParameters]):
+    """
+    Takes part, decision and fault; moves the gate, gives sort_event and line_stop.
+
+    The gate is moved by a thread of its own: neither a slow gate nor a slow callback holds up the other.
+
+    """
+
+    def __init__(self, **options: Any) -> None:
+        self._sorter: Sorter | None = None
+        self._gate: Gate | None = None
+        self._stop = threading.Event()
+        self._wake = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._published_stop: LineStop | None = None
+        self._events = 0
+        super().__init__('sorter', SorterParameters, **options)
+
+    @property
+    def longest_wait_s(self) -> float:
+        """
+        From the exposure of a part to its sort event at the latest, seconds.
+
+        """
+        settings = self.parameters.tracker_settings()
+        return settings.travel_time_s + settings.window_s + settings.dead_time_s
+
+    def configure(self) -> None:
+        """
+        Check belt and gate in time, make the endpoints.
+
+        """
+        self._settings = self.parameters.tracker_settings()
+        self._sort_event = self.publish_on(SortEvent, 'sort_event', EVENT)
+        self._line_stop = self.publish_on(LineStop, 'line_stop', LATCHED)
+        self.listen(Part, 'part', self._take_part, EVENT)
+        self.listen(Decision, 'decision', self._take_decision, EVENT)
+        self.listen(Fault, 'fault', self._take_fault, LATCHED)
+        self.serve(Trigger, '~/reset', self._reset)
+
+    def activate(self) -> None:
+        """
+        Connect the gate, which goes to rest, and begin to sort.
+
+        """
+        self._gate = SimulatedGate(time.monotonic, actuation_s=self.parameters.actuation_s)
+        self._gate.connect()
+        self._sorter = Sorter(PartTracker(self._settings), self._gate)
+        self._published_stop = None
+        self._publish_line_stop()
+        self._stop.clear()
+        self._thread = threading.Thread(target=self._sort_until_stopped, name='sorter gate')
+        self._thread.start()
+
+    def deactivate(self) -> None:
+        """
+        Bring the gate to rest; parts still on the belt are rejected.
+
+        """
+        self._stop.set()
+        self._wake.set()
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+        if self._sorter is not None and self._gate is not None:
+            self._publish(self._sorter.flush(steady_s()))
+            self._gate.close()
+
+    def diagnostic_values(self) -> dict[str, object]:
+        """
+        Give line stop and counts.
+
+        """
+        if self._sorter is None:
+            return {}
+        counts = self._sorter.counts
+        return {
+            'line must stand': self._sorter.line_stop.is_active,
+            'parts sorted': self._events,
+            'late decisions': counts.decisions_late,
+            'duplicate decisions': counts.decisions_duplicate,
+            'decisions without a part': counts.decisions_unknown,
+            'duplicate parts': counts.parts_duplicate,
+        }
+
+    # Callbacks
+
+    def _take_part(self, message: Part) -> None:
+        assert self._sorter is not None
+        now_ns = time.monotonic_ns()
+        exposure_ns = exposure_on_this_clock(
+            message.exposure_steady_ns, message.steady_clock_id, message.age_s, now_ns
+        )
+        key = (message.session_id, message.part_id)
+        self._sorter.part_seen(key, 1e-9 * exposure_ns, 1e-9 * now_ns)
+        self._wake.set()
+
+    def _take_decision(self, message: Decision) -> None:
+        assert self._sorter is not None
+        passes = message.verdict == Decision.VERDICT_PASS
+        self._sorter.decision_received((message.session_id, message.part_id), passes, steady_s())
+        self._wake.set()
+
+    def _take_fault(self, message: Fault) -> None:
+        assert self._sorter is not None
+        self._sorter.fault_received(message.active, message.reason, steady_s())
+        self._wake.set()
+
+    async def _reset(self, request: Any) -> str:
+        sorter = self._sorter
+        assert sorter is not None
+        refusal = await self.in_background(lambda: sorter.reset(steady_s()))
+        self._wake.set()
+        if refusal:
+            raise GateError(refusal)
+        return 'the line may run'
+
+    # The gate's thread
+
+    def _sort_until_stopped(self) -> None:
+        assert self._sorter is not None
+        sorter = self._sorter
+        while not self._stop.is_set():
+            self._wake.clear()
+            due_s = sorter.next_due()
+            now = steady_s()
+            if due_s is not None and due_s <= now:
+                self._publish(sorter.step(now))
+            else:
+                sleep_s = _LONGEST_SLEEP_S if due_s is None else due_s - now
+                self._publish_line_stop()
+                self._wake.wait(min(sleep_s, _LONGEST_SLEEP_S))
+
+    def _publish(self, events: list[CoreSortEvent]) -> None:
+        for event in events:
+            message = SortEvent(
+                session_id=event.key[0],
+                part_id=event.key[1],
+                action=int(event.action),
+                outcome=int(event.outcome),
+                cause=int(event.cause),
+                detail=event.detail,
+                firing_error_s=event.firing_error_s,
+            )
+            message.header.stamp = self.get_clock().now().to_msg()
+            self._sort_event.publish(message)
+            self._events += 1
+        if events:
+            self._publish_line_stop()
+
+    def _publish_line_stop(self) -> None:
+        assert self._sorter is not None
+        stop = self._sorter.line_stop
+        before = self._published_stop
+        if before is not None and (before.active, before.reason) == (stop.is_active, stop.reason):
+            return
+        now = self.get_clock().now()
+        message = LineStop(active=stop.is_active, reason=stop.reason)
+        message.header.stamp = now.to_msg()
+        if stop.is_active:
+            age_ns = 0 if math.isnan(stop.since_s) else int(1e9 * (steady_s() - stop.since_s))
+            message.since = stamp_from_nanoseconds(now.nanoseconds - age_ns)
+            self.report('line stop', ERROR, f'the line must stand: {stop.reason}')
+        else:
+            self.clear('line stop')
+        self._line_stop.publish(message)
+        self._published_stop = message
+
+
+def main() -> None:
+    """
+    Run the node until it is interrupted.
+
+    """
+    spin_node(SorterNode)

@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+Run nodes until they are interrupted, and bring them to their safe end.
+
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+from typing import Any, TYPE_CHECKING
+
+import rclpy
+from rclpy.executors import ExternalShutdownException
+from rclpy.experimental import EventsExecutor
+from rclpy.signals import SignalHandlerOptions
+
+from anomaly_inspection.errors import InspectionError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from rclpy.context import Context
+
+    from anomaly_inspection.nodes.inspection_node import InspectionNode
+
+# EventsExecutor.spin() never fired a callback in rclpy 9.1; spin_once() with a time-out does.
+_SPIN_STEP_S = 0.1
+
+
+class NodeThread:
+    """
+    One thread that spins a group of nodes on an EventsExecutor.
+
+    Parameters
+    ----------
+    nodes : sequence of InspectionNode
+        Spun together; they share the thread.
+    name : str
+        Name of the thread.
+    context : rclpy Context or None
+        None = the default context.
+
+    """
+
+    def __init__(
+        self, nodes: Sequence[Any], name: str, *, context: Context | None = None
+    ) -> None:
+        self._nodes = nodes
+        self._executor = EventsExecutor(context=context)
+        self._stop = threading.Event()
+        self.error: BaseException | None = None
+        for node in nodes:
+            self._executor.add_node(node)
+        self._thread = threading.Thread(target=self._spin, name=name, daemon=True)
+
+    def start(self) -> None:
+        """
+        Begin to spin.
+
+        """
+        self._thread.start()
+
+    @property
+    def is_running(self) -> bool:
+        """
+        Whether the thread still spins.
+
+        """
+        return self._thread.is_alive()
+
+    def stop(self) -> None:
+        """
+        Stop to spin; blocks until the callback under way has ended. The nodes stay as they are.
+
+        """
+        self._stop.set()
+        self._executor.wake()
+        self._thread.join()
+        for node in self._nodes:
+            self._executor.remove_node(node)
+
+    def _spin(self) -> None:
+        try:
+            while not self._stop.is_set():
+                self._executor.spin_once(_SPIN_STEP_S)
+        except ExternalShutdownException:
+            pass
+        except BaseException as error:
+            self.error = error
+            raise
+
+
+def spin_node(make_node: Callable[[], InspectionNode[Any]]) -> None:
+    """
+    Make one node and spin it until SIGINT or SIGTERM, then bring it to its safe end.
+
+    Exit status 1 with one line when a parameter is refused.
+
+    """
+    # With rclpy's own handlers the context is gone before the node could say or do anything.
+    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
+    interrupted = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: interrupted.set())
+    try:
+        node = make_node()
+    except InspectionError:
+        rclpy.try_shutdown()
+        sys.exit(1)
+    thread = NodeThread([node], node.get_name())
+    thread.start()
+    while thread.is_running and not interrupted.wait(0.2):
+        pass
+    thread.stop()
+    node.shut_down()
+    node.destroy_node()
+    rclpy.try_shutdown()
+    if thread.error is not None:
+        sys.exit(1)

@@ -1,0 +1,245 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+The viewer node: the picture an operator looks at, drawn off the hot path and only while somebody looks.
+
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from typing import Any
+
+import cv2
+from sensor_msgs.msg import CompressedImage, Image
+
+from anomaly_inspection.deciding.judge import Reason, Verdict
+from anomaly_inspection.deciding.limits import Limit
+from anomaly_inspection.msg import Decision, LimitsInForce, Part, Score
+from anomaly_inspection.nodes.image_conversion import (
+    array_from_image,
+    float_array_from_image,
+    image_from_array,
+)
+from anomaly_inspection.nodes.inspection_node import InspectionNode, NodeParameters, steady_s
+from anomaly_inspection.nodes.parameters import parameter
+from anomaly_inspection.nodes.qos import EVENT, IMAGE, LATCHED, WATCH_IMAGE
+from anomaly_inspection.nodes.spin import spin_node
+from anomaly_inspection.nodes.stamps import nanoseconds_from_stamp
+from anomaly_inspection.overlay import draw_overlay, MeasureRow
+from anomaly_inspection.scoring.frame_scorer import ScoreStatus
+from anomaly_inspection.scoring.measure import BadSide
+
+_WAITING_PARTS = 16
+
+
+@dataclass(frozen=True)
+class ViewerParameters(NodeParameters):
+    """
+    Parameters of the viewer node.
+
+    """
+
+    wait_for_map_s: float = parameter(
+        0.3,
+        'How long after the decision a picture waits for its anomaly map before it is drawn without.',
+        unit='s',
+        minimum=0.0,
+        maximum=10.0,
+    )
+    jpeg_quality: int = parameter(
+        90, 'Quality of overlay/compressed; higher is larger.', minimum=1, maximum=100
+    )
+
+
+@dataclass
+class _Picture:
+    stamp_ns: int
+    image: Image | None = None
+    anomaly_map: Image | None = None
+    scores: dict[str, Score] = field(default_factory=dict)
+    decision: Decision | None = None
+    decided_s: float = 0.0
+
+
+class ViewerNode(InspectionNode[ViewerParameters]):
+    """
+    Joins frame, score, anomaly map and decision by part; gives overlay and overlay/compressed.
+
+    While nobody subscribes to either it subscribes to nothing itself.
+
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__('viewer', ViewerParameters, **options)
+        self._pictures: OrderedDict[tuple[str, int], _Picture] = OrderedDict()
+        self._limits: LimitsInForce | None = None
+        self._inputs: list[Any] = []
+        self._drawn = 0
+
+    def configure(self) -> None:
+        """
+        Make the endpoints that always stand.
+
+        """
+        self._overlay = self.publish_on(Image, 'overlay', IMAGE)
+        self._compressed = self.publish_on(CompressedImage, 'overlay/compressed', IMAGE)
+        self.listen(LimitsInForce, 'limits_in_force', self._take_limits, LATCHED)
+        self.every(0.2, self._look_around)
+
+    def deactivate(self) -> None:
+        """
+        Stop to listen.
+
+        """
+        self._stop_listening()
+
+    def diagnostic_values(self) -> dict[str, object]:
+        """
+        Give the number of pictures drawn.
+
+        """
+        return {'overlays drawn': self._drawn, 'is watched': bool(self._inputs)}
+
+    def _look_around(self) -> None:
+        is_watched = self._overlay.get_subscription_count() + (
+            self._compressed.get_subscription_count()
+        )
+        if is_watched and not self._inputs:
+            self._start_listening()
+        elif not is_watched and self._inputs:
+            self._stop_listening()
+        now = steady_s()
+        for key, picture in list(self._pictures.items()):
+            if picture.decision and now - picture.decided_s > self.parameters.wait_for_map_s:
+                self._draw(key)
+
+    def _start_listening(self) -> None:
+        for message_type, topic, callback, qos in (
+            (Part, 'part', self._take_part, EVENT),
+            (Image, 'part/image', self._take_image, IMAGE),
+            (Image, 'anomaly_map', self._take_map, WATCH_IMAGE),
+            (Score, 'score', self._take_score, EVENT),
+            (Decision, 'decision', self._take_decision, EVENT),
+        ):
+            guarded = self._guarded(callback)
+            self._inputs.append(self.create_subscription(message_type, topic, guarded, qos))
+
+    def _stop_listening(self) -> None:
+        for subscription in self._inputs:
+            self.destroy_subscription(subscription)
+        self._inputs.clear()
+        self._pictures.clear()
+
+    # Joining: by part where the message says it, by stamp where it is an image
+
+    def _picture(self, message: Any) -> _Picture:
+        key = (message.session_id, message.part_id)
+        return self._pictures.setdefault(key, _Picture(stamp_ns=0))
+
+    def _take_limits(self, message: LimitsInForce) -> None:
+        self._limits = message
+
+    def _take_part(self, message: Part) -> None:
+        self._picture(message).stamp_ns = nanoseconds_from_stamp(message.frame_stamps[-1])
+        while len(self._pictures) > _WAITING_PARTS:
+            self._pictures.popitem(last=False)
+
+    def _take_score(self, message: Score) -> None:
+        picture = self._picture(message)
+        picture.stamp_ns = nanoseconds_from_stamp(message.header.stamp)
+        picture.scores[message.scorer] = message
+
+    def _take_decision(self, message: Decision) -> None:
+        picture = self._picture(message)
+        picture.decision = message
+        picture.decided_s = steady_s()
+        self._draw_when_complete((message.session_id, message.part_id))
+
+    def _take_image(self, message: Image) -> None:
+        self._take_pixels(message, 'image')
+
+    def _take_map(self, message: Image) -> None:
+        self._take_pixels(message, 'anomaly_map')
+
+    def _take_pixels(self, message: Image, attribute: str) -> None:
+        stamp_ns = nanoseconds_from_stamp(message.header.stamp)
+        for key, picture in self._pictures.items():
+            if picture.stamp_ns == stamp_ns:
+                setattr(picture, attribute, message)
+                self._draw_when_complete(key)
+                return
+
+    def _draw_when_complete(self, key: tuple[str, int]) -> None:
+        picture = self._pictures[key]
+        if picture.decision is None or picture.image is None:
+            return
+        expects_map = any(score.status == ScoreStatus.OK for score in picture.scores.values())
+        if picture.anomaly_map is not None or not expects_map:
+            self._draw(key)
+
+    # Drawing
+
+    def _draw(self, key: tuple[str, int]) -> None:
+        picture = self._pictures.pop(key)
+        if picture.image is None or picture.decision is None:
+            return
+        decision = picture.decision
+        anomaly_map = picture.anomaly_map
+        drawn = draw_overlay(
+            array_from_image(picture.image),
+            anomaly_map=None if anomaly_map is None else float_array_from_image(anomaly_map),
+            map_limit=1.0,
+            regions=[
+                region
+                for score in picture.scores.values()
+                for region in score.regions
+            ],
+            rows=self._rows(picture.scores),
+            verdict=Verdict(decision.verdict).name,
+            reason=Reason(decision.reason).name.replace('_', ' ').lower(),
+            title=f'part {decision.part_id}',
+            recipe=f'{decision.recipe_name} v{decision.recipe_version}',
+        )
+        header = picture.image.header
+        if self._overlay.get_subscription_count():
+            self._overlay.publish(image_from_array(drawn, header.stamp, header.frame_id))
+        if self._compressed.get_subscription_count():
+            quality = [cv2.IMWRITE_JPEG_QUALITY, self.parameters.jpeg_quality]
+            _, encoded = cv2.imencode('.jpg', drawn, quality)
+            message = CompressedImage(header=header, format='jpeg', data=encoded.tobytes())
+            self._compressed.publish(message)
+        self._drawn += 1
+
+    def _rows(self, scores: dict[str, Score]) -> list[MeasureRow]:
+        rows = []
+        for in_force in self._limits.limits if self._limits else ():
+            limit = Limit(
+                in_force.scorer,
+                in_force.measure,
+                in_force.value,
+                BadSide(in_force.bad_side),
+                in_force.typical,
+            )
+            score = scores.get(limit.scorer)
+            values = {m.name: m.value for m in score.measures} if score else {}
+            value = values.get(limit.measure, float('nan'))
+            rows.append(
+                MeasureRow(
+                    name=limit.name,
+                    value=value,
+                    limit=limit.value,
+                    relation='<=' if limit.bad_side is BadSide.HIGH else '>=',
+                    unit=in_force.unit,
+                    anomaly_score=limit.anomaly_score(value),
+                )
+            )
+        return rows
+
+
+def main() -> None:
+    """
+    Run the node until it is interrupted.
+
+    """
+    spin_node(ViewerNode)

@@ -1,0 +1,255 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+The recipe: all that the cell knows of one product.
+
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+import math
+from typing import Any, TYPE_CHECKING
+
+from anomaly_inspection.errors import LimitError, SettingError
+from anomaly_inspection.imaging.preprocessing import Preprocessor
+from anomaly_inspection.scoring.frame_scorer import FrameScorer, REGION_MEASURES
+from anomaly_inspection.scoring.measure import BadSide
+from anomaly_inspection.scoring.registry import scorer_class
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from anomaly_inspection.imaging.frame_check import FrameFormat
+    from anomaly_inspection.imaging.preprocessing import PreprocessingSettings
+    from anomaly_inspection.scoring.frame_scorer import RegionSettings
+    from anomaly_inspection.scoring.measure import MeasureSpec
+
+COMBINATIONS = ('any', 'all')
+
+
+@dataclass(frozen=True)
+class MeasureLimit:
+    """
+    The limit of one measure.
+
+    Parameters
+    ----------
+    limit : float
+        A value beyond it, on the bad side, is anomalous; exactly at it is still good. Unit of the measure.
+    typical : float
+        Median of the measure over held-out good parts, unit of the measure.
+
+    """
+
+    limit: float
+    typical: float
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """
+    Where a recipe comes from and what was seen while it was taught.
+
+    Parameters
+    ----------
+    taught_by, test_number, sample_phase, test_position : str
+        As the operator gave them; '' = not given.
+    source : str
+        Where the good images came from.
+    image_count : int
+        Number of good parts it was taught on, those left out not counted.
+    left_out : tuple of str
+        Names of images that were offered as good parts but not taken, each with the reason.
+    false_reject_rate : float
+        Share of good parts that the limits may reject, all measures together, as it was asked for.
+    promised_rate : float
+        What the number of images alone can promise: the true rate is below this with 95 % confidence.
+
+    """
+
+    taught_by: str = ''
+    test_number: str = ''
+    sample_phase: str = ''
+    test_position: str = ''
+    source: str = ''
+    image_count: int = 0
+    left_out: tuple[str, ...] = ()
+    false_reject_rate: float = 0.005
+    promised_rate: float = 1.0
+
+
+@dataclass(frozen=True, eq=False)
+class ScorerRecipe:
+    """
+    What a recipe holds for one scorer.
+
+    Parameters
+    ----------
+    settings : dict of str to anything YAML can hold
+        See the scorer's `default_settings`.
+    region : RegionSettings
+        What makes a region in the scorer's map.
+    limits : dict of str to MeasureLimit
+        One for each of the scorer's measures and region measures.
+    arrays : dict of str to ndarray
+        The fitted data, as the scorer's `to_arrays` gives them.
+    good : dict of str to ndarray of float64, (n,)
+        Each measure of the held-out good parts: what the limits were derived from.
+
+    """
+
+    settings: dict[str, Any]
+    region: RegionSettings
+    limits: dict[str, MeasureLimit]
+    arrays: dict[str, NDArray[Any]] = field(repr=False)
+    good: dict[str, NDArray[np.float64]] = field(repr=False)
+
+
+@dataclass(frozen=True, eq=False)
+class Recipe:
+    """
+    All that the cell knows of one product.
+
+    Parameters
+    ----------
+    name : str
+        Lower-case letters, digits, '_' and '-'.
+    product : str
+        What people call it.
+    provenance : Provenance
+        Where it comes from.
+    frame_format : FrameFormat
+        What every frame must be.
+    preprocessing : PreprocessingSettings
+        From a frame to what scorers see.
+    scorers : dict of str to ScorerRecipe
+        By name, in the order of the scores; at least one.
+    references : tuple of ndarray of uint8
+        Good frames as the camera gave them, at least one; the first is the alignment reference.
+    combination : 'any' or 'all'
+        Whether one measure beyond its limit rejects a part, or only all of them together.
+    version : int
+        Counts up from 1 at each writing; 0 = never written.
+    created : str
+        When this version was written, ISO 8601, UTC; '' = never written.
+    path : Path or None
+        Folder it was read from; None = not on disk as it is.
+    hash : str
+        SHA-256 over its files, 64 hexadecimal digits; '' = not on disk as it is.
+
+    """
+
+    name: str
+    product: str
+    provenance: Provenance
+    frame_format: FrameFormat
+    preprocessing: PreprocessingSettings
+    scorers: dict[str, ScorerRecipe]
+    references: tuple[NDArray[np.uint8], ...] = field(repr=False)
+    combination: str = 'any'
+    version: int = 0
+    created: str = ''
+    path: Path | None = None
+    hash: str = ''
+
+    def frame_scorer(self, names: Sequence[str] | None = None) -> FrameScorer:
+        """
+        Make what scores frames by this recipe.
+
+        Parameters
+        ----------
+        names : sequence of str, optional
+            The scorers wanted; all of the recipe's by default.
+
+        Raises
+        ------
+        SettingError
+            When the recipe has no such scorer.
+        RecipeError
+            When the fitted data do not fit the scorer.
+
+        """
+        wanted = tuple(self.scorers) if names is None else tuple(names)
+        fitted = {}
+        for name in wanted:
+            part = self._scorer(name)
+            scorer = scorer_class(name).from_arrays(part.arrays, part.settings)
+            fitted[name] = (scorer, part.region)
+        return FrameScorer(
+            Preprocessor(self.preprocessing, self.frame_format, self.references[0]), fitted
+        )
+
+    def measures(self, scorer_name: str) -> tuple[MeasureSpec, ...]:
+        """
+        Give all measures of one scorer of the recipe, those of its regions included.
+
+        """
+        self._scorer(scorer_name)
+        return measures_of(scorer_name)
+
+    def with_limits(self, limits: Mapping[tuple[str, str], float]) -> Recipe:
+        """
+        Give the recipe with some limits changed, not yet on disk.
+
+        Parameters
+        ----------
+        limits : mapping of (scorer, measure) to float
+            New limits, unit of each measure.
+
+        Raises
+        ------
+        LimitError
+            When one of them is refused; then none is changed.
+
+        """
+        scorers = dict(self.scorers)
+        for (scorer_name, measure_name), value in limits.items():
+            part = scorers.get(scorer_name)
+            if part is None or measure_name not in part.limits:
+                known = ', '.join(f'{s}.{m}' for s, p in self.scorers.items() for m in p.limits)
+                raise LimitError(
+                    f'there is no measure {scorer_name}.{measure_name}; there are: {known}'
+                )
+            spec = next(spec for spec in measures_of(scorer_name) if spec.name == measure_name)
+            changed = replace(part.limits[measure_name], limit=float(value))
+            check_limit(f'{scorer_name}.{measure_name}', spec, changed)
+            scorers[scorer_name] = replace(part, limits={**part.limits, measure_name: changed})
+        return replace(self, scorers=scorers, path=None, hash='')
+
+    def _scorer(self, name: str) -> ScorerRecipe:
+        if name not in self.scorers:
+            raise SettingError(
+                f'recipe {self.name} has no scorer {name!r}; it has: {", ".join(self.scorers)}'
+            )
+        return self.scorers[name]
+
+
+def measures_of(scorer_name: str) -> tuple[MeasureSpec, ...]:
+    """
+    Give all measures that a scorer reports, those of its regions included.
+
+    """
+    return scorer_class(scorer_name).measures + REGION_MEASURES
+
+
+def check_limit(name: str, spec: MeasureSpec, limit: MeasureLimit) -> None:
+    """
+    Raise LimitError unless the limit is finite, reachable and on the bad side of typical.
+
+    """
+    for what, value in (('typical', limit.typical), ('limit', limit.limit)):
+        if not math.isfinite(value) or not spec.minimum <= value <= spec.maximum:
+            raise LimitError(
+                f'{name}: {what} is {value:g}; '
+                f'allowed: {spec.minimum:g} to {spec.maximum:g} {spec.unit}, finite'
+            )
+    is_bad_high = spec.bad_side == BadSide.HIGH
+    if limit.limit == limit.typical or (limit.limit > limit.typical) != is_bad_high:
+        raise LimitError(
+            f'{name}: limit is {limit.limit:g}; allowed: {"above" if is_bad_high else "below"} '
+            f'{limit.typical:g}, the typical good part'
+        )

@@ -1,0 +1,247 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+Score a frame: one preprocessing, all scorers, regions; whatever goes wrong becomes a status.
+
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from anomaly_inspection.errors import AlignmentError, FrameError, SettingError
+from anomaly_inspection.imaging.preprocessing import map_to_frame
+from anomaly_inspection.scoring.measure import BadSide, MeasureSpec
+from anomaly_inspection.scoring.region import find_regions
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from anomaly_inspection.imaging.alignment import Alignment
+    from anomaly_inspection.imaging.preprocessing import Prepared, Preprocessor
+    from anomaly_inspection.scoring.region import Region
+    from anomaly_inspection.scoring.scorer import Scorer
+
+REGION_MEASURES = (
+    MeasureSpec(
+        'largest_region',
+        'px',
+        BadSide.HIGH,
+        'Area of the largest region over the region limit, in frame pixels; 0 when there is none.',
+    ),
+)
+
+
+class ScoreStatus(IntEnum):
+    """
+    Whether a frame could be scored; the values are those of Score.msg.
+
+    """
+
+    UNKNOWN = 0
+    OK = 1
+    FRAME_INVALID = 2
+    NOT_ALIGNED = 3
+    SCORER_FAILED = 4
+
+
+@dataclass(frozen=True)
+class RegionSettings:
+    """
+    What makes a region.
+
+    Parameters
+    ----------
+    limit : float
+        Map value above which a pixel belongs to a region, unit of the map, finite.
+    min_area_px : int
+        Smaller regions do not count, frame pixels, >= 1.
+
+    """
+
+    limit: float
+    min_area_px: int
+
+    def __post_init__(self) -> None:
+        """
+        Refuse what no map can be judged by.
+
+        """
+        if not np.isfinite(self.limit):
+            raise SettingError(f'region limit is {self.limit}; allowed: any finite number')
+        if self.min_area_px < 1:
+            raise SettingError(f'region min_area_px is {self.min_area_px}; allowed: 1 and more')
+
+
+@dataclass(frozen=True, eq=False)
+class FrameScore:
+    """
+    What one scorer found in one frame.
+
+    Parameters
+    ----------
+    scorer : str
+        Its name.
+    status : ScoreStatus
+        Unless OK, there are no measures and no regions.
+    detail : str
+        One sentence with the numbers when the status is not OK, else ''.
+    measures : dict of str to float
+        One value for each of `FrameScorer.measures(scorer)`.
+    regions : tuple of Region
+        In frame pixels, sorted by peak, highest first.
+    alignment : Alignment or None
+        How the part lay; None when not aligned or not asked for.
+    region_limit : float
+        Map value above which a pixel belongs to a region, unit of the map.
+    prepared_map : ndarray of float32, (h, w), or None
+        The anomaly map in prepared pixels; see `map_in_frame`.
+    to_frame : ndarray of float64, (2, 3), or None
+        From prepared pixels to frame pixels.
+    frame_size : (int, int)
+        Width and height of the frame, px.
+
+    """
+
+    scorer: str
+    status: ScoreStatus
+    detail: str
+    region_limit: float
+    measures: dict[str, float] = field(default_factory=dict)
+    regions: tuple[Region, ...] = ()
+    alignment: Alignment | None = None
+    prepared_map: NDArray[np.float32] | None = None
+    to_frame: NDArray[np.float64] | None = None
+    frame_size: tuple[int, int] = (0, 0)
+
+    def map_in_frame(self) -> NDArray[np.float32] | None:
+        """
+        Give the anomaly map in the pixels of the frame; 0 where nothing was judged.
+
+        Returns
+        -------
+        ndarray of float32, (H, W), or None
+            None unless the status is OK. Computed at each call: only who shows it pays for it.
+
+        """
+        if self.prepared_map is None or self.to_frame is None:
+            return None
+        return map_to_frame(self.prepared_map, self.to_frame, self.frame_size)
+
+
+class FrameScorer:
+    """
+    All scorers of a recipe on one preprocessing. One thread at a time.
+
+    Parameters
+    ----------
+    preprocessor : Preprocessor
+        Runs once for each frame.
+    scorers : mapping of str to (Scorer, RegionSettings)
+        By name, in the order of the scores.
+
+    """
+
+    def __init__(
+        self,
+        preprocessor: Preprocessor,
+        scorers: Mapping[str, tuple[Scorer, RegionSettings]],
+    ) -> None:
+        if not scorers:
+            raise SettingError('a frame scorer needs at least one scorer')
+        self._preprocessor = preprocessor
+        self._scorers = dict(scorers)
+
+    @property
+    def scorer_names(self) -> tuple[str, ...]:
+        """
+        Give the names of the scorers, in the order of the scores.
+
+        """
+        return tuple(self._scorers)
+
+    def measures(self, scorer_name: str) -> tuple[MeasureSpec, ...]:
+        """
+        Give all measures that the scores of a scorer report: its own and those of its regions.
+
+        """
+        if scorer_name not in self._scorers:
+            raise SettingError(
+                f'there is no scorer {scorer_name!r} here; there are: {", ".join(self._scorers)}'
+            )
+        return self._scorers[scorer_name][0].measures + REGION_MEASURES
+
+    def score(self, image: NDArray[np.uint8]) -> list[FrameScore]:
+        """
+        Score one frame with every scorer.
+
+        Parameters
+        ----------
+        image : ndarray of uint8
+            A frame as the camera gives it.
+
+        Returns
+        -------
+        list of FrameScore
+            One for each scorer, always. Nothing is raised: a frame that cannot be judged, or a
+            scorer that fails, says so in its status.
+
+        """
+        try:
+            prepared = self._preprocessor.prepare(image)
+        except Exception as error:  # noqa: BLE001  whatever fails here must reject the part
+            status, detail = _failure(error)
+            return [
+                FrameScore(name, status, detail, regions.limit)
+                for name, (_, regions) in self._scorers.items()
+            ]
+        return [self._score_with(name, prepared, image) for name in self._scorers]
+
+    def _score_with(self, name: str, prepared: Prepared, image: NDArray[np.uint8]) -> FrameScore:
+        scorer, settings = self._scorers[name]
+        frame_size = (image.shape[1], image.shape[0])
+        try:
+            output = scorer.score(prepared)
+            expected = {measure.name for measure in scorer.measures}
+            if set(output.measures) != expected:
+                raise ValueError(f'measures are {sorted(output.measures)}, not {sorted(expected)}')
+            regions = find_regions(
+                output.anomaly_map,
+                settings.limit,
+                settings.min_area_px,
+                prepared.to_frame,
+                frame_size,
+            )
+        except Exception as error:  # noqa: BLE001  one scorer's bug must not take the others down
+            status, detail = _failure(error)
+            return FrameScore(name, status, detail, settings.limit, alignment=prepared.alignment)
+        largest = max((region.area_px for region in regions), default=0)
+        return FrameScore(
+            scorer=name,
+            status=ScoreStatus.OK,
+            detail='',
+            region_limit=settings.limit,
+            measures={**output.measures, 'largest_region': float(largest)},
+            regions=regions,
+            alignment=prepared.alignment,
+            prepared_map=output.anomaly_map,
+            to_frame=prepared.to_frame,
+            frame_size=frame_size,
+        )
+
+
+def _failure(error: Exception) -> tuple[ScoreStatus, str]:
+    """
+    Give the status and the sentence for what was raised.
+
+    """
+    if isinstance(error, FrameError):
+        return ScoreStatus.FRAME_INVALID, str(error)
+    if isinstance(error, AlignmentError):
+        return ScoreStatus.NOT_ALIGNED, str(error)
+    return ScoreStatus.SCORER_FAILED, f'{type(error).__name__}: {error}'

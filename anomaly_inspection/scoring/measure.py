@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+Measures: the named numbers a scorer takes from a frame.
+
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+
+class BadSide(IntEnum):
+    """
+    On which side of its limit a measure is anomalous; the values are those of Measure.msg.
+
+    """
+
+    HIGH = 1
+    LOW = 2
+
+
+@dataclass(frozen=True)
+class MeasureSpec:
+    """
+    What a scorer measures, independent of any frame.
+
+    Parameters
+    ----------
+    name : str
+        Lower_snake, unique within the scorer.
+    unit : str
+        '1' for a pure number.
+    bad_side : BadSide
+        Where anomalous values lie.
+    description : str
+        One sentence for parameter descriptors and docs.
+    minimum, maximum : float
+        Reachable range; a limit outside of it is refused.
+
+    """
+
+    name: str
+    unit: str
+    bad_side: BadSide
+    description: str
+    minimum: float = 0.0
+    maximum: float = float('inf')

@@ -1,0 +1,465 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+SSIM: how alike a frame and a good part are in brightness, contrast and structure.
+
+The maths are those of Wang et al. (2004), https://doi.org/10.1109/TIP.2003.819861, with window,
+constants and sample covariance as in scikit-image. They are rearranged to ::
+
+    SSIM = (1 - (ux - uy)^2 / (ux^2 + uy^2 + C1)) * (1 - var(x - y) / (vx + vy + C2))
+
+which needs one filter less and gives exactly 1 for identical images.
+
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, Self, TYPE_CHECKING, TypeAlias
+
+import cv2
+import numpy as np
+
+from anomaly_inspection.errors import FrameError, RecipeError
+from anomaly_inspection.scoring.measure import BadSide, MeasureSpec
+from anomaly_inspection.scoring.scorer import (
+    check_alike,
+    check_prepared,
+    checked_settings,
+    fitted_array,
+    ScorerOutput,
+    Setting,
+    shape_text,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from anomaly_inspection.imaging.preprocessing import Prepared
+
+Window: TypeAlias = Literal['uniform', 'gaussian']
+
+# Edge of the uniform 7x7 window and of the Gaussian of sigma 1.5 px cut at 3.5 sigma.
+WINDOW_PX: dict[Window, int] = {'uniform': 7, 'gaussian': 11}
+_SIGMA_PX = 1.5
+THUMBNAIL_PX = 32
+# What the weights of a window add up to; ones in the uniform window, so its sums are integers.
+_WEIGHT = {'uniform': 49, 'gaussian': 1}
+
+
+@dataclass(frozen=True, eq=False)
+class SsimReference:
+    """
+    An 8-bit image with its window moments: half of an SSIM, computed once.
+
+    Parameters
+    ----------
+    image : ndarray of uint8, (h, w) or (h, w, channels)
+    window : 'uniform' or 'gaussian'
+    total : ndarray of int32 (uniform) or float64 (gaussian), like image
+        Window sum.
+    luminance, contrast : ndarray of float32, like image
+        Square of the window mean plus C1 / 2; window variance plus C2 / 2.
+
+    """
+
+    image: NDArray[np.uint8]
+    window: Window
+    total: NDArray[Any]
+    luminance: NDArray[np.float32]
+    contrast: NDArray[np.float32]
+
+    @classmethod
+    def of(
+        cls,
+        image: NDArray[np.uint8],
+        *,
+        window: Window = 'uniform',
+        data_range: float = 255.0,
+        k1: float = 0.01,
+        k2: float = 0.03,
+    ) -> Self:
+        """
+        Take the moments of an image.
+
+        Parameters
+        ----------
+        image : ndarray of uint8, (h, w) or (h, w, channels)
+        window : 'uniform' or 'gaussian'
+            7x7, or 11x11 with sigma 1.5 px.
+        data_range : float
+            What C1 = (k1 * data_range)^2 and C2 = (k2 * data_range)^2 refer to, gray levels.
+        k1, k2 : float
+            The two constants of the paper.
+
+        Raises
+        ------
+        FrameError
+            When the image is not 8-bit or smaller than the window.
+
+        """
+        size = WINDOW_PX[window]
+        if image.dtype != np.uint8 or image.ndim not in (2, 3) or min(image.shape[:2]) < size:
+            raise FrameError(
+                f'the image is {shape_text(image)}; 8-bit of at least {size}x{size} is needed'
+            )
+        total = _window_sum(image, window)
+        contrast = _variance(image, total, window)
+        contrast += np.float32((k2 * data_range) ** 2 / 2)
+        luminance = _scaled(total, 1 / _WEIGHT[window])
+        np.square(luminance, out=luminance)
+        luminance += np.float32((k1 * data_range) ** 2 / 2)
+        return cls(image, window, total, luminance, contrast)
+
+    def similarity_map(self, other: SsimReference) -> NDArray[np.float32]:
+        """
+        Give the SSIM of every pixel's window, -1..1, (h, w): the mean over the channels.
+
+        Symmetric; exactly 1 where both are the same. Within half a window of the border the
+        image is mirrored.
+
+        Raises
+        ------
+        FrameError
+            When the two differ in size, type or window.
+
+        """
+        if self.image.shape != other.image.shape or self.window != other.window:
+            raise FrameError(
+                f'SSIM of {shape_text(self.image)} ({self.window}) with '
+                f'{shape_text(other.image)} ({other.window}): both must be alike'
+            )
+        total = self.total - other.total
+        difference = np.asarray(cv2.absdiff(self.image, other.image), dtype=np.uint8)
+        structure = _variance(difference, total, self.window)
+        brightness = _scaled(total, 1 / _WEIGHT[self.window])
+        np.square(brightness, out=brightness)
+        for term, one, two in (
+            (structure, self.contrast, other.contrast),
+            (brightness, self.luminance, other.luminance),
+        ):
+            term /= one + two
+            np.subtract(1, term, out=term)
+        structure *= brightness
+        if structure.ndim == 3:
+            channels = structure.shape[2]
+            mixed = cv2.transform(structure, np.full((1, channels), 1 / channels))
+            return np.asarray(mixed, dtype=np.float32)
+        return structure
+
+
+def structural_similarity_map(
+    image: NDArray[np.uint8],
+    reference: NDArray[np.uint8],
+    *,
+    window: Window = 'uniform',
+    data_range: float = 255.0,
+    k1: float = 0.01,
+    k2: float = 0.03,
+) -> NDArray[np.float32]:
+    """
+    Give the SSIM map of two 8-bit images.
+
+    Equal within 1e-4 to scikit-image's ``structural_similarity`` with the same data range and
+    sample covariance, ``win_size=7`` or ``gaussian_weights=True, sigma=1.5``.
+
+    Parameters
+    ----------
+    image, reference : ndarray of uint8, (h, w) or (h, w, channels)
+    window, data_range, k1, k2
+        As in `SsimReference.of`.
+
+    Returns
+    -------
+    ndarray of float32, (h, w)
+        -1..1; see `SsimReference.similarity_map`.
+
+    """
+    first, second = (
+        SsimReference.of(one, window=window, data_range=data_range, k1=k1, k2=k2)
+        for one in (image, reference)
+    )
+    return first.similarity_map(second)
+
+
+class SsimScorer:
+    """
+    SSIM and MSE against the best of several good parts.
+
+    A good part differs from the references too: by noise in flat areas, by what the alignment
+    leaves over at edges. So the map shows only the dissimilarity beyond what good parts have
+    shown at that place (mean and one standard deviation of it, each part against the others);
+    the setting ``tolerance: none`` gives the plain 1 - SSIM.
+
+    """
+
+    name: ClassVar[str] = 'ssim'
+    measures: ClassVar[tuple[MeasureSpec, ...]] = (
+        MeasureSpec(
+            'mean_ssim',
+            '1',
+            BadSide.LOW,
+            'Mean SSIM over all windows against the best reference; 1 = identical.',
+            minimum=-1.0,
+            maximum=1.0,
+        ),
+        MeasureSpec(
+            'lowest_ssim',
+            '1',
+            BadSide.LOW,
+            'SSIM of the worst place, less what good parts lack there; 1 = nothing unusual.',
+            minimum=-1.0,
+            maximum=1.0,
+        ),
+        MeasureSpec(
+            'mse',
+            'gray_level^2',
+            BadSide.HIGH,
+            'Mean over pixels and channels of the squared difference to the best reference.',
+            maximum=255.0**2,
+        ),
+    )
+    map_unit: ClassVar[str] = '1'
+    settings: ClassVar[Mapping[str, Setting]] = {
+        'references': Setting(10, 1, 100),
+        'window': Setting('uniform', choices=('uniform', 'gaussian')),
+        'k1': Setting(0.01, 0.0001, 1.0),
+        'k2': Setting(0.03, 0.0001, 1.0),
+        'tolerance': Setting('good_parts', choices=('good_parts', 'none')),
+        'pool_px': Setting(7, 1, 63),
+    }
+    default_settings: ClassVar[Mapping[str, Any]] = {
+        key: setting.default for key, setting in settings.items()
+    }
+
+    def __init__(
+        self,
+        references: NDArray[np.uint8],
+        reference_valid: NDArray[np.bool_],
+        tolerated: NDArray[np.float32],
+        settings: Mapping[str, Any],
+    ) -> None:
+        chosen = checked_settings(self.name, self.settings, settings)
+        self._constants = {key: chosen[key] for key in ('window', 'k1', 'k2')}
+        self._pool_px: int = chosen['pool_px']
+        self._window_mask = np.ones((WINDOW_PX[chosen['window']],) * 2, np.uint8)
+        self._images = references
+        self._valid = reference_valid
+        self._references = [SsimReference.of(image, **self._constants) for image in references]
+        self._thumbnails = np.stack([_thumbnail(image) for image in references])
+        self._tolerated = tolerated
+
+    @classmethod
+    def fit(cls, images: Sequence[Prepared], settings: Mapping[str, Any]) -> Self:
+        """
+        Choose the references among good parts and learn what dissimilarity to tolerate.
+
+        Parameters
+        ----------
+        images : sequence of Prepared
+            At least one; with a single one nothing is tolerated.
+        settings : mapping
+            ``references``: how many to keep. ``window``, ``k1``, ``k2``: as in `SsimReference.of`;
+            a larger k2 (0.1) makes SSIM less sensitive to noise. ``tolerance``: see above.
+            ``pool_px``: `lowest_ssim` is the worst mean over a square of this edge.
+
+        """
+        chosen = checked_settings(cls.name, cls.settings, settings)
+        check_alike(images, at_least=1)
+        picked = _representatives([prepared.image for prepared in images], chosen['references'])
+        scorer = cls(
+            np.stack([images[index].image for index in picked]),
+            np.stack([images[index].valid for index in picked]),
+            np.zeros(images[0].image.shape[:2], np.float32),
+            chosen,
+        )
+        if chosen['tolerance'] == 'good_parts':
+            scorer._tolerated = scorer._good_dissimilarity(images, picked)
+        return scorer
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], settings: Mapping[str, Any]) -> Self:
+        """
+        Make the fitted scorer again from `to_arrays`; see `Scorer.from_arrays`.
+
+        """
+        references = fitted_array(arrays, 'references', np.uint8, (3, 4))
+        reference_valid = fitted_array(arrays, 'reference_valid', np.bool_, (3,))
+        tolerated = fitted_array(arrays, 'tolerated', np.float32, (2,))
+        if reference_valid.shape != references.shape[:3] or (
+            tolerated.shape != references.shape[1:3]
+        ):
+            raise RecipeError(
+                f'sizes disagree: references {references.shape}, reference_valid '
+                f'{reference_valid.shape}, tolerated {tolerated.shape}'
+            )
+        try:
+            return cls(references, reference_valid, tolerated, settings)
+        except FrameError as error:
+            raise RecipeError(f'references: {error}') from error
+
+    def to_arrays(self) -> dict[str, NDArray[Any]]:
+        """
+        Give the references and the tolerated dissimilarity.
+
+        """
+        return {
+            'references': self._images,
+            'reference_valid': self._valid,
+            'tolerated': self._tolerated,
+        }
+
+    def score(self, prepared: Prepared) -> ScorerOutput:
+        """
+        Score one prepared frame; see `Scorer.score`.
+
+        The map is 1 - SSIM less what is tolerated, 0..2, and 0 for windows that do not lie wholly
+        inside the image and the valid area (their neighbours see the same pixels).
+
+        """
+        check_prepared(prepared, self._images[0])
+        best, dissimilarity, mean_ssim, _ = self._best_match(prepared)
+        dissimilarity -= self._tolerated
+        np.clip(dissimilarity, 0, 2, out=dissimilarity)
+        worst = cv2.blur(dissimilarity, (self._pool_px,) * 2, borderType=cv2.BORDER_CONSTANT).max()
+        valid = (prepared.valid & self._valid[best]).view(np.uint8)
+        squares = cv2.norm(prepared.image, self._images[best], cv2.NORM_L2SQR, valid)
+        samples = np.count_nonzero(valid) * (prepared.image.size // valid.size)
+        return ScorerOutput(
+            measures={
+                'mean_ssim': mean_ssim,
+                'lowest_ssim': 1.0 - float(worst),
+                'mse': float(squares / samples),
+            },
+            anomaly_map=dissimilarity,
+        )
+
+    def _best_match(
+        self, prepared: Prepared, leave_out: int | None = None
+    ) -> tuple[int, NDArray[np.float32], float, NDArray[np.uint8]]:
+        """
+        Find the reference of highest mean SSIM, of the two that look most alike when small.
+
+        Returns
+        -------
+        tuple
+            Index, 1 - SSIM (0 outside `inside`), mean SSIM, mask of windows wholly inside.
+
+        """
+        difference = self._thumbnails - _thumbnail(prepared.image)
+        distance = np.einsum('ij,ij->i', difference, difference)
+        if leave_out is not None:
+            distance[leave_out] = np.inf
+        moments = SsimReference.of(prepared.image, **self._constants)
+        matches = []
+        for index in np.argsort(distance, kind='stable')[:2]:
+            if not np.isfinite(distance[index]):
+                continue
+            similarity = self._references[index].similarity_map(moments)
+            valid = (prepared.valid & self._valid[index]).view(np.uint8)
+            inside = np.asarray(
+                cv2.erode(valid, self._window_mask, borderType=cv2.BORDER_CONSTANT, borderValue=0),
+                dtype=np.uint8,
+            )
+            pixels = np.count_nonzero(inside)
+            if not pixels:
+                raise FrameError('no SSIM window lies wholly inside the valid part of the frame')
+            dissimilarity = np.subtract(1, similarity, out=similarity)
+            dissimilarity *= inside
+            mean_ssim = 1 - float(cv2.sumElems(dissimilarity)[0]) / pixels
+            matches.append((int(index), dissimilarity, float(mean_ssim), inside))
+        return max(matches, key=lambda match: match[2])
+
+    def _good_dissimilarity(
+        self, images: Sequence[Prepared], picked: Sequence[int]
+    ) -> NDArray[np.float32]:
+        """
+        Give, for every pixel, mean plus one standard deviation of 1 - SSIM of good parts.
+
+        """
+        shape = self._tolerated.shape
+        count, total, squares = (np.zeros(shape, np.float32) for _ in range(3))
+        for index, prepared in enumerate(images):
+            own = picked.index(index) if index in picked else None
+            if own is not None and len(picked) == 1:
+                continue
+            _, dissimilarity, _, inside = self._best_match(prepared, leave_out=own)
+            count += inside
+            total += dissimilarity
+            squares += dissimilarity * dissimilarity
+        if not count.any():
+            return np.zeros(shape, np.float32)
+        mean = total / np.maximum(count, 1)
+        spread = np.sqrt(np.maximum(squares / np.maximum(count, 1) - mean * mean, 0))
+        # Where no good part was ever seen, nothing can be held against a part.
+        tolerated = np.where(count > 0, mean + spread, np.float32(2))
+        # Leftovers of the alignment wander by a pixel.
+        return np.asarray(cv2.dilate(tolerated, np.ones((3, 3), np.uint8)), dtype=np.float32)
+
+
+def _thumbnail(image: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """
+    Give a small version to search by, as one row.
+
+    """
+    small = cv2.resize(image, (THUMBNAIL_PX, THUMBNAIL_PX), interpolation=cv2.INTER_AREA)
+    return np.asarray(small, dtype=np.float32).ravel()
+
+
+def _representatives(images: Sequence[NDArray[np.uint8]], count: int) -> list[int]:
+    """
+    Choose the images that all others are closest to, greedily; odd ones are not taken first.
+
+    """
+    thumbnails = np.stack([_thumbnail(image) for image in images])
+    thumbnails -= thumbnails.mean(axis=0)
+    lengths = np.square(thumbnails).sum(axis=1)
+    distance = np.maximum(lengths[:, None] + lengths - 2 * thumbnails @ thumbnails.T, 0)
+    nearest = np.full(len(images), np.inf, np.float32)
+    picked: list[int] = []
+    while len(picked) < min(count, len(images)):
+        cost = np.minimum(distance, nearest).sum(axis=1)
+        cost[picked] = np.inf
+        picked.append(int(cost.argmin()))
+        nearest = np.minimum(nearest, distance[picked[-1]])
+    return picked
+
+
+def _window_sum(image: NDArray[np.uint8] | NDArray[np.uint16], window: Window) -> NDArray[Any]:
+    """
+    Sum over the window of every pixel: exact integers, or float64.
+
+    """
+    size = (WINDOW_PX[window],) * 2
+    if window == 'uniform':
+        total = cv2.boxFilter(
+            image, cv2.CV_32S, size, normalize=False, borderType=cv2.BORDER_REFLECT
+        )
+    else:
+        total = cv2.GaussianBlur(
+            image.astype(np.float64), size, _SIGMA_PX, borderType=cv2.BORDER_REFLECT
+        )
+    return np.asarray(total)
+
+
+def _variance(
+    image: NDArray[np.uint8], total: NDArray[Any], window: Window
+) -> NDArray[np.float32]:
+    """
+    Give the sample variance in every window.
+
+    The sums are small enough for the difference of squares to be taken in int32 (float64 for the
+    Gaussian): in float32 it would lose up to 1e-4 of SSIM on flat bright areas.
+
+    """
+    squares = _window_sum(np.square(image, dtype=np.uint16), window)
+    squares *= _WEIGHT[window]
+    squares -= np.square(total)
+    count = WINDOW_PX[window] ** 2
+    return _scaled(squares, count / (count - 1) / _WEIGHT[window] ** 2)
+
+
+def _scaled(values: NDArray[Any], factor: float) -> NDArray[np.float32]:
+    scaled = np.multiply(values, np.float32(factor), dtype=np.float32, casting='same_kind')
+    return np.asarray(scaled)

@@ -1,0 +1,226 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+Variation: how far every pixel lies from the good parts, in their own deviations.
+
+"""
+
+from __future__ import annotations
+
+import math
+from statistics import NormalDist
+from typing import Any, ClassVar, Self, TYPE_CHECKING
+
+import cv2
+import numpy as np
+
+from anomaly_inspection.errors import FrameError, RecipeError
+from anomaly_inspection.scoring.measure import BadSide, MeasureSpec
+from anomaly_inspection.scoring.scorer import (
+    check_alike,
+    check_prepared,
+    checked_settings,
+    fitted_array,
+    ScorerOutput,
+    Setting,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from anomaly_inspection.imaging.preprocessing import Prepared
+
+# Values held in memory at once while fitting, about 1 byte each.
+_CHUNK_VALUES = 16_000_000
+
+
+class VariationScorer:
+    """
+    The z map |x - mean| / sqrt(deviation^2 + floor^2) of a part against the taught good parts.
+
+    Mean and deviation of a pixel are taken without the lowest and the highest few values, so that
+    some odd parts among the taught ones neither blind it nor shift it. The deviation is the
+    largest in the neighbourhood, so that what the alignment leaves over at edges is tolerated.
+
+    """
+
+    name: ClassVar[str] = 'variation'
+    measures: ClassVar[tuple[MeasureSpec, ...]] = (
+        MeasureSpec(
+            'peak_z',
+            '1',
+            BadSide.HIGH,
+            'Largest deviation from the good parts at any place, in deviations of good parts.',
+        ),
+        MeasureSpec(
+            'mean_z',
+            '1',
+            BadSide.HIGH,
+            'Mean deviation from the good parts over all pixels, in deviations of good parts.',
+        ),
+    )
+    map_unit: ClassVar[str] = '1'
+    settings: ClassVar[Mapping[str, Setting]] = {
+        'floor_levels': Setting(5.0, 0.5, 64.0),
+        'smooth_px': Setting(3, 1, 63),
+        'edge_px': Setting(1, 0, 8),
+        'trim': Setting(0.05, 0.0, 0.25),
+    }
+    default_settings: ClassVar[Mapping[str, Any]] = {
+        key: setting.default for key, setting in settings.items()
+    }
+
+    def __init__(
+        self,
+        mean: NDArray[np.float32],
+        deviation: NDArray[np.float32],
+        judged: NDArray[np.bool_],
+        settings: Mapping[str, Any],
+    ) -> None:
+        chosen = checked_settings(self.name, self.settings, settings)
+        self._mean = mean
+        self._deviation = deviation
+        self._judged = judged
+        self._smooth_px: int = chosen['smooth_px']
+        edge = 2 * chosen['edge_px'] + 1
+        widened = cv2.dilate(deviation, np.ones((edge, edge), np.uint8))
+        self._inverse = 1 / np.sqrt(np.square(widened) + np.float32(chosen['floor_levels'] ** 2))
+        self._like = np.empty(mean.shape, np.uint8)
+
+    @classmethod
+    def fit(cls, images: Sequence[Prepared], settings: Mapping[str, Any]) -> Self:
+        """
+        Take mean and deviation of every pixel of good parts.
+
+        Parameters
+        ----------
+        images : sequence of Prepared
+            At least two; from about twenty on the deviation is worth its name. A pixel is judged
+            later only when it is valid in at least half of them, and in two.
+        settings : mapping
+            ``floor_levels``: gray levels added to every deviation (in squares), about the noise
+            of the camera. ``smooth_px``: edge of the square the map is averaged over.
+            ``edge_px``: how far deviations spread to their neighbours. ``trim``: share of the
+            values left out at either end.
+
+        """
+        chosen = checked_settings(cls.name, cls.settings, settings)
+        check_alike(images, at_least=2)
+        shape = images[0].image.shape
+        mean, deviation = np.empty(shape, np.float32), np.empty(shape, np.float32)
+        count = np.sum([prepared.valid for prepared in images], axis=0, dtype=np.int32)
+        rows = max(1, _CHUNK_VALUES // (len(images) * math.prod(shape[1:])))
+        for start in range(0, shape[0], rows):
+            part = slice(start, start + rows)
+            mean[part], deviation[part] = _trimmed_moments(
+                np.stack([prepared.image[part] for prepared in images]),
+                np.stack([prepared.valid[part] for prepared in images]),
+                chosen['trim'],
+            )
+        judged = np.asarray(count >= max(2, len(images) / 2))
+        return cls(mean, deviation, judged, chosen)
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], settings: Mapping[str, Any]) -> Self:
+        """
+        Make the fitted scorer again from `to_arrays`; see `Scorer.from_arrays`.
+
+        """
+        mean = fitted_array(arrays, 'mean', np.float32, (2, 3))
+        deviation = fitted_array(arrays, 'deviation', np.float32, (2, 3))
+        judged = fitted_array(arrays, 'judged', np.bool_, (2,))
+        if deviation.shape != mean.shape or judged.shape != mean.shape[:2]:
+            raise RecipeError(
+                f'sizes disagree: mean {mean.shape}, deviation {deviation.shape}, '
+                f'judged {judged.shape}'
+            )
+        if deviation.min() < 0:
+            raise RecipeError(f'deviation is {deviation.min():g}; it must not be negative')
+        return cls(mean, deviation, judged, settings)
+
+    def to_arrays(self) -> dict[str, NDArray[Any]]:
+        """
+        Give mean, deviation and the mask of judged pixels.
+
+        """
+        return {'mean': self._mean, 'deviation': self._deviation, 'judged': self._judged}
+
+    def score(self, prepared: Prepared) -> ScorerOutput:
+        """
+        Score one prepared frame; see `Scorer.score`.
+
+        The map is z, of colour images the highest of the channels, averaged over `smooth_px`.
+
+        """
+        check_prepared(prepared, self._like)
+        inside = prepared.valid & self._judged
+        pixels = np.count_nonzero(inside)
+        if not pixels:
+            raise FrameError('no judged pixel lies inside the valid part of the frame')
+        z = np.subtract(prepared.image, self._mean, dtype=np.float32)
+        z *= self._inverse
+        np.abs(z, out=z)
+        if z.ndim == 3:
+            planes = cv2.split(z)
+            z = planes[0]
+            for plane in planes[1:]:
+                np.maximum(z, plane, out=z)
+        z *= inside
+        mean_z = float(cv2.sumElems(z)[0] / pixels)
+        smoothed = np.asarray(
+            cv2.blur(z, (self._smooth_px,) * 2, borderType=cv2.BORDER_REFLECT), dtype=np.float32
+        )
+        smoothed *= inside
+        return ScorerOutput(
+            measures={'peak_z': float(smoothed.max()), 'mean_z': mean_z}, anomaly_map=smoothed
+        )
+
+
+def _trimmed_moments(
+    images: NDArray[np.uint8], valid: NDArray[np.bool_], trim: float
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """
+    Give mean and standard deviation of every pixel without the extreme values.
+
+    Parameters
+    ----------
+    images : ndarray of uint8, (n, h, w) or (n, h, w, channels)
+    valid : ndarray of bool, (n, h, w)
+        Values outside do not count.
+    trim : float
+        Share left out at either end, rounded up to whole values; nothing of less than five.
+
+    """
+    total = len(images)
+    if not valid.all():
+        weights = valid if images.ndim == 3 else valid[..., None]
+        counts = np.maximum(weights.sum(axis=0, dtype=np.float32), 1)
+        fill = (images * weights).sum(axis=0, dtype=np.float32) / counts
+        images = np.where(weights, images, np.rint(fill).astype(np.uint8))
+        # The filled-in values lie at the mean and add nothing to the variance.
+        missing = np.sqrt(np.maximum(total - 1, 1) / np.maximum(counts - 1, 1))
+    else:
+        missing = np.float32(1)
+    cut = math.ceil(trim * total) if total >= 5 else 0
+    if cut:
+        ordered = np.partition(images, (cut, total - cut - 1), axis=0)
+        images = ordered[cut : total - cut]
+    mean = images.mean(axis=0, dtype=np.float32)
+    squares = np.zeros_like(mean)
+    for image in images:
+        squares += np.square(image - mean)
+    factor = _trimmed_share(cut / total) * math.sqrt(len(images) / max(len(images) - 1, 1))
+    return mean, np.sqrt(squares / len(images)) * np.float32(factor) * missing
+
+
+def _trimmed_share(share: float) -> float:
+    """
+    Give the standard deviation of a normal population over that of it without its two tails.
+
+    """
+    if share == 0:
+        return 1.0
+    normal = NormalDist()
+    edge = normal.inv_cdf(1 - share)
+    return 1 / math.sqrt(1 - 2 * edge * normal.pdf(edge) / (1 - 2 * share))

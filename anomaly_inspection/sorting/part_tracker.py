@@ -1,0 +1,496 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+Who is where on the belt, and what the gate must do for whom, when: pure, no gate, no clock.
+
+A part exposed at e reaches the gate at e + travel time. Its window is that instant -+ half of
+`window_s`. ::
+
+      fire          opens         arrival        closes          at rest for sure
+    ----|--actuation--|------------- window_s ------|---dead_time---|------> time
+
+The gate is told to open at `fire` if the verdict is PASS by then, and to go back so that it moves
+at `closes`. Everything else is REJECT: the gate is not touched. Two parts whose arrivals are
+closer than window and dead time cannot be told apart, and both are rejected.
+
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from enum import Enum
+from itertools import chain
+import math
+
+from anomaly_inspection.errors import SettingError
+from anomaly_inspection.sorting.sort_event import Action, Cause, Outcome, PartKey, SortEvent
+
+# The computer's own delays: a gate that is read back sooner after closing may still be moving.
+_SHORTEST_DEAD_TIME_S = 0.005
+
+
+def travel_time_s(distance_m: float, belt_speed_mps: float) -> float:
+    """
+    Say how long a part travels from the camera to the gate, seconds.
+
+    """
+    if not 0 < distance_m < math.inf:
+        raise SettingError(f'travel distance {distance_m} m, allowed: above 0, finite')
+    if not 0 < belt_speed_mps < math.inf:
+        raise SettingError(f'belt speed {belt_speed_mps} m/s, allowed: above 0, finite')
+    return distance_m / belt_speed_mps
+
+
+@dataclass(frozen=True)
+class TrackerSettings:
+    """
+    The belt and the gate in time.
+
+    Parameters
+    ----------
+    travel_time_s : float
+        From the exposure of a part to its arrival at the gate, seconds; long enough to fire after
+        the exposure.
+    window_s : float
+        How long the gate stands open for a part, centred on its arrival, seconds, above 0. The
+        gate may be told up to a quarter of it too late; later than that the part is rejected.
+    actuation_s : float
+        The gate's own delay from a command to the movement, at most, seconds.
+    dead_time_s : float
+        From the end of a window until the gate rests for sure, seconds; at least `actuation_s` and
+        5 ms.
+    parts : int
+        Parts that are followed or remembered at once, at least 1.
+    early_decisions : int
+        Decisions that may wait for their part (topics are not ordered), at least 1.
+    early_decision_age_s : float
+        How long they wait, seconds, above 0.
+
+    """
+
+    travel_time_s: float
+    window_s: float
+    actuation_s: float = 0.0
+    dead_time_s: float = 0.02
+    parts: int = 512
+    early_decisions: int = 256
+    early_decision_age_s: float = 5.0
+
+    def __post_init__(self) -> None:
+        self._check('window_s', self.window_s, 0.001, 60.0)
+        self._check('actuation_s', self.actuation_s, 0.0, 60.0)
+        self._check(
+            'dead_time_s', self.dead_time_s, max(self.actuation_s, _SHORTEST_DEAD_TIME_S), 60.0
+        )
+        self._check(
+            'travel_time_s', self.travel_time_s, self.window_s / 2 + self.actuation_s, 3600.0
+        )
+        self._check('early_decision_age_s', self.early_decision_age_s, 0.001, 3600.0)
+        for name in ('parts', 'early_decisions'):
+            if getattr(self, name) < 1:
+                raise SettingError(f'{name} {getattr(self, name)}, allowed: 1 or more')
+
+    @property
+    def closest_s(self) -> float:
+        """
+        The shortest time between two arrivals that the gate can tell apart, seconds.
+
+        """
+        return self.window_s + self.dead_time_s
+
+    @staticmethod
+    def _check(name: str, value_s: float, minimum_s: float, maximum_s: float) -> None:
+        if not minimum_s <= value_s <= maximum_s:
+            raise SettingError(f'{name} {value_s:g} s, allowed: {minimum_s:g} to {maximum_s:g} s')
+
+
+class GateCall(Enum):
+    """
+    What the gate may be asked.
+
+    """
+
+    OPEN = 'open'
+    REST = 'rest'
+    CONFIRM_OPEN = 'confirm that it is open'
+    CONFIRM_REST = 'confirm that it rests'
+
+
+@dataclass(frozen=True)
+class GateTask:
+    """
+    One call of the gate, for one part, due now.
+
+    Parameters
+    ----------
+    call : GateCall
+        What to ask.
+    key : (str, int)
+        For which part.
+    duration_s : float
+        How long to open, seconds; NaN for other calls.
+
+    """
+
+    call: GateCall
+    key: PartKey
+    duration_s: float = math.nan
+
+
+@dataclass
+class TrackerCounts:
+    """
+    What has happened since the start, for diagnostics.
+
+    Parameters
+    ----------
+    parts_duplicate : int
+        Parts that were known already.
+    decisions_late : int
+        Decisions that came after the gate had to act.
+    decisions_duplicate : int
+        Decisions on parts that had one.
+    decisions_unknown : int
+        Decisions whose part never came.
+
+    """
+
+    parts_duplicate: int = 0
+    decisions_late: int = 0
+    decisions_duplicate: int = 0
+    decisions_unknown: int = 0
+
+
+class _Stage(Enum):
+    # Nothing done yet; at `fire` it becomes OPENED or RESTING.
+    APPROACHING = 1
+    # The gate was told to open; to be read back at the arrival.
+    OPENED = 2
+    # Read back, or told to rest early; to be read back when the dead time is over.
+    CLOSING = 3
+    # The gate was left alone; to be read back at the arrival.
+    RESTING = 4
+    # Nothing left to ask; the event is due when the window is over.
+    LEAVING = 5
+
+
+@dataclass
+class _Track:
+    key: PartKey
+    fire_s: float
+    opens_s: float
+    arrival_s: float
+    closes_s: float
+    # When the gate moves back: `closes_s`, or earlier for a neighbour's sake.
+    back_s: float
+    passes: bool | None = None
+    stage: _Stage = _Stage.APPROACHING
+    # Why the verdict was not followed; None while it is.
+    cause: Cause | None = None
+    detail: str = ''
+    told_s: float = math.nan
+    must_rest_early: bool = False
+    has_failed: bool = False
+
+    @property
+    def was_opened(self) -> bool:
+        return not math.isnan(self.told_s)
+
+    def reject(self, cause: Cause, detail: str) -> None:
+        """
+        Set the cause; the first one stands.
+
+        """
+        if self.cause is None:
+            self.cause, self.detail = cause, detail
+
+
+class PartTracker:
+    """
+    Follows the parts from the camera through the gate.
+
+    Not thread-safe. `now` is in seconds, steady clock. Whoever owns the gate calls `advance`, does
+    the call it asks for, tells `done`, and calls `advance` again, until nothing is due; then waits
+    until `next_due`.
+
+    """
+
+    def __init__(self, settings: TrackerSettings) -> None:
+        self.counts = TrackerCounts()
+        self._settings = settings
+        self._tracks: dict[PartKey, _Track] = {}
+        self._past: OrderedDict[PartKey, _Track] = OrderedDict()
+        self._early: OrderedDict[PartKey, tuple[float, bool]] = OrderedDict()
+        self._events: list[SortEvent] = []
+        self._failure = ''
+
+    def part_seen(self, key: PartKey, exposure_s: float, now: float) -> None:
+        """
+        Follow a part; one that is known already is only counted.
+
+        """
+        if key in self._tracks or key in self._past:
+            self.counts.parts_duplicate += 1
+            return
+        self._forget(now)
+        if len(self._tracks) >= self._settings.parts:
+            detail = f'{len(self._tracks)} parts are on the belt, no more can be followed'
+            self._failure = self._failure or detail
+            self._events.append(
+                SortEvent(
+                    key,
+                    Action.REJECTED,
+                    Outcome.FAILED,
+                    Cause.LINE_STOPPED,
+                    detail,
+                    math.nan,
+                )
+            )
+            return
+        track = self._new_track(key, exposure_s, now)
+        _, track.passes = self._early.pop(key, (now, None))
+        if now > track.fire_s:
+            track.reject(
+                Cause.NO_DECISION if track.passes is None else Cause.LATE_DECISION,
+                f'the part became known {now - track.fire_s:.3f} s after the gate had to act',
+            )
+        for other in chain(self._past.values(), self._tracks.values()):
+            self._keep_apart(track, other, now)
+        self._tracks[key] = track
+
+    def decision_received(self, key: PartKey, passes: bool, now: float) -> None:
+        """
+        Take a verdict; the first one stands, except that REJECT beats PASS until the gate fires.
+
+        """
+        track = self._tracks.get(key) or self._past.get(key)
+        if track is None:
+            _, earlier = self._early.pop(key, (now, True))
+            self._early[key] = (now, passes and earlier)
+            self._forget(now)
+        elif track.passes is not None:
+            self.counts.decisions_duplicate += 1
+            if track.stage is _Stage.APPROACHING:
+                track.passes = track.passes and passes
+        elif now <= track.fire_s and track.stage is _Stage.APPROACHING:
+            track.passes = passes
+        else:
+            self.counts.decisions_late += 1
+            if track.cause in (None, Cause.NO_DECISION):
+                track.cause = Cause.LATE_DECISION
+                track.detail = (
+                    f'the decision came {now - track.fire_s:.3f} s after the gate had to act'
+                )
+
+    def reject_all(self, detail: str) -> None:
+        """
+        Reject every part that has not been fired for, because the line is stopped.
+
+        """
+        for track in self._tracks.values():
+            if track.stage is _Stage.APPROACHING:
+                track.reject(Cause.LINE_STOPPED, detail)
+
+    def abandon(self, cause: Cause, detail: str, *, gate_rests: bool) -> None:
+        """
+        Let go of every part at once; `advance` gives their events.
+
+        """
+        for track in list(self._tracks.values()):
+            track.cause, track.detail = cause, detail
+            track.has_failed = track.has_failed or not gate_rests
+            self._finish(track)
+
+    def advance(self, now: float) -> tuple[GateTask | None, list[SortEvent]]:
+        """
+        Do what is due, up to the first thing that needs the gate.
+
+        Returns
+        -------
+        (GateTask or None, list of SortEvent)
+            What to ask the gate now, None when nothing is due; and the events of parts that are
+            through.
+
+        """
+        task = None
+        while task is None:
+            due = [track for track in self._tracks.values() if self._due(track) <= now]
+            if not due:
+                break
+            # Back to rest goes before everything; else one after the other.
+            track = min(due, key=lambda t: (not t.must_rest_early, self._due(t), t.arrival_s))
+            task = self._next_task(track, now)
+        self._forget(now)
+        events, self._events = self._events, []
+        return task, events
+
+    def done(self, task: GateTask, error: str) -> None:
+        """
+        Tell how a task went; '' = the gate did it.
+
+        """
+        track = self._tracks.get(task.key)
+        if error and track is not None:
+            self._fail(track, error)
+        elif error:
+            self._failure = self._failure or error
+
+    def take_failure(self) -> str:
+        """
+        Give, once, why the line must stop, '' when it need not.
+
+        """
+        failure, self._failure = self._failure, ''
+        return failure
+
+    def next_due(self) -> float | None:
+        """
+        When `advance` has something to do again; None when nothing is followed.
+
+        """
+        if self._events:
+            return -math.inf
+        return min((self._due(track) for track in self._tracks.values()), default=None)
+
+    def _new_track(self, key: PartKey, exposure_s: float, now: float) -> _Track:
+        # An exposure in the future is none; the part would be followed for ever.
+        exposure_s = min(exposure_s, now) if math.isfinite(exposure_s) else now
+        arrival_s = exposure_s + self._settings.travel_time_s
+        opens_s = arrival_s - self._settings.window_s / 2
+        closes_s = arrival_s + self._settings.window_s / 2
+        fire_s = opens_s - self._settings.actuation_s
+        return _Track(key, fire_s, opens_s, arrival_s, closes_s, closes_s)
+
+    def _keep_apart(self, track: _Track, other: _Track, now: float) -> None:
+        """
+        See that neither a new part nor its neighbour rides through the other's window.
+
+        """
+        gap_s = abs(track.arrival_s - other.arrival_s)
+        if gap_s < self._settings.closest_s:
+            limit = f'the gate can tell {self._settings.closest_s:.3f} s apart'
+            track.reject(Cause.TOO_CLOSE, f'{gap_s:.3f} s from part {_text(other.key)}, {limit}')
+            if other.stage is _Stage.APPROACHING:
+                other.reject(
+                    Cause.TOO_CLOSE, f'{gap_s:.3f} s from part {_text(track.key)}, {limit}'
+                )
+        latest_rest_s = track.opens_s - self._settings.dead_time_s
+        is_open_for_track = other.told_s < track.closes_s and other.back_s > latest_rest_s
+        if not (other.was_opened and is_open_for_track):
+            return
+        if other.key in self._tracks and other.back_s > now:
+            other.must_rest_early = True
+            other.back_s = max(now, latest_rest_s)
+            other.reject(Cause.TOO_CLOSE, f'closed early for part {_text(track.key)}')
+        if now > latest_rest_s:
+            self._fail(track, f'it may have passed with part {_text(other.key)}, known too late')
+
+    def _due(self, track: _Track) -> float:
+        due_s = {
+            _Stage.APPROACHING: track.fire_s,
+            _Stage.OPENED: track.arrival_s,
+            _Stage.CLOSING: track.back_s + self._settings.dead_time_s,
+            _Stage.RESTING: track.arrival_s,
+            _Stage.LEAVING: track.closes_s,
+        }[track.stage]
+        return min(due_s, track.back_s) if track.must_rest_early else due_s
+
+    def _next_task(self, track: _Track, now: float) -> GateTask | None:
+        """
+        Take the next step with a part; None when it does not need the gate.
+
+        """
+        if track.must_rest_early and track.back_s <= now:
+            track.must_rest_early = False
+            if track.stage is _Stage.OPENED:
+                track.stage = _Stage.CLOSING
+            return GateTask(GateCall.REST, track.key)
+        if track.stage is _Stage.APPROACHING:
+            return self._fire(track, now)
+        if track.stage is _Stage.OPENED:
+            if now < track.closes_s:
+                track.stage = _Stage.CLOSING
+                return GateTask(GateCall.CONFIRM_OPEN, track.key)
+            self._fail(track, f'it was read back {now - track.arrival_s:.3f} s late')
+        elif track.stage is _Stage.CLOSING:
+            track.stage = _Stage.LEAVING
+            return GateTask(GateCall.CONFIRM_REST, track.key)
+        elif track.stage is _Stage.RESTING:
+            if not self._opened_tracks():
+                track.stage = _Stage.LEAVING
+                return GateTask(GateCall.CONFIRM_REST, track.key)
+            self._fail(track, 'it became known when the gate was open for a later part')
+        else:
+            self._finish(track)
+        return None
+
+    def _fire(self, track: _Track, now: float) -> GateTask | None:
+        """
+        Settle what is done with a part: from here on no verdict changes it.
+
+        """
+        late_s = now - track.fire_s
+        if track.passes is None:
+            track.reject(Cause.NO_DECISION, 'no decision came before the gate had to act')
+        elif track.passes and late_s > self._settings.window_s / 4:
+            track.reject(Cause.GATE_FAILED, f'the gate could only be told {late_s:.3f} s late')
+        if track.cause is not None or not track.passes:
+            track.stage = _Stage.RESTING
+            return None
+        # Opening again would take the time away from reading back that the last window is over.
+        for earlier in self._opened_tracks():
+            self._finish(earlier)
+        track.stage = _Stage.OPENED
+        track.told_s = now
+        duration_s = track.closes_s - self._settings.actuation_s - now
+        return GateTask(GateCall.OPEN, track.key, duration_s)
+
+    def _opened_tracks(self) -> list[_Track]:
+        opened = (_Stage.OPENED, _Stage.CLOSING)
+        return [track for track in self._tracks.values() if track.stage in opened]
+
+    def _fail(self, track: _Track, why: str) -> None:
+        """
+        Give up reading back the gate for a part, and have the line stopped.
+
+        """
+        self._failure = self._failure or f'part {_text(track.key)}: {why}'
+        track.has_failed = True
+        track.must_rest_early = False
+        track.cause = track.cause or Cause.GATE_FAILED
+        track.detail = f'{track.detail}; {why}' if track.detail else why
+        if track.stage is not _Stage.APPROACHING:
+            track.stage = _Stage.LEAVING
+
+    def _finish(self, track: _Track) -> None:
+        del self._tracks[track.key]
+        self._past[track.key] = track
+        if len(self._past) > self._settings.parts:
+            self._past.popitem(last=False)
+        self._events.append(
+            SortEvent(
+                track.key,
+                Action.PASSED if track.was_opened else Action.REJECTED,
+                Outcome.FAILED if track.has_failed else Outcome.CONFIRMED,
+                track.cause or Cause.DECISION,
+                track.detail,
+                track.told_s - track.fire_s,
+            )
+        )
+
+    def _forget(self, now: float) -> None:
+        """
+        Let go of decisions that have waited too long for their part, or are too many.
+
+        """
+        while self._early:
+            key, (received_s, _) = next(iter(self._early.items()))
+            is_old = received_s + self._settings.early_decision_age_s <= now
+            if not is_old and len(self._early) <= self._settings.early_decisions:
+                break
+            del self._early[key]
+            self.counts.decisions_unknown += 1
+
+
+def _text(key: PartKey) -> str:
+    return f'{key[1]} of {key[0]}'

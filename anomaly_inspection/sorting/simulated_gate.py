@@ -1,0 +1,174 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+A gate that exists in memory only: for demos and tests.
+
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+import math
+
+from anomaly_inspection.errors import GateError
+from anomaly_inspection.sorting.gate import Gate
+
+_REMEMBERED_ACTIONS = 10_000
+
+
+class GateTrouble(Enum):
+    """
+    What is wrong with the simulated gate.
+
+    """
+
+    NONE = 'none'
+    # It acknowledges everything and does not move from where it stands.
+    STUCK = 'stuck'
+    # It answers nothing and does nothing; what it was doing it finishes.
+    SILENT = 'silent'
+    # It moves `slowness_s` later than it should, both ways.
+    SLOW = 'slow'
+
+
+@dataclass(frozen=True)
+class GateAction:
+    """
+    One command the gate has acknowledged.
+
+    Parameters
+    ----------
+    time_s : float
+        When, seconds on the gate's clock.
+    name : str
+        'open' or 'rest'.
+    duration_s : float
+        How long it was to stay open, seconds; NaN for 'rest'.
+
+    """
+
+    time_s: float
+    name: str
+    duration_s: float = math.nan
+
+
+class SimulatedGate(Gate):
+    """
+    A gate that rests in REJECT, closes by itself and remembers what it was told.
+
+    Parameters
+    ----------
+    clock : callable giving float
+        The time, seconds: `time.monotonic`, or the test's own.
+    actuation_s : float
+        From a command to the movement, seconds.
+    slowness_s : float
+        What GateTrouble.SLOW adds, seconds.
+
+    Attributes
+    ----------
+    actions : deque of GateAction
+        The last 10,000 commands, oldest first.
+
+    """
+
+    def __init__(
+        self, clock: Callable[[], float], *, actuation_s: float = 0.0, slowness_s: float = 1.0
+    ) -> None:
+        self.actions: deque[GateAction] = deque(maxlen=_REMEMBERED_ACTIONS)
+        self._clock = clock
+        self._actuation_s = actuation_s
+        self._slowness_s = slowness_s
+        self._trouble = GateTrouble.NONE
+        self._is_connected = False
+        # Movements that are to come or have come: (when, whether it is open from then on).
+        self._movements: list[tuple[float, bool]] = [(-math.inf, False)]
+
+    def connect(self) -> None:
+        """
+        Connect and go to rest; does not block.
+
+        """
+        self._is_connected = True
+        self.rest()
+
+    def open(self, duration_s: float) -> None:
+        """
+        Open for the duration; does not block.
+
+        """
+        now = self._answer()
+        if not duration_s > 0:
+            raise GateError(f'duration {duration_s} s, allowed: above 0')
+        self.actions.append(GateAction(now, 'open', duration_s))
+        self._move((now + self._delay_s, True), (now + duration_s + self._delay_s, False))
+
+    def rest(self) -> None:
+        """
+        Go to rest; does not block.
+
+        """
+        now = self._answer()
+        self.actions.append(GateAction(now, 'rest'))
+        self._move((now + self._delay_s, False))
+
+    def confirm(self, *, is_open: bool) -> None:
+        """
+        Compare how the gate stands with how it should; does not block.
+
+        """
+        self._answer()
+        if self.is_open != is_open:
+            words = {True: 'open', False: 'at rest'}
+            raise GateError(f'the gate is {words[self.is_open]}, it should be {words[is_open]}')
+
+    def close(self) -> None:
+        """
+        Go to rest, as a gate does that loses its connection.
+
+        """
+        if self._is_connected:
+            self._move((self._clock() + self._delay_s, False))
+        self._is_connected = False
+
+    @property
+    def trouble(self) -> GateTrouble:
+        """
+        What is wrong with it; may be set at any time.
+
+        """
+        return self._trouble
+
+    @trouble.setter
+    def trouble(self, trouble: GateTrouble) -> None:
+        if trouble is GateTrouble.STUCK:
+            self._movements = [(-math.inf, self.is_open)]
+        self._trouble = trouble
+
+    @property
+    def is_open(self) -> bool:
+        """
+        How the gate stands now.
+
+        """
+        now = self._clock()
+        return [is_open for when, is_open in self._movements if when <= now][-1]
+
+    @property
+    def _delay_s(self) -> float:
+        slowness_s = self._slowness_s if self._trouble is GateTrouble.SLOW else 0.0
+        return self._actuation_s + slowness_s
+
+    def _answer(self) -> float:
+        if not self._is_connected:
+            raise GateError('the gate is not connected')
+        if self._trouble is GateTrouble.SILENT:
+            raise GateError('the gate does not answer')
+        return self._clock()
+
+    def _move(self, *movements: tuple[float, bool]) -> None:
+        # A new command takes the place of what was still to come.
+        if self._trouble is not GateTrouble.STUCK:
+            self._movements = [(-math.inf, self.is_open), *movements]

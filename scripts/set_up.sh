@@ -1,0 +1,64 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# Brings the checkout into a state in which the cell can run: Python, ROS 2 and the built package. What stands is kept:
+# each step is skipped while the hash of all that it depends on is the one in its stamp.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+source scripts/choose_ros.sh
+
+mkdir -p log
+# Two `make` at once would write into the same folders.
+exec 9> log/set_up.lock
+flock 9
+
+hash_of() { sha256sum | cut -c1-64; }
+
+# run_step TITLE HINT COMMAND...: quiet while all is well; the last lines and a hint where it is not.
+run_step() {
+  local title=$1 hint=$2 record
+  shift 2
+  record=log/set_up_${title%% *}.log
+  echo "${title} ..."
+  if ! "$@" > "$record" 2>&1; then
+    tail -n 25 "$record" >&2
+    stop "${title} failed (all of it: $record). ${hint}"
+  fi
+}
+
+install_tools() {
+  local requirements=() missing
+  if [[ $ros_origin == wheels ]]; then
+    requirements=(-r requirements/ros.txt -r requirements/runtime.txt -r requirements/test.txt)
+    [[ -x .venv/bin/python ]] || "$base_python" -m venv .venv
+  else
+    # pip brings only test tools that are missing; none of them depends on NumPy or OpenCV, which stay ROS' own.
+    [[ -x .venv/bin/python ]] || "$base_python" -m venv --system-site-packages .venv
+    missing=$(.venv/bin/python scripts/missing_test_tools.py)
+    [[ -z $missing ]] && return
+    requirements=($missing)
+  fi
+  .venv/bin/python -m pip install --quiet --disable-pip-version-check "${requirements[@]}"
+  [[ $ros_origin != wheels ]] || .venv/bin/python scripts/fix_wheel_paths.py
+}
+
+environment_hash=$( (echo "$PWD" "$ros_origin" "$base_python" "$python_version"; cat requirements/*.txt scripts/fix_wheel_paths.py) | hash_of)
+if [[ $(cat .venv/stamp 2> /dev/null) != "$environment_hash" ]]; then
+  # Pins that changed are installed over the old ones; another Python, place or ROS needs a fresh start.
+  [[ $(cat .venv/place 2> /dev/null) == "$PWD $ros_origin $base_python $python_version" ]] || rm -rf .venv build install
+  run_step "environment in .venv ($ros_origin, Python $python_version; about a minute)" \
+    'Are the package registries reachable (pip download click)?' install_tools
+  echo "$PWD $ros_origin $base_python $python_version" > .venv/place
+  echo "$environment_hash" > .venv/stamp
+fi
+
+# Python edits act at once through --symlink-install; only added and removed files need another build.
+build_hash=$( (echo "$environment_hash"; cat CMakeLists.txt package.xml executable.py.in msg/*.msg srv/*.srv;
+  find anomaly_inspection launch config -type f -not -name '*.pyc' | LC_ALL=C sort) | hash_of)
+if [[ $(cat build/stamp 2> /dev/null) != "$build_hash" || ! -f install/setup.bash ]]; then
+  source scripts/enter_ros.sh
+  run_step 'build of the package with colcon' 'A clean start: make clean && make build' \
+    colcon --log-base log build --symlink-install \
+    --cmake-args -DPython3_EXECUTABLE="$python" -DBUILD_TESTING=OFF
+  echo "$build_hash" > build/stamp
+fi

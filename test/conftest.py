@@ -1,0 +1,188 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+What the tests share: the source tree beside the built messages, ROS domains, the real data sets.
+
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+import fcntl
+import itertools
+import os
+from pathlib import Path
+import sys
+import tempfile
+import time
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+DATASETS = ROOT.parent / 'shared' / 'datasets'
+
+# The source tree comes first; its __init__ finds the generated messages in the installed package
+# of the same name.
+sys.path.insert(0, str(ROOT))
+
+# Read once, when rclpy loads its middleware: a test must never talk to another machine.
+os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
+
+# Fast DDS derives its ports from the domain; above 101 they fall into the range that Linux lends
+# to any program. `make run` takes its domain from 81 to 100.
+TEST_DOMAINS = range(1, 81)
+
+
+@contextmanager
+def _own_domain() -> Iterator[int]:
+    """
+    Hold a domain id that no other test on this machine holds, in whatever process it runs.
+
+    """
+    start = os.getpid() % len(TEST_DOMAINS)
+    folder = Path(tempfile.gettempdir(), f'anomaly_inspection_domains_{os.getuid()}')
+    folder.mkdir(exist_ok=True)
+    for turn in itertools.count():
+        domain_id = TEST_DOMAINS[(start + turn) % len(TEST_DOMAINS)]
+        with open(folder / str(domain_id), 'w') as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                continue
+            yield domain_id
+            return
+
+
+@pytest.fixture
+def domain_id(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+    """
+    A ROS domain of the test's own, also in the environment, for the processes that it starts.
+
+    """
+    with _own_domain() as number:
+        monkeypatch.setenv('ROS_DOMAIN_ID', str(number))
+        yield number
+
+
+@pytest.fixture
+def ros_context(domain_id: int) -> Iterator[Any]:
+    """
+    An rclpy Context on a domain of its own, shut down after the test.
+
+    """
+    skip_without_ros()
+    from rclpy.context import Context
+
+    context = Context()
+    context.init(args=[], domain_id=domain_id)
+    yield context
+    context.try_shutdown()
+
+
+class SpinUntil:
+    """
+    Spins nodes of one context until a condition holds; the test fails when it never does.
+
+    """
+
+    def __call__(
+        self, condition: Callable[[], object], *nodes: Any, timeout_s: float = 20.0
+    ) -> None:
+        deadline = time.monotonic() + timeout_s
+        with self._executor(nodes) as executor:
+            while not condition():
+                assert time.monotonic() < deadline, f'did not come true within {timeout_s} s'
+                executor.spin_once(timeout_sec=0.05)
+
+    def for_a_moment(self, *nodes: Any, duration_s: float = 0.3) -> None:
+        """
+        Spin for a while, to show that something does NOT happen.
+
+        """
+        end = time.monotonic() + duration_s
+        with self._executor(nodes) as executor:
+            while time.monotonic() < end:
+                executor.spin_once(timeout_sec=0.05)
+
+    @contextmanager
+    def _executor(self, nodes: tuple[Any, ...]) -> Iterator[Any]:
+        from rclpy.executors import SingleThreadedExecutor
+
+        executor = SingleThreadedExecutor(context=nodes[0].context)
+        for node in nodes:
+            executor.add_node(node)
+        try:
+            yield executor
+        finally:
+            for node in nodes:
+                executor.remove_node(node)
+            executor.shutdown()
+
+
+@pytest.fixture
+def spin_until() -> SpinUntil:
+    """
+    `spin_until(condition, *nodes)` and `spin_until.for_a_moment(*nodes)`.
+
+    """
+    return SpinUntil()
+
+
+@pytest.fixture(scope='session')
+def dataset() -> Callable[[str], Path]:
+    """
+    Folder of a real data set by its name; the test is skipped where the data sets are not at hand.
+
+    """
+
+    def folder(name: str) -> Path:
+        path = DATASETS / name
+        if not path.is_dir():
+            pytest.skip(f'the real images {name} are not beside the checkout (../shared/datasets)')
+        return path
+
+    return folder
+
+
+def skip_without_ros() -> None:
+    """
+    Skip the test, or in a module's head the module, where nodes cannot run.
+
+    """
+    pytest.importorskip('rclpy', reason='ROS 2 is not installed', exc_type=ImportError)
+    pytest.importorskip(
+        'anomaly_inspection.msg', reason='the messages are not built', exc_type=ImportError
+    )
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker('ros'):
+        skip_without_ros()
+
+
+SMALL_LINE = 'line:width_px=320,height_px=240,shift_px=3,rotation_deg=2'
+
+
+def teach_small_recipe(folder: Path, seed: int = 1) -> Path:
+    """
+    Teach a recipe on a few good parts of a small simulated line.
+
+    """
+    from anomaly_inspection.capture.open_source import open_source
+    from anomaly_inspection.learning.teach import teach
+    from anomaly_inspection.recipes.folder import write_recipe
+
+    with open_source(f'{SMALL_LINE},defect_rate=0,parts=12,seed={seed}') as line:
+        frames = [line.read().image for _ in range(12)]
+    write_recipe(teach(frames, name=folder.name), folder)
+    return folder
+
+
+@pytest.fixture(scope='session')
+def taught_recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """
+    A recipe of the small simulated line; do not change it, copy it.
+
+    """
+    return teach_small_recipe(tmp_path_factory.mktemp('recipes') / 'small')
