@@ -437,3 +437,7 @@ def _without_nan(value: Any) -> Any:
     if isinstance(value, list):
         return [_without_nan(entry) for entry in value]
     return None if isinstance(value, float) and value != value else value
+
+
+if __name__ == '__main__':
+    main()

@@ -36,6 +36,8 @@ NOMINAL_AREA_PX = 640 * 480
 WIDEST_BESIDE = 1.65
 # Past so many labels they would hide the part.
 MOST_LABELS = 12
+# Full heat, in limits; the scale up to it is logarithmic.
+FULL_HEAT = 4
 # The bar of a measure ends at this anomaly score; its tick stands at 1.
 BAR_END = 1.5
 
@@ -52,8 +54,8 @@ _GOOD, _BAD = (130, 190, 60), (92, 98, 255)
 _BOX, _HALO = (255, 214, 60), (30, 24, 20)
 
 # The dark third of the colour map would look like a shadow on the part.
-_HEAT = cv2.applyColorMap(np.linspace(110, 250, 256).astype(np.uint8)[None], cv2.COLORMAP_PLASMA)
-_HEAT_ALPHA = (0.72 * np.sqrt(np.linspace(0, 1, 256))).astype(np.float32)
+_HEAT = cv2.applyColorMap(np.linspace(125, 252, 256).astype(np.uint8)[None], cv2.COLORMAP_PLASMA)
+_HEAT_ALPHA = (0.65 * np.sqrt(np.linspace(0, 1, 256))).astype(np.float32)
 
 # OpenCV 5 draws its fonts as outlines with a weight of their own; before, they are strokes that
 # must grow thicker with their size.
@@ -156,8 +158,8 @@ def draw_overlay(
     reason : str
         In words.
     anomaly_map : ndarray of float32, (H, W), optional
-        In the frame's pixels. Transparent up to the limit, full heat at twice the limit; NaN is
-        transparent.
+        In the frame's pixels. Transparent up to the limit, full heat at `FULL_HEAT` times that;
+        NaN is transparent.
     map_limit : float
         The region limit, unit of the map; not finite = no heat.
     regions : sequence of Region
@@ -245,15 +247,16 @@ def _part_picture(
 
 def _add_heat(picture: Picture, anomaly_map: NDArray[np.float32], limit: float) -> None:
     span = abs(limit) or 1.0
-    if not limit + span < float(np.finfo(np.float32).max):
+    highest = limit + (FULL_HEAT - 1) * span
+    if not highest < float(np.finfo(np.float32).max):
         return
     x, y, width, height = cv2.boundingRect((anomaly_map > limit).astype(np.uint8))
     if not width:
         return
     hot = (slice(y, y + height), slice(x, x + width))
     # fmax and fmin read NaN as the limit, which is transparent.
-    above = np.fmin(np.fmax(anomaly_map[hot], limit), limit + span) - limit
-    level = (above * (255 / span)).astype(np.uint8)
+    above = np.fmin(np.fmax(anomaly_map[hot], limit), highest) - limit
+    level = (np.log1p(above / span) * (255 / math.log(FULL_HEAT))).astype(np.uint8)
     alpha = cv2.LUT(level, _HEAT_ALPHA)
     heat = cv2.LUT(cv2.cvtColor(level, cv2.COLOR_GRAY2BGR), _HEAT)
     picture[hot] = cv2.blendLinear(picture[hot], heat, 1 - alpha, alpha)
@@ -413,7 +416,7 @@ def _draw_legend(canvas: Picture, box: _Box, unit: float) -> None:
     bottom = box.y_max - margin
     baseline = bottom - round(14 * unit)
     _draw_text(canvas, 'limit', left, baseline, 8 * unit, _DIM)
-    end = '2 x limit'
+    end = f'{FULL_HEAT} x limit'
     _draw_text(canvas, end, right - _text_width(end, 8 * unit), baseline, 8 * unit, _DIM)
     alpha = _HEAT_ALPHA[None, :, None] / _HEAT_ALPHA[-1]
     gradient = (_HEAT * alpha + np.array(_TRACK) * (1 - alpha)).astype(np.uint8)

@@ -9,9 +9,9 @@ source=${SOURCE:-}
 if [[ -z $source ]]; then
   name=line
   parts=${PARTS:-200} seed=${SEED:-1}
-  good=out/$name/images/train/good
+  good=out/images/$name/train/good
   # Taught with other parts than those that are inspected.
-  anomaly-inspection simulate "out/$name/images" --train-parts 80 --parts 20 --seed "$((seed + 1000))"
+  anomaly-inspection simulate "out/images/$name" --train-parts 80 --parts 20 --seed "$((seed + 1000))"
   inspect=(--source "line:parts=$parts,seed=$seed" --fail-on-escape)
 else
   name=$(basename "$source")
@@ -22,7 +22,7 @@ else
   inspect=(--source "$source/test")
 fi
 
-anomaly-inspection teach "$good" --recipe "out/$name/recipe" ${ROI:+--roi "$ROI"}
+anomaly-inspection teach "$good" --recipe "out/recipes/$name" ${ROI:+--roi "$ROI"}
 echo
-echo "The cell runs in ROS_DOMAIN_ID=$ROS_DOMAIN_ID, on this machine only; report in out/$name/report."
-anomaly-inspection run --recipe "out/$name/recipe" "${inspect[@]}" --rate "${RATE:-10}" --report "out/$name/report"
+echo "The cell runs in ROS_DOMAIN_ID=$ROS_DOMAIN_ID, on this machine only; report in out/reports/$name."
+anomaly-inspection run --recipe "out/recipes/$name" "${inspect[@]}" --rate "${RATE:-10}" --report "out/reports/$name"

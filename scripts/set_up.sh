@@ -18,37 +18,44 @@ hash_of() { sha256sum | cut -c1-64; }
 run_step() {
   local title=$1 hint=$2 record
   shift 2
-  record=log/set_up_${title%% *}.log
+  record=log/set_up_${title%%:*}.log
   echo "${title} ..."
   if ! "$@" > "$record" 2>&1; then
     tail -n 25 "$record" >&2
-    stop "${title} failed (all of it: $record). ${hint}"
+    stop "${title%%:*} failed, all of it is in $record. $hint"
   fi
 }
 
-install_tools() {
-  local requirements=() missing
-  if [[ $ros_origin == wheels ]]; then
-    requirements=(-r requirements/ros.txt -r requirements/runtime.txt -r requirements/test.txt)
-    [[ -x .venv/bin/python ]] || "$base_python" -m venv .venv
-  else
-    # pip brings only test tools that are missing; none of them depends on NumPy or OpenCV, which stay ROS' own.
-    [[ -x .venv/bin/python ]] || "$base_python" -m venv --system-site-packages .venv
-    missing=$(.venv/bin/python scripts/missing_test_tools.py)
-    [[ -z $missing ]] && return
-    requirements=($missing)
-  fi
-  .venv/bin/python -m pip install --quiet --disable-pip-version-check "${requirements[@]}"
-  [[ $ros_origin != wheels ]] || .venv/bin/python scripts/fix_wheel_paths.py
+install_wheels() {
+  { [[ -x .venv/bin/python ]] || "$base_python" -m venv .venv; } \
+    && pip_install -r requirements/ros.txt -r requirements/runtime.txt -r requirements/test.txt \
+    && .venv/bin/python scripts/fix_wheel_paths.py
 }
 
-environment_hash=$( (echo "$PWD" "$ros_origin" "$base_python" "$python_version"; cat requirements/*.txt scripts/fix_wheel_paths.py) | hash_of)
+# Beside a sourced ROS, pip brings only test tools that are missing; none of them needs NumPy or OpenCV, which stay ROS' own.
+install_missing_test_tools() {
+  local missing
+  { [[ -x .venv/bin/python ]] || "$base_python" -m venv --system-site-packages .venv; } \
+    && missing=$(.venv/bin/python scripts/missing_test_tools.py) || return
+  # shellcheck disable=SC2086  # one requirement a word
+  [[ -z $missing ]] || pip_install $missing
+}
+
+pip_install() { .venv/bin/python -m pip install --quiet --disable-pip-version-check "$@"; }
+
+place="$PWD $ros_origin $base_python $python_version"
+environment_hash=$( (echo "$place"; cat requirements/*.txt scripts/fix_wheel_paths.py) | hash_of)
 if [[ $(cat .venv/stamp 2> /dev/null) != "$environment_hash" ]]; then
   # Pins that changed are installed over the old ones; another Python, place or ROS needs a fresh start.
-  [[ $(cat .venv/place 2> /dev/null) == "$PWD $ros_origin $base_python $python_version" ]] || rm -rf .venv build install
-  run_step "environment in .venv ($ros_origin, Python $python_version; about a minute)" \
-    'Are the package registries reachable (pip download click)?' install_tools
-  echo "$PWD $ros_origin $base_python $python_version" > .venv/place
+  [[ $(cat .venv/place 2> /dev/null) == "$place" ]] || rm -rf .venv build install
+  if [[ $ros_origin == wheels ]]; then
+    run_step "environment: ROS 2 Kilted as wheels for Python $python_version into .venv, about a minute" \
+      'Are the package registries reachable?' install_wheels
+  else
+    run_step "environment: test tools that ROS 2 $ros_origin lacks into .venv" \
+      'Are the package registries reachable?' install_missing_test_tools
+  fi
+  echo "$place" > .venv/place
   echo "$environment_hash" > .venv/stamp
 fi
 
@@ -57,7 +64,7 @@ build_hash=$( (echo "$environment_hash"; cat CMakeLists.txt package.xml executab
   find anomaly_inspection launch config -type f -not -name '*.pyc' | LC_ALL=C sort) | hash_of)
 if [[ $(cat build/stamp 2> /dev/null) != "$build_hash" || ! -f install/setup.bash ]]; then
   source scripts/enter_ros.sh
-  run_step 'build of the package with colcon' 'A clean start: make clean && make build' \
+  run_step 'build: messages and package with colcon, about a minute' 'A clean start: make clean build.' \
     colcon --log-base log build --symlink-install \
     --cmake-args -DPython3_EXECUTABLE="$python" -DBUILD_TESTING=OFF
   echo "$build_hash" > build/stamp

@@ -147,13 +147,17 @@ def dataset() -> Callable[[str], Path]:
 
 def skip_without_ros() -> None:
     """
-    Skip the test, or in a module's head the module, where nodes cannot run.
+    Skip the test where nodes cannot run.
 
     """
-    pytest.importorskip('rclpy', reason='ROS 2 is not installed', exc_type=ImportError)
-    pytest.importorskip(
-        'anomaly_inspection.msg', reason='the messages are not built', exc_type=ImportError
-    )
+    try:
+        import rclpy  # noqa: F401
+    except ImportError as error:
+        pytest.skip(f'ROS 2 is not at hand: {error}')
+    try:
+        import anomaly_inspection.msg  # noqa: F401
+    except ImportError as error:
+        pytest.skip(f'the messages are not built: {error}')
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

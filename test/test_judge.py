@@ -11,7 +11,8 @@ import math
 import operator
 import re
 
-from hypothesis import example, given, strategies as st
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 import pytest
 
 from anomaly_inspection.deciding.judge import Combination, judge, Reason, Verdict
@@ -111,6 +112,7 @@ def test_measure_without_a_limit_plays_no_part() -> None:
 NUMBERS = st.floats(allow_nan=False, allow_infinity=False, min_value=-1e12, max_value=1e12)
 
 
+@settings(derandomize=True, database=None, deadline=None)
 @given(NUMBERS, NUMBERS, st.sampled_from(BadSide))
 @example(0.8999999, 0.9, BadSide.LOW)
 @example(math.nextafter(0.9, 0.0), 0.9, BadSide.LOW)

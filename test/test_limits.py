@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 
-from hypothesis import assume, given, strategies as st
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
 import pytest
 
 from anomaly_inspection.deciding.limits import Limit, LimitOrigin, LimitTable
@@ -41,6 +42,7 @@ def test_score_is_0_at_typical_and_1_at_the_limit() -> None:
     assert ssim().anomaly_score(0.983) < 0.0
 
 
+@settings(derandomize=True, database=None, deadline=None)
 @given(NUMBERS, NUMBERS, NUMBERS)
 def test_score_is_above_1_exactly_when_the_limit_is_exceeded(
     value: float, typical: float, measured: float

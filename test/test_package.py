@@ -38,13 +38,14 @@ EXTRAS = {'tensorflow', 'keras'}
 
 
 def installed_prefix() -> Path:
-    ament = pytest.importorskip(
-        'ament_index_python.packages', reason='ROS 2 is not installed', exc_type=ImportError
-    )
     try:
-        return Path(ament.get_package_prefix('anomaly_inspection'))
-    except ament.PackageNotFoundError:
-        pytest.skip('the package is not built')
+        from ament_index_python.packages import get_package_prefix, PackageNotFoundError
+    except ImportError as error:
+        pytest.skip(f'ROS 2 is not at hand: {error}')
+    try:
+        return Path(get_package_prefix('anomaly_inspection'))
+    except PackageNotFoundError as error:
+        pytest.skip(f'the package is not built: {error}')
 
 
 # --------------------------------------------------------------------------------- description

@@ -116,8 +116,10 @@ def test_poses_and_light_keep_to_their_ranges_and_use_them() -> None:
     x = np.array([part.pose.x_px for part in parts]) - 319.5
     angle = np.array([part.pose.angle_deg for part in parts])
     scale = np.array([part.pose.scale for part in parts])
-    assert 20.0 < np.abs(x).max() <= 30.0
-    assert 60.0 < np.abs(angle).max() <= 90.0
+    assert -30.0 <= x.min() < -20.0
+    assert 20.0 < x.max() <= 30.0
+    assert -90.0 <= angle.min() < -60.0
+    assert 60.0 < angle.max() <= 90.0
     assert 0.0015 < np.abs(scale - 1.0).max() <= 0.003
     levels = np.array([part.image.mean() for part in parts])
     assert 0.15 < levels.std() * np.sqrt(12) / levels.mean() < 0.45

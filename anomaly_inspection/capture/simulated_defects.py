@@ -109,11 +109,7 @@ def gray(image: Plane) -> Plane:
     return cv2.transform(image, GRAY_OF_BGR)
 
 
-def measure(
-    good: Plane,
-    damaged: Plane,
-    within: NDArray[np.bool_] | None = None,
-) -> tuple[NDArray[np.bool_], float, float]:
+def measure(good: Plane, damaged: Plane) -> tuple[NDArray[np.bool_], float, float]:
     """
     Give the mask of the visible change, its diameter (pixels) and its contrast (gray levels).
 
@@ -121,8 +117,6 @@ def measure(
     ----------
     good, damaged : ndarray of float32, (h, w, 3) BGR
         The same pixels without and with the defect, noise-free, 0..255.
-    within : ndarray of bool, (h, w), optional
-        Changes elsewhere do not count.
 
     Returns
     -------
@@ -136,8 +130,6 @@ def measure(
     """
     change = np.abs(gray(damaged) - gray(good))
     visible = change >= VISIBLE_LEVELS
-    if within is not None:
-        visible &= within
     count, labels, stats, _ = cv2.connectedComponentsWithStats(visible.view(np.uint8))
     if count < 2:
         return np.zeros(visible.shape, np.bool_), 0.0, 0.0

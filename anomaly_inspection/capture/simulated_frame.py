@@ -240,7 +240,7 @@ def renderer(settings: SimulatedLineSettings) -> Renderer:
 
 # Every thing that varies has its own stream of random numbers, so that changing one leaves the
 # others as they were.
-_POSE, _LIGHT, _FACE, _BELT, _NOISE, _DEFECT, _FORM = range(7)
+_POSE, _LIGHT, _FACE, _BELT, _NOISE, _DEFECT = range(6)
 
 
 @dataclass(frozen=True)
@@ -482,11 +482,10 @@ class Renderer:
         settings = self._settings
         diameter_px = float(np.exp(rng.uniform(*np.log(settings.diameter_px))))
         contrast_levels = float(np.exp(rng.uniform(*np.log(settings.contrast_levels))))
-        form = int(self._stream(good.index, _FORM).integers(2**31))
         best = None
-        # Where the surface cannot show it (a bright scratch across a highlight), it goes elsewhere.
+        # One that the surface cannot show (a thin scratch across a highlight) goes elsewhere.
         for _ in range(3):
-            tried = self._defect_somewhere(rng, good, kind, form, diameter_px, contrast_levels)
+            tried = self._defect_somewhere(rng, good, kind, diameter_px, contrast_levels)
             error = tried[0].error(diameter_px, contrast_levels)
             if best is None or error < best[0].error(diameter_px, contrast_levels):
                 best = tried
@@ -500,12 +499,11 @@ class Renderer:
         rng: np.random.Generator,
         good: _GoodPart,
         kind: DefectKind,
-        form: int,
         diameter_px: float,
         contrast_levels: float,
     ) -> tuple[MeasuredDefect, tuple[slice, slice]]:
         """
-        The defect of that form and size at a random place.
+        The defect in a random form at a random place.
 
         """
         scene, model = self._scene, self._scene.model
@@ -536,7 +534,7 @@ class Renderer:
             ),
             half=half,
             heading=heading,
-            seed=form,
+            seed=int(rng.integers(2**31)),
             diameter_px=diameter_px,
             contrast_levels=contrast_levels,
         )

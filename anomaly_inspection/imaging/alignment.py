@@ -30,7 +30,7 @@ from anomaly_inspection.errors import AlignmentError
 from anomaly_inspection.imaging.setting_check import check_choice, check_keys, check_number
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -59,11 +59,13 @@ _STILL_PX = 0.02
 _MOST_CANDIDATES = 8
 # Candidates whose scores differ by less look the same; the least turned one is taken.
 _TIE = 0.03
-# A reference that agrees with itself turned by this much is round: its angle means little, and
-# must not lose the part.
-_ROUND_TURN_RAD, _ROUND_AGREEMENT = math.radians(8), 0.5
+# With less angle information (below 0.012 for bottles and impellers, above 0.04 for a flange with
+# three small bores) a reference is round: its angle means little, and must not lose the part.
+_ROUND_INFORMATION = 0.02
+# Share of the edges that the frame must show; what is hidden beyond that counts as missing.
+_SHARE_SHOWN = 0.7
 # Edges that good parts do not share (prints, glints, the belt) are no edges to align on.
-_STABLE_COSINE, _FOUND_CONFIDENCE, _FEWEST_FOUND = 0.3, 0.15, 3
+_STABLE_COSINE, _FOUND_AGREEMENT, _FEWEST_FOUND = 0.3, 0.15, 3
 # What an alignment may stray beyond the search range by its own error.
 _SLACK_PX, _SLACK_RAD, _SLACK_SCALE = 0.5, math.radians(0.5), 0.005
 
@@ -97,7 +99,7 @@ class AlignmentSettings:
     search_px: float = 24.0
     search_deg: float = 10.0
     search_scale: float = 0.05
-    min_confidence: float = 0.3
+    min_confidence: float = 0.35
 
     def __post_init__(self) -> None:
         check_choice('alignment.kind', self.kind, UNKNOWNS)
@@ -139,7 +141,7 @@ class Alignment:
         Size of the part over that of the reference's.
     confidence : float
         0 to 1: the share of the reference's edges that the frame shows at their places, in their
-        directions.
+        directions; the lowest of that of all edges and of those that tell x, y, angle and scale.
 
     """
 
@@ -168,6 +170,13 @@ class _Pose(NamedTuple):
 class _Candidate(NamedTuple):
     score: float
     pose: _Pose
+
+
+class _Found(NamedTuple):
+    pose: _Pose
+    agreement: float
+    least_agreement: float
+    bands: list[NDArray[np.float32]]
 
 
 class Aligner:
@@ -205,8 +214,9 @@ class Aligner:
         self._search_rad = math.radians(settings.search_deg) if self._unknowns >= 3 else 0.0
         self._search_scale = settings.search_scale if self._unknowns == 4 else 0.0
         long_side = max(region.width, region.height)
-        fine = max(1, round(long_side / _FINE_SIDE_PX))
-        coarse = max(1, round(long_side / fine / _COARSE_SIDE_PX))
+        short_side = min(region.width, region.height)
+        fine = max(1, min(round(long_side / _FINE_SIDE_PX), short_side // 64))
+        coarse = max(1, min(round(long_side / fine / _COARSE_SIDE_PX), short_side // fine // 12))
         middle = round(math.sqrt(coarse))
         self._fine_factor = fine
         self._window = self._search_window(reference.shape, region)
@@ -230,7 +240,7 @@ class Aligner:
             self._search_rad,
             self._search_scale,
         )
-        self._is_round = self._looks_round([_band_pass(level) for level in pyramid])
+        self._tell_round()
         self._keep_stable(good_frames)
 
     def align(self, frame: NDArray[np.uint8]) -> Alignment:
@@ -249,57 +259,61 @@ class Aligner:
             numbers.
 
         """
-        pose, confidence, _ = self._find(frame)
+        pose, agreement, least, _ = self._find(frame)
+        confidence = min(agreement, least)
         angle = -cmath.phase(pose.turn)
         x_px, y_px = pose.shift.real, pose.shift.imag
         alignment = Alignment(x_px, y_px, angle, abs(pose.turn), confidence)
         self._check(alignment)
         return alignment
 
-    def _find(self, frame: NDArray[np.uint8]) -> tuple[_Pose, float, list[NDArray[np.float32]]]:
+    def _find(self, frame: NDArray[np.uint8]) -> _Found:
         pyramid = self._pyramid(frame)
         bands = [_band_pass(level) for level in pyramid]
-        # The candidates compete at the last level but one: that is cheap, and shows enough.
-        below = max(1, len(bands) - 1)
+        levels = list(zip(self._models, bands, strict=True))
+        below = [level for level in levels[:-1] if level[0].is_usable] or levels
+        # The candidates compete below the finest level: that is cheap, and shows enough.
         found = []
-        for candidate in self._coarse.candidates(pyramid[0]):
-            score, pose = candidate
-            for model, band in zip(self._models[:below], bands[:below], strict=True):
-                if model.is_usable:
-                    pose = model.refine(band, pose)
-                    score = model.agreement(band, pose)
-            found.append(_Candidate(score, pose))
+        for _, start in self._coarse.candidates(pyramid[0]):
+            pose = start
+            for model, band in below:
+                pose = model.refine(band, pose)
+            model, band = below[-1]
+            found.append(_Candidate(model.agreement(band, pose), pose))
         enough = max(candidate.score for candidate in found) - _TIE
         pose = min(
             (candidate.pose for candidate in found if candidate.score >= enough),
             key=lambda pose: abs(cmath.phase(pose.turn)),
         )
-        fine, band = self._models[-1], bands[-1]
+        fine, band = levels[-1]
         pose = fine.refine(band, pose)
         angle = cmath.phase(pose.turn)
         if self._is_round and abs(angle) > self._search_rad:
             held = cmath.rect(abs(pose.turn), math.copysign(self._search_rad, angle))
             pose = fine.refine(band, _Pose(held, pose.shift), unknowns=2)
-        return pose, fine.agreement(band, pose), bands
+        # Below the finest level the grain of the belt tells nothing.
+        judge, seen = below[-1]
+        least = judge.least_agreement(seen, pose, self._telling)
+        return _Found(pose, fine.agreement(band, pose), least, bands)
 
-    def _looks_round(self, bands: list[NDArray[np.float32]]) -> bool:
-        if self._search_rad == 0:
-            return False
-        fine, band = self._models[-1], bands[-1]
-        turned = _Pose(cmath.rect(1, min(self._search_rad, _ROUND_TURN_RAD)), 0j)
-        laid = fine.refine(band, turned, unknowns=2)
-        return fine.agreement(band, laid) >= _ROUND_AGREEMENT
+    def _tell_round(self) -> None:
+        judge = [model for model in self._models[:-1] if model.is_usable] or self._models
+        turns = self._unknowns >= 3
+        self._is_round = turns and judge[-1].angle_information < _ROUND_INFORMATION
+        untold = {2} if self._is_round else set()
+        self._telling = [unknown for unknown in range(self._unknowns) if unknown not in untold]
 
     def _keep_stable(self, good_frames: Sequence[NDArray[np.uint8]]) -> None:
         cosines: list[list[NDArray[np.float32]]] = [[] for _ in self._models]
         for frame in good_frames:
-            pose, confidence, bands = self._find(frame)
-            if confidence >= _FOUND_CONFIDENCE:
-                for model, band, collected in zip(self._models, bands, cosines, strict=True):
-                    collected.append(np.nan_to_num(model.cosines(band, pose), nan=1.0))
+            found = self._find(frame)
+            if found.agreement >= _FOUND_AGREEMENT:
+                for model, band, collected in zip(self._models, found.bands, cosines, strict=True):
+                    collected.append(np.nan_to_num(model.cosines(band, found.pose), nan=1.0))
         for model, collected in zip(self._models, cosines, strict=True):
             if model.is_usable and len(collected) >= _FEWEST_FOUND:
                 model.keep(np.mean(collected, axis=0) >= _STABLE_COSINE)
+        self._tell_round()
 
     def _check(self, alignment: Alignment) -> None:
         settings = self._settings
@@ -376,6 +390,7 @@ class _Model:
         along_turn, along_scale = gradient_y * x - gradient_x * y, gradient_x * x + gradient_y * y
         jacobian = np.array([gradient_x, gradient_y, along_turn, along_scale], np.float32)
         self._jacobian = jacobian[:unknowns]
+        self._information = _information(self._jacobian)
         size = np.hypot(gradient_x, gradient_y)
         self._direction = ((gradient_x + 1j * gradient_y) / size).astype(np.complex64)
 
@@ -443,9 +458,30 @@ class _Model:
         Up to 30 % may lie outside of the frame; more count as missing.
 
         """
+        return _mean_shown(self.cosines(band, pose), np.float32(1 / len(self._values)))
+
+    def least_agreement(
+        self, band: NDArray[np.float32], pose: _Pose, unknowns: Collection[int]
+    ) -> float:
+        """
+        Give the lowest agreement, 0 to 1, of the edges that tell one of these unknowns.
+
+        A flange turned by 40 degrees agrees with itself at all its circles; its bores tell.
+
+        """
         cosines = self.cosines(band, pose)
-        shown = int(np.count_nonzero(np.isfinite(cosines)))
-        return max(0.0, float(np.nansum(cosines)) / max(shown, 0.7 * len(cosines)))
+        return min(_mean_shown(cosines, self._information[unknown]) for unknown in unknowns)
+
+    @property
+    def angle_information(self) -> float:
+        """
+        How much of the angle the edges tell, beside what they tell of the shift; 0 = a circle.
+
+        """
+        hessian = (self._jacobian @ self._jacobian.T).astype(np.float64)
+        shift, mixed = hessian[:2, :2], hessian[2, :2]
+        own = hessian[2, 2] - mixed @ np.linalg.lstsq(shift, mixed, rcond=None)[0]
+        return float(own / max(np.sqrt(shift[0, 0] * shift[1, 1]), 1e-6))
 
     def keep(self, chosen: NDArray[np.bool_]) -> None:
         """
@@ -458,6 +494,7 @@ class _Model:
             return
         self._points, self._values = self._points[kept], self._values[kept]
         self._direction, self._jacobian = self._direction[kept], self._jacobian[:, kept]
+        self._information = _information(self._jacobian)
 
     def _sample(
         self, band: NDArray[np.float32], pose: _Pose, offset: complex
@@ -623,6 +660,23 @@ def _edge_pixels(
     count = min(len(rows), _MOST_POINTS) // _ROW * _ROW
     chosen = np.linspace(0, len(rows) - 1, count).astype(np.intp)
     return rows[chosen], columns[chosen]
+
+
+def _information(jacobian: NDArray[np.float32]) -> NDArray[np.float32]:
+    """
+    Give how much each edge pixel tells of each unknown, beside the unknowns before; sums of 1.
+
+    """
+    if jacobian.shape[1] < _FEWEST_POINTS:
+        return np.zeros_like(jacobian)
+    return np.asarray(np.square(np.linalg.qr(jacobian.T)[0].T), np.float32)
+
+
+def _mean_shown(cosines: NDArray[np.float32], weight: Any) -> float:
+    shown = np.isfinite(cosines)
+    share = float(np.sum(weight * shown))
+    total = float(np.sum(weight * np.where(shown, cosines, 0)))
+    return max(0.0, total / max(share, _SHARE_SHOWN))
 
 
 def _turned_half_sides(half_width: float, half_height: float, angle: float) -> tuple[float, float]:

@@ -21,8 +21,11 @@ LIGHTS = ('none', 'gain', 'gain_offset')
 LARGEST_GAIN = 2.0
 LARGEST_OFFSET = 64.0
 
-_SAMPLES = 8192
+_SAMPLES, _FEWEST_SAMPLES = 8192, 64
 _ROUNDS = 6
+_STEPS = 16
+# Gray levels between places of the reference that tell gain from offset.
+_LEAST_CONTRAST = 15.0
 # Clipped pixels no longer follow the light.
 _LOWEST_LEVEL, _HIGHEST_LEVEL = 4, 250
 
@@ -101,11 +104,12 @@ class LightMeter:
         usable = np.repeat(valid[self._every].reshape(-1), frame.size // valid[self._every].size)
         usable &= (frame >= _LOWEST_LEVEL) & (frame <= _HIGHEST_LEVEL)
         usable &= (self._reference >= _LOWEST_LEVEL) & (self._reference <= _HIGHEST_LEVEL)
-        reference, frame = self._reference[usable], frame[usable]
-        if reference.size < 64:
+        if np.count_nonzero(usable) < _FEWEST_SAMPLES:
             return AS_TAUGHT
-        gain = _clip_gain(float(np.median(frame / reference)))
-        offset = 0.0
+        reference, frame = self._reference[usable], frame[usable]
+        gain, offset = _clip_gain(float(np.median(frame / reference))), 0.0
+        if self._kind == 'gain_offset':
+            gain, offset = self._line_of_medians(reference, frame, (gain, offset))
         for _ in range(_ROUNDS):
             residual = frame - gain * reference - offset
             scale = max(1.4826 * float(np.median(np.abs(residual))), 1.0)
@@ -116,28 +120,51 @@ class LightMeter:
                 break
         return Light(gain, offset)
 
+    def _line_of_medians(
+        self,
+        reference: NDArray[np.float32],
+        frame: NDArray[np.float32],
+        otherwise: tuple[float, float],
+    ) -> tuple[float, float]:
+        """
+        Give the Theil-Sen line through the frame's medians at sixteen levels of the reference.
+
+        """
+        edges = np.linspace(reference.min(), reference.max() + 1, _STEPS + 1)
+        step = np.digitize(reference, edges)
+        groups = [step == index for index in range(1, _STEPS + 1)]
+        groups = [group for group in groups if np.count_nonzero(group) >= _FEWEST_SAMPLES]
+        x = np.array([np.median(reference[group]) for group in groups])
+        y = np.array([np.median(frame[group]) for group in groups])
+        rise, run = np.subtract.outer(y, y), np.subtract.outer(x, x)
+        apart = run >= _LEAST_CONTRAST
+        if not apart.any():
+            return otherwise
+        gain = _clip_gain(float(np.median(rise[apart] / run[apart])))
+        return gain, _clip_offset(float(np.median(y - gain * x)))
+
     def _fit(
         self,
         reference: NDArray[np.float32],
         frame: NDArray[np.float32],
         weight: NDArray[np.float32],
     ) -> tuple[float, float]:
-        weighted = weight * reference
-        square, product = float(weighted @ reference), float(weighted @ frame)
+        total = float(weight.sum())
         if self._kind == 'gain':
-            return _clip_gain(product / square), 0.0
-        total, sum_reference, sum_frame = (
-            float(weight.sum()),
-            float(weighted.sum()),
-            float(weight @ frame),
-        )
-        determinant = total * square - sum_reference**2
+            return _clip_gain(float(weight @ (reference * frame) / (weight @ reference**2))), 0.0
+        mean_x, mean_y = float(weight @ reference) / total, float(weight @ frame) / total
+        x, y = reference - mean_x, frame - mean_y
+        xx, xy, yy = (float(weight @ (a * b)) / total for a, b in ((x, x), (x, y), (y, y)))
         # On a part of one single level, gain and offset cannot be told apart.
-        if determinant < 1.0 * total**2:
-            return _clip_gain(product / square), 0.0
-        gain = _clip_gain((total * product - sum_reference * sum_frame) / determinant)
-        offset = (sum_frame - gain * sum_reference) / total
-        return gain, float(np.clip(offset, -LARGEST_OFFSET, LARGEST_OFFSET))
+        if xx < _LEAST_CONTRAST**2 or xy <= 0:
+            return _clip_gain(mean_y / mean_x), 0.0
+        # Deming's line: both images are noisy; least squares would take noise for a lower gain.
+        gain = _clip_gain((yy - xx + float(np.hypot(yy - xx, 2 * xy))) / (2 * xy))
+        return gain, _clip_offset(mean_y - gain * mean_x)
+
+
+def _clip_offset(offset: float) -> float:
+    return float(np.clip(offset, -LARGEST_OFFSET, LARGEST_OFFSET))
 
 
 def _clip_gain(gain: float) -> float:

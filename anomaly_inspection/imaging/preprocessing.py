@@ -87,7 +87,7 @@ class PreprocessingSettings:
 
     region_of_interest: RegionOfInterest | None = None
     colour: str = 'gray'
-    light: str = 'gain_offset'
+    light: str = 'gain'
     filters: tuple[Filter, ...] = ()
     alignment: AlignmentSettings = field(default_factory=AlignmentSettings)
 

@@ -2,10 +2,11 @@
 """
 Teach: from frames of good parts to a recipe, limits included, without one bad part.
 
-The frames give the format, the alignment reference (the most central one) and the preprocessing. Every part is then
-measured by scorers that were fitted without it (five folds, or leave-one-out for few parts), and limits come from
-these held-out measures alone. A frame that is not like the others, be it another part, an empty belt or a part with a
-defect, is left out and named in the recipe's provenance; more than a tenth of such frames is an error.
+The frames give the format, the alignment reference (the most central one) and the preprocessing.
+Every part is then measured by scorers that were fitted without it (five folds, or leave-one-out
+for few parts), and limits come from these held-out measures alone. A frame that is not like the
+others, be it another part, an empty belt or a part with a defect, is left out and named in the
+recipe's provenance; more than a tenth of such frames is an error.
 
 """
 
@@ -22,15 +23,17 @@ import numpy as np
 from anomaly_inspection.errors import AlignmentError, FrameError, SettingError
 from anomaly_inspection.imaging.alignment import AlignmentSettings
 from anomaly_inspection.imaging.filters import Gauss
-from anomaly_inspection.imaging.frame_check import FrameFormat
+from anomaly_inspection.imaging.frame_check import check_frame, FrameFormat
 from anomaly_inspection.imaging.light import LIGHTS
 from anomaly_inspection.imaging.preprocessing import PreprocessingSettings, Preprocessor
 from anomaly_inspection.learning.calibration import (
+    check_rate,
     limit_from_good,
     outliers,
     promised_rate,
 )
 from anomaly_inspection.recipes.recipe import (
+    check_name,
     measures_of,
     Provenance,
     Recipe,
@@ -59,22 +62,26 @@ _FOLDS = 5
 _LEAVE_ONE_OUT_BELOW = 20
 _LARGEST_SHARE_LEFT_OUT = 0.1
 _THUMBNAIL_PX = 32
-_COLOUR_LEVELS = 6.0
-# How many parts the alignment is chosen on, and how much a less simple one must lower their variation.
+# Colours of CIE Lab, a and b as 8-bit values.
+_COLOUR_SPREAD = 3.0
+# How many parts the alignment is chosen on, and how much a less simple one must lower their
+# variation.
 _ALIGNMENT_SAMPLE = 24
 _CLEARLY_LOWER = 0.9
+_ROOM = 1.5
+_VARIATION_PIXELS = 60_000
 # An alignment that finds less than this of the reference's edges in a good part is a guess.
 _LEAST_CONFIDENCE = 0.3
 _CONFIDENCE_MARGIN = 0.8
 _MIN_AREA_PX = 4
 _SHARE_WITH_REGIONS = 0.1
+_FEWEST_WITH_REGIONS = 5
 _CONFIDENCE = MeasureSpec('confidence', '1', BadSide.LOW, 'Of the alignment.', 0.0, 1.0)
 
 
 @dataclass(frozen=True, eq=False)
 class _Part:
     name: str
-    frame: NDArray[np.uint8]
     prepared: Prepared
 
 
@@ -96,7 +103,8 @@ def teach(
     Parameters
     ----------
     images : iterable of ndarray of uint8, or of (name, ndarray)
-        At least 8 frames of good parts as the camera gives them, all of one format. Names are for messages.
+        At least 8 frames of good parts as the camera gives them, all of one format. Names are for
+        messages.
     name : str
         Of the recipe: lower-case letters, digits, '_' and '-'.
     product : str
@@ -104,8 +112,8 @@ def teach(
     scorers : sequence of str
         Names of the scorers to fit.
     preprocessing : PreprocessingSettings, optional
-        Taken as it is. By default: colour by content, Gauss filter, light normalisation, and the simplest alignment
-        that clearly lowers the variation between the good parts.
+        Taken as it is. By default: colour by content, Gauss filter, light normalisation, and the
+        simplest alignment that clearly lowers the variation between the good parts.
     region_of_interest : RegionOfInterest, optional
         What is inspected, when no `preprocessing` is given; the whole frame by default.
     false_reject_rate : float
@@ -123,47 +131,48 @@ def teach(
     Raises
     ------
     SettingError
-        When there are too few frames, too many are unlike the others, or a setting is out of range.
+        When there are too few frames, too many are unlike the others, or a setting is out of
+        range.
     FrameError
         When a frame is not of the others' format; names it.
 
     """
     if not scorers or len(set(scorers)) != len(scorers):
         raise SettingError(f'scorers is {list(scorers)}; allowed: one or more, each once')
+    check_name(name)
+    check_rate(false_reject_rate)
     measure_count = 1 + sum(len(measures_of(scorer)) for scorer in scorers)
     # Any measure beyond its limit rejects: the wanted rate is shared out among them (Bonferroni).
     rate_each = false_reject_rate / measure_count
     named = _named(images)
     frame_format = _common_format(named)
     report = progress or (lambda done, total, what: None)
-    reference = named[_most_central([frame for _, frame in named])][1]
-    if preprocessing is None:
-        settings = _chosen_preprocessing(
-            [frame for _, frame in named], frame_format, reference, region_of_interest, report
-        )
-    elif region_of_interest is None:
-        settings = preprocessing
-    else:
+    if region_of_interest is not None and preprocessing is not None:
         raise SettingError('give region_of_interest inside preprocessing, not beside it')
-    left_out: dict[str, str] = {}
-    parts = _prepared(named, Preprocessor(settings, frame_format, reference), left_out, report)
-    if settings.alignment.kind != 'none':
-        confidences = _confidences(parts)
-        unlike = outliers(confidences, _CONFIDENCE)
-        parts = _without(parts, {i: f'alignment confidence {confidences[i]:.2f}' for i in unlike}, left_out)
+    left_out = _unfit(named, frame_format)
+    _check_enough(len(named), left_out)
+    settings = preprocessing or _chosen_preprocessing(
+        [one for one in named if one[0] not in left_out], frame_format, region_of_interest, report
+    )
     while True:
-        _check_enough(parts, len(named), left_out)
-        held_out = {scorer: _HeldOut.of(scorer, parts, report) for scorer in scorers}
-        unlike_all: dict[int, str] = {}
-        for scorer, held in held_out.items():
-            unlike_all |= held.outliers(scorer)
-        if not unlike_all:
+        _check_enough(len(named), left_out)
+        remaining = [one for one in named if one[0] not in left_out]
+        references = _references(remaining)
+        preprocessor = Preprocessor(settings, frame_format, references[0], references[1:])
+        parts, unlike = _prepared(remaining, preprocessor, report)
+        if not unlike:
+            held_out = {scorer: _HeldOut.of(scorer, parts, report) for scorer in scorers}
+            for scorer, held in held_out.items():
+                unlike |= {parts[index].name: why for index, why in held.outliers(scorer).items()}
+        if not unlike:
             break
-        parts = _without(parts, unlike_all, left_out)
+        left_out |= unlike
     if preprocessing is None and settings.alignment.kind != 'none':
         lowest = limit_from_good(_confidences(parts), BadSide.LOW, rate_each, 0.0, 1.0).limit
         confidence = math.floor(100 * _CONFIDENCE_MARGIN * lowest) / 100
-        settings = replace(settings, alignment=replace(settings.alignment, min_confidence=confidence))
+        settings = replace(
+            settings, alignment=replace(settings.alignment, min_confidence=confidence)
+        )
     return Recipe(
         name=name,
         product=product,
@@ -180,7 +189,7 @@ def teach(
             scorer: _scorer_recipe(scorer, parts, held, rate_each, frame_format)
             for scorer, held in held_out.items()
         },
-        references=_references(reference, parts),
+        references=references,
     )
 
 
@@ -244,6 +253,9 @@ def _named(
     ]
     if len(named) < FEWEST_PARTS:
         raise SettingError(f'{len(named)} good images; needed: at least {FEWEST_PARTS}')
+    name, count = Counter(name for name, _ in named).most_common(1)[0]
+    if count > 1:
+        raise SettingError(f'{count} good images are called {name!r}; each needs its own name')
     return named
 
 
@@ -259,9 +271,26 @@ def _common_format(named: Sequence[tuple[str, NDArray[np.uint8]]]) -> FrameForma
     return FrameFormat(shape[1], shape[0], 'mono8' if len(shape) == 2 else 'bgr8')
 
 
+def _unfit(
+    named: Sequence[tuple[str, NDArray[np.uint8]]], frame_format: FrameFormat
+) -> dict[str, str]:
+    """
+    Give the frames that no part can be seen in, black or saturated, with the reason.
+
+    """
+    unfit = {}
+    for name, frame in named:
+        try:
+            check_frame(frame, frame_format)
+        except FrameError as error:
+            unfit[name] = str(error)
+    return unfit
+
+
 def _most_central(frames: Sequence[NDArray[np.uint8]]) -> int:
     """
-    Give the frame with the smallest median distance to all others, by thumbnails: no outlier can be that.
+    Give the frame with the smallest median distance to all others, by thumbnails: no outlier can
+    be that.
 
     """
     size = (_THUMBNAIL_PX, _THUMBNAIL_PX)
@@ -274,18 +303,18 @@ def _most_central(frames: Sequence[NDArray[np.uint8]]) -> int:
 
 
 def _chosen_preprocessing(
-    frames: Sequence[NDArray[np.uint8]],
+    named: Sequence[tuple[str, NDArray[np.uint8]]],
     frame_format: FrameFormat,
-    reference: NDArray[np.uint8],
     region_of_interest: RegionOfInterest | None,
     report: Progress,
 ) -> PreprocessingSettings:
     """
-    Choose colour by content, and the simplest alignment and light normalisation that clearly lower the variation.
+    Choose colour by content, and the simplest alignment and light normalisation that clearly lower
+    the variation.
 
     """
-    step = math.ceil(len(frames) / _ALIGNMENT_SAMPLE)
-    sample = frames[::step]
+    references = _references(named)
+    sample = [frame for _, frame in named[:: math.ceil(len(named) / _ALIGNMENT_SAMPLE)]]
     base = PreprocessingSettings(
         region_of_interest=region_of_interest,
         colour='bgr' if _is_coloured(sample) else 'gray',
@@ -294,7 +323,7 @@ def _chosen_preprocessing(
     side = min(frame_format.width, frame_format.height)
     if region_of_interest is not None:
         side = min(region_of_interest.width, region_of_interest.height)
-    near, far = max(8.0, round(0.05 * side)), round(0.2 * side)
+    near, far = max(8.0, float(round(0.05 * side))), float(round(0.2 * side))
     alignments = [
         AlignmentSettings(kind, search_px, search_deg, min_confidence=_LEAST_CONFIDENCE)
         for kind, search_px, search_deg in (
@@ -308,13 +337,38 @@ def _chosen_preprocessing(
     ]
     best = _simplest(
         [replace(base, alignment=alignment) for alignment in alignments],
-        lambda settings: _variation(settings, frame_format, reference, sample),
+        lambda settings: _variation(settings, frame_format, references, sample),
         lambda done, total: report(done, total, 'choosing the alignment'),
     )
+    best = replace(best, alignment=_with_room(best, frame_format, references, sample))
     return _simplest(
         [replace(best, light=light) for light in LIGHTS],
-        lambda settings: _variation(settings, frame_format, reference, sample),
+        lambda settings: _variation(settings, frame_format, references, sample),
         lambda done, total: report(done, total, 'choosing the light normalisation'),
+    )
+
+
+def _with_room(
+    settings: PreprocessingSettings,
+    frame_format: FrameFormat,
+    references: Sequence[NDArray[np.uint8]],
+    frames: Sequence[NDArray[np.uint8]],
+) -> AlignmentSettings:
+    """
+    Widen the search range where good parts come near its end: those to come will lie beyond it.
+
+    """
+    alignment = settings.alignment
+    if alignment.kind == 'none':
+        return alignment
+    found = _aligned(settings, frame_format, references, frames)
+    poses = [prepared.alignment for prepared in found if prepared.alignment]
+    shift_px = max(max(abs(pose.x_px), abs(pose.y_px)) for pose in poses)
+    turn_deg = math.degrees(max(abs(pose.angle_rad) for pose in poses))
+    return replace(
+        alignment,
+        search_px=max(alignment.search_px, float(math.ceil(_ROOM * shift_px))),
+        search_deg=max(alignment.search_deg, min(180.0, float(math.ceil(_ROOM * turn_deg)))),
     )
 
 
@@ -339,90 +393,111 @@ def _simplest(
 def _variation(
     settings: PreprocessingSettings,
     frame_format: FrameFormat,
-    reference: NDArray[np.uint8],
+    references: Sequence[NDArray[np.uint8]],
     frames: Sequence[NDArray[np.uint8]],
 ) -> float:
     """
-    Give how far a typical part lies from the mean of the others, gray levels; infinite when they cannot be aligned.
+    Give how far a typical part lies from the median part, in gray levels.
+
+    Infinite when the parts cannot be aligned. The median, because a stranger among the parts moves
+    the mean, and with it the distance of every other part.
 
     """
-    try:
-        preprocessor = Preprocessor(settings, frame_format, reference)
-    except AlignmentError:
+    found = _aligned(settings, frame_format, references, frames)
+    if len(found) < (1.0 - _LARGEST_SHARE_LEFT_OUT) * len(frames):
         return math.inf
-    prepared = []
+    step = max(1, math.isqrt(found[0].valid.size // _VARIATION_PIXELS))
+    images = [prepared.image[::step, ::step] for prepared in found]
+    valid = [prepared.valid[::step, ::step] for prepared in found]
+    middle = np.median(images, axis=0)
+    distances = [
+        float(np.abs(image - middle)[mask].mean())
+        for image, mask in zip(images, valid, strict=True)
+        if mask.any()
+    ]
+    return float(np.median(distances))
+
+
+def _aligned(
+    settings: PreprocessingSettings,
+    frame_format: FrameFormat,
+    references: Sequence[NDArray[np.uint8]],
+    frames: Sequence[NDArray[np.uint8]],
+) -> list[Prepared]:
+    """
+    Prepare those frames that can be aligned; none when the reference has nothing to align on.
+
+    """
+    found = []
+    try:
+        preprocessor = Preprocessor(settings, frame_format, references[0], references[1:])
+    except AlignmentError:
+        return []
     for frame in frames:
         try:
-            prepared.append(preprocessor.prepare(frame))
-        except (AlignmentError, FrameError):
+            found.append(preprocessor.prepare(frame))
+        except AlignmentError:
             continue
-    if len(prepared) < (1.0 - _LARGEST_SHARE_LEFT_OUT) * len(frames):
-        return math.inf
-    valid = [one.valid.reshape(one.valid.shape + (1,) * (one.image.ndim - 2)) for one in prepared]
-    total = np.zeros(prepared[0].image.shape, np.float32)
-    count = np.zeros(valid[0].shape, np.float32)
-    for one, mask in zip(prepared, valid, strict=True):
-        total += one.image * mask
-        count += mask
-    distances = []
-    for one, mask in zip(prepared, valid, strict=True):
-        shared = (mask & (count > 1)).reshape(one.valid.shape)
-        others = (total - one.image * mask) / np.maximum(count - mask, 1)
-        distances.append(float(np.abs(one.image - others)[shared].mean()))
-    return float(np.median(distances))
+    return found
 
 
 def _is_coloured(frames: Sequence[NDArray[np.uint8]]) -> bool:
     """
-    Tell colour from gray in three channels.
+    Tell whether the picture holds different colours, which is more than one tint over all of it.
 
     """
     if frames[0].ndim == 2:
         return False
-    spans = [frame.max(axis=2).astype(np.float32) - frame.min(axis=2) for frame in frames]
-    return float(np.median([span.mean() for span in spans])) > _COLOUR_LEVELS
+    spreads = []
+    for frame in frames:
+        size = (_THUMBNAIL_PX, _THUMBNAIL_PX)
+        lab = cv2.cvtColor(
+            cv2.resize(frame, size, interpolation=cv2.INTER_AREA), cv2.COLOR_BGR2Lab
+        )
+        spreads.append(float(lab[..., 1:].std(axis=(0, 1)).mean()))
+    return float(np.median(spreads)) > _COLOUR_SPREAD
 
 
 def _prepared(
-    named: Sequence[tuple[str, NDArray[np.uint8]]],
-    preprocessor: Preprocessor,
-    left_out: dict[str, str],
-    report: Progress,
-) -> list[_Part]:
-    parts = []
+    named: Sequence[tuple[str, NDArray[np.uint8]]], preprocessor: Preprocessor, report: Progress
+) -> tuple[list[_Part], dict[str, str]]:
+    """
+    Prepare frames; those that cannot be, or far less surely than the others, come with the reason.
+
+    """
+    parts, unlike = [], {}
     for done, (name, frame) in enumerate(named, start=1):
         try:
-            parts.append(_Part(name, frame, preprocessor.prepare(frame)))
-        except (AlignmentError, FrameError) as error:
-            left_out[name] = str(error)
+            parts.append(_Part(name, preprocessor.prepare(frame)))
+        except AlignmentError as error:
+            unlike[name] = str(error)
         report(done, len(named), 'preparing')
-    return parts
+    confidences = _confidences(parts)
+    for index in outliers(confidences, _CONFIDENCE):
+        unlike[parts[index].name] = f'alignment confidence {confidences[index]:.2f}'
+    return parts, unlike
 
 
 def _confidences(parts: Sequence[_Part]) -> NDArray[np.float64]:
-    return np.array(
-        [part.prepared.alignment.confidence for part in parts if part.prepared.alignment]
-    )
-
-
-def _without(
-    parts: Sequence[_Part], unlike: dict[int, str], left_out: dict[str, str]
-) -> list[_Part]:
-    left_out |= {parts[index].name: why for index, why in unlike.items()}
-    return [part for index, part in enumerate(parts) if index not in unlike]
-
-
-def _check_enough(parts: Sequence[_Part], offered: int, left_out: dict[str, str]) -> None:
     """
-    Refuse to teach when too many frames are unlike the others: then nobody can say which are the good ones.
+    Give how sure the alignment of each part is; empty when they are not aligned.
+
+    """
+    alignments = (part.prepared.alignment for part in parts)
+    return np.array([alignment.confidence for alignment in alignments if alignment], np.float64)
+
+
+def _check_enough(offered: int, left_out: dict[str, str]) -> None:
+    """
+    Refuse to teach when too many frames are unlike the others: then nobody can say which are good.
 
     """
     allowed = max(1, math.floor(_LARGEST_SHARE_LEFT_OUT * offered))
-    if len(left_out) > allowed or len(parts) < FEWEST_PARTS:
+    if len(left_out) > allowed or offered - len(left_out) < FEWEST_PARTS:
         reasons = '; '.join(f'{name}: {why}' for name, why in left_out.items())
         raise SettingError(
-            f'{len(left_out)} of {offered} good images are unlike the others, allowed: {allowed}, '
-            f'and {FEWEST_PARTS} must remain ({reasons})'
+            f'{len(left_out)} of {offered} good images are unlike the others; allowed: at most '
+            f'{allowed}, with {FEWEST_PARTS} left ({reasons})'
         )
 
 
@@ -470,25 +545,26 @@ def _scorer_recipe(
 
 def _region_limit(peaks: NDArray[np.float64]) -> float:
     """
-    Give the map value that a tenth of the held-out good parts exceed somewhere.
+    Give the map value that a tenth of the held-out good parts, at least five, exceed somewhere.
 
-    Not one that none exceeds: how large such places are in good parts gives the largest region a limit of its own,
-    which finds wide weak defects that no peak gives away.
+    Not one that none exceeds: how large such places are in good parts gives the largest region a
+    limit of its own, which finds wide weak defects that no peak gives away.
 
     """
-    return float(f'{np.quantile(peaks, 1.0 - _SHARE_WITH_REGIONS):.6g}')
+    share = max(_SHARE_WITH_REGIONS, _FEWEST_WITH_REGIONS / len(peaks))
+    return float(f'{np.quantile(peaks, 1.0 - share):.6g}')
 
 
 def _references(
-    reference: NDArray[np.uint8], parts: Sequence[_Part]
+    named: Sequence[tuple[str, NDArray[np.uint8]]],
 ) -> tuple[NDArray[np.uint8], ...]:
     """
-    Give the alignment reference and an even choice of the other parts.
+    Give the most central frame, to align to, and an even choice of the others.
 
     """
-    others = [part.frame for part in parts if part.frame is not reference]
-    step = max(1, math.ceil(len(others) / (MOST_REFERENCES - 1)))
-    return (reference, *others[::step])
+    frames = [frame for _, frame in named]
+    reference = frames.pop(_most_central(frames))
+    return (reference, *frames[:: math.ceil(len(frames) / (MOST_REFERENCES - 1))])
 
 
 def _gray(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:

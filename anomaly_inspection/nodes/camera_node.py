@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 _FIRST_BACK_OFF_S = 0.5
 _LONGEST_BACK_OFF_S = 10.0
 _WAITING_TRIGGERS = 5
+_LISTENERS_SETTLE_S = 1.5
+_LISTENERS_TIMEOUT_S = 10.0
 
 
 @dataclass(frozen=True)
@@ -153,6 +155,7 @@ class CameraNode(InspectionNode[CameraParameters]):
         self._reader: threading.Thread | None = None
         self._session_id = ''
         self._part_id = 0
+        self._part: Any = None
         self._frames = 0
         self._last_stamp_ns = 0
         self._clock_id = steady_clock_id()
@@ -163,6 +166,10 @@ class CameraNode(InspectionNode[CameraParameters]):
 
         """
         self._source = self._new_source()
+        # A folder that is missing today will be missing tomorrow; a camera may be plugged in any time.
+        if not self._source.is_live:
+            with self._source:
+                pass
         self._image_raw = self.publish_on(Image, 'image_raw', IMAGE)
         self._camera_info = self.publish_on(CameraInfo, 'camera_info', IMAGE)
         if self.parameters.mode != 'stream':
@@ -196,6 +203,13 @@ class CameraNode(InspectionNode[CameraParameters]):
         while not self._triggers.empty():
             self._triggers.get_nowait()
 
+    def cleanup(self) -> None:
+        """
+        Let go of the part's publisher.
+
+        """
+        self._part = None
+
     def parameters_changed(self) -> None:
         """
         Open the camera again with the new settings; another rate acts at once.
@@ -208,13 +222,17 @@ class CameraNode(InspectionNode[CameraParameters]):
         Give session, frames and parts.
 
         """
-        return {
+        values = {
             'source': self.parameters.source,
             'session_id': self._session_id,
             'frames': self._frames,
             'parts': self._part_id,
             'source has ended': self.has_ended.is_set(),
         }
+        if self._part is not None:
+            parts, images = self.listener_counts()
+            values |= {'subscriptions to part': parts, 'subscriptions to part/image': images}
+        return values
 
     @property
     def part_count(self) -> int:
@@ -248,7 +266,29 @@ class CameraNode(InspectionNode[CameraParameters]):
 
     # The reader thread
 
+    def _wait_for_listeners(self) -> None:
+        """
+        Hold the first part back until decider, sorter and scorers have found this node.
+
+        A part that comes earlier is unknown to them and can only be sorted out. Discovery takes a second or two; nobody
+        knows how many listeners there will be, so this waits until their number has settled.
+
+        """
+        counts, settled_s = self.listener_counts(), steady_s() + _LISTENERS_SETTLE_S
+        give_up_s = steady_s() + _LISTENERS_TIMEOUT_S
+        while steady_s() < min(settled_s, give_up_s) and not self._stop.wait(0.05):
+            before, counts = counts, self.listener_counts()
+            if counts != before or min(counts) == 0:
+                settled_s = steady_s() + _LISTENERS_SETTLE_S
+        if min(counts) == 0 and not self._stop.is_set():
+            self.get_logger().warning(
+                f'{counts[0]} subscriptions to part and {counts[1]} to part/image after '
+                f'{_LISTENERS_TIMEOUT_S:g} s: are scorer, decider and sorter running?'
+            )
+
     def _read_until_stopped(self) -> None:
+        if self._part is not None:
+            self._wait_for_listeners()
         back_off_s = _FIRST_BACK_OFF_S
         source = self._source
         while not self._stop.is_set():

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass, field
+from enum import IntEnum
 from typing import Any
 
 import cv2
@@ -29,6 +30,7 @@ from anomaly_inspection.nodes.stamps import nanoseconds_from_stamp
 from anomaly_inspection.overlay import draw_overlay, MeasureRow
 from anomaly_inspection.scoring.frame_scorer import ScoreStatus
 from anomaly_inspection.scoring.measure import BadSide
+from anomaly_inspection.scoring.region import Region
 
 _WAITING_PARTS = 16
 
@@ -190,14 +192,22 @@ class ViewerNode(InspectionNode[ViewerParameters]):
             array_from_image(picture.image),
             anomaly_map=None if anomaly_map is None else float_array_from_image(anomaly_map),
             map_limit=1.0,
+            # The map is in units of the region limit, and so are the peaks.
             regions=[
-                region
+                Region(
+                    region.x_min,
+                    region.y_min,
+                    region.x_max,
+                    region.y_max,
+                    region.area_px,
+                    region.peak / score.region_limit,
+                )
                 for score in picture.scores.values()
                 for region in score.regions
             ],
             rows=self._rows(picture.scores),
-            verdict=Verdict(decision.verdict).name,
-            reason=Reason(decision.reason).name.replace('_', ' ').lower(),
+            verdict=_name(Verdict, decision.verdict, 'UNDECIDED'),
+            reason=_name(Reason, decision.reason, 'unknown').replace('_', ' ').lower(),
             title=f'part {decision.part_id}',
             recipe=f'{decision.recipe_name} v{decision.recipe_version}',
         )
@@ -235,6 +245,10 @@ class ViewerNode(InspectionNode[ViewerParameters]):
                 )
             )
         return rows
+
+
+def _name(kind: type[IntEnum], value: int, otherwise: str) -> str:
+    return kind(value).name if value in set(kind) else otherwise
 
 
 def main() -> None:

@@ -7,7 +7,8 @@ Recipes on disk: read and check a recipe folder, write one so that nobody ever s
     <name>/
       recipe.yaml          what people read and may edit
       references/000.png   good frames as taught; the first is the alignment reference
-      statistics.npz       '<scorer>/<array>' fitted data, 'good/<scorer>.<measure>' held-out good parts
+      statistics.npz       '<scorer>/<array>' fitted data,
+                           'good/<scorer>.<measure>' held-out good parts
 
 """
 
@@ -15,13 +16,13 @@ from __future__ import annotations
 
 import ctypes
 from dataclasses import asdict, replace
-from datetime import datetime, timezone
+from datetime import datetime, UTC
 import errno
 import hashlib
 import io
+import math
 import os
 from pathlib import Path
-import re
 import secrets
 import shutil
 from typing import Any, TYPE_CHECKING
@@ -47,6 +48,8 @@ from anomaly_inspection.recipes.recipe import (
     COMBINATIONS,
     MeasureLimit,
     measures_of,
+    NAME_ALLOWED,
+    NAME_PATTERN,
     Provenance,
     Recipe,
     ScorerRecipe,
@@ -71,9 +74,9 @@ _RENAME_EXCHANGE = 2
 
 _HEADER = """\
 # A recipe of anomaly_inspection: all that the cell knows of one product.
-# Limits, region settings and texts may be edited by hand; a limit must stay on the bad side of its typical value.
-# Preprocessing, settings and statistics.npz belong together: teach again to change them.
-# Lengths are in pixels, gray levels go from 0 to 255, times are UTC.
+# Limits, region settings and texts may be edited by hand; a limit must stay on the bad side of
+# its typical value. Preprocessing, settings and statistics.npz belong together: teach again to
+# change them. Lengths are in pixels, gray levels go from 0 to 255, times are UTC.
 """
 
 
@@ -81,13 +84,15 @@ def read_recipe(path: str | os.PathLike[str]) -> Recipe:
     """
     Read a recipe folder and check everything in it.
 
-    All files are read from the folder as it was when it was opened: a new version that is put in its place meanwhile
-    does not mix in. At the end the alignment reference is scored, so a recipe that reads can judge.
+    All files are read from the folder as it was when it was opened: a new version that is put in
+    its place meanwhile does not mix in. At the end the alignment reference is scored, so a recipe
+    that reads can judge.
 
     Raises
     ------
     RecipeError
-        When anything is missing, broken or does not fit; names the file, the key, the value and what is allowed.
+        When anything is missing, broken or does not fit; names the file, the key, the value and
+        what is allowed.
 
     """
     folder = Path(path).resolve()
@@ -107,9 +112,10 @@ def write_recipe(
     """
     Write a recipe; over an existing one as its next version.
 
-    The folder is written beside its place, synced, read back and checked, and only then renamed into place. Over an
-    existing recipe the two are exchanged in one step where the kernel can; the old one stays as '<folder>.v<version>'.
-    Where the kernel cannot, there is an instant with no recipe at `path`, never half of one.
+    The folder is written beside its place, synced, read back and checked, and only then renamed
+    into place. Over an existing recipe the two are exchanged in one step where the kernel can; the
+    old one stays as '<folder>.v<version>'. Where the kernel cannot, there is an instant with no
+    recipe at `path`, never half of one.
 
     Parameters
     ----------
@@ -128,8 +134,8 @@ def write_recipe(
     Raises
     ------
     RecipeError
-        When it cannot be written, would not read back, or the folder in place is not a good recipe. What was in
-        place then still is.
+        When it cannot be written, would not read back, or the folder in place is not a good
+        recipe. What was in place then still is.
 
     """
     folder = Path(path).resolve()
@@ -138,8 +144,10 @@ def write_recipe(
     if old is not None:
         kept = folder.with_name(f'{folder.name}.v{old.version}')
         if kept.exists():
-            raise RecipeError(f'{kept} already exists; move it away so that {folder} can be kept there')
-    created = datetime.now(timezone.utc) if created is None else created.astimezone(timezone.utc)
+            raise RecipeError(
+                f'{kept} already exists; move it away so that {folder} can be kept there'
+            )
+    created = datetime.now(UTC) if created is None else created.astimezone(UTC)
     recipe = replace(
         recipe,
         version=1 if old is None else old.version + 1,
@@ -243,7 +251,7 @@ def _recipe(reader: MappingReader, folder: Path, files: Mapping[str, bytes]) -> 
             f'measure of the recipe'
         )
     recipe = Recipe(
-        name=reader.text('name', r'[a-z0-9_-]+', 'lower-case letters, digits, "_" and "-"'),
+        name=reader.text('name', NAME_PATTERN, NAME_ALLOWED),
         product=reader.text('product'),
         provenance=_provenance(reader.mapping('provenance')),
         frame_format=frame_format,
@@ -272,7 +280,10 @@ def _frame_format(reader: MappingReader) -> FrameFormat:
 
 def _preprocessing(reader: MappingReader) -> PreprocessingSettings:
     mapping = reader.plain_mapping('preprocessing')
-    settings = PreprocessingSettings.from_mapping(mapping)
+    try:
+        settings = PreprocessingSettings.from_mapping(mapping)
+    except SettingError as error:
+        raise reader.error('preprocessing', f'is not allowed: {error}') from error
     missing = sorted(settings.to_mapping().keys() - mapping.keys())
     if missing:
         raise reader.error(f'preprocessing.{missing[0]}', 'is missing')
@@ -349,16 +360,21 @@ def _scorer(
         for key in list(statistics)
         if key.startswith(prefix)
     }
+    kind = scorer_class(name)
     try:
-        scorer_class(name).from_arrays(arrays, settings)
+        kind.from_arrays(arrays, settings)
+    except SettingError as error:
+        raise reader.error('settings', f'is {settings}: {error}') from error
     except RecipeError as error:
         raise RecipeError(f'{statistics_path}: {prefix}: {error}') from error
+    # A default may change with the package; a recipe must not change with it.
+    for key in kind.default_settings:
+        if key not in settings:
+            raise reader.error(f'settings.{key}', 'is missing')
     return ScorerRecipe(settings, region, limits, arrays, good)
 
 
-def _good(
-    key: str, path: Path, statistics: dict[str, NDArray[Any]]
-) -> NDArray[np.float64]:
+def _good(key: str, path: Path, statistics: dict[str, NDArray[Any]]) -> NDArray[np.float64]:
     if key not in statistics:
         raise RecipeError(f'{path}: array {key!r} is missing')
     values = statistics.pop(key)
@@ -376,7 +392,14 @@ def _statistics(path: Path, files: Mapping[str, bytes]) -> dict[str, NDArray[Any
     try:
         with np.load(io.BytesIO(files[_STATISTICS]), allow_pickle=False) as archive:
             arrays = {key: archive[key] for key in archive.files}
-    except (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error, AttributeError) as error:
+    except (
+        OSError,
+        EOFError,
+        ValueError,
+        zipfile.BadZipFile,
+        zlib.error,
+        AttributeError,
+    ) as error:
         raise RecipeError(f'{path} is truncated or not an array file: {error}') from error
     for key, array in arrays.items():
         if array.dtype.kind == 'f' and not np.isfinite(array).all():
@@ -398,7 +421,7 @@ def _references(
         content = files.get(f'{_REFERENCES}/{name}')
         if content is None:
             raise RecipeError(f'{path} is missing; {_YAML} names it in references')
-        frame = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED) if content else None
+        frame = _decoded(content)
         if frame is None:
             raise RecipeError(f'{path} is not a readable image ({len(content)} bytes)')
         try:
@@ -407,6 +430,17 @@ def _references(
             raise RecipeError(f'{path}: {error}') from error
         frames.append(frame)
     return tuple(frames)
+
+
+def _decoded(content: bytes) -> NDArray[Any] | None:
+    """
+    Decode an image as it is, 16-bit and alpha included; None when it cannot be.
+
+    """
+    if not content:
+        return None
+    image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
+    return None if image is None else np.asarray(image)
 
 
 def _check_that_it_judges(recipe: Recipe, folder: Path) -> None:
@@ -421,9 +455,14 @@ def _check_that_it_judges(recipe: Recipe, folder: Path) -> None:
     for score in scores:
         if score.status != ScoreStatus.OK:
             raise RecipeError(
-                f'{folder}: {score.scorer} cannot judge the recipe\'s own first reference: '
+                f"{folder}: {score.scorer} cannot judge the recipe's own first reference: "
                 f'{score.detail}'
             )
+        for measure, value in score.measures.items():
+            if not math.isfinite(value):
+                raise RecipeError(
+                    f'{folder}: {score.scorer}.{measure} of the first reference is {value}'
+                )
 
 
 def _write_files(recipe: Recipe, folder: Path) -> None:
@@ -431,7 +470,7 @@ def _write_files(recipe: Recipe, folder: Path) -> None:
     Write all files of a recipe and wait until they are on the disk.
 
     """
-    arrays: dict[str, NDArray[Any]] = {}
+    arrays: dict[str, Any] = {}
     for name, part in recipe.scorers.items():
         arrays |= {f'{name}/{key}': array for key, array in part.arrays.items()}
         arrays |= {f'good/{name}.{key}': values for key, values in part.good.items()}
@@ -440,13 +479,15 @@ def _write_files(recipe: Recipe, folder: Path) -> None:
     (folder / _REFERENCES).mkdir(parents=True)
     _write(folder / _STATISTICS, statistics.getvalue())
     for index, frame in enumerate(recipe.references):
-        _write(folder / _REFERENCES / _reference_name(index), cv2.imencode('.png', frame)[1])
+        _write(
+            folder / _REFERENCES / _reference_name(index), cv2.imencode('.png', frame)[1].tobytes()
+        )
     _write(folder / _YAML, _yaml_text(recipe).encode())
     _sync(folder / _REFERENCES)
     _sync(folder)
 
 
-def _write(path: Path, content: bytes | NDArray[np.uint8]) -> None:
+def _write(path: Path, content: bytes) -> None:
     with path.open('xb') as file:
         file.write(content)
         file.flush()
@@ -510,28 +551,35 @@ def _yaml_text(recipe: Recipe) -> str:
     Write recipe.yaml for people: comments, units, one line a measure.
 
     """
+    provenance = {**asdict(recipe.provenance), 'left_out': list(recipe.provenance.left_out)}
     lines = [
-        _HEADER + _entry('format_version', FORMAT_VERSION),
-        _entry('name', recipe.name) + '# Counts up at each writing; the version before stands beside this folder.',
-        _entry('version', recipe.version) + _entry('product', recipe.product)
-        + _entry('created', recipe.created),
-        '# Rates are shares of good parts rejected: false_reject_rate is what the limits aim at, promised_rate what',
-        '# the number of images alone can promise with 95 % confidence.',
-        _block('provenance', {**asdict(recipe.provenance), 'left_out': list(recipe.provenance.left_out)}),
+        _HEADER,
+        _entry('format_version', FORMAT_VERSION),
+        _entry('name', recipe.name),
+        _entry('product', recipe.product),
+        '# Counts up at each writing; the version before stands beside this folder.',
+        _entry('version', recipe.version),
+        _entry('created', recipe.created),
+        '',
+        '# Rates are shares of good parts rejected: false_reject_rate is what the limits aim at,',
+        '# promised_rate what the number of images alone can promise with 95 % confidence.',
+        _block('provenance', provenance),
         '# What every frame must be.',
         _block('frame', asdict(recipe.frame_format)),
-        '# From a frame to what scorers see: region of interest, alignment to the first reference, filters, light.',
-        _block('preprocessing', recipe.preprocessing.to_mapping())
-        + _entry('preprocessing_fingerprint', recipe.preprocessing.fingerprint()),
-        '# any: one measure beyond its limit rejects the part; all: only when all measures are beyond theirs.',
+        '# From a frame to what scorers see.',
+        _block('preprocessing', recipe.preprocessing.to_mapping()),
+        _entry('preprocessing_fingerprint', recipe.preprocessing.fingerprint()),
+        '',
+        '# any: one measure beyond its limit rejects the part; all: only all of them together do.',
         _entry('combination', recipe.combination),
+        '',
         'scorers:',
     ]
     for name, part in recipe.scorers.items():
         lines += [
             f'  {name}:',
             f'    settings: {_flow(part.settings)}',
-            f'    # A region is where the anomaly map ({scorer_class(name).map_unit}) is over limit; smaller ones do not count.',
+            f'    # Where the anomaly map (unit {scorer_class(name).map_unit}) is over limit.',
             f'    region: {_flow(asdict(part.region))}',
             '    measures:',
         ]
@@ -554,7 +602,7 @@ def _yaml_text(recipe: Recipe) -> str:
 
 
 def _entry(key: str, value: object) -> str:
-    return f'{key}: {_flow(value)}\n'
+    return f'{key}: {_flow(value)}'
 
 
 def _block(key: str, mapping: Mapping[str, Any]) -> str:

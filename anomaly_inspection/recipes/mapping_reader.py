@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-Take values out of a mapping that people may have edited; every complaint names the file, the key and the value.
+Take values out of a mapping that people may have edited; every complaint names the file, the key
+and the value.
 
 """
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 import math
+import re
 from typing import Any, TYPE_CHECKING
 
 from anomaly_inspection.errors import LimitError, SettingError
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from anomaly_inspection.scoring.measure import MeasureSpec
 
 COMBINATIONS = ('any', 'all')
+NAME_PATTERN = r'[a-z0-9_-]+'
+NAME_ALLOWED = 'lower-case letters, digits, "_" and "-"'
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,8 @@ class MeasureLimit:
     Parameters
     ----------
     limit : float
-        A value beyond it, on the bad side, is anomalous; exactly at it is still good. Unit of the measure.
+        A value beyond it, on the bad side, is anomalous; exactly at it is still good. Unit of the
+        measure.
     typical : float
         Median of the measure over held-out good parts, unit of the measure.
 
@@ -67,7 +71,8 @@ class Provenance:
     false_reject_rate : float
         Share of good parts that the limits may reject, all measures together, as it was asked for.
     promised_rate : float
-        What the number of images alone can promise: the true rate is below this with 95 % confidence.
+        What the number of images alone can promise: the true rate is below this with 95 %
+        confidence.
 
     """
 
@@ -129,7 +134,8 @@ class Recipe:
     scorers : dict of str to ScorerRecipe
         By name, in the order of the scores; at least one.
     references : tuple of ndarray of uint8
-        Good frames as the camera gave them, at least one; the first is the alignment reference.
+        Good frames as the camera gave them, at least one; the first is the alignment reference,
+        the others tell which of its edges good parts share.
     combination : 'any' or 'all'
         Whether one measure beyond its limit rejects a part, or only all of them together.
     version : int
@@ -180,7 +186,10 @@ class Recipe:
             scorer = scorer_class(name).from_arrays(part.arrays, part.settings)
             fitted[name] = (scorer, part.region)
         return FrameScorer(
-            Preprocessor(self.preprocessing, self.frame_format, self.references[0]), fitted
+            Preprocessor(
+                self.preprocessing, self.frame_format, self.references[0], self.references[1:]
+            ),
+            fitted,
         )
 
     def measures(self, scorer_name: str) -> tuple[MeasureSpec, ...]:
@@ -234,6 +243,15 @@ def measures_of(scorer_name: str) -> tuple[MeasureSpec, ...]:
 
     """
     return scorer_class(scorer_name).measures + REGION_MEASURES
+
+
+def check_name(name: str) -> None:
+    """
+    Raise SettingError unless a recipe can have that name.
+
+    """
+    if re.fullmatch(NAME_PATTERN, name) is None:
+        raise SettingError(f'the name of a recipe is {name!r}; allowed: {NAME_ALLOWED}')
 
 
 def check_limit(name: str, spec: MeasureSpec, limit: MeasureLimit) -> None:

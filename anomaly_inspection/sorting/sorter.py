@@ -135,7 +135,7 @@ class Sorter:
         finally:
             self._gate_lock.release()
 
-    def reset(self) -> str:
+    def reset(self, now: float) -> str:
         """
         Let the line run again, unless the cause of the stop lasts; blocks while the gate does.
 
@@ -157,11 +157,13 @@ class Sorter:
                 self._gate.confirm(is_open=False)
             # A driver may fail in any way.
             except Exception as error:  # noqa: BLE001
+                with self._state_lock:
+                    self._gate_failure = _sentence(error)
+                    self._stop(self._gate_failure, now)
                 return f'the gate still fails: {_sentence(error)}'
             with self._state_lock:
                 if self._fault:
                     return f'the cause lasts: {self._fault}'
-                self._tracker.reject_all(self._line_stop.reason)
                 self._gate_failure = ''
                 self._line_stop = LineStop()
         return ''
