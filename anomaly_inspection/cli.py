@@ -67,21 +67,18 @@ def main() -> None:
 # --------------------------------------------------------------------------------------- teach
 
 
-class _RegionOfInterest(click.ParamType):
-    name = 'X,Y,W,H'
-
-    def convert(
-        self, value: Any, parameter: click.Parameter | None, context: click.Context | None
-    ) -> tuple[int, int, int, int]:
-        try:
-            x, y, width, height = (int(text) for text in value.split(','))
-        except ValueError:
-            self.fail(
-                f"{value!r}: four whole numbers of pixels are wanted, as in '40,20,200,240'",
-                parameter,
-                context,
-            )
-        return x, y, width, height
+def _four_numbers(
+    context: click.Context, parameter: click.Parameter, value: str | None
+) -> tuple[int, int, int, int] | None:
+    if value is None:
+        return None
+    try:
+        x, y, width, height = (int(text) for text in value.split(','))
+    except ValueError:
+        raise click.BadParameter(
+            f"{value!r}: four whole numbers of pixels are wanted, as in '40,20,200,240'"
+        ) from None
+    return x, y, width, height
 
 
 @main.command()
@@ -97,7 +94,8 @@ class _RegionOfInterest(click.ParamType):
 )
 @click.option(
     '--roi',
-    type=_RegionOfInterest(),
+    metavar='X,Y,W,H',
+    callback=_four_numbers,
     help='Region of interest in pixels of the frame; what lies outside is not judged.',
 )
 @click.option(
@@ -121,8 +119,8 @@ def teach(
     """
     Make a recipe from IMAGES, a folder of good parts.
 
-    Limits come from these good parts alone, by cross-validation. Thirty images are a start, a hundred are better. An
-    existing recipe gets a new version; the old one is kept beside it.
+    Limits come from these good parts alone, by cross-validation. Thirty images are a start, a
+    hundred are better. An existing recipe gets a new version; the old one is kept beside it.
     """
     from anomaly_inspection.capture.image_folder import ImageFolder
     from anomaly_inspection.imaging.region_of_interest import RegionOfInterest
@@ -228,8 +226,8 @@ def run(
     """
     Run the cell in one process, all nodes over DDS, and print a line a part.
 
-    Exit status: 0 every part was decided and its gate confirmed, 1 a part was lost, a gate did not follow or confirm, or
-    the line was stopped, 2 the command could not be carried out as given.
+    Exit status: 0 every part was decided and its gate confirmed, 1 a part was lost, a gate did not
+    follow or confirm, or the line was stopped, 2 the command could not be carried out as given.
     """
     from anomaly_inspection.capture.open_source import open_source
     from anomaly_inspection.recipes.folder import read_recipe
@@ -277,7 +275,8 @@ def _print_part(record: PartRecord) -> None:
         notes.append(f'[bold red]GATE: {_escaped(record.sort_detail)}[/]')
     gate = {True: 'passed', False: 'sorted out', None: 'LOST'}[record.has_passed_gate]
     console.print(
-        f'{record.part_id:>6} {_escaped(record.name):<28} [{color}]{record.verdict or "LOST":<6}[/] '
+        f'{record.part_id:>6} {_escaped(record.name):<28} '
+        f'[{color}]{record.verdict or "LOST":<6}[/] '
         f'{record.reason.lower().replace("_", " "):<15} score {record.anomaly_score:6.2f}  '
         f'{1e3 * record.latency_s:6.1f} ms  gate {gate:<10} '
         f'{record.true_class:<16} {" ".join(notes)}',
@@ -314,7 +313,8 @@ def _print_summary(result: Any) -> dict[str, Any]:
         ('throughput', f'{summary["parts_per_second"] or 0:.1f} parts/s'),
         (
             'exposure to decision',
-            f'p50 {summary["latency_ms"]["p50"]:.1f} ms, p99 {summary["latency_ms"]["p99"]:.1f} ms',
+            f'p50 {summary["latency_ms"]["p50"]:.1f} ms, '
+            f'p99 {summary["latency_ms"]["p99"]:.1f} ms',
         ),
         (
             'gate firing error',
@@ -381,8 +381,8 @@ def simulate(directory: Path, parts: int, train_parts: int, seed: int, line: str
     """
     Write a labelled data set of the simulated line into DIRECTORY.
 
-    MVTec layout: train/good, test/good, test/<defect>, ground_truth/<defect>, with labels.csv and events.csv. The same
-    seed gives the same images.
+    MVTec layout: train/good, test/good, test/<defect>, ground_truth/<defect>, with labels.csv and
+    events.csv. The same seed gives the same images.
     """
     from dataclasses import replace
 

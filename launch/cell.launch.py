@@ -6,11 +6,12 @@ ros2 launch anomaly_inspection cell.launch.py recipe:=/path/to/recipe source:=0
 
 """
 
-from launch import LaunchDescription
 from launch.actions import DeclareLaunchArgument, SetEnvironmentVariable
 from launch.substitutions import EnvironmentVariable, LaunchConfiguration, PathJoinSubstitution
 from launch_ros.actions import Node
 from launch_ros.substitutions import FindPackageShare
+
+from launch import LaunchDescription
 
 PACKAGE = 'anomaly_inspection'
 
@@ -41,7 +42,9 @@ def generate_launch_description() -> LaunchDescription:
                 description='Parameter file of all nodes.',
             ),
             DeclareLaunchArgument(
-                'namespace', default_value='', description='Namespace; another makes a second cell.'
+                'namespace',
+                default_value='',
+                description='Namespace; another makes a second cell.',
             ),
             DeclareLaunchArgument(
                 'discovery_range',

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-The decider node over DDS: one decision a part, limits in one hand, recipe switch between two parts.
+The decider node over DDS: one decision a part, limits in one hand, recipe switch between two
+parts.
 
 """
 
@@ -58,9 +59,7 @@ class Line(Node):
             (RecipeInForce, 'recipe_in_force', LATCHED),
         ):
             self.create_subscription(message_type, topic, self.heard[message_type].append, qos)
-        self.create_subscription(
-            RecipeInForce, 'recipe_prepare', self.announced.append, LATCHED
-        )
+        self.create_subscription(RecipeInForce, 'recipe_prepare', self.announced.append, LATCHED)
         self.part_out = self.create_publisher(Part, 'part', EVENT)
         self.score_out = self.create_publisher(Score, 'score', EVENT)
         self.thresholds_out = self.create_publisher(Thresholds, 'thresholds', EVENT)
@@ -170,7 +169,9 @@ class Bench:
 
     def set_parameter(self, name, value):
         parameter = Parameter(name, value=value).to_parameter_msg()
-        return self.call(SetParameters, 'decider/set_parameters', parameters=[parameter]).results[0]
+        return self.call(SetParameters, 'decider/set_parameters', parameters=[parameter]).results[
+            0
+        ]
 
     def limit(self, scorer, measure):
         message = self.line.heard[LimitsInForce][-1]

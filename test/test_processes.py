@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-Every node in a process of its own, as on the line: same verdicts, and what happens when one of them dies or hangs.
+Every node in a process of its own, as on the line: same verdicts, and what happens when one of
+them dies or hangs.
 
 """
 

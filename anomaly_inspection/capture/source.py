@@ -31,7 +31,8 @@ class Frame:
     steady_ns : int
         The same instant on CLOCK_MONOTONIC, nanoseconds.
     name : str
-        Where it came from: file name relative to the source, 'line_7/000012', or '' for a live camera.
+        Where it came from: file name relative to the source, 'line_7/000012', or '' for a live
+        camera.
     problem : str
         What was wrong with it, one sentence; '' when nothing was.
 
@@ -86,8 +87,9 @@ class FrameSource(ABC):
     Attributes
     ----------
     is_live : bool
-        True when frames come at the device's own pace and carry the device's exposure time; False when `read` gives
-        the next one at once (files, simulation): whoever paces them stamps them at their release.
+        True when frames come at the device's own pace and carry the device's exposure time; False
+        when `read` gives the next one at once (files, simulation): whoever paces them stamps them
+        at their release.
 
     """
 
@@ -110,7 +112,8 @@ class FrameSource(ABC):
         """
         Give the next frame; blocks until there is one.
 
-        A frame that exists but cannot be decoded is returned with `image=None` and a `problem`: it stands for a real part.
+        A frame that exists but cannot be decoded is returned with `image=None` and a `problem`: it
+        stands for a real part.
 
         Returns
         -------

@@ -173,7 +173,8 @@ def summarise(records: Sequence[PartRecord], duration_s: float) -> dict[str, Any
     Returns
     -------
     dict
-        Counts, rates, latencies in milliseconds; rates are None when nothing is known of the parts.
+        Counts, rates, latencies in milliseconds; rates are None when nothing is known of the
+        parts.
 
     """
     good = [record for record in records if record.true_class == 'good']

@@ -141,8 +141,8 @@ class CameraNode(InspectionNode[CameraParameters]):
     """
     Publishes image_raw and camera_info; in free-run and triggered mode also part and part/image.
 
-    A reader thread waits for the source, so nothing that a device does holds up the executor. A lost device is opened
-    again with back-off.
+    A reader thread waits for the source, so nothing that a device does holds up the executor. A
+    lost device is opened again with back-off.
 
     """
 
@@ -166,7 +166,8 @@ class CameraNode(InspectionNode[CameraParameters]):
 
         """
         self._source = self._new_source()
-        # A folder that is missing today will be missing tomorrow; a camera may be plugged in any time.
+        # A folder that is missing today will be missing tomorrow; a camera may be plugged in any
+        # time.
         if not self._source.is_live:
             with self._source:
                 pass
@@ -270,8 +271,9 @@ class CameraNode(InspectionNode[CameraParameters]):
         """
         Hold the first part back until decider, sorter and scorers have found this node.
 
-        A part that comes earlier is unknown to them and can only be sorted out. Discovery takes a second or two; nobody
-        knows how many listeners there will be, so this waits until their number has settled.
+        A part that comes earlier is unknown to them and can only be sorted out. Discovery takes a
+        second or two; nobody knows how many listeners there will be, so this waits until their
+        number has settled.
 
         """
         counts, settled_s = self.listener_counts(), steady_s() + _LISTENERS_SETTLE_S
@@ -304,7 +306,9 @@ class CameraNode(InspectionNode[CameraParameters]):
                 self._stop.wait(back_off_s)
                 back_off_s = min(2 * back_off_s, _LONGEST_BACK_OFF_S)
             if self.has_ended.is_set():
-                self.get_logger().info(f'{self.parameters.source} has ended: {self._frames} frames')
+                self.get_logger().info(
+                    f'{self.parameters.source} has ended: {self._frames} frames'
+                )
                 return
             if not self._stop.is_set() and self._reopen.is_set():
                 try:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-The whole cell in one process: camera and scorers on one thread, decider and sorter on another, viewer on a third.
+The whole cell in one process: camera and scorers on one thread, decider and sorter on another,
+viewer on a third.
 
 """
 

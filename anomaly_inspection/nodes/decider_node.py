@@ -19,11 +19,13 @@ from std_srvs.srv import Trigger
 from anomaly_inspection.deciding.decider import (
     Decider,
     DeciderSettings,
-    Decision as CoreDecision,
     PartSeen,
     ScoreReceived,
     StationSettings,
     Terms,
+)
+from anomaly_inspection.deciding.decider import (
+    Decision as CoreDecision,
 )
 from anomaly_inspection.deciding.judge import Combination
 from anomaly_inspection.deciding.limits import Limit, LimitOrigin, LimitTable
@@ -58,7 +60,8 @@ from anomaly_inspection.steady_clock import exposure_on_this_clock
 
 _TICK_S = 0.01
 _SWITCH_TIMEOUT_S = 20.0
-# After so long without another timeout the cause counts as gone: on a stopped belt no part comes to show it.
+# After so long without another timeout the cause counts as gone: on a stopped belt no part comes
+# to show it.
 _FAULT_HOLD_S = 3.0
 _LIMIT_PREFIX = 'limits.'
 
@@ -66,7 +69,8 @@ _LIMIT_PREFIX = 'limits.'
 @dataclass(frozen=True)
 class DeciderParameters(NodeParameters):
     """
-    Parameters of the decider node; beside them one limits.<scorer>.<measure> for each measure of the recipe.
+    Parameters of the decider node; beside them one limits.<scorer>.<measure> for each measure of
+    the recipe.
 
     """
 
@@ -77,8 +81,8 @@ class DeciderParameters(NodeParameters):
     )
     mode: str = parameter(
         'belt',
-        "'belt': every frame of a part must pass. 'station': the part is held before the camera and "
-        'station_required_passes of station_frames frames must pass.',
+        "'belt': every frame of a part must pass. 'station': the part is held before the camera "
+        'and station_required_passes of station_frames frames must pass.',
         choices=('belt', 'station'),
         read_only=True,
     )
@@ -367,7 +371,8 @@ class DeciderNode(InspectionNode[DeciderParameters]):
         assert self._limits is not None
         if not limits:
             raise LimitError('no limit was given: at least one is needed')
-        # The table refuses unknown measures; rclpy would only say that a parameter is not declared.
+        # The table refuses unknown measures; rclpy would only say that a parameter is not
+        # declared.
         values = {(limit.scorer, limit.measure): limit.value for limit in limits}
         if len(values) < len(limits):
             raise LimitError('a measure was given twice: each may stand once')
@@ -384,9 +389,7 @@ class DeciderNode(InspectionNode[DeciderParameters]):
             f'{limit.scorer}.{limit.measure} {limit.value:g}' for limit in limits
         )
 
-    def _use_limits(
-        self, table: LimitTable, values: dict[tuple[str, str], float]
-    ) -> None:
+    def _use_limits(self, table: LimitTable, values: dict[tuple[str, str], float]) -> None:
         before = {limit.name: limit.value for limit in self._limits or ()}
         self._limits = table
         for limit in table:

@@ -23,9 +23,8 @@ except ImportError:
     CvBridge = None
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from builtin_interfaces.msg import Time
+    from numpy.typing import NDArray
 
 #: What cameras of the cell may publish, and what becomes of it.
 ENCODINGS = ('mono8', 'bgr8', 'rgb8', 'bgra8', 'rgba8', '8UC1', '8UC3')

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-The base of the cell's nodes: lifecycle that fails in words, input dropped unless active, diagnostics.
+The base of the cell's nodes: lifecycle that fails in words, input dropped unless active,
+diagnostics.
 
-rclpy manages publishers only: in INACTIVE, subscriptions and timers still run, and an exception in a transition is
-swallowed. This base closes both gaps.
+rclpy manages publishers only: in INACTIVE, subscriptions and timers still run, and an exception in
+a transition is swallowed. This base closes both gaps.
 
 """
 
@@ -66,8 +67,9 @@ class InspectionNode(LifecycleNode, Generic[P]):
     """
     A lifecycle node with checked parameters, guarded callbacks and diagnostics.
 
-    Subclasses implement `configure`, `activate`, `deactivate` and `cleanup`; they raise what goes wrong. Endpoints made
-    in `configure` with `listen`, `every`, `publish_on` and `serve` are destroyed at cleanup.
+    Subclasses implement `configure`, `activate`, `deactivate` and `cleanup`; they raise what goes
+    wrong. Endpoints made in `configure` with `listen`, `every`, `publish_on` and `serve` are
+    destroyed at cleanup.
 
     Parameters
     ----------
@@ -141,7 +143,8 @@ class InspectionNode(LifecycleNode, Generic[P]):
 
     def is_own_parameter(self, name: str) -> bool:
         """
-        Whether a parameter that is not in the dataclass belongs to the node (declared at configure).
+        Whether a parameter that is not in the dataclass belongs to the node (declared at
+        configure).
 
         """
         return False
@@ -191,8 +194,8 @@ class InspectionNode(LifecycleNode, Generic[P]):
         Parameters
         ----------
         answer : callable
-            Takes the request, gives the message of success, raises InspectionError when it is refused. May be a
-            coroutine function: then the executor goes on while it waits.
+            Takes the request, gives the message of success, raises InspectionError when it is
+            refused. May be a coroutine function: then the executor goes on while it waits.
 
         """
 
@@ -400,7 +403,8 @@ class InspectionNode(LifecycleNode, Generic[P]):
 
     def describe(self, error: Exception) -> str:
         """
-        Say in one line what an error is; the log gets the trace of one that was not raised on purpose, once.
+        Say in one line what an error is; the log gets the trace of one that was not raised on
+        purpose, once.
 
         """
         if isinstance(error, InspectionError):
@@ -417,7 +421,7 @@ class InspectionNode(LifecycleNode, Generic[P]):
             f'qos {topic}',
             WARN,
             f'a publisher on {topic} offers a quality of service we cannot take ({policy}): '
-            'none of its messages arrive. Make it reliable, and transient-local on latched topics.',
+            'none of its messages arrive. Make it reliable; on latched topics transient-local.',
         )
 
     # Parameters

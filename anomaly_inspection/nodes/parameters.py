@@ -6,7 +6,7 @@ ROS parameters from one frozen dataclass per node.
 
 from __future__ import annotations
 
-from dataclasses import field, Field, fields, replace
+from dataclasses import Field, field, fields, replace
 import math
 from typing import Any, TYPE_CHECKING, TypeVar
 
@@ -46,7 +46,8 @@ def parameter(
     Parameters
     ----------
     default : bool, int, float, str or tuple of str
-        The default; its type is the parameter's type. An integer is accepted where a float is wanted.
+        The default; its type is the parameter's type. An integer is accepted where a float is
+        wanted.
     description : str
         One sentence: what the value means and what a larger one does.
     unit : str
@@ -77,7 +78,8 @@ def declare_parameters(node: Node, parameters_type: type[T]) -> T:
     Raises
     ------
     SettingError
-        When a value from the command line or a parameter file is of the wrong type or out of range.
+        When a value from the command line or a parameter file is of the wrong type or out of
+        range.
 
     """
     values = {}

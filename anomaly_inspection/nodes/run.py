@@ -247,7 +247,8 @@ def _watch(
     give_up_s = float('inf')
     while True:
         with observer.sorted_out:
-            observer.sorted_out.wait_for(lambda: len(observer.complete) > reported, timeout=0.1)
+            if len(observer.complete) == reported:
+                observer.sorted_out.wait(0.1)
         while reported < len(observer.complete):
             part_done(_record(observer.parts[observer.complete[reported]], source))
             reported += 1

@@ -55,8 +55,10 @@ class ScorerParameters(NodeParameters):
         read_only=True,
     )
     scorers: tuple[str, ...] = parameter(
-        (), "Scorers of the recipe that run here; empty = all. Several share one preprocessing."
-    , read_only=True)
+        (),
+        'Scorers of the recipe that run here; empty = all. Several share one preprocessing.',
+        read_only=True,
+    )
     max_age_s: float = parameter(
         1.0,
         'Frames older than this are not scored any more: their parts are already decided. '
@@ -77,8 +79,8 @@ class ScorerNode(InspectionNode[ScorerParameters]):
     """
     Takes part and part/image, gives score, and anomaly_map while somebody watches.
 
-    The map is in the frame's pixels and in units of the region limit: above 1 a pixel belongs to a region; with several
-    scorers it is the highest of theirs.
+    The map is in the frame's pixels and in units of the region limit: above 1 a pixel belongs to a
+    region; with several scorers it is the highest of theirs.
 
     """
 
@@ -173,7 +175,8 @@ class ScorerNode(InspectionNode[ScorerParameters]):
             return
         if self._preparing is not None and self._preparing.is_alive():
             raise InspectionError('a recipe is still being prepared')
-        # Loading takes longer than a part; the parts that come meanwhile are scored by the old recipe.
+        # Loading takes longer than a part; the parts that come meanwhile are scored by the old
+        # recipe.
         self._preparing = threading.Thread(
             target=self._prepare_in_background, args=(message,), name='recipe loader'
         )

@@ -51,8 +51,8 @@ class SorterParameters(NodeParameters):
     )
     gate_distance_m: float = parameter(
         0.4,
-        'From the camera to the gate along the belt. With belt_speed_m_per_s it gives the travel time, '
-        "which must be longer than the decider's deadline_s.",
+        'From the camera to the gate along the belt. With belt_speed_m_per_s it gives the travel '
+        "time, which must be longer than the decider's deadline_s.",
         unit='m',
         minimum=0.001,
         maximum=100.0,
@@ -80,8 +80,8 @@ class SorterParameters(NodeParameters):
     )
     dead_time_s: float = parameter(
         0.02,
-        'From the end of a window until the gate rests for sure; at least actuation_s. Parts closer '
-        'than window_s and dead_time_s together are both rejected.',
+        'From the end of a window until the gate rests for sure; at least actuation_s. Parts '
+        'closer than window_s and dead_time_s together are both rejected.',
         unit='s',
         minimum=0.005,
         maximum=10.0,
@@ -105,7 +105,8 @@ class SorterNode(InspectionNode[SorterParameters]):
     """
     Takes part, decision and fault; moves the gate, gives sort_event and line_stop.
 
-    The gate is moved by a thread of its own: neither a slow gate nor a slow callback holds up the other.
+    The gate is moved by a thread of its own: neither a slow gate nor a slow callback holds up the
+    other.
 
     """
 

@@ -44,9 +44,7 @@ class NodeThread:
 
     """
 
-    def __init__(
-        self, nodes: Sequence[Any], name: str, *, context: Context | None = None
-    ) -> None:
+    def __init__(self, nodes: Sequence[Any], name: str, *, context: Context | None = None) -> None:
         self._nodes = nodes
         self._executor = EventsExecutor(context=context)
         self._stop = threading.Event()

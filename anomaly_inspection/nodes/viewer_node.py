@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-The viewer node: the picture an operator looks at, drawn off the hot path and only while somebody looks.
+The viewer node: the picture an operator looks at, drawn off the hot path and only while somebody
+looks.
 
 """
 
@@ -44,7 +45,7 @@ class ViewerParameters(NodeParameters):
 
     wait_for_map_s: float = parameter(
         0.3,
-        'How long after the decision a picture waits for its anomaly map before it is drawn without.',
+        'How long after the decision a picture waits for its map; then it is drawn without.',
         unit='s',
         minimum=0.0,
         maximum=10.0,
