@@ -7,7 +7,7 @@ The `anomaly-inspection` command.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 import json
 from pathlib import Path
 import signal
@@ -57,6 +57,7 @@ def main() -> None:
       anomaly-inspection teach good_images/ --recipe recipes/pump
       anomaly-inspection run --recipe recipes/pump --source 0
 
+    \b
     No camera at hand? Everything works on the simulated line:
       anomaly-inspection simulate out/line --parts 60 --seed 1
       anomaly-inspection teach out/line/train/good --recipe out/pump
@@ -233,8 +234,6 @@ def run(
     from anomaly_inspection.recipes.folder import read_recipe
 
     read_recipe(recipe)
-    with open_source(source):
-        pass
     try:
         from anomaly_inspection.nodes.run import run_cell
         from anomaly_inspection.nodes.share import share_folder
@@ -247,17 +246,20 @@ def run(
     interrupted = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: interrupted.set())
-    result = run_cell(
-        recipe,
-        open_source(source),
-        source,
-        rate_hz=rate,
-        parameter_file=config or share_folder() / 'config' / 'cell.yaml',
-        overlays=report / 'overlays' if report else None,
-        most_parts=parts,
-        interrupted=interrupted,
-        part_done=_print_part,
-    )
+    truth_source = open_source(source)
+    # A file's or a folder's truth can be read, and its absence be told, once it is open; a camera has none.
+    with nullcontext() if truth_source.is_live else truth_source:
+        result = run_cell(
+            recipe,
+            truth_source,
+            source,
+            rate_hz=rate,
+            parameter_file=config or share_folder() / 'config' / 'cell.yaml',
+            overlays=report / 'overlays' if report else None,
+            most_parts=parts,
+            interrupted=interrupted,
+            part_done=_print_part,
+        )
     summary = _print_summary(result)
     if report:
         _write_report(report, result, summary)

@@ -11,9 +11,14 @@ from launch.substitutions import EnvironmentVariable, LaunchConfiguration, PathJ
 from launch_ros.actions import Node
 from launch_ros.substitutions import FindPackageShare
 
+import os
+
 from launch import LaunchDescription
 
 PACKAGE = 'anomaly_inspection'
+# Kilted brought the new name; it warns of the old one, and Jazzy does not know the new one.
+IS_JAZZY = os.environ.get('ROS_DISTRO') == 'jazzy'
+PROFILES_VARIABLE = f'{"FASTRTPS" if IS_JAZZY else "FASTDDS"}_DEFAULT_PROFILES_FILE'
 
 
 def generate_launch_description() -> LaunchDescription:
@@ -58,11 +63,7 @@ def generate_launch_description() -> LaunchDescription:
             ),
             # Frames above 0.5 MB do not fit Fast DDS' default shared memory (see the file).
             SetEnvironmentVariable(
-                'FASTDDS_DEFAULT_PROFILES_FILE',
-                PathJoinSubstitution([share, 'config', 'fastdds_shared_memory.xml']),
-            ),
-            SetEnvironmentVariable(
-                'FASTRTPS_DEFAULT_PROFILES_FILE',
+                PROFILES_VARIABLE,
                 PathJoinSubstitution([share, 'config', 'fastdds_shared_memory.xml']),
             ),
             *[

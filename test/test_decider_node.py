@@ -13,9 +13,8 @@ import pytest
 
 pytest.importorskip('anomaly_inspection.msg', reason='needs ROS 2 and the built messages')
 
-from rcl_interfaces.srv import SetParameters
+from cell_bench import NodeBench
 from rclpy.node import Node
-from rclpy.parameter import Parameter
 from std_srvs.srv import Trigger
 
 from anomaly_inspection.msg import (
@@ -32,7 +31,6 @@ from anomaly_inspection.msg import (
 )
 from anomaly_inspection.nodes.decider_node import DeciderNode
 from anomaly_inspection.nodes.qos import EVENT, LATCHED
-from anomaly_inspection.nodes.spin import NodeThread
 from anomaly_inspection.nodes.stamps import stamp_from_nanoseconds
 from anomaly_inspection.recipes.folder import read_recipe
 from anomaly_inspection.srv import LoadRecipe, SetLimits
@@ -111,38 +109,15 @@ class Line(Node):
             self.score_out.publish(message)
 
 
-class Bench:
+class Bench(NodeBench):
     """
-    The node under test on a thread of its own, and the line around it.
+    A decider and the line around it.
 
     """
 
     def __init__(self, context, recipe_folder, **parameters):
         self.line = Line(context, recipe_folder)
-        given = {'recipe': str(recipe_folder), **parameters}
-        self.node = DeciderNode(
-            context=context,
-            parameter_overrides=[Parameter(name, value=value) for name, value in given.items()],
-        )
-        self.threads = [
-            NodeThread([self.node], 'decider', context=context),
-            NodeThread([self.line], 'line', context=context),
-        ]
-        for thread in self.threads:
-            thread.start()
-
-    def close(self):
-        for thread in self.threads:
-            thread.stop()
-        self.node.shut_down()
-        self.node.destroy_node()
-        self.line.destroy_node()
-
-    def wait(self, condition, timeout_s=20.0):
-        end = time.monotonic() + timeout_s
-        while not condition():
-            assert time.monotonic() < end, f'did not come true; {self.node.problem("lifecycle")}'
-            self.threads[0]._stop.wait(0.01)
+        super().__init__(DeciderNode, self.line, recipe=str(recipe_folder), **parameters)
 
     def bring_into_force(self):
         self.wait(lambda: self.line.announced)
@@ -159,19 +134,6 @@ class Bench:
         self.wait(found)
         assert len(found()) == 1
         return found()[0]
-
-    def call(self, service_type, name, **fields):
-        client = self.line.create_client(service_type, name)
-        self.wait(client.service_is_ready)
-        future = client.call_async(service_type.Request(**fields))
-        self.wait(future.done)
-        return future.result()
-
-    def set_parameter(self, name, value):
-        parameter = Parameter(name, value=value).to_parameter_msg()
-        return self.call(SetParameters, 'decider/set_parameters', parameters=[parameter]).results[
-            0
-        ]
 
     def limit(self, scorer, measure):
         message = self.line.heard[LimitsInForce][-1]

@@ -169,13 +169,15 @@ class Camera(FrameSource):
             raise SourceError(
                 f'camera {self._device} is still held by an earlier call that has not returned'
             )
-        self._grabber = _Grabber(self._device, self._settings, self._new_capture)
-        self._grabber.start()
+        grabber = _Grabber(self._device, self._settings, self._new_capture)
+        # Started first: `close` in another thread may join it as soon as it is known.
+        grabber.start()
+        self._grabber = grabber
         try:
-            self._grabber.wait_until_open()
+            grabber.wait_until_open()
         except SourceError:
             # Not waited for: a device that hangs has had its time.
-            self._grabber.ask_to_stop()
+            grabber.ask_to_stop()
             raise
 
     def read(self) -> Frame:

@@ -132,6 +132,8 @@ class FrameSource(ABC):
         """
         Release the device; may be called twice and from another thread than the one that reads.
 
+        A `read` that waits then raises SourceError at once.
+
         """
 
     def truth(self, name: str) -> Truth | None:

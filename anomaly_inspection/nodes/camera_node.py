@@ -6,6 +6,7 @@ The camera node: frames from any source, and in free-run one part for each frame
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass, replace
 from datetime import datetime, UTC
 import queue
@@ -20,7 +21,7 @@ from std_srvs.srv import Trigger
 
 from anomaly_inspection.capture.camera import CameraSettings
 from anomaly_inspection.capture.open_source import open_source
-from anomaly_inspection.errors import InspectionError, SourceError
+from anomaly_inspection.errors import InspectionError
 from anomaly_inspection.msg import Part
 from anomaly_inspection.nodes.image_conversion import image_from_array
 from anomaly_inspection.nodes.inspection_node import (
@@ -28,6 +29,7 @@ from anomaly_inspection.nodes.inspection_node import (
     InspectionNode,
     NodeParameters,
     steady_s,
+    WARN,
 )
 from anomaly_inspection.nodes.parameters import parameter
 from anomaly_inspection.nodes.qos import EVENT, IMAGE
@@ -43,6 +45,8 @@ _LONGEST_BACK_OFF_S = 10.0
 _WAITING_TRIGGERS = 5
 _LISTENERS_SETTLE_S = 1.5
 _LISTENERS_TIMEOUT_S = 10.0
+# Frames that a scorer may still be matching by their stamp.
+_REMEMBERED_STAMPS = 1000
 
 
 @dataclass(frozen=True)
@@ -150,14 +154,15 @@ class CameraNode(InspectionNode[CameraParameters]):
         super().__init__('camera', CameraParameters, **options)
         self.has_ended = threading.Event()
         self._stop = threading.Event()
-        self._reopen = threading.Event()
-        self._triggers: queue.Queue[None] = queue.Queue(_WAITING_TRIGGERS)
+        # Ends a wait of the reader: it must stop, or its parameters have changed.
+        self._wake = threading.Event()
+        self._triggers: queue.Queue[int] = queue.Queue(_WAITING_TRIGGERS)
         self._reader: threading.Thread | None = None
         self._session_id = ''
         self._part_id = 0
         self._part: Any = None
         self._frames = 0
-        self._last_stamp_ns = 0
+        self._stamps: deque[int] = deque(maxlen=_REMEMBERED_STAMPS)
         self._clock_id = steady_clock_id()
 
     def configure(self) -> None:
@@ -165,7 +170,8 @@ class CameraNode(InspectionNode[CameraParameters]):
         Check the source's name and the camera settings, make the endpoints.
 
         """
-        self._source = self._new_source()
+        self._settings = self.parameters.camera_settings()
+        self._source = open_source(self.parameters.source, camera_settings=self._settings)
         # A folder that is missing today will be missing tomorrow; a camera may be plugged in any
         # time.
         if not self._source.is_live:
@@ -177,7 +183,7 @@ class CameraNode(InspectionNode[CameraParameters]):
             self._part = self.publish_on(Part, 'part', EVENT)
             self._part_image = self.publish_on(Image, 'part/image', IMAGE)
         if self.parameters.mode == 'triggered':
-            self.listen(Empty, 'trigger', lambda _: self._trigger(), EVENT)
+            self.listen(Empty, 'trigger', self._take_trigger, EVENT)
             self.serve(Trigger, '~/capture', lambda _: self._trigger())
 
     def activate(self) -> None:
@@ -196,13 +202,19 @@ class CameraNode(InspectionNode[CameraParameters]):
         """
         Stop the reader and release the source.
 
+        Blocks while a device opens or closes, at most timeout_s each.
+
         """
         self._stop.set()
+        self._wake.set()
         if self._reader is not None:
+            # A reader that waits for a frame waits no longer.
+            self._source.close()
             self._reader.join()
             self._reader = None
         while not self._triggers.empty():
             self._triggers.get_nowait()
+        self.clear('source')
 
     def cleanup(self) -> None:
         """
@@ -213,10 +225,12 @@ class CameraNode(InspectionNode[CameraParameters]):
 
     def parameters_changed(self) -> None:
         """
-        Open the camera again with the new settings; another rate acts at once.
+        Have the reader look at once.
+
+        Another rate acts on the next frame; with other settings the camera is opened again.
 
         """
-        self._reopen.set()
+        self._wake.set()
 
     def diagnostic_values(self) -> dict[str, object]:
         """
@@ -250,14 +264,17 @@ class CameraNode(InspectionNode[CameraParameters]):
         """
         return self._part.get_subscription_count(), self._part_image.get_subscription_count()
 
-    def _new_source(self) -> FrameSource:
-        return open_source(
-            self.parameters.source, camera_settings=self.parameters.camera_settings()
-        )
+    def _take_trigger(self, message: Empty) -> None:
+        try:
+            self._trigger()
+        except InspectionError as error:
+            self.report('trigger', WARN, f'trigger refused: {error}')
+        else:
+            self.clear('trigger')
 
     def _trigger(self) -> str:
         try:
-            self._triggers.put_nowait(None)
+            self._triggers.put_nowait(time.monotonic_ns())
         except queue.Full:
             raise InspectionError(
                 f'{_WAITING_TRIGGERS} triggers are waiting for a frame: '
@@ -292,60 +309,86 @@ class CameraNode(InspectionNode[CameraParameters]):
         if self._part is not None:
             self._wait_for_listeners()
         back_off_s = _FIRST_BACK_OFF_S
-        source = self._source
-        while not self._stop.is_set():
+        while not (self._stop.is_set() or self.has_ended.is_set()):
             frames_before = self._frames
             try:
-                with source:
+                self._renew_source()
+                with self._source as source:
                     self._stream(source)
             except Exception as error:  # noqa: BLE001 - a thread's edge: the camera must come back
+                if self._stop.is_set():
+                    return
                 if self._frames > frames_before:
                     back_off_s = _FIRST_BACK_OFF_S
-                text = str(error) if isinstance(error, SourceError) else repr(error)
+                text = str(error) if isinstance(error, InspectionError) else repr(error)
                 self.report('source', ERROR, f'{text}; trying again in {back_off_s:g} s')
-                self._stop.wait(back_off_s)
+                self._wait(back_off_s)
                 back_off_s = min(2 * back_off_s, _LONGEST_BACK_OFF_S)
-            if self.has_ended.is_set():
+
+    def _renew_source(self) -> None:
+        """
+        Make the source anew when other settings are asked of the camera.
+
+        """
+        settings = self.parameters.camera_settings()
+        if settings != self._settings:
+            self._source = open_source(self.parameters.source, camera_settings=settings)
+            self._settings = settings
+
+    def _stream(self, source: FrameSource) -> None:
+        due_s = steady_s()
+        while not self._stop.is_set():
+            if source.is_live and self.parameters.camera_settings() != self._settings:
+                return
+            earliest_ns = 0
+            if self.parameters.mode == 'triggered':
+                try:
+                    earliest_ns = self._triggers.get(timeout=0.1)
+                except queue.Empty:
+                    continue
+            frame = source.read()
+            # A camera's newest frame may be older than the trigger: the part was not yet in place.
+            while frame is not None and source.is_live and frame.steady_ns < earliest_ns:
+                frame = source.read()
+            if frame is None:
                 self.get_logger().info(
                     f'{self.parameters.source} has ended: {self._frames} frames'
                 )
-                return
-            if not self._stop.is_set() and self._reopen.is_set():
-                try:
-                    source = self._new_source()
-                except InspectionError as error:
-                    self.report('source', ERROR, str(error))
-
-    def _stream(self, source: FrameSource) -> None:
-        self._reopen.clear()
-        due_s = steady_s()
-        while not self._stop.is_set() and not (source.is_live and self._reopen.is_set()):
-            if self.parameters.mode == 'triggered' and not self._wait_for_trigger():
-                continue
-            frame = source.read()
-            if frame is None:
                 self.has_ended.set()
                 return
             self.clear('source')
             if not source.is_live:
-                due_s = max(due_s + 1.0 / self.parameters.rate_hz, steady_s() - 1.0)
-                if self._stop.wait(max(0.0, due_s - steady_s())):
-                    return
+                due_s = self._wait_for_next(due_s)
                 frame = replace(frame, stamp_ns=time.time_ns(), steady_ns=time.monotonic_ns())
-            self._publish(frame)
+            if not self._stop.is_set():
+                self._publish(frame)
 
-    def _wait_for_trigger(self) -> bool:
-        try:
-            self._triggers.get(timeout=0.1)
-        except queue.Empty:
-            return False
-        return True
+    def _wait_for_next(self, last_s: float) -> float:
+        """
+        Keep the rate; gives when the frame was due, a second ago at most.
+
+        """
+        while True:
+            due_s = max(last_s + 1.0 / self.parameters.rate_hz, steady_s() - 1.0)
+            if self._stop.is_set() or steady_s() >= due_s:
+                return due_s
+            self._wait(due_s - steady_s())
+
+    def _wait(self, duration_s: float) -> None:
+        """
+        Wait, but no longer than until the parameters change or the reader must stop.
+
+        """
+        self._wake.wait(duration_s)
+        self._wake.clear()
 
     def _publish(self, frame: Frame) -> None:
         self._frames += 1
         # Frames join their part by the stamp: two must never carry the same.
-        stamp_ns = frame.stamp_ns + (frame.stamp_ns == self._last_stamp_ns)
-        self._last_stamp_ns = stamp_ns
+        stamp_ns = frame.stamp_ns
+        while stamp_ns in self._stamps:
+            stamp_ns += 1
+        self._stamps.append(stamp_ns)
         stamp = stamp_from_nanoseconds(stamp_ns)
         cuts_parts = self.parameters.mode != 'stream'
         if cuts_parts:

@@ -68,7 +68,8 @@ def array_from_image(message: Image) -> NDArray[np.uint8]:
             f'the image is truncated: {len(message.data)} bytes, '
             f'{message.height} rows of {message.step} need {message.height * message.step}'
         )
-    if CvBridge is not None:
+    # cv_bridge shears colour images whose rows are padded by a part of a pixel.
+    if CvBridge is not None and message.step == row_bytes:
         return _with_cv_bridge(message)
     return _with_numpy(message, channels, row_bytes)
 

@@ -21,7 +21,7 @@ from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.exceptions import ROSInterruptException
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
-from rclpy.qos import qos_policy_name_from_kind
+from rclpy.qos import DurabilityPolicy, qos_policy_name_from_kind
 from rclpy.task import Future
 
 from anomaly_inspection.errors import InspectionError, SettingError
@@ -92,6 +92,7 @@ class InspectionNode(LifecycleNode, Generic[P]):
         self.is_active = False
         self._parameters_type = parameters_type
         self._endpoints: list[tuple[Callable[[Any], Any], Any]] = []
+        self._latched: dict[str, Callable[[], None]] = {}
         self._problems: dict[str, tuple[bytes, str]] = {}
         self._problems_lock = threading.Lock()
         self._last_trace = ''
@@ -157,12 +158,21 @@ class InspectionNode(LifecycleNode, Generic[P]):
         """
         Subscribe; the callback runs only while the node is active.
 
+        What is latched comes only once: the last one is given to the callback at each activation.
+
         """
+        guarded = self._guarded(callback)
+
+        def take(message: Any) -> None:
+            if qos.durability == DurabilityPolicy.TRANSIENT_LOCAL:
+                self._latched[topic] = lambda: guarded(message)
+            guarded(message)
+
         events = SubscriptionEventCallbacks(
             incompatible_qos=lambda event: self._report_incompatible_qos(topic, event)
         )
         subscription = self.create_subscription(
-            message_type, topic, self._guarded(callback), qos, event_callbacks=events
+            message_type, topic, take, qos, event_callbacks=events
         )
         self._endpoints.append((self.destroy_subscription, subscription))
 
@@ -312,6 +322,8 @@ class InspectionNode(LifecycleNode, Generic[P]):
         def activate() -> None:
             self.activate()
             self.is_active = True
+            for take_again in list(self._latched.values()):
+                take_again()
 
         return self._transition('activate', activate, state, super().on_activate)
 
@@ -366,6 +378,7 @@ class InspectionNode(LifecycleNode, Generic[P]):
         for destroy, endpoint in reversed(self._endpoints):
             destroy(endpoint)
         self._endpoints.clear()
+        self._latched.clear()
 
     def _transition(
         self,

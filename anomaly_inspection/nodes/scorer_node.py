@@ -124,6 +124,9 @@ class ScorerNode(InspectionNode[ScorerParameters]):
         Tell the decider that nobody scores here; forget what waits.
 
         """
+        if self._preparing is not None:
+            # Else it would tell the decider, later, that its recipe is ready.
+            self._preparing.join()
         assert self._loaded is not None
         self._confirm(self._loaded.recipe.hash, f'{self.get_name()} is not active')
         self._images.clear()
@@ -134,8 +137,6 @@ class ScorerNode(InspectionNode[ScorerParameters]):
         Let go of the recipe.
 
         """
-        if self._preparing is not None:
-            self._preparing.join()
         self._loaded = self._prepared = None
 
     def diagnostic_values(self) -> dict[str, object]:
@@ -152,6 +153,26 @@ class ScorerNode(InspectionNode[ScorerParameters]):
         }
 
     # Recipes
+
+    def _load_announced(self, message: RecipeInForce) -> _LoadedRecipe | None:
+        """
+        Load what the decider announces; None, and the decider hears why, when that fails.
+
+        """
+        try:
+            loaded = self._load(message.path)
+            if loaded.recipe.hash != message.hash:
+                raise InspectionError(
+                    f'hash {loaded.recipe.hash[:12]}, the decider announced {message.hash[:12]}: '
+                    'not the same files'
+                )
+        except Exception as error:  # noqa: BLE001 - a thread's edge: the decider must hear of it
+            text = f'recipe {message.path}: {self.describe(error)}'
+            self.report('recipe', WARN, text)
+            self._confirm(message.hash, text)
+            return None
+        self.clear('recipe')
+        return loaded
 
     def _load(self, path: str) -> _LoadedRecipe:
         recipe = read_recipe(path)
@@ -174,7 +195,8 @@ class ScorerNode(InspectionNode[ScorerParameters]):
             self._confirm(message.hash)
             return
         if self._preparing is not None and self._preparing.is_alive():
-            raise InspectionError('a recipe is still being prepared')
+            self._confirm(message.hash, 'another recipe is still being prepared')
+            return
         # Loading takes longer than a part; the parts that come meanwhile are scored by the old
         # recipe.
         self._preparing = threading.Thread(
@@ -183,36 +205,27 @@ class ScorerNode(InspectionNode[ScorerParameters]):
         self._preparing.start()
 
     def _prepare_in_background(self, message: RecipeInForce) -> None:
-        try:
-            prepared = self._load(message.path)
-            if prepared.recipe.hash != message.hash:
-                raise InspectionError(
-                    f'{message.path} has hash {prepared.recipe.hash[:12]}, '
-                    f'the decider announced {message.hash[:12]}: not the same files'
-                )
-        except Exception as error:  # noqa: BLE001 - a thread's edge: the decider must hear of it
-            text = f'recipe {message.path}: {self.describe(error)}'
-            self.report('recipe', WARN, text)
-            self._confirm(message.hash, text)
-            return
-        self.clear('recipe')
-        self._prepared = prepared
-        self._confirm(message.hash)
+        prepared = self._load_announced(message)
+        if prepared is not None:
+            self._prepared = prepared
+            self._confirm(message.hash)
 
     def _switch_recipe(self, message: RecipeInForce) -> None:
         assert self._loaded is not None
         if message.hash == self._loaded.recipe.hash:
             return
         if self._prepared is not None and message.hash == self._prepared.recipe.hash:
-            self._loaded, self._prepared = self._prepared, None
-            self._confirm(message.hash)
-            self.get_logger().info(
-                f'recipe {message.name} v{message.version} ({message.hash[:12]}) is in force'
-            )
+            loaded, self._prepared = self._prepared, None
+        else:
+            # Started after the switch; until this is loaded every part would be rejected anyway.
+            loaded = self._load_announced(message)
+        if loaded is None:
             return
-        # Started after the switch: catch up, then the next announcement or this call takes it.
-        self._loaded = self._load(message.path)
-        self._confirm(self._loaded.recipe.hash)
+        self._loaded = loaded
+        self._confirm(message.hash)
+        self.get_logger().info(
+            f'recipe {message.name} v{message.version} ({message.hash[:12]}) is in force'
+        )
 
     # Frames
 

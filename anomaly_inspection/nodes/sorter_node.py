@@ -134,7 +134,10 @@ class SorterNode(InspectionNode[SorterParameters]):
         Check belt and gate in time, make the endpoints.
 
         """
-        self._settings = self.parameters.tracker_settings()
+        self._gate = SimulatedGate(time.monotonic, actuation_s=self.parameters.actuation_s)
+        # Lives until cleanup: a line stop outlasts deactivation, only a reset ends it.
+        self._sorter = Sorter(PartTracker(self.parameters.tracker_settings()), self._gate)
+        self._published_stop = None
         self._sort_event = self.publish_on(SortEvent, 'sort_event', EVENT)
         self._line_stop = self.publish_on(LineStop, 'line_stop', LATCHED)
         self.listen(Part, 'part', self._take_part, EVENT)
@@ -147,10 +150,8 @@ class SorterNode(InspectionNode[SorterParameters]):
         Connect the gate, which goes to rest, and begin to sort.
 
         """
-        self._gate = SimulatedGate(time.monotonic, actuation_s=self.parameters.actuation_s)
+        assert self._gate is not None
         self._gate.connect()
-        self._sorter = Sorter(PartTracker(self._settings), self._gate)
-        self._published_stop = None
         self._publish_line_stop()
         self._stop.clear()
         self._thread = threading.Thread(target=self._sort_until_stopped, name='sorter gate')
@@ -168,7 +169,16 @@ class SorterNode(InspectionNode[SorterParameters]):
             self._thread = None
         if self._sorter is not None and self._gate is not None:
             self._publish(self._sorter.flush(steady_s()))
+            self._publish_line_stop()
             self._gate.close()
+
+    def cleanup(self) -> None:
+        """
+        Let go of the gate and of what was known of the line.
+
+        """
+        self._sorter = self._gate = None
+        self.clear('line stop')
 
     def diagnostic_values(self) -> dict[str, object]:
         """
@@ -228,11 +238,12 @@ class SorterNode(InspectionNode[SorterParameters]):
             self._wake.clear()
             due_s = sorter.next_due()
             now = steady_s()
-            if due_s is not None and due_s <= now:
+            is_due = due_s is not None and due_s <= now
+            if is_due:
                 self._publish(sorter.step(now))
-            else:
+            self._publish_line_stop()
+            if not is_due:
                 sleep_s = _LONGEST_SLEEP_S if due_s is None else due_s - now
-                self._publish_line_stop()
                 self._wake.wait(min(sleep_s, _LONGEST_SLEEP_S))
 
     def _publish(self, events: list[CoreSortEvent]) -> None:
@@ -249,8 +260,6 @@ class SorterNode(InspectionNode[SorterParameters]):
             message.header.stamp = self.get_clock().now().to_msg()
             self._sort_event.publish(message)
             self._events += 1
-        if events:
-            self._publish_line_stop()
 
     def _publish_line_stop(self) -> None:
         assert self._sorter is not None

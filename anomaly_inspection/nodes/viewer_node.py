@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections import OrderedDict
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import Any
+import math
+from typing import Any, TYPE_CHECKING
 
 import cv2
 from sensor_msgs.msg import CompressedImage, Image
@@ -32,6 +33,13 @@ from anomaly_inspection.overlay import draw_overlay, MeasureRow
 from anomaly_inspection.scoring.frame_scorer import ScoreStatus
 from anomaly_inspection.scoring.measure import BadSide
 from anomaly_inspection.scoring.region import Region
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from std_msgs.msg import Header
+
+    # Images by their stamp in nanoseconds.
+    _Store = OrderedDict[int, tuple[Header, NDArray[Any]]]
 
 _WAITING_PARTS = 16
 
@@ -57,9 +65,7 @@ class ViewerParameters(NodeParameters):
 
 @dataclass
 class _Picture:
-    stamp_ns: int
-    image: Image | None = None
-    anomaly_map: Image | None = None
+    stamp_ns: int = -1
     scores: dict[str, Score] = field(default_factory=dict)
     decision: Decision | None = None
     decided_s: float = 0.0
@@ -76,6 +82,8 @@ class ViewerNode(InspectionNode[ViewerParameters]):
     def __init__(self, **options: Any) -> None:
         super().__init__('viewer', ViewerParameters, **options)
         self._pictures: OrderedDict[tuple[str, int], _Picture] = OrderedDict()
+        self._images: _Store = OrderedDict()
+        self._maps: _Store = OrderedDict()
         self._limits: LimitsInForce | None = None
         self._inputs: list[Any] = []
         self._drawn = 0
@@ -132,26 +140,30 @@ class ViewerNode(InspectionNode[ViewerParameters]):
         for subscription in self._inputs:
             self.destroy_subscription(subscription)
         self._inputs.clear()
-        self._pictures.clear()
+        for store in (self._pictures, self._images, self._maps):
+            store.clear()
 
-    # Joining: by part where the message says it, by stamp where it is an image
+    # Joining: by part where the message says it, by stamp where it is an image; in any order
 
     def _picture(self, message: Any) -> _Picture:
         key = (message.session_id, message.part_id)
-        return self._pictures.setdefault(key, _Picture(stamp_ns=0))
+        picture = self._pictures.setdefault(key, _Picture())
+        while len(self._pictures) > _WAITING_PARTS:
+            self._pictures.popitem(last=False)
+        return picture
 
     def _take_limits(self, message: LimitsInForce) -> None:
         self._limits = message
 
     def _take_part(self, message: Part) -> None:
         self._picture(message).stamp_ns = nanoseconds_from_stamp(message.frame_stamps[-1])
-        while len(self._pictures) > _WAITING_PARTS:
-            self._pictures.popitem(last=False)
+        self._draw_when_complete((message.session_id, message.part_id))
 
     def _take_score(self, message: Score) -> None:
         picture = self._picture(message)
         picture.stamp_ns = nanoseconds_from_stamp(message.header.stamp)
         picture.scores[message.scorer] = message
+        self._draw_when_complete((message.session_id, message.part_id))
 
     def _take_decision(self, message: Decision) -> None:
         picture = self._picture(message)
@@ -160,38 +172,50 @@ class ViewerNode(InspectionNode[ViewerParameters]):
         self._draw_when_complete((message.session_id, message.part_id))
 
     def _take_image(self, message: Image) -> None:
-        self._take_pixels(message, 'image')
+        self._keep(self._images, message, array_from_image(message))
 
     def _take_map(self, message: Image) -> None:
-        self._take_pixels(message, 'anomaly_map')
+        self._keep(self._maps, message, float_array_from_image(message))
 
-    def _take_pixels(self, message: Image, attribute: str) -> None:
+    def _keep(self, store: _Store, message: Image, pixels: NDArray[Any]) -> None:
         stamp_ns = nanoseconds_from_stamp(message.header.stamp)
-        for key, picture in self._pictures.items():
+        store[stamp_ns] = (message.header, pixels)
+        while len(store) > _WAITING_PARTS:
+            store.popitem(last=False)
+        for key, picture in list(self._pictures.items()):
             if picture.stamp_ns == stamp_ns:
-                setattr(picture, attribute, message)
                 self._draw_when_complete(key)
-                return
 
     def _draw_when_complete(self, key: tuple[str, int]) -> None:
         picture = self._pictures[key]
-        if picture.decision is None or picture.image is None:
+        if picture.decision is None or picture.stamp_ns not in self._images:
+            return
+        is_measured = math.isfinite(picture.decision.anomaly_score)
+        limits = self._limits.limits if self._limits else ()
+        if is_measured and any(limit.scorer not in picture.scores for limit in limits):
             return
         expects_map = any(score.status == ScoreStatus.OK for score in picture.scores.values())
-        if picture.anomaly_map is not None or not expects_map:
+        if picture.stamp_ns in self._maps or not expects_map:
             self._draw(key)
 
     # Drawing
 
     def _draw(self, key: tuple[str, int]) -> None:
         picture = self._pictures.pop(key)
-        if picture.image is None or picture.decision is None:
+        header, pixels = self._images.pop(picture.stamp_ns, (None, None))
+        _, anomaly_map = self._maps.pop(picture.stamp_ns, (None, None))
+        if pixels is None or picture.decision is None:
             return
+        if anomaly_map is not None and anomaly_map.shape != pixels.shape[:2]:
+            self.get_logger().warning(
+                f'the anomaly map has {anomaly_map.shape[1]}x{anomaly_map.shape[0]} values, its '
+                f'frame {pixels.shape[1]}x{pixels.shape[0]} pixels: drawn without'
+            )
+            anomaly_map = None
         decision = picture.decision
-        anomaly_map = picture.anomaly_map
         drawn = draw_overlay(
-            array_from_image(picture.image),
-            anomaly_map=None if anomaly_map is None else float_array_from_image(anomaly_map),
+            pixels,
+            anomaly_map=anomaly_map,
             map_limit=1.0,
             # The map is in units of the region limit, and so are the peaks.
             regions=[
@@ -212,7 +236,6 @@ class ViewerNode(InspectionNode[ViewerParameters]):
             title=f'part {decision.part_id}',
             recipe=f'{decision.recipe_name} v{decision.recipe_version}',
         )
-        header = picture.image.header
         if self._overlay.get_subscription_count():
             self._overlay.publish(image_from_array(drawn, header.stamp, header.frame_id))
         if self._compressed.get_subscription_count():

@@ -18,7 +18,7 @@ from anomaly_inspection.scoring.measure import BadSide, MeasureSpec
 from anomaly_inspection.scoring.region import find_regions
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -233,6 +233,24 @@ class FrameScorer:
             to_frame=prepared.to_frame,
             frame_size=frame_size,
         )
+
+
+def combined_map(scores: Sequence[FrameScore]) -> NDArray[np.float32] | None:
+    """
+    Give the highest of the scorers' maps, each in units of its region limit, in frame pixels.
+
+    Returns
+    -------
+    ndarray of float32, (H, W), or None
+        Above 1 where some scorer's map exceeds its region limit; None when none has a map.
+
+    """
+    maps = [
+        frame_map / np.float32(score.region_limit)
+        for score in scores
+        if (frame_map := score.map_in_frame()) is not None
+    ]
+    return np.maximum.reduce(maps) if maps else None
 
 
 def _failure(error: Exception) -> tuple[ScoreStatus, str]:

@@ -1,0 +1,361 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+Evaluate a recipe on labelled images: every image is scored and judged as in the cell.
+
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+import math
+from pathlib import Path
+import time
+from typing import Any, TYPE_CHECKING
+
+import numpy as np
+
+from anomaly_inspection.capture.image_folder import ImageFolder
+from anomaly_inspection.deciding.judge import Combination, Judgement, Verdict
+from anomaly_inspection.deciding.part import ScoreReceived, Terms
+from anomaly_inspection.deciding.part_judge import FrameScores, judge_frame
+from anomaly_inspection.errors import SourceError
+from anomaly_inspection.evaluation.figures import (
+    balanced_accuracy,
+    Estimate,
+    proportion,
+    ranking,
+)
+from anomaly_inspection.evaluation.pixel_figures import map_histograms, pixel_figures
+from anomaly_inspection.recipes.limit_table import limit_table
+from anomaly_inspection.scoring.frame_scorer import combined_map, FrameScore
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from numpy.typing import NDArray
+
+    from anomaly_inspection.capture.source import Frame, Truth
+    from anomaly_inspection.evaluation.pixel_figures import MapHistograms
+    from anomaly_inspection.recipes.recipe import Recipe
+
+    Progress = Callable[[int, int, str], None]
+
+NO_PART = 'no_part'
+
+
+@dataclass(frozen=True, eq=False)
+class JudgedImage:
+    """
+    One image of the data set and what became of it.
+
+    Parameters
+    ----------
+    name : str
+        Path relative to the test folder.
+    true_class : str
+        'good', the kind of defect, or 'no_part' for an empty place.
+    judgement : Judgement
+        As the decider gives it at the recipe's limits.
+    measures : dict of (str, str) to float
+        By scorer and measure; empty when the image could not be scored.
+    time_s : float
+        From the image to the judgement; NaN when the file could not be read.
+
+    """
+
+    name: str
+    true_class: str
+    judgement: Judgement
+    measures: dict[tuple[str, str], float]
+    time_s: float
+
+    @property
+    def is_rejected(self) -> bool:
+        """
+        Whether the verdict is REJECT.
+
+        """
+        return self.judgement.verdict is Verdict.REJECT
+
+    @property
+    def rank_score(self) -> float:
+        """
+        The anomaly score; infinity when there is none, because such a part is always rejected.
+
+        """
+        score = self.judgement.anomaly_score
+        return math.inf if math.isnan(score) else score
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """
+    What a recipe does on a data set.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        What was evaluated.
+    folder : Path
+        The test images, absolute.
+    images : tuple of JudgedImage
+        All of them, in natural order of their names.
+    figures : dict
+        Ready for JSON; see `docs/evaluation.md`.
+
+    """
+
+    recipe: Recipe
+    folder: Path
+    images: tuple[JudgedImage, ...]
+    figures: dict[str, Any]
+
+
+class RecipeJudge:
+    """
+    Scores and judges single frames by a recipe, as scorer and decider nodes do together.
+
+    """
+
+    def __init__(self, recipe: Recipe) -> None:
+        self._scorer = recipe.frame_scorer()
+        self._terms = Terms(
+            recipe.name,
+            recipe.version,
+            recipe.hash,
+            limit_table(recipe),
+            Combination.ANY if recipe.combination == 'any' else Combination.ALL,
+        )
+
+    def judge(self, frame: Frame) -> tuple[Judgement, list[FrameScore]]:
+        """
+        Give the judgement on a frame and the scores it stands on; none when it has no image.
+
+        """
+        scores = [] if frame.image is None else self._scorer.score(frame.image)
+        received = {
+            score.scorer: ScoreReceived(
+                ('', 0),
+                0,
+                score.scorer,
+                int(score.status),
+                score.detail,
+                self._terms.recipe_hash,
+                score.measures,
+            )
+            for score in scores
+        }
+        judgement = judge_frame(FrameScores(frame.problem, received), self._terms)
+        assert judgement is not None, 'every scorer has scored'
+        return judgement, scores
+
+
+def evaluate_dataset(
+    recipe: Recipe, dataset: str | Path, progress: Progress | None = None
+) -> Evaluation:
+    """
+    Score and judge every test image of a data set and give the figures.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        What to judge by.
+    dataset : str or Path
+        A data set in MVTec AD's layout, or its test folder.
+    progress : callable (done, total, what), optional
+        Called after every image.
+
+    Raises
+    ------
+    SourceError
+        When there are no test images, or nothing is known of one of them.
+
+    """
+    folder = test_folder(Path(dataset))
+    judge = RecipeJudge(recipe)
+    images = []
+    histograms: list[MapHistograms] = []
+    # Whatever is made at first use must not count as the time of the first image.
+    recipe.frame_scorer().score(recipe.references[0])
+    with ImageFolder(folder) as source:
+        total = len(source.names)  # type: ignore[attr-defined]
+        while (frame := source.read()) is not None:
+            truth = source.truth(frame.name)
+            if truth is None:
+                raise SourceError(
+                    f'nothing is known of {folder / frame.name}; needed: folders test/good and '
+                    'test/<defect> beside train or ground_truth, or a labels.csv'
+                )
+            started_s = time.perf_counter()
+            judgement, scores = judge.judge(frame)
+            time_s = time.perf_counter() - started_s
+            images.append(
+                JudgedImage(
+                    name=frame.name,
+                    true_class=truth.defect if truth.part_present else NO_PART,
+                    judgement=judgement,
+                    measures={
+                        (score.scorer, measure): value
+                        for score in scores
+                        for measure, value in score.measures.items()
+                    },
+                    time_s=math.nan if frame.image is None else time_s,
+                )
+            )
+            if frame.image is not None and _shows_where(truth):
+                histograms.append(_histograms(folder / frame.name, frame.image, truth, scores))
+            if progress:
+                progress(len(images), total, 'judging')
+    return Evaluation(recipe, folder, tuple(images), _figures(recipe, folder, images, histograms))
+
+
+def test_folder(dataset: Path) -> Path:
+    """
+    Give the folder of the test images: `dataset/test` where there is one, or `dataset` itself.
+
+    """
+    inner = dataset / 'test'
+    return (inner if inner.is_dir() else dataset).absolute()
+
+
+def _shows_where(truth: Truth) -> bool:
+    if not truth.part_present:
+        return False
+    return truth.is_good or (truth.mask is not None and bool(truth.mask.any()))
+
+
+def _histograms(
+    path: Path, image: NDArray[np.uint8], truth: Truth, scores: Sequence[FrameScore]
+) -> MapHistograms:
+    size = image.shape[:2]
+    mask = None if truth.is_good else truth.mask
+    if mask is not None and mask.shape != size:
+        raise SourceError(
+            f'the mask of {path} is {mask.shape[1]} x {mask.shape[0]} px; '
+            f'allowed: {size[1]} x {size[0]}, as the image'
+        )
+    anomaly_map = combined_map(scores)
+    if anomaly_map is None:
+        # Not judged: rejected as a whole, but no defect was located.
+        anomaly_map = np.zeros(size, np.float32)
+    return map_histograms(anomaly_map, mask)
+
+
+def _figures(
+    recipe: Recipe,
+    folder: Path,
+    images: Sequence[JudgedImage],
+    histograms: Sequence[MapHistograms],
+) -> dict[str, Any]:
+    judged = [image for image in images if image.true_class != NO_PART]
+    is_defect = np.array([image.true_class != 'good' for image in judged], bool)
+    is_rejected = np.array([image.is_rejected for image in judged], bool)
+    n_defect = int(is_defect.sum())
+    n_good = len(judged) - n_defect
+    ranked = ranking(is_defect, np.array([image.rank_score for image in judged], np.float64))
+    located = pixel_figures(histograms)
+    estimates = {
+        'image_auroc': ranked and ranked.image_auroc,
+        'average_precision': ranked and ranked.average_precision,
+        'f1_max': ranked and ranked.f1_max,
+        'at_limits': {
+            'recall': proportion(int(is_rejected[is_defect].sum()), n_defect),
+            'false_reject_rate': proportion(int(is_rejected[~is_defect].sum()), n_good),
+            'balanced_accuracy': balanced_accuracy(is_defect, is_rejected),
+        },
+        'recall_by_defect': {
+            kind: proportion(
+                sum(image.is_rejected for image in judged if image.true_class == kind), count
+            )
+            for kind, count in sorted(Counter(image.true_class for image in judged).items())
+            if kind != 'good'
+        },
+        'pixel_auroc': located and located.pixel_auroc,
+        'aupro': located and located.aupro,
+        'measures': _measure_estimates(recipe, judged, is_defect),
+    }
+    times_s = [image.time_s for image in images if not math.isnan(image.time_s)]
+    return {
+        'recipe': {'name': recipe.name, 'version': recipe.version, 'hash': recipe.hash},
+        'dataset': str(folder),
+        'n_good': n_good,
+        'n_defect': n_defect,
+        'n_no_part': len(images) - len(judged),
+        **_each(estimates, lambda one: one.value),
+        'ms_per_image': {
+            f'p{percent}': 1e3 * float(np.percentile(times_s, percent)) if times_s else None
+            for percent in (50, 99)
+        },
+        'interval': _each(estimates, lambda one: [one.low, one.high]),
+        'notes': _notes(n_good, n_defect, len(histograms), has_masks=located is not None),
+    }
+
+
+def _measure_estimates(
+    recipe: Recipe, judged: Sequence[JudgedImage], is_defect: NDArray[np.bool_]
+) -> dict[str, dict[str, Estimate | None]]:
+    """
+    Give for each measure what it would do alone.
+
+    """
+    estimates = {}
+    for limit in limit_table(recipe):
+        values = [image.measures.get((limit.scorer, limit.measure), math.nan) for image in judged]
+        # As in `judge`: what is not a finite number rejects.
+        scores = np.array(
+            [limit.anomaly_score(v) if math.isfinite(v) else math.inf for v in values], np.float64
+        )
+        is_rejected = scores > 1
+        ranked = ranking(is_defect, scores)
+        estimates[limit.name] = {
+            'image_auroc': ranked and ranked.image_auroc,
+            'recall': proportion(int(is_rejected[is_defect].sum()), int(is_defect.sum())),
+            'false_reject_rate': proportion(
+                int(is_rejected[~is_defect].sum()), int((~is_defect).sum())
+            ),
+        }
+    return estimates
+
+
+def _each(tree: Any, leaf: Callable[[Estimate], Any]) -> Any:
+    if isinstance(tree, dict):
+        return {key: _each(value, leaf) for key, value in tree.items()}
+    return None if tree is None else leaf(tree)
+
+
+def _notes(n_good: int, n_defect: int, maps: int, *, has_masks: bool) -> list[str]:
+    notes = []
+    missing = ' and '.join(
+        f'no {what} images'
+        for what, count in (('good', n_good), ('defective', n_defect))
+        if not count
+    )
+    if missing:
+        notes.append(
+            f'{missing}: AUROC, average precision, F1 and balanced accuracy are undefined'
+        )
+    if not has_masks:
+        notes.append('no masks of defects: pixel AUROC and AUPRO are undefined')
+    return notes
+
+
+def image_rows(evaluation: Evaluation) -> list[dict[str, Any]]:
+    """
+    Give one row an image, ready for JSON.
+
+    """
+    return [
+        {
+            'name': image.name,
+            'defect': image.true_class,
+            'anomaly_score': None
+            if math.isnan(image.judgement.anomaly_score)
+            else image.judgement.anomaly_score,
+            'worst_measure': image.judgement.worst_measure,
+            'verdict': image.judgement.verdict.name,
+            'reason': image.judgement.reason.name,
+            'comparison': image.judgement.comparison,
+        }
+        for image in evaluation.images
+    ]
