@@ -6,12 +6,12 @@ ros2 launch anomaly_inspection cell.launch.py recipe:=/path/to/recipe source:=0
 
 """
 
+import os
+
 from launch.actions import DeclareLaunchArgument, SetEnvironmentVariable
 from launch.substitutions import EnvironmentVariable, LaunchConfiguration, PathJoinSubstitution
 from launch_ros.actions import Node
 from launch_ros.substitutions import FindPackageShare
-
-import os
 
 from launch import LaunchDescription
 

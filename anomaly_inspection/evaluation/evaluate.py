@@ -16,7 +16,9 @@ from typing import Any, TYPE_CHECKING
 import numpy as np
 
 from anomaly_inspection.capture.image_folder import ImageFolder
-from anomaly_inspection.deciding.judge import Combination, Judgement, Verdict
+from anomaly_inspection.capture.source import Frame
+from anomaly_inspection.deciding.judge import Combination, judge, Judgement, Verdict
+from anomaly_inspection.deciding.limits import LimitTable
 from anomaly_inspection.deciding.part import ScoreReceived, Terms
 from anomaly_inspection.deciding.part_judge import FrameScores, judge_frame
 from anomaly_inspection.errors import SourceError
@@ -35,7 +37,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from anomaly_inspection.capture.source import Frame, Truth
+    from anomaly_inspection.capture.source import Truth
     from anomaly_inspection.evaluation.pixel_figures import MapHistograms
     from anomaly_inspection.recipes.recipe import Recipe
 
@@ -57,7 +59,7 @@ class JudgedImage:
         'good', the kind of defect, or 'no_part' for an empty place.
     judgement : Judgement
         As the decider gives it at the recipe's limits.
-    measures : dict of (str, str) to float
+    measures : dict of str to dict of str to float
         By scorer and measure; empty when the image could not be scored.
     time_s : float
         From the image to the judgement; NaN when the file could not be read.
@@ -67,7 +69,7 @@ class JudgedImage:
     name: str
     true_class: str
     judgement: Judgement
-    measures: dict[tuple[str, str], float]
+    measures: dict[str, dict[str, float]]
     time_s: float
 
     @property
@@ -84,8 +86,7 @@ class JudgedImage:
         The anomaly score; infinity when there is none, because such a part is always rejected.
 
         """
-        score = self.judgement.anomaly_score
-        return math.inf if math.isnan(score) else score
+        return _rank_score(self.judgement)
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,7 +103,10 @@ class Evaluation:
     images : tuple of JudgedImage
         All of them, in natural order of their names.
     figures : dict
-        Ready for JSON; see `docs/evaluation.md`.
+        Ready for JSON: `n_good`, `n_defect`, `n_no_part`, the rates (None where undefined, `notes`
+        say why), `scorers` and `measures` (what each would do alone), `ms_per_image` (score and
+        judge, without reading the file), and under `interval` the 95 % interval of each rate by
+        the same keys.
 
     """
 
@@ -125,7 +129,7 @@ class RecipeJudge:
             recipe.version,
             recipe.hash,
             limit_table(recipe),
-            Combination.ANY if recipe.combination == 'any' else Combination.ALL,
+            _combination(recipe),
         )
 
     def judge(self, frame: Frame) -> tuple[Judgement, list[FrameScore]]:
@@ -173,13 +177,13 @@ def evaluate_dataset(
 
     """
     folder = test_folder(Path(dataset))
-    judge = RecipeJudge(recipe)
+    recipe_judge = RecipeJudge(recipe)
+    # Whatever is made at first use must not count as the time of the first image.
+    recipe_judge.judge(Frame(recipe.references[0], 0, 0))
     images = []
     histograms: list[MapHistograms] = []
-    # Whatever is made at first use must not count as the time of the first image.
-    recipe.frame_scorer().score(recipe.references[0])
-    with ImageFolder(folder) as source:
-        total = len(source.names)  # type: ignore[attr-defined]
+    source = ImageFolder(folder)
+    with source:
         while (frame := source.read()) is not None:
             truth = source.truth(frame.name)
             if truth is None:
@@ -188,25 +192,21 @@ def evaluate_dataset(
                     'test/<defect> beside train or ground_truth, or a labels.csv'
                 )
             started_s = time.perf_counter()
-            judgement, scores = judge.judge(frame)
+            judgement, scores = recipe_judge.judge(frame)
             time_s = time.perf_counter() - started_s
             images.append(
                 JudgedImage(
                     name=frame.name,
                     true_class=truth.defect if truth.part_present else NO_PART,
                     judgement=judgement,
-                    measures={
-                        (score.scorer, measure): value
-                        for score in scores
-                        for measure, value in score.measures.items()
-                    },
+                    measures={score.scorer: score.measures for score in scores},
                     time_s=math.nan if frame.image is None else time_s,
                 )
             )
             if frame.image is not None and _shows_where(truth):
                 histograms.append(_histograms(folder / frame.name, frame.image, truth, scores))
             if progress:
-                progress(len(images), total, 'judging')
+                progress(len(images), len(source.names), 'judging')
     return Evaluation(recipe, folder, tuple(images), _figures(recipe, folder, images, histograms))
 
 
@@ -242,6 +242,10 @@ def _histograms(
     return map_histograms(anomaly_map, mask)
 
 
+def _combination(recipe: Recipe) -> Combination:
+    return Combination[recipe.combination.upper()]
+
+
 def _figures(
     recipe: Recipe,
     folder: Path,
@@ -255,13 +259,13 @@ def _figures(
     n_good = len(judged) - n_defect
     ranked = ranking(is_defect, np.array([image.rank_score for image in judged], np.float64))
     located = pixel_figures(histograms)
+    limits, combination = limit_table(recipe), _combination(recipe)
     estimates = {
         'image_auroc': ranked and ranked.image_auroc,
         'average_precision': ranked and ranked.average_precision,
         'f1_max': ranked and ranked.f1_max,
         'at_limits': {
-            'recall': proportion(int(is_rejected[is_defect].sum()), n_defect),
-            'false_reject_rate': proportion(int(is_rejected[~is_defect].sum()), n_good),
+            **_rates(is_defect, is_rejected),
             'balanced_accuracy': balanced_accuracy(is_defect, is_rejected),
         },
         'recall_by_defect': {
@@ -273,7 +277,19 @@ def _figures(
         },
         'pixel_auroc': located and located.pixel_auroc,
         'aupro': located and located.aupro,
-        'measures': _measure_estimates(recipe, judged, is_defect),
+        'scorers': {
+            scorer: _alone(
+                LimitTable(tuple(limit for limit in limits if limit.scorer == scorer)),
+                combination,
+                judged,
+                is_defect,
+            )
+            for scorer in limits.scorers
+        },
+        'measures': {
+            limit.name: _alone(LimitTable((limit,)), combination, judged, is_defect)
+            for limit in limits
+        },
     }
     times_s = [image.time_s for image in images if not math.isnan(image.time_s)]
     return {
@@ -288,34 +304,47 @@ def _figures(
             for percent in (50, 99)
         },
         'interval': _each(estimates, lambda one: [one.low, one.high]),
-        'notes': _notes(n_good, n_defect, len(histograms), has_masks=located is not None),
+        'notes': _notes(n_good, n_defect, has_masks=located is not None),
     }
 
 
-def _measure_estimates(
-    recipe: Recipe, judged: Sequence[JudgedImage], is_defect: NDArray[np.bool_]
-) -> dict[str, dict[str, Estimate | None]]:
+def _alone(
+    limits: LimitTable,
+    combination: Combination,
+    judged: Sequence[JudgedImage],
+    is_defect: NDArray[np.bool_],
+) -> dict[str, Estimate | None]:
     """
-    Give for each measure what it would do alone.
+    Give what some of the limits would do without the others.
 
     """
-    estimates = {}
-    for limit in limit_table(recipe):
-        values = [image.measures.get((limit.scorer, limit.measure), math.nan) for image in judged]
-        # As in `judge`: what is not a finite number rejects.
-        scores = np.array(
-            [limit.anomaly_score(v) if math.isfinite(v) else math.inf for v in values], np.float64
-        )
-        is_rejected = scores > 1
-        ranked = ranking(is_defect, scores)
-        estimates[limit.name] = {
-            'image_auroc': ranked and ranked.image_auroc,
-            'recall': proportion(int(is_rejected[is_defect].sum()), int(is_defect.sum())),
-            'false_reject_rate': proportion(
-                int(is_rejected[~is_defect].sum()), int((~is_defect).sum())
-            ),
-        }
-    return estimates
+    judgements = [judge(image.measures, limits, combination) for image in judged]
+    is_rejected = np.array([one.verdict is Verdict.REJECT for one in judgements], bool)
+    ranked = ranking(is_defect, np.array([_rank_score(one) for one in judgements], np.float64))
+    return {
+        'image_auroc': ranked and ranked.image_auroc,
+        **_rates(is_defect, is_rejected),
+    }
+
+
+def _rates(
+    is_defect: NDArray[np.bool_], is_rejected: NDArray[np.bool_]
+) -> dict[str, Estimate | None]:
+    return {
+        'recall': proportion(int(is_rejected[is_defect].sum()), int(is_defect.sum())),
+        'false_reject_rate': proportion(
+            int(is_rejected[~is_defect].sum()), int((~is_defect).sum())
+        ),
+    }
+
+
+def _rank_score(judgement: Judgement) -> float:
+    """
+    Give the anomaly score; infinity when there is none, because such a part is always rejected.
+
+    """
+    score = judgement.anomaly_score
+    return math.inf if math.isnan(score) else score
 
 
 def _each(tree: Any, leaf: Callable[[Estimate], Any]) -> Any:
@@ -324,17 +353,12 @@ def _each(tree: Any, leaf: Callable[[Estimate], Any]) -> Any:
     return None if tree is None else leaf(tree)
 
 
-def _notes(n_good: int, n_defect: int, maps: int, *, has_masks: bool) -> list[str]:
-    notes = []
-    missing = ' and '.join(
-        f'no {what} images'
+def _notes(n_good: int, n_defect: int, *, has_masks: bool) -> list[str]:
+    notes = [
+        f'no {what} images: AUROC, average precision, F1 and balanced accuracy are undefined'
         for what, count in (('good', n_good), ('defective', n_defect))
         if not count
-    )
-    if missing:
-        notes.append(
-            f'{missing}: AUROC, average precision, F1 and balanced accuracy are undefined'
-        )
+    ]
     if not has_masks:
         notes.append('no masks of defects: pixel AUROC and AUPRO are undefined')
     return notes

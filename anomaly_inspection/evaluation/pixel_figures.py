@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 from sklearn.metrics import auc
 
-from anomaly_inspection.evaluation.figures import bootstrap_counts, estimate, Estimate
+from anomaly_inspection.evaluation.figures import bootstrap_counts, Estimate, estimate
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -93,8 +93,8 @@ def _levels(anomaly_map: NDArray[np.float32]) -> NDArray[np.uint16]:
     # Adding 0 makes of -0 the 0 that it equals.
     half = np.clip(anomaly_map, -largest, largest).astype(np.float16) + np.float16(0)
     bits = half.view(np.uint16)
-    is_negative = bits >> 15 == 1
-    return np.where(is_negative, ~bits, bits | np.uint16(0x8000)) >> _DROPPED_BITS
+    in_order = np.where(bits >= 0x8000, ~bits, bits | np.uint16(0x8000))
+    return np.asarray(in_order >> _DROPPED_BITS, np.uint16)
 
 
 class PixelFigures(NamedTuple):
