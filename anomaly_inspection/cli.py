@@ -247,8 +247,7 @@ def run(
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: interrupted.set())
     truth_source = open_source(source)
-    # A file's or a folder's truth can be read, and its absence be told, once it is open; a camera
-    # has none.
+    # The truth of files can be read once they are open; a camera has none.
     with nullcontext() if truth_source.is_live else truth_source:
         result = run_cell(
             recipe,

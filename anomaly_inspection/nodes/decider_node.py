@@ -309,11 +309,11 @@ class DeciderNode(InspectionNode[DeciderParameters]):
             self._publish_fault(self._decider.fault_reason)
 
     def _publish_fault(self, reason: str, *, is_first: bool = False) -> None:
-        if reason:
-            self.report('fault', ERROR, reason)
-        else:
-            self.clear('fault')
         if bool(reason) != self._fault_is_published or is_first:
+            if reason:
+                self.report('fault', ERROR, reason)
+            else:
+                self.clear('fault')
             message = Fault(active=bool(reason), reason=reason)
             message.header.stamp = self.get_clock().now().to_msg()
             self._fault.publish(message)

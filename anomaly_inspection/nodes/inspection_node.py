@@ -17,6 +17,7 @@ import traceback
 from typing import Any, Generic, TYPE_CHECKING, TypeVar
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.exceptions import ROSInterruptException
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
@@ -221,7 +222,9 @@ class InspectionNode(LifecycleNode, Generic[P]):
                 response.message = f'{name} refused: {self.describe(error)}'
             return response
 
-        service = self.create_service(service_type, name, callback)
+        # A group of its own: while a coroutine waits, executors hold up the rest of its group.
+        group = ReentrantCallbackGroup()
+        service = self.create_service(service_type, name, callback, callback_group=group)
         self._endpoints.append((self.destroy_service, service))
 
     def in_background(self, work: Callable[[], T]) -> Awaitable[T]:

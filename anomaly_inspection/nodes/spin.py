@@ -12,7 +12,7 @@ import threading
 from typing import Any, TYPE_CHECKING
 
 import rclpy
-from rclpy.executors import ExternalShutdownException
+from rclpy.executors import Executor, ExternalShutdownException, SingleThreadedExecutor
 from rclpy.experimental import EventsExecutor
 from rclpy.signals import SignalHandlerOptions
 
@@ -31,7 +31,7 @@ _SPIN_STEP_S = 0.1
 
 class NodeThread:
     """
-    One thread that spins a group of nodes on an EventsExecutor.
+    One thread that spins a group of nodes.
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ class NodeThread:
 
     def __init__(self, nodes: Sequence[Any], name: str, *, context: Context | None = None) -> None:
         self._nodes = nodes
-        self._executor = EventsExecutor(context=context)
+        self._executor = _new_executor(context)
         self._stop = threading.Event()
         self.error: BaseException | None = None
         for node in nodes:
@@ -88,6 +88,13 @@ class NodeThread:
         except BaseException as error:
             self.error = error
             raise
+
+
+def _new_executor(context: Context | None) -> Any:
+    # Jazzy's EventsExecutor does not await coroutines, and slow services are coroutines.
+    if hasattr(Executor, 'create_future'):
+        return EventsExecutor(context=context)
+    return SingleThreadedExecutor(context=context)
 
 
 def spin_node(make_node: Callable[[], InspectionNode[Any]]) -> None:
