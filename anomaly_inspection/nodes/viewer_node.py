@@ -254,6 +254,7 @@ class ViewerNode(InspectionNode[ViewerParameters]):
                 in_force.value,
                 BadSide(in_force.bad_side),
                 in_force.typical,
+                minimum=float('-inf'),
             )
             score = scores.get(limit.scorer)
             values = {m.name: m.value for m in score.measures} if score else {}
