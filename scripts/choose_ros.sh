@@ -44,7 +44,7 @@ if [[ -n ${ROS_DISTRO:-} ]]; then
     || stop "ROS 2 Jazzy and Kilted are supported, $ROS_DISTRO is sourced; a shell without ROS uses Kilted wheels."
   lack=$(python3 -c 'import rclpy' 2>&1) \
     || stop "ROS_DISTRO is $ROS_DISTRO, but python3 cannot import rclpy; source its setup.bash. (${lack##*$'\n'})"
-  lack=$(python3 -c 'import click, cv2, numpy, rich, scipy, yaml' 2>&1) \
+  lack=$(python3 -c 'import click, cv2, numpy, rich, scipy, sklearn, yaml' 2>&1) \
     || stop "packages are missing; run: rosdep install --from-paths . --ignore-src -y (${lack##*$'\n'})"
   command -v colcon > /dev/null || stop 'colcon is missing; run: apt install python3-colcon-common-extensions'
   ros_origin=$ROS_DISTRO

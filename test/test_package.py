@@ -30,9 +30,10 @@ ROSDEP_KEYS = {
     'numpy': 'python3-numpy',
     'rich': 'python3-rich',
     'scipy': 'python3-scipy',
+    'sklearn': 'python3-sklearn',
     'yaml': 'python3-yaml',
 }
-PYPI_NAMES = {'cv2': 'opencv-python-headless', 'yaml': 'pyyaml'}
+PYPI_NAMES = {'cv2': 'opencv-python-headless', 'sklearn': 'scikit-learn', 'yaml': 'pyyaml'}
 # Optional, with no key that rosdep can install everywhere: `pip install .[train]`.
 EXTRAS = {'tensorflow', 'keras'}
 
