@@ -117,7 +117,7 @@ class Bench(NodeBench):
 
     def __init__(self, context, recipe_folder, **parameters):
         self.line = Line(context, recipe_folder)
-        super().__init__(DeciderNode, self.line, recipe=str(recipe_folder), **parameters)
+        super().__init__(DeciderNode, self.line, **{'recipe': str(recipe_folder), **parameters})
 
     def bring_into_force(self):
         self.wait(lambda: self.line.announced)

@@ -21,10 +21,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     'errors': set(),
     'imaging': set(),
     'scoring': {'imaging'},
-    'recipes': {'scoring', 'imaging'},
+    'recipes': {'deciding', 'scoring', 'imaging'},
     'learning': {'recipes', 'scoring', 'imaging'},
     # The truth about a frame comes with its source.
-    'evaluation': {'recipes', 'scoring', 'imaging', 'capture'},
+    'evaluation': {'recipes', 'deciding', 'scoring', 'imaging', 'capture', 'overlay'},
     'deciding': {'scoring'},
     'capture': {'steady_clock'},
     'sorting': set(),

@@ -53,6 +53,7 @@ from anomaly_inspection.nodes.qos import EVENT, LATCHED
 from anomaly_inspection.nodes.spin import spin_node
 from anomaly_inspection.nodes.stamps import nanoseconds_from_stamp, stamp_from_nanoseconds
 from anomaly_inspection.recipes.folder import read_recipe, write_recipe
+from anomaly_inspection.recipes.limit_table import limit_table
 from anomaly_inspection.recipes.recipe import Recipe
 from anomaly_inspection.scoring.measure import BadSide
 from anomaly_inspection.srv import LoadRecipe, SetLimits
@@ -172,7 +173,7 @@ class DeciderNode(InspectionNode[DeciderParameters]):
             DeciderSettings(parameters.deadline_s, parameters.timeouts_to_fault, station)
         )
         self._recipe = read_recipe(Path(parameters.recipe))
-        self._limits = self._with_parameter_file(_limits_of(self._recipe))
+        self._limits = self._with_parameter_file(limit_table(self._recipe))
         self._declare_limits(self._limits)
         self._decision = self.publish_on(Decision, 'decision', EVENT)
         self._limits_in_force = self.publish_on(LimitsInForce, 'limits_in_force', LATCHED)
@@ -497,7 +498,7 @@ class DeciderNode(InspectionNode[DeciderParameters]):
             raise RecipeError('the decider was stopped, or another recipe came in between')
         done = Future(executor=self.executor)
         end_s = steady_s() + _SWITCH_TIMEOUT_S
-        self._announce(_Switch(recipe, _limits_of(recipe), end_s, done))
+        self._announce(_Switch(recipe, limit_table(recipe), end_s, done))
         error = await done
         if error:
             raise RecipeError(f'{recipe.path}: {error}; the old recipe stays in force')
@@ -575,26 +576,6 @@ class DeciderNode(InspectionNode[DeciderParameters]):
         )
         if switch.done is not None:
             switch.done.set_result('')
-
-
-def _limits_of(recipe: Recipe) -> LimitTable:
-    limits = []
-    for scorer_name, scorer in recipe.scorers.items():
-        for spec in recipe.measures(scorer_name):
-            limit = scorer.limits[spec.name]
-            limits.append(
-                Limit(
-                    scorer=scorer_name,
-                    measure=spec.name,
-                    value=limit.limit,
-                    bad_side=spec.bad_side,
-                    typical=limit.typical,
-                    unit=spec.unit,
-                    minimum=spec.minimum,
-                    maximum=spec.maximum,
-                )
-            )
-    return LimitTable(tuple(limits))
 
 
 def _parameter_name(limit: Limit) -> str:

@@ -12,7 +12,6 @@ import threading
 import time
 from typing import Any, TYPE_CHECKING
 
-import numpy as np
 from sensor_msgs.msg import Image
 
 from anomaly_inspection.errors import FrameError, InspectionError, SettingError
@@ -29,7 +28,7 @@ from anomaly_inspection.nodes.qos import EVENT, IMAGE, LATCHED
 from anomaly_inspection.nodes.spin import spin_node
 from anomaly_inspection.nodes.stamps import nanoseconds_from_stamp
 from anomaly_inspection.recipes.folder import read_recipe
-from anomaly_inspection.scoring.frame_scorer import FrameScore, ScoreStatus
+from anomaly_inspection.scoring.frame_scorer import combined_map, FrameScore, ScoreStatus
 from anomaly_inspection.steady_clock import exposure_on_this_clock
 
 if TYPE_CHECKING:
@@ -299,17 +298,10 @@ class ScorerNode(InspectionNode[ScorerParameters]):
             self._publish_map(scores, image)
 
     def _publish_map(self, scores: list[FrameScore], image: Image) -> None:
-        maps = [
-            frame_map / np.float32(score.region_limit)
-            for score in scores
-            if (frame_map := score.map_in_frame()) is not None
-        ]
-        if maps:
-            self._anomaly_map.publish(
-                image_from_array(
-                    np.maximum.reduce(maps), image.header.stamp, image.header.frame_id
-                )
-            )
+        frame_map = combined_map(scores)
+        if frame_map is not None:
+            header = image.header
+            self._anomaly_map.publish(image_from_array(frame_map, header.stamp, header.frame_id))
 
 
 def _message(score: FrameScore, loaded: _LoadedRecipe) -> Score:

@@ -45,7 +45,6 @@ class NodeThread:
     """
 
     def __init__(self, nodes: Sequence[Any], name: str, *, context: Context | None = None) -> None:
-        self._nodes = nodes
         self._executor = _new_executor(context)
         self._stop = threading.Event()
         self.error: BaseException | None = None
@@ -76,8 +75,9 @@ class NodeThread:
         self._stop.set()
         self._executor.wake()
         self._thread.join()
-        for node in self._nodes:
-            self._executor.remove_node(node)
+        # Removing the nodes would not do: the executor would hold on to their endpoints, and a
+        # destroyed node would stay on the network.
+        self._executor.shutdown()
 
     def _spin(self) -> None:
         try:
