@@ -247,6 +247,10 @@ def run(
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: interrupted.set())
     truth_source = open_source(source)
+    if truth_source.is_live:
+        # A camera that is not there now is a wrong option; one that is lost later is opened again.
+        with truth_source:
+            pass
     # The truth of files can be read once they are open; a camera has none.
     with nullcontext() if truth_source.is_live else truth_source:
         result = run_cell(
