@@ -357,6 +357,71 @@ def _exit_status(summary: dict[str, Any], *, fail_on_escape: bool) -> int:
     return EXIT_FAULT if has_fault or has_escape else EXIT_OK
 
 
+# ------------------------------------------------------------------------------------ evaluate
+
+
+@main.command()
+@click.argument('recipe', type=click.Path(path_type=Path))
+@click.argument('dataset', type=click.Path(path_type=Path))
+@click.option(
+    '--json',
+    'json_file',
+    type=click.Path(path_type=Path, dir_okay=False),
+    help='Write all figures.',
+)
+@click.option(
+    '--html', type=click.Path(path_type=Path, file_okay=False), help='Write a report to look at.'
+)
+def evaluate(recipe: Path, dataset: Path, json_file: Path | None, html: Path | None) -> None:
+    """
+    Measure RECIPE on DATASET, labelled images in MVTec AD's layout (its root or its test folder).
+    """
+    from anomaly_inspection.evaluation.evaluate import evaluate_dataset, to_json
+    from anomaly_inspection.evaluation.report import write_report
+    from anomaly_inspection.recipes.folder import read_recipe
+
+    with _progress() as progress:
+        evaluation = evaluate_dataset(read_recipe(recipe), dataset, progress)
+    _print_figures(evaluation.figures)
+    if json_file:
+        try:
+            json_file.write_text(to_json(evaluation), encoding='utf-8')
+        except OSError as error:
+            raise SettingError(f'{json_file} cannot be written: {error.strerror}') from error
+    if html:
+        console.print(f'report {_escaped(str(write_report(evaluation, html)))}', soft_wrap=True)
+
+
+def _print_figures(figures: dict[str, Any]) -> None:
+    table = Table(box=None, pad_edge=False)
+    table.add_column('figure')
+    table.add_column('value', justify='right')
+    table.add_column('95 % interval', justify='right')
+    intervals = figures['interval']
+    rows = {key: (figures[key], intervals[key]) for key in ('image_auroc', 'average_precision')}
+    rows['f1_max'] = figures['f1_max'], intervals['f1_max']
+    for group in ('at_limits', 'recall_by_defect'):
+        prefix = 'recall of ' if group == 'recall_by_defect' else ''
+        for key, value in figures[group].items():
+            rows[f'{prefix}{key}'] = value, intervals[group][key]
+    rows |= {key: (figures[key], intervals[key]) for key in ('pixel_auroc', 'aupro')}
+    for name, (value, interval) in rows.items():
+        if value is not None:
+            table.add_row(
+                _escaped(name), f'{value:.3f}', f'{interval[0]:.3f} to {interval[1]:.3f}'
+            )
+    times = figures['ms_per_image']
+    console.print(
+        f'{figures["n_good"]} good, {figures["n_defect"]} defective, '
+        f'{figures["n_no_part"]} of empty places'
+    )
+    console.print(table)
+    if times['p50'] is not None:
+        console.print(f'{times["p50"]:.1f} ms an image (median), 99 % below {times["p99"]:.1f} ms')
+    for note in figures['notes']:
+        console.print(f'[yellow]{_escaped(note)}[/]', soft_wrap=True)
+
+
 # ------------------------------------------------------------------------------------ simulate
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+import json
 import math
 from pathlib import Path
 import time
@@ -199,7 +200,7 @@ def evaluate_dataset(
                     name=frame.name,
                     true_class=truth.defect if truth.part_present else NO_PART,
                     judgement=judgement,
-                    measures={score.scorer: score.measures for score in scores},
+                    measures={score.scorer: score.measures for score in scores if score.measures},
                     time_s=math.nan if frame.image is None else time_s,
                 )
             )
@@ -304,7 +305,7 @@ def _figures(
             for percent in (50, 99)
         },
         'interval': _each(estimates, lambda one: [one.low, one.high]),
-        'notes': _notes(n_good, n_defect, has_masks=located is not None),
+        'notes': _notes(judged, has_masks=located is not None),
     }
 
 
@@ -353,23 +354,31 @@ def _each(tree: Any, leaf: Callable[[Estimate], Any]) -> Any:
     return None if tree is None else leaf(tree)
 
 
-def _notes(n_good: int, n_defect: int, *, has_masks: bool) -> list[str]:
+def _notes(judged: Sequence[JudgedImage], *, has_masks: bool) -> list[str]:
+    classes = {image.true_class == 'good' for image in judged}
     notes = [
         f'no {what} images: AUROC, average precision, F1 and balanced accuracy are undefined'
-        for what, count in (('good', n_good), ('defective', n_defect))
-        if not count
+        for what, is_good in (('good', True), ('defective', False))
+        if is_good not in classes
     ]
+    unmeasured = [image for image in judged if math.isnan(image.judgement.anomaly_score)]
+    if unmeasured:
+        first = unmeasured[0]
+        notes.append(
+            f'{len(unmeasured)} of {len(judged)} images could not be measured and count as '
+            f'rejected, above all scores; the first: {first.name}, {first.judgement.comparison}'
+        )
     if not has_masks:
         notes.append('no masks of defects: pixel AUROC and AUPRO are undefined')
     return notes
 
 
-def image_rows(evaluation: Evaluation) -> list[dict[str, Any]]:
+def to_json(evaluation: Evaluation) -> str:
     """
-    Give one row an image, ready for JSON.
+    Write the figures and, under `images`, one row an image.
 
     """
-    return [
+    rows = [
         {
             'name': image.name,
             'defect': image.true_class,
@@ -383,3 +392,4 @@ def image_rows(evaluation: Evaluation) -> list[dict[str, Any]]:
         }
         for image in evaluation.images
     ]
+    return json.dumps({**evaluation.figures, 'images': rows}, indent=2, allow_nan=False) + '\n'
