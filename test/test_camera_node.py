@@ -225,9 +225,15 @@ def test_frames_of_one_stamp_are_told_apart(make_bench, device):
     assert stamps_of(bench.part_images) == stamps
 
 
-def test_another_rate_acts_at_once(make_bench, folder):
-    bench = make_bench(source=str(folder), rate_hz=0.01)
-    bench.wait(lambda: bench.node.is_active)
+def test_another_rate_acts_at_once(make_bench, folder, monkeypatch):
+    bench = make_bench(source=str(folder), rate_hz=0.01, autostart=False)
+    waits = []
+    wait = bench.node._wait
+    monkeypatch.setattr(bench.node, '_wait', lambda s: (waits.append(s), wait(s)))
+    bench.node.trigger_configure()
+    bench.node.trigger_activate()
+    bench.wait(lambda: waits)
+    assert waits[0] > 90, 'it waits for the second frame'
     assert bench.set_parameter('rate_hz', 50).successful
     bench.wait(lambda: len(bench.parts) == 5)
 

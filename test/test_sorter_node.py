@@ -255,14 +255,18 @@ def test_the_line_stop_is_told_when_it_begins_and_not_only_with_the_parts_event(
 
 
 def test_a_line_stop_outlasts_deactivation(bench):
-    bench.line.fault('three time-outs in a row')
+    bench.node._gate.trouble = GateTrouble.SILENT
+    bench.line.part(1)
+    bench.line.decide(1)
+    bench.event(1)
     bench.wait(lambda: bench.line.line_stops[-1].active)
+    bench.node._gate.trouble = GateTrouble.NONE
     assert bench.node.trigger_deactivate() == SUCCESS
     assert not bench.reset().success
     assert bench.node.trigger_activate() == SUCCESS
-    bench.line.part(1)
-    bench.line.decide(1)
-    assert bench.outcome(1)[::2] == (REJECTED, SortEvent.CAUSE_LINE_STOPPED)
+    bench.line.part(2)
+    bench.line.decide(2)
+    assert bench.outcome(2)[::2] == (REJECTED, SortEvent.CAUSE_LINE_STOPPED)
     assert bench.line.line_stops[-1].active
 
 

@@ -182,9 +182,8 @@ class ViewerNode(InspectionNode[ViewerParameters]):
         store[stamp_ns] = (message.header, pixels)
         while len(store) > _WAITING_PARTS:
             store.popitem(last=False)
-        for key, picture in list(self._pictures.items()):
-            if picture.stamp_ns == stamp_ns:
-                self._draw_when_complete(key)
+        for key in list(self._pictures):
+            self._draw_when_complete(key)
 
     def _draw_when_complete(self, key: tuple[str, int]) -> None:
         picture = self._pictures[key]
