@@ -236,12 +236,16 @@ class SorterNode(InspectionNode[SorterParameters]):
         sorter = self._sorter
         while not self._stop.is_set():
             self._wake.clear()
-            due_s = sorter.next_due()
-            now = steady_s()
-            is_due = due_s is not None and due_s <= now
-            if is_due:
-                self._publish(sorter.step(now))
-            self._publish_line_stop()
+            try:
+                due_s = sorter.next_due()
+                now = steady_s()
+                is_due = due_s is not None and due_s <= now
+                if is_due:
+                    self._publish(sorter.step(now))
+                self._publish_line_stop()
+            except Exception as error:  # noqa: BLE001 - a thread's edge: sorting must go on
+                self.report('gate thread', ERROR, f'gate thread: {self.describe(error)}')
+                is_due, due_s = False, None
             if not is_due:
                 sleep_s = _LONGEST_SLEEP_S if due_s is None else due_s - now
                 self._wake.wait(min(sleep_s, _LONGEST_SLEEP_S))
