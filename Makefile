@@ -7,7 +7,7 @@
 SOURCE ?=
 ROI ?=
 PARTS ?= 200
-RATE ?= 10
+RATE ?= 5
 SEED ?= 1
 # make test: processes that run tests side by side; each test has a ROS domain of its own.
 WORKERS ?= 2

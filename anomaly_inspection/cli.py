@@ -193,7 +193,7 @@ def _print_recipe(recipe: Any) -> None:
 @click.option(
     '--rate',
     type=click.FloatRange(0.01, 1000),
-    default=10.0,
+    default=5.0,
     show_default=True,
     help='Parts per second from files and the simulated line; a camera keeps its own pace.',
 )

@@ -25,4 +25,4 @@ fi
 anomaly-inspection teach "$good" --recipe "out/recipes/$name" ${ROI:+--roi "$ROI"}
 echo
 echo "The cell runs in ROS_DOMAIN_ID=$ROS_DOMAIN_ID, on this machine only; report in out/reports/$name."
-anomaly-inspection run --recipe "out/recipes/$name" "${inspect[@]}" --rate "${RATE:-10}" --report "out/reports/$name"
+anomaly-inspection run --recipe "out/recipes/$name" "${inspect[@]}" --rate "${RATE:-5}" --report "out/reports/$name"

@@ -29,7 +29,7 @@ PARAMETER_FILE = Path(__file__).resolve().parents[1] / 'config' / 'cell.yaml'
 SMALL_LINE = 'line:width_px=320,height_px=240,shift_px=3,rotation_deg=2'
 
 
-def run(recipe, source, *, rate_hz=10.0, interrupted=None, **options):
+def run(recipe, source, *, rate_hz=5.0, interrupted=None, **options):
     lines = []
     result = run_cell(
         recipe,
@@ -153,6 +153,11 @@ def test_a_run_ends_after_the_parts_asked_for(taught_recipe, domain_id):
     result = run(taught_recipe, SMALL_LINE, most_parts=3, rate_hz=5.0)
     assert len(result.records) >= 3
     assert all(not record.is_lost for record in result.records)
+
+
+def test_parts_faster_than_the_gate_are_refused(taught_recipe, domain_id):
+    with pytest.raises(InspectionError, match='at most 7.14 parts/s are allowed'):
+        run(taught_recipe, f'{SMALL_LINE},parts=1', rate_hz=20.0)
 
 
 @pytest.mark.parametrize('kind', ['missing', 'empty', 'file'])

@@ -30,7 +30,7 @@ pytestmark = pytest.mark.ros
 
 PARAMETER_FILE = Path(__file__).resolve().parents[1] / 'config' / 'cell.yaml'
 SMALL_LINE = 'line:width_px=320,height_px=240,shift_px=3,rotation_deg=2'
-RATE_HZ = 8.0
+RATE_HZ = 5.0
 PARTS = 24
 SOURCE = f'{SMALL_LINE},seed=1,parts={PARTS},defect_rate=0.5'
 
@@ -105,8 +105,7 @@ class Processes:
             )
 
     def start_all(self, watcher, source=SOURCE, **decider):
-        # Wide enough for a machine that is busy with other tests: half the time between two parts.
-        self.start('sorter', window_s=1 / (2 * RATE_HZ))
+        self.start('sorter')
         self.start('scorer')
         self.start('decider', **decider)
         watcher.wait(lambda: watcher.line_stops)

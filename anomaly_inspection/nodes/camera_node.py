@@ -70,7 +70,7 @@ class CameraParameters(NodeParameters):
         read_only=True,
     )
     rate_hz: float = parameter(
-        10.0,
+        5.0,
         'Frames per second from files and the simulated line; a real camera keeps its own pace.',
         unit='Hz',
         minimum=0.01,

@@ -22,7 +22,7 @@ from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import CompressedImage
 
 from anomaly_inspection.deciding.judge import Reason, Verdict
-from anomaly_inspection.errors import InspectionError
+from anomaly_inspection.errors import InspectionError, SettingError
 from anomaly_inspection.evaluation.run_summary import PartRecord
 from anomaly_inspection.msg import Decision, LineStop, Part, SortEvent
 from anomaly_inspection.nodes.cell import Cell
@@ -194,6 +194,14 @@ def run_cell(
                 'decider': [recipe_override],
             },
         )
+        closest_s = cell.sorter.parameters.tracker_settings().closest_s
+        if not source.is_live and 1 / rate_hz < closest_s:
+            cell.stop()
+            raise SettingError(
+                f'rate {rate_hz:g} parts/s is refused: the gate can tell parts apart that come '
+                f'{closest_s:g} s or more after each other (window_s and dead_time_s in '
+                f'{parameter_file}), so at most {1 / closest_s:.3g} parts/s are allowed'
+            )
         observer = _ObserverNode(context, overlays)
         observer_thread = NodeThread([observer], 'observer', context=context)
         try:

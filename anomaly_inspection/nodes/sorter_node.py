@@ -62,7 +62,7 @@ class SorterParameters(NodeParameters):
         0.5, 'Speed of the belt.', unit='m/s', minimum=0.001, maximum=10.0, read_only=True
     )
     window_s: float = parameter(
-        0.04,
+        0.12,
         'How long the gate stands open for a part, centred on its arrival; shorter than the time '
         'between two parts.',
         unit='s',

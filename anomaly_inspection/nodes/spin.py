@@ -74,7 +74,8 @@ class NodeThread:
         """
         self._stop.set()
         self._executor.wake()
-        self._thread.join()
+        if self._thread.ident is not None:
+            self._thread.join()
         # Removing the nodes would not do: the executor would hold on to their endpoints, and a
         # destroyed node would stay on the network.
         self._executor.shutdown()
