@@ -18,12 +18,13 @@ export SOURCE ROI PARTS RATE SEED
 # One thread a process: two workers on two cores would otherwise fight over them.
 test: export OMP_NUM_THREADS = 1
 
-.PHONY: help run test lint build clean
+.PHONY: help run test lint bench build clean
 
 help:
 	@echo 'make run    teach the simulated line, then inspect $(PARTS) parts (SOURCE=, ROI=, PARTS=, RATE=, SEED=)'
 	@echo 'make test   lint, types, then all tests (TESTS=test/test_x.py, WORKERS=)'
 	@echo 'make lint   lint and types alone'
+	@echo 'make bench  speed and accuracy, ours beside the baselines; results in out/benchmarks (7 minutes)'
 	@echo 'make build  set up and build, then: . install/setup.bash'
 	@echo 'make clean  remove .venv, build, install, log and out'
 
@@ -38,6 +39,12 @@ lint: build
 
 test: lint
 	@bash scripts/in_cell.sh .venv/bin/python -m pytest --numprocesses $(WORKERS) $(TESTS)
+
+bench: build
+	@bash scripts/in_cell.sh .venv/bin/python -m benchmarks.detection --through-the-cell 200
+	@bash scripts/in_cell.sh .venv/bin/python -m benchmarks.alignment
+	@bash scripts/in_cell.sh .venv/bin/python -m benchmarks.scoring
+	@bash scripts/in_cell.sh .venv/bin/python -m benchmarks.latency
 
 clean:
 	rm -rf .venv build install log out .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info

@@ -156,7 +156,7 @@ def test_a_run_ends_after_the_parts_asked_for(taught_recipe, domain_id):
 
 
 def test_parts_faster_than_the_gate_are_refused(taught_recipe, domain_id):
-    with pytest.raises(InspectionError, match='at most 7.14 parts/s are allowed'):
+    with pytest.raises(InspectionError, match=r'at most 7\.14 parts/s are allowed'):
         run(taught_recipe, f'{SMALL_LINE},parts=1', rate_hz=20.0)
 
 
