@@ -69,6 +69,8 @@ _COLOUR_SPREAD = 3.0
 _ALIGNMENT_SAMPLE = 24
 _CLEARLY_LOWER = 0.9
 _ROOM = 1.5
+# A few good parts, each put down with care, do not show how far the next one may lie.
+_LEAST_ROOM_PX = 24.0
 _VARIATION_PIXELS = 60_000
 # An alignment that finds less than this of the reference's edges in a good part is a guess.
 _LEAST_CONFIDENCE = 0.3
@@ -169,7 +171,7 @@ def teach(
         left_out |= unlike
     if preprocessing is None and settings.alignment.kind != 'none':
         lowest = limit_from_good(_confidences(parts), BadSide.LOW, rate_each, 0.0, 1.0).limit
-        confidence = math.floor(100 * _CONFIDENCE_MARGIN * lowest) / 100
+        confidence = math.floor(100 * _CONFIDENCE_MARGIN * max(lowest, _LEAST_CONFIDENCE)) / 100
         settings = replace(
             settings, alignment=replace(settings.alignment, min_confidence=confidence)
         )
@@ -340,7 +342,7 @@ def _chosen_preprocessing(
         lambda settings: _variation(settings, frame_format, references, sample),
         lambda done, total: report(done, total, 'choosing the alignment'),
     )
-    best = replace(best, alignment=_with_room(best, frame_format, references, sample))
+    best = replace(best, alignment=_with_room(best, far, frame_format, references, sample))
     return _simplest(
         [replace(best, light=light) for light in LIGHTS],
         lambda settings: _variation(settings, frame_format, references, sample),
@@ -350,24 +352,26 @@ def _chosen_preprocessing(
 
 def _with_room(
     settings: PreprocessingSettings,
+    far_px: float,
     frame_format: FrameFormat,
     references: Sequence[NDArray[np.uint8]],
     frames: Sequence[NDArray[np.uint8]],
 ) -> AlignmentSettings:
     """
-    Widen the search range where good parts come near its end: those to come will lie beyond it.
+    Widen the search range where good parts come near its end, or lie beyond it: so will others.
 
     """
     alignment = settings.alignment
     if alignment.kind == 'none':
         return alignment
-    found = _aligned(settings, frame_format, references, frames)
+    wide = replace(alignment, search_px=max(alignment.search_px, far_px))
+    found = _aligned(replace(settings, alignment=wide), frame_format, references, frames)
     poses = [prepared.alignment for prepared in found if prepared.alignment]
     shift_px = max(max(abs(pose.x_px), abs(pose.y_px)) for pose in poses)
     turn_deg = math.degrees(max(abs(pose.angle_rad) for pose in poses))
     return replace(
         alignment,
-        search_px=max(alignment.search_px, float(math.ceil(_ROOM * shift_px))),
+        search_px=max(alignment.search_px, _LEAST_ROOM_PX, float(math.ceil(_ROOM * shift_px))),
         search_deg=max(alignment.search_deg, min(180.0, float(math.ceil(_ROOM * turn_deg)))),
     )
 
