@@ -176,12 +176,12 @@ def test_separate_processes_give_the_verdicts_of_one_process(
     watcher.wait(lambda: names_sorted(watcher)[-1:] == [f'line_1/{PARTS - 1:06d}'])
     apart = {}
     for key, part in watcher.parts.items():
-        decision = watcher.decisions.get(key)
-        if decision is None:
+        decision, event = watcher.decisions.get(key), watcher.sort_events.get(key)
+        if decision is None or event is None:
             assert not apart, 'only before the processes have found each other'
             continue
         apart[part.frame_names[0]] = (decision.verdict, decision.comparison)
-        passed = watcher.sort_events[key].action == SortEvent.ACTION_PASSED
+        passed = event.action == SortEvent.ACTION_PASSED
         assert passed == (decision.verdict == Decision.VERDICT_PASS)
     assert len(apart) > PARTS / 2
     processes.close()
