@@ -175,13 +175,10 @@ def test_separate_processes_give_the_verdicts_of_one_process(
     processes.start_all(watcher, deadline_s=0.75)
     watcher.wait(lambda: names_sorted(watcher)[-1:] == [f'line_1/{PARTS - 1:06d}'])
     apart = {}
-    for key, part in watcher.parts.items():
-        decision, event = watcher.decisions.get(key), watcher.sort_events.get(key)
-        if decision is None or event is None:
-            assert not apart, 'only before the processes have found each other'
-            continue
-        apart[part.frame_names[0]] = (decision.verdict, decision.comparison)
-        passed = event.action == SortEvent.ACTION_PASSED
+    for key in keys_since_all_have_met(watcher):
+        decision = watcher.decisions[key]
+        apart[watcher.parts[key].frame_names[0]] = (decision.verdict, decision.comparison)
+        passed = watcher.sort_events[key].action == SortEvent.ACTION_PASSED
         assert passed == (decision.verdict == Decision.VERDICT_PASS)
     assert len(apart) > PARTS / 2
     processes.close()
@@ -200,6 +197,21 @@ def test_separate_processes_give_the_verdicts_of_one_process(
     assert len(together) == PARTS
     assert {verdict for verdict, _ in apart.values()} == set(verdicts.values())
     assert apart == {name: together[name] for name in apart}
+
+
+def keys_since_all_have_met(watcher):
+    """
+    Give the parts since the first that went all the way: before, the processes seek each other.
+
+    """
+    keys = sorted(watcher.sort_events)
+    met = [
+        key in watcher.parts
+        and key in watcher.decisions
+        and watcher.sort_events[key].cause == SortEvent.CAUSE_DECISION
+        for key in keys
+    ]
+    return keys[met.index(True) :]
 
 
 def names_sorted(watcher):
@@ -233,8 +245,7 @@ def test_parts_are_rejected_on_time_while_the_scorer_is_gone_and_pass_when_it_is
     assert set(gone[2:]) == {Decision.REASON_TIMEOUT}
     seen = list(watcher.decisions)
     watcher.wait(lambda: seen[-1] in watcher.sort_events)
-    # The first parts may have come before the sorter knew the camera.
-    for key in seen[seen.index(next(iter(watcher.sort_events))) :]:
+    for key in keys_since_all_have_met(watcher):
         event = watcher.sort_events[key]
         passed = watcher.decisions[key].verdict == Decision.VERDICT_PASS
         assert (event.action == SortEvent.ACTION_PASSED) == passed

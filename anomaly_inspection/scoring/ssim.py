@@ -365,7 +365,7 @@ class SsimScorer:
         dissimilarity = np.subtract(1, similarity, out=similarity)
         dissimilarity *= inside
         mean_ssim = 1 - float(cv2.sumElems(dissimilarity)[0]) / pixels
-        return best, dissimilarity, mean_ssim, inside
+        return best, dissimilarity, float(mean_ssim), inside
 
     def _good_dissimilarity(
         self, images: Sequence[Prepared], picked: Sequence[int]
