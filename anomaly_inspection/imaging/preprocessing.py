@@ -30,9 +30,6 @@ if TYPE_CHECKING:
 
 COLOURS = ('gray', 'bgr')
 
-# Fraction bits of the corners given to OpenCV.
-_OUTLINE_BITS = 8
-
 
 @dataclass(frozen=True)
 class Prepared:
@@ -206,6 +203,7 @@ class Preprocessor:
         self._margin_px = sum(item.radius_px for item in settings.filters)
         self._all_valid = np.ones((self._region.height, self._region.width), np.bool_)
         self._all_valid.flags.writeable = False
+        self._whole_frame = np.ones((frame_format.height, frame_format.width), np.uint8)
         self._still = Alignment(0.0, 0.0, 0.0, 1.0, 1.0)
         self._aligner = None
         if settings.alignment.kind != 'none':
@@ -305,17 +303,13 @@ class Preprocessor:
         reached = to_frame @ corners
         if ((reached >= -0.5) & (reached <= last + 0.5)).all():
             return self._all_valid
-        # The frame's outline, laid as the part is: a tenth of the time of laying a mask.
-        outline = np.array([[0, 1, 1, 0], [0, 0, 1, 1]]) * last
-        laid = cv2.invertAffineTransform(to_frame) @ np.vstack([outline, np.ones(4)])
-        corners = np.rint(laid.T * 2**_OUTLINE_BITS).astype(np.int32)
-        seen = np.zeros((height, width), np.uint8)
-        cv2.fillConvexPoly(seen, corners, 1, shift=_OUTLINE_BITS)
+        flags = cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP
+        seen = cv2.warpAffine(self._whole_frame, to_frame, (width, height), flags=flags)
         if self._margin_px:
             # A filter draws the border that was brought in into the pixels beside it.
             side = 2 * self._margin_px + 1
             seen = cv2.erode(seen, np.ones((side, side), np.uint8))
-        return seen.view(np.bool_)
+        return np.asarray(seen, np.uint8).view(np.bool_)
 
 
 def map_to_frame(

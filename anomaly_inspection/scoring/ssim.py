@@ -339,7 +339,7 @@ class SsimScorer:
         self, prepared: Prepared, leave_out: int | None = None
     ) -> tuple[int, NDArray[np.float32], float, NDArray[np.uint8]]:
         """
-        Compare with the reference that looks most alike when small.
+        Find the reference of highest mean SSIM, of the two that look most alike when small.
 
         Returns
         -------
@@ -351,21 +351,25 @@ class SsimScorer:
         distance = np.einsum('ij,ij->i', difference, difference)
         if leave_out is not None:
             distance[leave_out] = np.inf
-        best = int(distance.argmin())
         moments = SsimReference.of(prepared.image, **self._constants)
-        similarity = self._references[best].similarity_map(moments)
-        valid = (prepared.valid & self._valid[best]).view(np.uint8)
-        inside = np.asarray(
-            cv2.erode(valid, self._window_mask, borderType=cv2.BORDER_CONSTANT, borderValue=0),
-            dtype=np.uint8,
-        )
-        pixels = np.count_nonzero(inside)
-        if not pixels:
-            raise FrameError('no SSIM window lies wholly inside the valid part of the frame')
-        dissimilarity = np.subtract(1, similarity, out=similarity)
-        dissimilarity *= inside
-        mean_ssim = 1 - float(cv2.sumElems(dissimilarity)[0]) / pixels
-        return best, dissimilarity, float(mean_ssim), inside
+        matches = []
+        for index in np.argsort(distance, kind='stable')[:2]:
+            if not np.isfinite(distance[index]):
+                continue
+            similarity = self._references[index].similarity_map(moments)
+            valid = (prepared.valid & self._valid[index]).view(np.uint8)
+            inside = np.asarray(
+                cv2.erode(valid, self._window_mask, borderType=cv2.BORDER_CONSTANT, borderValue=0),
+                dtype=np.uint8,
+            )
+            pixels = np.count_nonzero(inside)
+            if not pixels:
+                raise FrameError('no SSIM window lies wholly inside the valid part of the frame')
+            dissimilarity = np.subtract(1, similarity, out=similarity)
+            dissimilarity *= inside
+            mean_ssim = 1 - float(cv2.sumElems(dissimilarity)[0]) / pixels
+            matches.append((int(index), dissimilarity, float(mean_ssim), inside))
+        return max(matches, key=lambda match: match[2])
 
     def _good_dissimilarity(
         self, images: Sequence[Prepared], picked: Sequence[int]
