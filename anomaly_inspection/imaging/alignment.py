@@ -48,6 +48,8 @@ _NOISE_GRADIENT = 2.0
 # Edge pixels weaker than this share of the strongest ones are left out.
 _EDGE_SHARE = 0.15
 _FEWEST_POINTS, _MOST_POINTS = 64, 4096
+# How many of them a median is taken of.
+_MEDIAN_POINTS = 512
 # cv2.remap takes no list of points longer than 32767, so they stand in rows of this length.
 _ROW = 64
 # Stands for what the frame does not show; no band-passed value comes near.
@@ -415,12 +417,14 @@ class _Model:
             shown = sampled < _SHOWN
             if np.count_nonzero(shown) < _FEWEST_POINTS:
                 break
-            frame_level = np.median(np.abs(sampled[shown]))
-            reference_level = np.median(np.abs(self._values[shown]))
+            some = np.flatnonzero(shown)
+            some = some[:: max(1, len(some) // _MEDIAN_POINTS)]
+            frame_level = np.median(np.abs(sampled[some]))
+            reference_level = np.median(np.abs(self._values[some]))
             gain = float(np.clip(frame_level / reference_level, 0.25, 4.0))
             residual = sampled / gain - self._values
             # Half a level keeps a perfect fit from dividing by zero.
-            spread = 1.4826 * float(np.median(np.abs(residual[shown]))) + 0.5
+            spread = 1.4826 * float(np.median(np.abs(residual[some]))) + 0.5
             weight = np.square(np.maximum(0, 1 - np.square(residual / (4.685 * spread))))
             weighted = jacobian * weight
             hessian = (weighted @ jacobian.T).astype(np.float64)
