@@ -310,3 +310,15 @@ def test_to_frame_turns_about_the_middle_of_the_region() -> None:
     assert matrix @ [50, 25, 1] == pytest.approx([63, 49])
     # Counter-clockwise as seen: what was to the right is now above.
     assert matrix @ [60, 25, 1] == pytest.approx([63, 39])
+
+
+def test_the_outline_encloses_the_part_and_little_of_the_belt(
+    reference: NDArray[np.uint8],
+) -> None:
+    region = RegionOfInterest(30, 20, 360, 260)
+    others = [camera(flange(seed=seed), seed=seed) for seed in range(10, 14)]
+    outline = Aligner(NARROW, reference, region, others).outline
+    low, high = np.array([-90, -90]), np.array([130, 90])
+    middle = np.array([(WIDTH - 1) / 2 - 30, (HEIGHT - 1) / 2 - 20])
+    assert outline.min(axis=0) == pytest.approx(middle + low, abs=10)
+    assert outline.max(axis=0) == pytest.approx(middle + high, abs=10)

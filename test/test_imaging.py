@@ -295,9 +295,10 @@ def test_gain_and_offset_are_measured_together() -> None:
 
 
 @pytest.mark.parametrize('light', ['gain', 'gain_offset'])
-def test_a_large_dark_defect_is_not_evened_out(light: str) -> None:
+@pytest.mark.parametrize('alignment', [UNALIGNED, AlignmentSettings()])
+def test_a_large_dark_defect_is_not_evened_out(light: str, alignment: AlignmentSettings) -> None:
     reference = shot(part(), 1)
-    preprocessor = Preprocessor(settings(light=light, alignment=UNALIGNED), MONO, reference)
+    preprocessor = Preprocessor(settings(light=light, alignment=alignment), MONO, reference)
     stained = part()
     # Over 40 % of the plate.
     stained[70:170, 100:160] -= 60
@@ -305,6 +306,20 @@ def test_a_large_dark_defect_is_not_evened_out(light: str) -> None:
     apart = prepared.image.astype(float) - reference
     assert apart[80:160, 105:155].mean() < -55
     assert abs(apart[80:160, 175:220].mean()) < 2.5
+
+
+@pytest.mark.parametrize('belt', [0.85, 1.15])
+@pytest.mark.parametrize('region', [None, RegionOfInterest(60, 30, 240, 190)])
+def test_a_belt_of_another_brightness_is_not_light(
+    belt: float, region: RegionOfInterest | None
+) -> None:
+    preprocessor = Preprocessor(
+        settings(light='gain', region_of_interest=region), MONO, shot(part(), 1)
+    )
+    scene = part(Alignment(7, -4, 0.05, 1, 1))
+    scene = np.where(scene < 60, belt * scene, scene)
+    light = preprocessor.prepare(shot(1.1 * scene)).light
+    assert light.gain == pytest.approx(1.1, abs=0.01)
 
 
 def test_clipped_pixels_do_not_count_as_light() -> None:

@@ -68,6 +68,7 @@ _ROUND_INFORMATION = 0.02
 _SHARE_SHOWN = 0.7
 # Edges that good parts do not share (prints, glints, the belt) are no edges to align on.
 _STABLE_COSINE, _FOUND_AGREEMENT, _FEWEST_FOUND = 0.3, 0.15, 3
+_SHARE_OUTSIDE = 0.01
 # What an alignment may stray beyond the search range by its own error.
 _SLACK_PX, _SLACK_RAD, _SLACK_SCALE = 0.5, math.radians(0.5), 0.005
 
@@ -224,6 +225,7 @@ class Aligner:
         self._window = self._search_window(reference.shape, region)
         self._factors = sorted({coarse, middle, 1}, reverse=True)
         pyramid = self._pyramid(reference)
+        self._middle_px = np.array([region.width - 1, region.height - 1], np.float32) / 2
         middle_of_part = region.center - complex(self._window[1].start, self._window[0].start)
         self._models = [
             _Model(image, fine * factor, middle_of_part, region, self._unknowns)
@@ -244,6 +246,21 @@ class Aligner:
         )
         self._tell_round()
         self._keep_stable(good_frames)
+
+    @property
+    def outline(self) -> NDArray[np.float32]:
+        """
+        Give the convex hull of the edges that are aligned on, (n, 2), x and y in the region.
+
+        The outermost few in every direction do not count: some edges of the belt are among them.
+
+        """
+        places = self._models[-1].places_px
+        angles = np.arange(16, dtype=np.float32) * np.float32(math.pi / 8)
+        reach = places @ np.array([np.cos(angles), np.sin(angles)])
+        inner = (reach <= np.quantile(reach, 1 - _SHARE_OUTSIDE, axis=0)).all(axis=1)
+        hull = cv2.convexHull(places[inner] + self._middle_px)
+        return np.asarray(hull[:, 0], np.float32)
 
     def align(self, frame: NDArray[np.uint8]) -> Alignment:
         """
@@ -403,6 +420,14 @@ class _Model:
 
         """
         return len(self._values) >= _FEWEST_POINTS
+
+    @property
+    def places_px(self) -> NDArray[np.float32]:
+        """
+        Where the edge pixels are, (n, 2), x and y from the middle of the region.
+
+        """
+        return np.column_stack([self._points.real, self._points.imag])
 
     def refine(
         self, band: NDArray[np.float32], pose: _Pose, *, unknowns: int | None = None

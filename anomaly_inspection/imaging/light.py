@@ -21,7 +21,7 @@ LIGHTS = ('none', 'gain', 'gain_offset')
 LARGEST_GAIN = 2.0
 LARGEST_OFFSET = 64.0
 
-_SAMPLES, _FEWEST_SAMPLES = 8192, 64
+_SAMPLES, _FEWEST_SAMPLES = 4096, 64
 _ROUNDS = 6
 _STEPS = 16
 # Gray levels between places of the reference that tell gain from offset.
@@ -67,8 +67,8 @@ class LightMeter:
     Measures the light of frames that lie on the reference.
 
     A line is fitted through the pairs (reference pixel, frame pixel) with Tukey's weights, so
-    pixels that differ for
-    another reason than the light, a dark stain over half of the part included, do not count.
+    pixels that differ for another reason than the light, a dark stain over half of the part
+    included, do not count.
 
     Parameters
     ----------
@@ -77,14 +77,23 @@ class LightMeter:
         well).
     reference : ndarray of uint8, (h, w) or (h, w, 3)
         The prepared reference.
+    part : ndarray of bool, (h, w), optional
+        Where the part is: what is around it may have a brightness of its own. By default it is
+        everywhere.
 
     """
 
-    def __init__(self, kind: str, reference: NDArray[np.uint8]) -> None:
+    def __init__(
+        self, kind: str, reference: NDArray[np.uint8], part: NDArray[np.bool_] | None = None
+    ) -> None:
         self._kind = kind
-        step = max(1, round((reference.shape[0] * reference.shape[1] / _SAMPLES) ** 0.5))
-        self._every = (slice(step // 2, None, step), slice(step // 2, None, step))
-        self._reference = reference[self._every].reshape(-1).astype(np.float32)
+        part = np.ones(reference.shape[:2], np.bool_) if part is None else part
+        values = np.count_nonzero(part) * (reference.size // part.size)
+        step = max(1, round((values / _SAMPLES) ** 0.5))
+        sampled = np.zeros_like(part)
+        sampled[step // 2 :: step, step // 2 :: step] = True
+        self._places = np.flatnonzero(part & sampled)
+        self._reference = self._values(reference)
 
     def measure(self, image: NDArray[np.uint8], valid: NDArray[np.bool_]) -> Light:
         """
@@ -100,8 +109,8 @@ class LightMeter:
         """
         if self._kind == 'none':
             return AS_TAUGHT
-        frame = image[self._every].reshape(-1).astype(np.float32)
-        usable = np.repeat(valid[self._every].reshape(-1), frame.size // valid[self._every].size)
+        frame = self._values(image)
+        usable = np.repeat(valid.reshape(-1)[self._places], image.size // valid.size)
         usable &= (frame >= _LOWEST_LEVEL) & (frame <= _HIGHEST_LEVEL)
         usable &= (self._reference >= _LOWEST_LEVEL) & (self._reference <= _HIGHEST_LEVEL)
         if np.count_nonzero(usable) < _FEWEST_SAMPLES:
@@ -119,6 +128,10 @@ class LightMeter:
             if abs(gain - before[0]) < 5e-4 and abs(offset - before[1]) < 0.05:
                 break
         return Light(gain, offset)
+
+    def _values(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
+        pixels = image.reshape(image.shape[0] * image.shape[1], -1)[self._places]
+        return pixels.reshape(-1).astype(np.float32)
 
     def _line_of_medians(
         self,

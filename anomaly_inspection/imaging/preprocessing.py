@@ -223,7 +223,7 @@ class Preprocessor:
                 [_gray(frame) for frame in good_frames],
             )
         image, valid, to_frame = self._lay(self._scored(reference, _gray(reference)), self._still)
-        self._light_meter = LightMeter(settings.light, image)
+        self._light_meter = LightMeter(settings.light, image, self._part())
         self._reference_prepared = Prepared(
             image, valid, to_frame, self._still if self._aligner else None
         )
@@ -275,6 +275,17 @@ class Preprocessor:
         prepared, valid, to_frame = self._lay(self._scored(image, gray), alignment or self._still)
         light = self._light_meter.measure(prepared, valid)
         return Prepared(light.remove(prepared), valid, to_frame, alignment, light)
+
+    def _part(self) -> NDArray[np.bool_] | None:
+        """
+        Tell where the part is: inside of the edges that it is aligned on.
+
+        """
+        if self._aligner is None:
+            return None
+        inside = np.zeros(self._all_valid.shape, np.uint8)
+        cv2.fillConvexPoly(inside, np.rint(self._aligner.outline).astype(np.int32), 1)
+        return inside.view(np.bool_)
 
     def _scored(self, image: NDArray[np.uint8], gray: NDArray[np.uint8]) -> NDArray[np.uint8]:
         return image if self._settings.colour == 'bgr' else gray
