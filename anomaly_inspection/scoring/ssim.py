@@ -14,7 +14,6 @@ which needs one filter less and gives exactly 1 for identical images.
 from __future__ import annotations
 
 from dataclasses import dataclass
-import math
 from typing import Any, ClassVar, Literal, Self, TYPE_CHECKING, TypeAlias
 
 import cv2
@@ -44,8 +43,7 @@ Window: TypeAlias = Literal['uniform', 'gaussian']
 # Edge of the uniform 7x7 window and of the Gaussian of sigma 1.5 px cut at 3.5 sigma.
 WINDOW_PX: dict[Window, int] = {'uniform': 7, 'gaussian': 11}
 _SIGMA_PX = 1.5
-# How many pixels references are told apart by, and within what square their surroundings lie.
-_TEXTURE_PIXELS, _TEXTURE_PX = 4096, 7
+THUMBNAIL_PX = 32
 # What the weights of a window add up to; ones in the uniform window, so its sums are integers.
 _WEIGHT = {'uniform': 49, 'gaussian': 1}
 
@@ -249,7 +247,7 @@ class SsimScorer:
         self._images = references
         self._valid = reference_valid
         self._references = [SsimReference.of(image, **self._constants) for image in references]
-        self._textures = np.stack([_texture(image) for image in references])
+        self._thumbnails = np.stack([_thumbnail(image) for image in references])
         self._tolerated = tolerated
 
     @classmethod
@@ -341,7 +339,7 @@ class SsimScorer:
         self, prepared: Prepared, leave_out: int | None = None
     ) -> tuple[int, NDArray[np.float32], float, NDArray[np.uint8]]:
         """
-        Find the reference of highest mean SSIM, of the two of most alike texture.
+        Find the reference of highest mean SSIM, of the two that look most alike when small.
 
         Returns
         -------
@@ -349,7 +347,7 @@ class SsimScorer:
             Index, 1 - SSIM (0 outside `inside`), mean SSIM, mask of windows wholly inside.
 
         """
-        difference = self._textures - _texture(prepared.image)
+        difference = self._thumbnails - _thumbnail(prepared.image)
         distance = np.einsum('ij,ij->i', difference, difference)
         if leave_out is not None:
             distance[leave_out] = np.inf
@@ -400,17 +398,13 @@ class SsimScorer:
         return np.asarray(cv2.dilate(tolerated, np.ones((3, 3), np.uint8)), dtype=np.float32)
 
 
-def _texture(image: NDArray[np.uint8]) -> NDArray[np.float32]:
+def _thumbnail(image: NDArray[np.uint8]) -> NDArray[np.float32]:
     """
-    Give some pixels less their surroundings, as one row, to search by.
-
-    Not a small picture: in that, the tone of the belt would tell more than the marks of a tool.
+    Give a small version to search by, as one row.
 
     """
-    step = max(1, math.isqrt(image.shape[0] * image.shape[1] // _TEXTURE_PIXELS))
-    surroundings = cv2.blur(image, (_TEXTURE_PX, _TEXTURE_PX), borderType=cv2.BORDER_REFLECT)
-    every = (slice(step // 2, None, step), slice(step // 2, None, step))
-    return np.subtract(image[every], surroundings[every], dtype=np.float32).ravel()
+    small = cv2.resize(image, (THUMBNAIL_PX, THUMBNAIL_PX), interpolation=cv2.INTER_AREA)
+    return np.asarray(small, dtype=np.float32).ravel()
 
 
 def _representatives(images: Sequence[NDArray[np.uint8]], count: int) -> list[int]:
@@ -418,10 +412,10 @@ def _representatives(images: Sequence[NDArray[np.uint8]], count: int) -> list[in
     Choose the images that all others are closest to, greedily; odd ones are not taken first.
 
     """
-    textures = np.stack([_texture(image) for image in images])
-    textures -= textures.mean(axis=0)
-    lengths = np.square(textures).sum(axis=1)
-    distance = np.maximum(lengths[:, None] + lengths - 2 * textures @ textures.T, 0)
+    thumbnails = np.stack([_thumbnail(image) for image in images])
+    thumbnails -= thumbnails.mean(axis=0)
+    lengths = np.square(thumbnails).sum(axis=1)
+    distance = np.maximum(lengths[:, None] + lengths - 2 * thumbnails @ thumbnails.T, 0)
     nearest = np.full(len(images), np.inf, np.float32)
     picked: list[int] = []
     while len(picked) < min(count, len(images)):
