@@ -76,6 +76,8 @@ _LEAST_ROOM_PX = 24.0
 _VARIATION_PIXELS = 60_000
 # As wide as the window of SSIM.
 _FLATTEN_PX = 7
+# Many references only of small images: each takes 13 bytes a value in memory, 100 MB in all.
+_MANY_REFERENCES, _MOST_REFERENCE_VALUES = 40, 8_000_000
 # An alignment that finds less than this of the reference's edges in a good part is a guess.
 _LEAST_CONFIDENCE = 0.3
 _CONFIDENCE_MARGIN = 0.8
@@ -398,12 +400,14 @@ def _simplest(
     """
     Give the first of the candidates, or a later one that clearly lowers the variation.
 
+    Once for every kind of alignment that it is less simple: more freedom brings even strange
+    parts a little nearer.
+
     """
     best, lowest = candidates[0], math.inf
     kinds = list(UNKNOWNS)
     for done, candidate in enumerate(candidates, start=1):
         value = variation(candidate)
-        # More freedom brings even strange parts a little nearer.
         steps = kinds.index(candidate.alignment.kind) - kinds.index(best.alignment.kind)
         if value < _CLEARLY_LOWER ** max(1, steps) * lowest:
             best, lowest = candidate, value
@@ -534,9 +538,9 @@ def _check_enough(offered: int, left_out: dict[str, str]) -> None:
 
 def _scorer_settings(scorer: str, parts: Sequence[_Part]) -> dict[str, Any]:
     """
-    Give the defaults; with `flatten_px` where that evens out more between good parts than marks.
+    Give the defaults, but for what the good parts need.
 
-    Shine and shadow that lie differently on every part hide what a small mark changes. Without
+    Shine and shadow that lie differently on every part hide a small mark: `flatten_px`. Without
     the local mean an edge keeps at least half of its height, so the variation must fall clearly
     below half. Noise, which the deviations are floored at, counts in both.
 
@@ -550,7 +554,35 @@ def _scorer_settings(scorer: str, parts: Sequence[_Part]) -> dict[str, Any]:
         floor = settings['floor_levels']
         if _spread(flat, floor) < 0.5 * _CLEARLY_LOWER * _spread(sample, floor):
             settings['flatten_px'] = _FLATTEN_PX
+    if 'references' in settings and _needs_many_references(scorer, settings, parts):
+        settings['references'] = _MANY_REFERENCES
     return settings
+
+
+def _needs_many_references(scorer: str, settings: dict[str, Any], parts: Sequence[_Part]) -> bool:
+    """
+    Tell whether good parts clearly find more alike ones among many references than among few.
+
+    So it is where there are several kinds of good part. Parts that all lie on one reference are of
+    one kind.
+
+    """
+    taught = [part.prepared for i, part in enumerate(parts) if i % _FOLDS]
+    if (
+        taught[0].alignment is not None
+        or len(taught) <= settings['references']
+        or _MANY_REFERENCES * taught[0].image.size > _MOST_REFERENCE_VALUES
+    ):
+        return False
+    few, many = (
+        scorer_class(scorer).fit(taught, {**settings, 'references': count, 'tolerance': 'none'})
+        for count in (settings['references'], _MANY_REFERENCES)
+    )
+    unlike_few, unlike_many = (
+        np.median([1 - one.score(part.prepared).measures['mean_ssim'] for part in parts[::_FOLDS]])
+        for one in (few, many)
+    )
+    return bool(unlike_many < _CLEARLY_LOWER * unlike_few)
 
 
 def _scorer_recipe(
