@@ -267,6 +267,18 @@ def test_edges_that_good_parts_do_not_share_are_not_aligned_on() -> None:
     assert math.hypot(taught.x_px - 8, taught.y_px) < 0.3
 
 
+def test_fine_lines_that_vanish_in_the_coarse_levels_are_refused() -> None:
+    def lined(seed: int) -> NDArray[np.uint8]:
+        scene = np.full((HEIGHT, WIDTH), 120, np.float32)
+        scene[100:220:2, 120:280] = 132
+        return camera(scene, noise=0.5, seed=seed)
+
+    settings = AlignmentSettings(kind='translation', search_px=8, min_confidence=0)
+    others = [lined(seed) for seed in range(6, 10)]
+    with pytest.raises(AlignmentError, match='part'):
+        Aligner(settings, lined(5), WHOLE, others).align(lined(11))
+
+
 def test_a_reference_without_edges_is_refused() -> None:
     flat = camera(np.full((HEIGHT, WIDTH), 120, np.float32))
     with pytest.raises(AlignmentError, match='edge pixels'):

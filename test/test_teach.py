@@ -35,6 +35,8 @@ def part_frame(
     *,
     shift_px: float = 0.0,
     turn_deg: float = 0.0,
+    scale: float = 0.0,
+    shine: float = 0.0,
     light: float = 0.05,
     stain: bool = False,
     is_colour: bool = False,
@@ -53,9 +55,15 @@ def part_frame(
     if stain:
         cv2.circle(image, (80, 45), 6, 105, -1, cv2.LINE_AA)
     x, y, angle = rng.uniform(-1, 1, 3) * (shift_px, shift_px, turn_deg)
-    matrix = cv2.getRotationMatrix2D((80, 60), angle, 1.0)
+    size = 1 + scale * np.cos(seed)
+    matrix = cv2.getRotationMatrix2D((80, 60), angle, size)
     matrix[:, 2] += x, y
     laid = cv2.warpAffine(image, matrix, (WIDTH, HEIGHT), borderValue=70)
+    if shine:
+        # Broad reflections that lie elsewhere on every part.
+        across, down = np.meshgrid(np.arange(WIDTH), np.arange(HEIGHT))
+        waves = np.sin(across / 15 + 7 * seed) + np.sin(down / 12 + 3 * seed)
+        laid = np.clip(laid + shine * waves, 0, 255)
     lit = laid * (1 + light * rng.uniform(-1, 1)) + rng.normal(0, 1.5, laid.shape)
     gray = np.clip(lit, 0, 255).astype(np.uint8)
     if not is_colour:
@@ -117,6 +125,38 @@ def test_the_simplest_alignment_that_helps_is_chosen(moving: Recipe) -> None:
     assert still.alignment.kind == 'none'
     shifted = teach(good_frames(12, shift_px=5.0), name='block').preprocessing
     assert shifted.alignment.kind == 'translation'
+
+
+def test_parts_of_unlike_size_are_brought_to_one() -> None:
+    recipe = teach(good_frames(16, shift_px=4.0, turn_deg=4.0, scale=0.1), name='block')
+    assert recipe.preprocessing.alignment.kind == 'similarity'
+    assert not rejected(recipe, part_frame(300, shift_px=4.0, turn_deg=4.0, scale=0.1))
+
+
+def test_shine_is_left_out_only_where_it_varies() -> None:
+    frames = good_frames(24, shine=30.0, light=0.0)
+    recipe = teach(frames, name='block', scorers=['variation'])
+    assert recipe.scorers['variation'].settings['flatten_px'] == 7
+    assert rejected(recipe, part_frame(200, shine=30.0, light=0.0, stain=True))
+    assert not rejected(recipe, part_frame(200, shine=30.0, light=0.0))
+    dull = teach(good_frames(24), name='block', scorers=['variation'])
+    assert dull.scorers['variation'].settings['flatten_px'] == 0
+
+
+def test_many_references_are_kept_only_for_many_kinds_of_part() -> None:
+    def kinds(count: int) -> list[tuple[str, np.ndarray]]:
+        frames = good_frames(60)
+        for index, (_, frame) in enumerate(frames):
+            place = 8 * (index % count)
+            frame[4:30, place : place + 12] = 200
+        return frames
+
+    alone = {
+        'scorers': ['ssim'],
+        'preprocessing': PreprocessingSettings(alignment=AlignmentSettings('none')),
+    }
+    assert teach(kinds(1), name='block', **alone).scorers['ssim'].settings['references'] == 10
+    assert teach(kinds(18), name='block', **alone).scorers['ssim'].settings['references'] == 40
 
 
 def test_the_search_range_leaves_room_beyond_the_taught_parts() -> None:

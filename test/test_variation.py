@@ -107,6 +107,34 @@ def test_trimming_keeps_the_scale_of_the_deviation(count, trim):
     assert arrays['deviation'].mean() == pytest.approx(4.0, rel=0.12)
 
 
+def test_flattened_shine_does_not_count_and_a_mark_does():
+    down = np.linspace(-1, 1, SIZE[0])[:, None]
+
+    def shone(seed):
+        return clipped(good_image(seed, levels=1.0) * 0.6 + 60 * down * np.sin(seed))
+
+    parts = [prepared(shone(seed)) for seed in range(24)]
+    marked = shone(50)
+    marked[30:34, 40:44] -= 12
+    for flatten_px, stands_out in ((0, False), (7, True)):
+        scorer = VariationScorer.fit(parts, {'flatten_px': flatten_px})
+        good = max(scorer.score(prepared(shone(seed))).measures['peak_z'] for seed in (51, 52, 53))
+        output = scorer.score(prepared(marked))
+        assert (output.measures['peak_z'] > 2 * good) == stands_out
+    assert output.anomaly_map[28:36, 38:46].max() == output.measures['peak_z']
+    again = VariationScorer.from_arrays(scorer.to_arrays(), {'flatten_px': 7})
+    assert again.score(prepared(marked)).measures == output.measures
+
+
+def test_flattening_sees_no_light_but_every_edge():
+    step = np.full(SIZE, 60, np.uint8)
+    step[:, 40:] = 100
+    flat = variation.flattened(step, 7).astype(int)
+    assert (flat[:, 10:30] == 128).all()
+    assert np.abs(flat[:, 38:42] - 128).max() >= 17
+    assert np.array_equal(variation.flattened(step + 50, 7), flat)
+
+
 def test_leftovers_of_the_alignment_at_edges_are_tolerated():
     def part(shift):
         image = np.full(SIZE, 60, np.uint8)

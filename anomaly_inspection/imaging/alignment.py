@@ -290,7 +290,7 @@ class Aligner:
         pyramid = self._pyramid(frame)
         bands = [_band_pass(level) for level in pyramid]
         levels = list(zip(self._models, bands, strict=True))
-        below = [level for level in levels[:-1] if level[0].is_usable] or levels
+        below = [level for level in levels[:-1] if level[0].is_usable] or levels[-1:]
         # The candidates compete below the finest level: that is cheap, and shows enough.
         found = []
         for _, start in self._coarse.candidates(pyramid[0]):
@@ -328,9 +328,11 @@ class Aligner:
             found = self._find(frame)
             if found.agreement >= _FOUND_AGREEMENT:
                 for model, band, collected in zip(self._models, found.bands, cosines, strict=True):
+                    if not model.is_usable:
+                        continue
                     collected.append(np.nan_to_num(model.cosines(band, found.pose), nan=1.0))
         for model, collected in zip(self._models, cosines, strict=True):
-            if model.is_usable and len(collected) >= _FEWEST_FOUND:
+            if len(collected) >= _FEWEST_FOUND:
                 model.keep(np.mean(collected, axis=0) >= _STABLE_COSINE)
         self._tell_round()
 

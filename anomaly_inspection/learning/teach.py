@@ -21,7 +21,7 @@ import cv2
 import numpy as np
 
 from anomaly_inspection.errors import AlignmentError, FrameError, SettingError
-from anomaly_inspection.imaging.alignment import AlignmentSettings
+from anomaly_inspection.imaging.alignment import AlignmentSettings, UNKNOWNS
 from anomaly_inspection.imaging.filters import Gauss
 from anomaly_inspection.imaging.frame_check import check_frame, FrameFormat
 from anomaly_inspection.imaging.light import LIGHTS
@@ -43,6 +43,7 @@ from anomaly_inspection.scoring.frame_scorer import RegionSettings
 from anomaly_inspection.scoring.measure import BadSide, MeasureSpec
 from anomaly_inspection.scoring.region import find_regions
 from anomaly_inspection.scoring.registry import scorer_class
+from anomaly_inspection.scoring.variation import flattened
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -68,10 +69,15 @@ _COLOUR_SPREAD = 3.0
 # variation.
 _ALIGNMENT_SAMPLE = 24
 _CLEARLY_LOWER = 0.9
+_SEARCH_SCALE = 0.2
 _ROOM = 1.5
 # A few good parts, each put down with care, do not show how far the next one may lie.
 _LEAST_ROOM_PX = 24.0
 _VARIATION_PIXELS = 60_000
+# As wide as the window of SSIM.
+_FLATTEN_PX = 7
+# Many references only of small images: each takes 13 bytes a value in memory, 100 MB in all.
+_MANY_REFERENCES, _MOST_REFERENCE_VALUES = 40, 8_000_000
 # An alignment that finds less than this of the reference's edges in a good part is a guess.
 _LEAST_CONFIDENCE = 0.3
 _CONFIDENCE_MARGIN = 0.8
@@ -163,7 +169,11 @@ def teach(
         preprocessor = Preprocessor(settings, frame_format, references[0], references[1:])
         parts, unlike = _prepared(remaining, preprocessor, report)
         if not unlike:
-            held_out = {scorer: _HeldOut.of(scorer, parts, report) for scorer in scorers}
+            scorer_settings = {scorer: _scorer_settings(scorer, parts) for scorer in scorers}
+            held_out = {
+                scorer: _HeldOut.of(scorer, chosen, parts, report)
+                for scorer, chosen in scorer_settings.items()
+            }
             for scorer, held in held_out.items():
                 unlike |= {parts[index].name: why for index, why in held.outliers(scorer).items()}
         if not unlike:
@@ -188,7 +198,9 @@ def teach(
         frame_format=frame_format,
         preprocessing=settings,
         scorers={
-            scorer: _scorer_recipe(scorer, parts, held, rate_each, frame_format)
+            scorer: _scorer_recipe(
+                scorer, scorer_settings[scorer], parts, held, rate_each, frame_format
+            )
             for scorer, held in held_out.items()
         },
         references=references,
@@ -213,14 +225,16 @@ class _HeldOut:
     maps: list[NDArray[np.float16]]
 
     @classmethod
-    def of(cls, scorer: str, parts: Sequence[_Part], report: Progress) -> _HeldOut:
+    def of(
+        cls, scorer: str, settings: dict[str, Any], parts: Sequence[_Part], report: Progress
+    ) -> _HeldOut:
         kind = scorer_class(scorer)
         count = len(parts)
         folds = count if count < _LEAVE_ONE_OUT_BELOW else _FOLDS
         outputs: dict[int, Any] = {}
         for fold in range(folds):
             others = [part.prepared for i, part in enumerate(parts) if i % folds != fold]
-            fitted = kind.fit(others, kind.default_settings)
+            fitted = kind.fit(others, settings)
             for index in range(fold, count, folds):
                 output = fitted.score(parts[index].prepared)
                 outputs[index] = output.measures, output.anomaly_map.astype(np.float16)
@@ -327,7 +341,7 @@ def _chosen_preprocessing(
         side = min(region_of_interest.width, region_of_interest.height)
     near, far = max(8.0, float(round(0.05 * side))), float(round(0.2 * side))
     alignments = [
-        AlignmentSettings(kind, search_px, search_deg, min_confidence=_LEAST_CONFIDENCE)
+        AlignmentSettings(kind, search_px, search_deg, _SEARCH_SCALE, _LEAST_CONFIDENCE)
         for kind, search_px, search_deg in (
             ('none', near, 0.0),
             ('translation', near, 0.0),
@@ -335,6 +349,8 @@ def _chosen_preprocessing(
             ('translation', far, 0.0),
             ('rigid', far, 10.0),
             ('rigid', far, 180.0),
+            ('similarity', far, 10.0),
+            ('similarity', far, 180.0),
         )
     ]
     best = _simplest(
@@ -384,11 +400,16 @@ def _simplest(
     """
     Give the first of the candidates, or a later one that clearly lowers the variation.
 
+    Once for every kind of alignment that it is less simple: more freedom brings even strange
+    parts a little nearer.
+
     """
     best, lowest = candidates[0], math.inf
+    kinds = list(UNKNOWNS)
     for done, candidate in enumerate(candidates, start=1):
         value = variation(candidate)
-        if value < _CLEARLY_LOWER * lowest:
+        steps = kinds.index(candidate.alignment.kind) - kinds.index(best.alignment.kind)
+        if value < _CLEARLY_LOWER ** max(1, steps) * lowest:
             best, lowest = candidate, value
         report(done, len(candidates))
     return best
@@ -410,12 +431,22 @@ def _variation(
     found = _aligned(settings, frame_format, references, frames)
     if len(found) < (1.0 - _LARGEST_SHARE_LEFT_OUT) * len(frames):
         return math.inf
+    return _spread(found)
+
+
+def _spread(found: Sequence[Prepared], floor_levels: float = 0.0) -> float:
+    """
+    Give how far a typical part lies from the median part, in gray levels.
+
+    Every pixel lies `floor_levels` off for its noise alone.
+
+    """
     step = max(1, math.isqrt(found[0].valid.size // _VARIATION_PIXELS))
     images = [prepared.image[::step, ::step] for prepared in found]
     valid = [prepared.valid[::step, ::step] for prepared in found]
     middle = np.median(images, axis=0)
     distances = [
-        float(np.abs(image - middle)[mask].mean())
+        float(np.hypot(image - middle, floor_levels)[mask].mean())
         for image, mask in zip(images, valid, strict=True)
         if mask.any()
     ]
@@ -505,8 +536,58 @@ def _check_enough(offered: int, left_out: dict[str, str]) -> None:
         )
 
 
+def _scorer_settings(scorer: str, parts: Sequence[_Part]) -> dict[str, Any]:
+    """
+    Give the defaults, but for what the good parts need.
+
+    Shine and shadow that lie differently on every part hide a small mark: `flatten_px`. Without
+    the local mean an edge keeps at least half of its height, so the variation must fall clearly
+    below half. Noise, which the deviations are floored at, counts in both.
+
+    """
+    settings = dict(scorer_class(scorer).default_settings)
+    if 'flatten_px' in settings:
+        sample = [part.prepared for part in parts[:: math.ceil(len(parts) / _ALIGNMENT_SAMPLE)]]
+        flat = [
+            replace(prepared, image=flattened(prepared.image, _FLATTEN_PX)) for prepared in sample
+        ]
+        floor = settings['floor_levels']
+        if _spread(flat, floor) < 0.5 * _CLEARLY_LOWER * _spread(sample, floor):
+            settings['flatten_px'] = _FLATTEN_PX
+    if 'references' in settings and _needs_many_references(scorer, settings, parts):
+        settings['references'] = _MANY_REFERENCES
+    return settings
+
+
+def _needs_many_references(scorer: str, settings: dict[str, Any], parts: Sequence[_Part]) -> bool:
+    """
+    Tell whether good parts clearly find more alike ones among many references than among few.
+
+    So it is where there are several kinds of good part. Parts that all lie on one reference are of
+    one kind.
+
+    """
+    taught = [part.prepared for i, part in enumerate(parts) if i % _FOLDS]
+    if (
+        taught[0].alignment is not None
+        or len(taught) <= settings['references']
+        or _MANY_REFERENCES * taught[0].image.size > _MOST_REFERENCE_VALUES
+    ):
+        return False
+    few, many = (
+        scorer_class(scorer).fit(taught, {**settings, 'references': count, 'tolerance': 'none'})
+        for count in (settings['references'], _MANY_REFERENCES)
+    )
+    unlike_few, unlike_many = (
+        np.median([1 - one.score(part.prepared).measures['mean_ssim'] for part in parts[::_FOLDS]])
+        for one in (few, many)
+    )
+    return bool(unlike_many < _CLEARLY_LOWER * unlike_few)
+
+
 def _scorer_recipe(
     scorer: str,
+    settings: dict[str, Any],
     parts: Sequence[_Part],
     held: _HeldOut,
     rate_each: float,
@@ -534,7 +615,7 @@ def _scorer_recipe(
     ]
     good = {**held.measures, 'largest_region': np.array(areas, np.float64)}
     return ScorerRecipe(
-        settings=dict(kind.default_settings),
+        settings=settings,
         region=region,
         limits={
             spec.name: limit_from_good(
@@ -542,7 +623,7 @@ def _scorer_recipe(
             )
             for spec in measures_of(scorer)
         },
-        arrays=kind.fit([part.prepared for part in parts], kind.default_settings).to_arrays(),
+        arrays=kind.fit([part.prepared for part in parts], settings).to_arrays(),
         good=good,
     )
 

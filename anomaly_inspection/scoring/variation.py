@@ -6,6 +6,7 @@ Variation: how far every pixel lies from the good parts, in their own deviations
 
 from __future__ import annotations
 
+from dataclasses import replace
 import math
 from statistics import NormalDist
 from typing import Any, ClassVar, Self, TYPE_CHECKING
@@ -66,6 +67,7 @@ class VariationScorer:
         'smooth_px': Setting(3, 1, 63),
         'edge_px': Setting(1, 0, 8),
         'trim': Setting(0.05, 0.0, 0.25),
+        'flatten_px': Setting(0, 0, 127),
     }
     default_settings: ClassVar[Mapping[str, Any]] = {
         key: setting.default for key, setting in settings.items()
@@ -83,6 +85,7 @@ class VariationScorer:
         self._deviation = deviation
         self._judged = judged
         self._smooth_px: int = chosen['smooth_px']
+        self._flatten_px: int = chosen['flatten_px']
         edge = 2 * chosen['edge_px'] + 1
         widened = cv2.dilate(deviation, np.ones((edge, edge), np.uint8))
         self._inverse = 1 / np.sqrt(np.square(widened) + np.float32(chosen['floor_levels'] ** 2))
@@ -102,11 +105,18 @@ class VariationScorer:
             ``floor_levels``: gray levels added to every deviation (in squares), about the noise
             of the camera. ``smooth_px``: edge of the square the map is averaged over.
             ``edge_px``: how far deviations spread to their neighbours. ``trim``: share of the
-            values left out at either end.
+            values left out at either end. ``flatten_px``: edge of the square whose mean is taken
+            from every pixel first, so that shine and shadow do not count; 0 = none. An edge keeps
+            at least half of its height, wide soft stains are lost.
 
         """
         chosen = checked_settings(cls.name, cls.settings, settings)
         check_alike(images, at_least=2)
+        if chosen['flatten_px']:
+            images = [
+                replace(prepared, image=flattened(prepared.image, chosen['flatten_px']))
+                for prepared in images
+            ]
         shape = images[0].image.shape
         mean, deviation = np.empty(shape, np.float32), np.empty(shape, np.float32)
         count = np.sum([prepared.valid for prepared in images], axis=0, dtype=np.int32)
@@ -158,7 +168,10 @@ class VariationScorer:
         pixels = np.count_nonzero(inside)
         if not pixels:
             raise FrameError('no judged pixel lies inside the valid part of the frame')
-        z = np.subtract(prepared.image, self._mean, dtype=np.float32)
+        image = prepared.image
+        if self._flatten_px:
+            image = flattened(image, self._flatten_px)
+        z = np.subtract(image, self._mean, dtype=np.float32)
         z *= self._inverse
         np.abs(z, out=z)
         if z.ndim == 3:
@@ -175,6 +188,15 @@ class VariationScorer:
         return ScorerOutput(
             measures={'peak_z': float(smoothed.max()), 'mean_z': mean_z}, anomaly_map=smoothed
         )
+
+
+def flattened(image: NDArray[np.uint8], size_px: int) -> NDArray[np.uint8]:
+    """
+    Give the difference to the mean over the square around every pixel, about 128.
+
+    """
+    mean = cv2.blur(image, (size_px, size_px))
+    return np.asarray(cv2.addWeighted(image, 1.0, mean, -1.0, 128.0), np.uint8)
 
 
 def _trimmed_moments(
