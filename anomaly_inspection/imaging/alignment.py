@@ -47,7 +47,7 @@ _FINE_SIDE_PX, _COARSE_SIDE_PX = 320, 48
 _NOISE_GRADIENT = 2.0
 # Edge pixels weaker than this share of the strongest ones are left out.
 _EDGE_SHARE = 0.15
-_FEWEST_POINTS, _MOST_POINTS = 64, 4096
+_FEWEST_POINTS, _MOST_POINTS = 64, 2048
 # How many of them a median is taken of.
 _MEDIAN_POINTS = 512
 # cv2.remap takes no list of points longer than 32767, so they stand in rows of this length.

@@ -22,6 +22,8 @@ LARGEST_GAIN = 2.0
 LARGEST_OFFSET = 64.0
 
 _SAMPLES, _FEWEST_SAMPLES = 4096, 64
+# How many of them the median of the residuals is taken of.
+_MEDIAN_SAMPLES = 512
 _ROUNDS = 6
 _STEPS = 16
 # Gray levels between places of the reference that tell gain from offset.
@@ -121,7 +123,8 @@ class LightMeter:
             gain, offset = self._line_of_medians(reference, frame, (gain, offset))
         for _ in range(_ROUNDS):
             residual = frame - gain * reference - offset
-            scale = max(1.4826 * float(np.median(np.abs(residual))), 1.0)
+            some = residual[:: max(1, residual.size // _MEDIAN_SAMPLES)]
+            scale = max(1.4826 * float(np.median(np.abs(some))), 1.0)
             weight = np.square(np.maximum(0, 1 - np.square(residual / (4.685 * scale))))
             before = gain, offset
             gain, offset = self._fit(reference, frame, weight)

@@ -193,7 +193,7 @@ class _Match(NamedTuple):
 
     Parameters
     ----------
-    index : int
+    which : int
         Of the reference.
     similarity : ndarray of float32, (h, w)
         SSIM.
@@ -204,7 +204,7 @@ class _Match(NamedTuple):
 
     """
 
-    index: int
+    which: int
     similarity: NDArray[np.float32]
     inside: NDArray[np.uint8]
     mean: float
@@ -273,6 +273,7 @@ class SsimScorer:
         self._window_mask = np.ones((WINDOW_PX[chosen['window']],) * 2, np.uint8)
         self._images = references
         self._valid = reference_valid
+        self._windows_valid = [self._windows_inside(valid) for valid in reference_valid]
         self._references = [SsimReference.of(image, **self._constants) for image in references]
         self._thumbnails = np.stack([_thumbnail(image) for image in references])
         self._tolerated = tolerated
@@ -355,8 +356,8 @@ class SsimScorer:
         worst = cv2.sepFilter2D(
             anomaly_map, -1, self._pool, self._pool, borderType=cv2.BORDER_CONSTANT
         ).max()
-        valid = (prepared.valid & self._valid[best.index]).view(np.uint8)
-        squares = cv2.norm(prepared.image, self._images[best.index], cv2.NORM_L2SQR, valid)
+        valid = (prepared.valid & self._valid[best.which]).view(np.uint8)
+        squares = cv2.norm(prepared.image, self._images[best.which], cv2.NORM_L2SQR, valid)
         samples = np.count_nonzero(valid) * (prepared.image.size // valid.size)
         return ScorerOutput(
             measures={
@@ -378,20 +379,36 @@ class SsimScorer:
             distance[leave_out] = np.inf
         moments = SsimReference.of(prepared.image, **self._constants)
         nearest = np.argsort(distance, kind='stable')[:_CANDIDATES]
+        windows_seen = self._windows_inside(prepared.valid)
         return max(
-            (self._match(prepared, moments, i) for i in nearest if np.isfinite(distance[i])),
+            (
+                self._match(moments, windows_seen, int(index))
+                for index in nearest
+                if np.isfinite(distance[index])
+            ),
             key=lambda match: match.mean,
         )
 
-    def _match(self, prepared: Prepared, moments: SsimReference, index: int) -> _Match:
-        similarity = self._references[index].similarity_map(moments)
-        valid = (prepared.valid & self._valid[index]).view(np.uint8)
-        inside = cv2.erode(valid, self._window_mask, borderType=cv2.BORDER_CONSTANT, borderValue=0)
+    def _match(
+        self, moments: SsimReference, windows_seen: NDArray[np.uint8], which: int
+    ) -> _Match:
+        similarity = self._references[which].similarity_map(moments)
+        inside = windows_seen & self._windows_valid[which]
         windows = np.count_nonzero(inside)
         if not windows:
             raise FrameError('no SSIM window lies wholly inside the valid part of the frame')
         mean = float(cv2.sumElems(cv2.copyTo(similarity, inside))[0]) / windows
-        return _Match(index, similarity, np.asarray(inside, np.uint8), mean)
+        return _Match(which, similarity, inside, mean)
+
+    def _windows_inside(self, valid: NDArray[np.bool_]) -> NDArray[np.uint8]:
+        """
+        Give 1 for windows wholly inside the valid area and the image, else 0.
+
+        """
+        inside = cv2.erode(
+            valid.view(np.uint8), self._window_mask, borderType=cv2.BORDER_CONSTANT, borderValue=0
+        )
+        return np.asarray(inside, np.uint8)
 
     def _good_dissimilarity(
         self, images: Sequence[Prepared], picked: Sequence[int]

@@ -84,7 +84,7 @@ class VariationScorer:
         self._mean = mean
         self._deviation = deviation
         self._judged = judged
-        self._smooth_px: int = chosen['smooth_px']
+        self._smoothing = np.full(chosen['smooth_px'], 1 / chosen['smooth_px'], np.float32)
         self._flatten_px: int = chosen['flatten_px']
         edge = 2 * chosen['edge_px'] + 1
         widened = cv2.dilate(deviation, np.ones((edge, edge), np.uint8))
@@ -171,20 +171,22 @@ class VariationScorer:
         image = prepared.image
         if self._flatten_px:
             image = flattened(image, self._flatten_px)
-        z = np.subtract(image, self._mean, dtype=np.float32)
+        z = np.asarray(image, np.float32)
+        z -= self._mean
         z *= self._inverse
         np.abs(z, out=z)
         if z.ndim == 3:
             planes = cv2.split(z)
-            z = planes[0]
+            z = np.asarray(planes[0], np.float32)
             for plane in planes[1:]:
                 np.maximum(z, plane, out=z)
-        z *= inside
+        mask = inside.view(np.uint8)
+        z = np.asarray(cv2.copyTo(z, mask), np.float32)
         mean_z = float(cv2.sumElems(z)[0] / pixels)
-        smoothed = np.asarray(
-            cv2.blur(z, (self._smooth_px,) * 2, borderType=cv2.BORDER_REFLECT), dtype=np.float32
+        smooth = cv2.sepFilter2D(
+            z, -1, self._smoothing, self._smoothing, borderType=cv2.BORDER_REFLECT
         )
-        smoothed *= inside
+        smoothed = np.asarray(cv2.copyTo(smooth, mask), np.float32)
         return ScorerOutput(
             measures={'peak_z': float(smoothed.max()), 'mean_z': mean_z}, anomaly_map=smoothed
         )
