@@ -394,7 +394,7 @@ class SsimScorer:
     ) -> _Match:
         similarity = self._references[which].similarity_map(moments)
         inside = windows_seen & self._windows_valid[which]
-        windows = np.count_nonzero(inside)
+        windows = cv2.countNonZero(inside)
         if not windows:
             raise FrameError('no SSIM window lies wholly inside the valid part of the frame')
         mean = float(cv2.sumElems(cv2.copyTo(similarity, inside))[0]) / windows
