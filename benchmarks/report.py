@@ -97,7 +97,7 @@ class Timing:
 
 
 def timed(
-    calls: Mapping[str, Callable[[int], object]], *, repeats: int, warm_up: int = 2
+    calls: Mapping[str, Callable[[int], object]], *, repeats: int, in_a_row: int = 1
 ) -> dict[str, Timing]:
     """
     Time several ways of doing one thing in turn, so that a busy moment hits all of them alike.
@@ -106,16 +106,24 @@ def timed(
     ----------
     calls : mapping of str to callable
         Each is called with the number of the repeat.
-    repeats, warm_up : int
-        How often each is timed, and called before that.
+    repeats : int
+        How often each is timed, after two calls that are not.
+    in_a_row : int
+        How often one is timed before it is the other's turn; more than one, and a call that is not
+        timed goes before, so that each finds its own data in the processor's cache.
 
     """
     durations_ms: dict[str, list[float]] = {name: [] for name in calls}
-    for repeat in range(-warm_up, repeats):
+    for call in calls.values():
+        call(0)
+        call(1 % repeats)
+    for start in range(0, repeats, in_a_row):
         for name, call in calls.items():
-            began_ns = time.perf_counter_ns()
-            call(repeat % repeats)
-            if repeat >= 0:
+            if in_a_row > 1:
+                call(start)
+            for repeat in range(start, min(start + in_a_row, repeats)):
+                began_ns = time.perf_counter_ns()
+                call(repeat)
                 durations_ms[name].append(1e-6 * (time.perf_counter_ns() - began_ns))
     return {name: Timing.of(values) for name, values in durations_ms.items()}
 
