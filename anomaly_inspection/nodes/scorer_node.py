@@ -23,6 +23,7 @@ from anomaly_inspection.nodes.inspection_node import (
     NodeParameters,
     WARN,
 )
+from anomaly_inspection.nodes.memory import keep_freed_memory
 from anomaly_inspection.nodes.parameters import parameter
 from anomaly_inspection.nodes.qos import EVENT, IMAGE, LATCHED
 from anomaly_inspection.nodes.spin import spin_node
@@ -85,6 +86,7 @@ class ScorerNode(InspectionNode[ScorerParameters]):
 
     def __init__(self, **options: Any) -> None:
         super().__init__('scorer', ScorerParameters, **options)
+        keep_freed_memory()
         self._loaded: _LoadedRecipe | None = None
         self._prepared: _LoadedRecipe | None = None
         self._preparing: threading.Thread | None = None
