@@ -16,10 +16,11 @@ chapter 4; the worse half stands for both because only its tail matters and good
 skewed.
 
 A measure that is perfect in at least half of the good parts (the largest region) has no such s.
-There the k values that are not perfect are taken as Weibull with the shape 3/4, a tail heavier
-than exponential: with b the mean of d^(3/4), the limit is the predictive one,
+There the k values that are not perfect are taken as Weibull with the shape 1/2, a tail much
+heavier than exponential, because an area jumps when neighbouring places join: with b the mean of
+d^(1/2), the limit is the predictive one,
 
-    limit: d^(3/4) = K * b * ((k / (n * rate))^(1 / K) - 1),   K = k + 2
+    limit: d^(1/2) = K * b * ((k / (n * rate))^(1 / K) - 1),   K = k + 2
 
 wide for few values; the 2 keeps one single value from giving no limit at all.
 
@@ -54,7 +55,7 @@ if TYPE_CHECKING:
 
 _FEWEST_VALUES = 4
 _MARGIN_BEYOND_WORST = 0.1
-_TAIL_SHAPE = 0.75
+_TAIL_SHAPE = 0.5
 # Good parts that hardly differ (a simulation without noise) must not give a limit that any camera
 # would trip over.
 _SMALLEST_STEP = 0.05

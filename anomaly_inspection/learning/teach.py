@@ -353,9 +353,10 @@ def _chosen_preprocessing(
             ('similarity', far, 180.0),
         )
     ]
+    # Edges tell how parts lie; shine and shadow would drown them.
     best = _simplest(
         [replace(base, alignment=alignment) for alignment in alignments],
-        lambda settings: _variation(settings, frame_format, references, sample),
+        lambda settings: _variation(settings, frame_format, references, sample, _FLATTEN_PX),
         lambda done, total: report(done, total, 'choosing the alignment'),
     )
     best = replace(best, alignment=_with_room(best, far, frame_format, references, sample))
@@ -420,6 +421,7 @@ def _variation(
     frame_format: FrameFormat,
     references: Sequence[NDArray[np.uint8]],
     frames: Sequence[NDArray[np.uint8]],
+    flatten_px: int = 0,
 ) -> float:
     """
     Give how far a typical part lies from the median part, in gray levels.
@@ -431,7 +433,11 @@ def _variation(
     found = _aligned(settings, frame_format, references, frames)
     if len(found) < (1.0 - _LARGEST_SHARE_LEFT_OUT) * len(frames):
         return math.inf
-    return _spread(found)
+    return _spread(_flattened(found, flatten_px) if flatten_px else found)
+
+
+def _flattened(found: Sequence[Prepared], flatten_px: int) -> list[Prepared]:
+    return [replace(one, image=flattened(one.image, flatten_px)) for one in found]
 
 
 def _spread(found: Sequence[Prepared], floor_levels: float = 0.0) -> float:
@@ -548,11 +554,10 @@ def _scorer_settings(scorer: str, parts: Sequence[_Part]) -> dict[str, Any]:
     settings = dict(scorer_class(scorer).default_settings)
     if 'flatten_px' in settings:
         sample = [part.prepared for part in parts[:: math.ceil(len(parts) / _ALIGNMENT_SAMPLE)]]
-        flat = [
-            replace(prepared, image=flattened(prepared.image, _FLATTEN_PX)) for prepared in sample
-        ]
         floor = settings['floor_levels']
-        if _spread(flat, floor) < 0.5 * _CLEARLY_LOWER * _spread(sample, floor):
+        if _spread(_flattened(sample, _FLATTEN_PX), floor) < 0.5 * _CLEARLY_LOWER * _spread(
+            sample, floor
+        ):
             settings['flatten_px'] = _FLATTEN_PX
     if 'references' in settings and _needs_many_references(scorer, settings, parts):
         settings['references'] = _MANY_REFERENCES
