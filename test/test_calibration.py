@@ -118,7 +118,7 @@ def test_the_largest_region_of_mostly_clean_parts() -> None:
     assert 100 < some.limit < 600
     single = np.zeros(60)
     single[0] = 8
-    assert 8 < limit_from_good(single, HIGH, RATE, 0.0).limit < 100
+    assert 8 < limit_from_good(single, HIGH, RATE, 0.0).limit < 400
 
 
 @pytest.mark.parametrize(
