@@ -29,16 +29,23 @@ PARAMETER_FILE = Path(__file__).resolve().parents[1] / 'config' / 'cell.yaml'
 SMALL_LINE = 'line:width_px=320,height_px=240,shift_px=3,rotation_deg=2'
 
 
-def run(recipe, source, *, rate_hz=5.0, interrupted=None, **options):
+def run(recipe, source, *, rate_hz=5.0, interrupt_after=None, **options):
     lines = []
+    interrupted = threading.Event()
+
+    def part_done(record):
+        lines.append(record)
+        if len(lines) == interrupt_after:
+            interrupted.set()
+
     result = run_cell(
         recipe,
         open_source(str(source)),
         str(source),
         rate_hz=rate_hz,
         parameter_file=PARAMETER_FILE,
-        interrupted=interrupted or threading.Event(),
-        part_done=lines.append,
+        interrupted=interrupted,
+        part_done=part_done,
         **options,
     )
     assert [line.part_id for line in lines] == [record.part_id for record in result.records]
@@ -142,10 +149,8 @@ def test_overlays_are_written_for_every_part(taught_recipe, domain_id, tmp_path)
 
 
 def test_an_interrupted_run_accounts_for_the_parts_under_way(taught_recipe, domain_id):
-    interrupted = threading.Event()
-    threading.Timer(3.0, interrupted.set).start()
-    result = run(taught_recipe, SMALL_LINE, interrupted=interrupted)
-    assert result.records
+    result = run(taught_recipe, SMALL_LINE, interrupt_after=2)
+    assert len(result.records) >= 2
     assert all(not record.is_lost for record in result.records)
 
 
