@@ -84,6 +84,8 @@ _CONFIDENCE_MARGIN = 0.8
 _MIN_AREA_PX = 4
 _SHARE_WITH_REGIONS = 0.1
 _FEWEST_WITH_REGIONS = 5
+# A match of lower correlation explains less than half of what varies in a part: it is a stranger.
+_STRANGE_NCC = 0.7
 _CONFIDENCE = MeasureSpec('confidence', '1', BadSide.LOW, 'Of the alignment.', 0.0, 1.0)
 
 
@@ -175,7 +177,7 @@ def teach(
                 for scorer, chosen in scorer_settings.items()
             }
             for scorer, held in held_out.items():
-                unlike |= {parts[index].name: why for index, why in held.outliers(scorer).items()}
+                unlike |= held.outliers(scorer)
         if not unlike:
             break
         left_out |= unlike
@@ -193,7 +195,9 @@ def teach(
             image_count=len(parts),
             left_out=tuple(f'{who}: {why}' for who, why in left_out.items()),
             false_reject_rate=false_reject_rate,
-            promised_rate=round(promised_rate(len(parts)), 4),
+            promised_rate=round(
+                promised_rate(min(len(held.parts) for held in held_out.values())), 4
+            ),
         ),
         frame_format=frame_format,
         preprocessing=settings,
@@ -214,15 +218,21 @@ class _HeldOut:
 
     Parameters
     ----------
+    parts : list of _Part
+        Those measured, n.
     measures : dict of str to ndarray, (n,)
         The scorer's own measures.
     maps : list of ndarray of float16, (h, w)
         Half precision, because those of all parts are held at once.
+    tells_outliers : bool
+        Whether a part unlike the others is no good part, not one of a class of its own.
 
     """
 
+    parts: list[_Part]
     measures: dict[str, NDArray[np.float64]]
     maps: list[NDArray[np.float16]]
+    tells_outliers: bool
 
     @classmethod
     def of(
@@ -239,25 +249,52 @@ class _HeldOut:
                 output = fitted.score(parts[index].prepared)
                 outputs[index] = output.measures, output.anomaly_map.astype(np.float16)
                 report(len(outputs), count, f'measuring held-out parts, {scorer}')
+        alike = [i for i in range(count) if _has_its_like(outputs[i][0], settings)]
+        judged = alike if _are_variants([outputs[i][0] for i in range(count)]) else range(count)
+        if len(judged) < min(count, FEWEST_PARTS):
+            raise SettingError(
+                f'{len(judged)} of {count} good images have their like among the others; needed '
+                f'for limits of {scorer}: at least {FEWEST_PARTS}. Teach several images of each '
+                'class'
+            )
         return cls(
+            [parts[i] for i in judged],
             {
-                spec.name: np.array([outputs[i][0][spec.name] for i in range(count)])
+                spec.name: np.array([outputs[i][0][spec.name] for i in judged])
                 for spec in kind.measures
             },
-            [outputs[i][1] for i in range(count)],
+            [outputs[i][1] for i in judged],
+            len(judged) == count,
         )
 
-    def outliers(self, scorer: str) -> dict[int, str]:
+    def outliers(self, scorer: str) -> dict[str, str]:
         """
-        Give the parts that are unlike the others, with the reason.
+        Give the names of the parts that are unlike the others, with the reason.
 
         """
+        if not self.tells_outliers:
+            return {}
         return {
-            index: f'{scorer}.{spec.name} {self.measures[spec.name][index]:.4g}, '
+            self.parts[index].name: f'{scorer}.{spec.name} {self.measures[spec.name][index]:.4g}, '
             f'the others about {float(np.median(self.measures[spec.name])):.4g}'
             for spec in scorer_class(scorer).measures
             for index in outliers(self.measures[spec.name], spec)
         }
+
+
+def _are_variants(measures: Sequence[dict[str, float]]) -> bool:
+    """
+    Tell whether many held-out parts match none of the others: each is a class of its own.
+
+    What they measure against a stranger says nothing of the limits.
+
+    """
+    strange = sum(one.get('best_ncc', 1.0) < _STRANGE_NCC for one in measures)
+    return strange > _LARGEST_SHARE_LEFT_OUT * len(measures)
+
+
+def _has_its_like(measures: dict[str, float], settings: dict[str, Any]) -> bool:
+    return 'same_ncc' not in settings or measures['best_ncc'] >= settings['same_ncc']
 
 
 def _named(
@@ -611,7 +648,7 @@ def _scorer_recipe(
             ),
             default=0,
         )
-        for one, part in zip(held.maps, parts, strict=True)
+        for one, part in zip(held.maps, held.parts, strict=True)
     ]
     good = {**held.measures, 'largest_region': np.array(areas, np.float64)}
     return ScorerRecipe(
