@@ -177,7 +177,7 @@ def teach(
                 for scorer, chosen in scorer_settings.items()
             }
             for scorer, held in held_out.items():
-                unlike |= held.outliers(scorer)
+                unlike |= held.outliers(scorer) if len(held.parts) == len(parts) else {}
         if not unlike:
             break
         left_out |= unlike
@@ -224,15 +224,12 @@ class _HeldOut:
         The scorer's own measures.
     maps : list of ndarray of float16, (h, w)
         Half precision, because those of all parts are held at once.
-    tells_outliers : bool
-        Whether a part unlike the others is no good part, not one of a class of its own.
 
     """
 
     parts: list[_Part]
     measures: dict[str, NDArray[np.float64]]
     maps: list[NDArray[np.float16]]
-    tells_outliers: bool
 
     @classmethod
     def of(
@@ -249,22 +246,47 @@ class _HeldOut:
                 output = fitted.score(parts[index].prepared)
                 outputs[index] = output.measures, output.anomaly_map.astype(np.float16)
                 report(len(outputs), count, f'measuring held-out parts, {scorer}')
-        alike = [i for i in range(count) if _has_its_like(outputs[i][0], settings)]
-        judged = alike if _are_variants([outputs[i][0] for i in range(count)]) else range(count)
-        if len(judged) < min(count, FEWEST_PARTS):
-            raise SettingError(
-                f'{len(judged)} of {count} good images have their like among the others; needed '
-                f'for limits of {scorer}: at least {FEWEST_PARTS}. Teach several images of each '
-                'class'
-            )
-        return cls(
-            [parts[i] for i in judged],
+        held = cls(
+            list(parts),
             {
-                spec.name: np.array([outputs[i][0][spec.name] for i in judged])
+                spec.name: np.array([outputs[i][0][spec.name] for i in range(count)])
                 for spec in kind.measures
             },
-            [outputs[i][1] for i in judged],
-            len(judged) == count,
+            [outputs[i][1] for i in range(count)],
+        )
+        return held.with_their_like(scorer, settings) if held.are_variants() else held
+
+    def are_variants(self) -> bool:
+        """
+        Tell whether many parts match none of the others: each is a class of its own.
+
+        """
+        if 'best_ncc' not in self.measures:
+            return False
+        return bool(np.mean(self.measures['best_ncc'] < _STRANGE_NCC) > _LARGEST_SHARE_LEFT_OUT)
+
+    def with_their_like(self, scorer: str, settings: dict[str, Any]) -> _HeldOut:
+        """
+        Keep only the parts whose like is among the others: what a part measures against a stranger
+        says nothing of the limits.
+
+        """
+        alike = self._only(np.flatnonzero(self.measures['best_ncc'] >= settings['same_ncc']))
+        odd = alike.outliers(scorer)
+        kept = alike._only([i for i, part in enumerate(alike.parts) if part.name not in odd])
+        if len(kept.parts) < FEWEST_PARTS:
+            raise SettingError(
+                f'{len(kept.parts)} of {len(self.parts)} good images have their like among the '
+                f'others; needed for the limits of {scorer}: at least {FEWEST_PARTS}. Teach '
+                'several images of each class'
+            )
+        return kept
+
+    def _only(self, indices: Sequence[int] | NDArray[np.intp]) -> _HeldOut:
+        return _HeldOut(
+            [self.parts[i] for i in indices],
+            {name: values[indices] for name, values in self.measures.items()},
+            [self.maps[i] for i in indices],
         )
 
     def outliers(self, scorer: str) -> dict[str, str]:
@@ -272,29 +294,12 @@ class _HeldOut:
         Give the names of the parts that are unlike the others, with the reason.
 
         """
-        if not self.tells_outliers:
-            return {}
         return {
             self.parts[index].name: f'{scorer}.{spec.name} {self.measures[spec.name][index]:.4g}, '
             f'the others about {float(np.median(self.measures[spec.name])):.4g}'
             for spec in scorer_class(scorer).measures
             for index in outliers(self.measures[spec.name], spec)
         }
-
-
-def _are_variants(measures: Sequence[dict[str, float]]) -> bool:
-    """
-    Tell whether many held-out parts match none of the others: each is a class of its own.
-
-    What they measure against a stranger says nothing of the limits.
-
-    """
-    strange = sum(one.get('best_ncc', 1.0) < _STRANGE_NCC for one in measures)
-    return strange > _LARGEST_SHARE_LEFT_OUT * len(measures)
-
-
-def _has_its_like(measures: dict[str, float], settings: dict[str, Any]) -> bool:
-    return 'same_ncc' not in settings or measures['best_ncc'] >= settings['same_ncc']
 
 
 def _named(

@@ -109,7 +109,7 @@ class TemplateScorer:
     map_unit: ClassVar[str] = '1'
     settings: ClassVar[Mapping[str, Setting]] = {
         'templates': Setting(1000, 1, 10000),
-        'same_ncc': Setting(0.9, 0.5, 1.0),
+        'same_ncc': Setting(0.95, 0.5, 1.0),
         'candidates': Setting(5, 1, 100),
         'search_px': Setting(3, 0, 32),
         'floor_levels': Setting(5.0, 0.5, 64.0),
