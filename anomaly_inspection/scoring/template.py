@@ -23,6 +23,7 @@ mean of the conjugate prior of a variance; Gelman et al., Bayesian Data Analysis
 
 from __future__ import annotations
 
+import math
 from typing import Any, ClassVar, NamedTuple, Self, TYPE_CHECKING
 
 import cv2
@@ -53,6 +54,7 @@ _MOST_VALUES = 128_000_000
 _STEPS_PER_LEVEL = 2.0
 _NOT_JUDGED = 255
 _PRIOR_PARTS = 3
+_ROOM_FOR_SHIFTS = 3.0
 _LEAST_VARIANCE = 1.0
 
 
@@ -65,7 +67,7 @@ class _Match(NamedTuple):
     which : int
         Of the template.
     ncc : float
-        Over the pixels that both have.
+        Over the pixels that both have; -inf when they are less than half of the frame's.
     frame, template : (slice, slice)
         The part of the frame that the template covers, and the part of the template there.
 
@@ -160,6 +162,9 @@ class TemplateScorer:
         """
         chosen = checked_settings(cls.name, cls.settings, settings)
         check_alike(images, at_least=1)
+        blind = sum(not prepared.valid.any() for prepared in images)
+        if blind:
+            raise FrameError(f'{blind} of {len(images)} good images have no valid pixel')
         shape = images[0].image.shape
         most = max(1, min(chosen['templates'], _MOST_VALUES // images[0].image.size))
         classes = cls._classes(images, chosen, most)
@@ -184,8 +189,13 @@ class TemplateScorer:
                 f'sizes disagree: means {means.shape}, deviations {deviations.shape}, '
                 f'counts {counts.shape}'
             )
+        if means.shape[3:] not in ((), (3,)):
+            raise RecipeError(f'means have {means.shape[3]} channels; allowed: 3, or gray')
         if counts.min() < 1:
             raise RecipeError(f'a count is {counts.min()}; a template stands for 1 part or more')
+        blind = sum(not _judged(deviation).any() for deviation in deviations)
+        if blind:
+            raise RecipeError(f'{blind} of {len(means)} templates have no judged pixel')
         return cls(means, deviations, counts, settings)
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
@@ -236,9 +246,12 @@ class TemplateScorer:
         """
         likeness = _correlations(self._thumbnails, prepared.image, prepared.valid)
         nearest = np.argsort(-likeness, kind='stable')[: self._candidates]
-        return max(
+        best = max(
             (self._match(prepared, int(which)) for which in nearest), key=lambda match: match.ncc
         )
+        if best.ncc < -1:
+            raise FrameError('no template covers half of the valid part of the frame')
+        return best
 
     def _match(self, prepared: Prepared, which: int) -> _Match:
         judged = _judged(self._deviations[which])
@@ -257,24 +270,24 @@ class TemplateScorer:
         """
         search_px = min(chosen['search_px'], (min(images[0].valid.shape) - 1) // 8)
         thumbnails = np.stack([_thumbnail(prepared.image) for prepared in images])
-        alike = np.stack(
-            [_correlations(thumbnails, one.image, one.valid) for one in images]
-        ) >= chosen['same_ncc']
+        likeness = np.stack([_correlations(thumbnails, one.image, one.valid) for one in images])
+        # Thumbnails are compared as the parts lie, not shifted.
+        alike = likeness >= 1 - _ROOM_FOR_SHIFTS * (1 - chosen['same_ncc'])
         np.fill_diagonal(alike, True)
         free = np.ones(len(images), np.bool_)
-        classes = []
+        classes: list[list[_Member]] = []
         while free.any() and len(classes) < most:
             leader = int(np.where(free, (alike & free).sum(axis=1), -1).argmax())
             reference = images[leader]
             members = []
-            for index in np.flatnonzero(alike[leader] & free):
+            for index in np.flatnonzero(alike[leader] & free).tolist():
                 one = images[index]
                 frame, template, ncc = _laid_over(
                     one.image, one.valid, reference.image, reference.valid, search_px
                 )
                 # Alike when small can still be another board.
                 if index == leader or ncc >= chosen['same_ncc']:
-                    members.append(_Member(int(index), frame, template))
+                    members.append(_Member(index, frame, template))
                     free[index] = False
             classes.append(members)
         return classes
@@ -282,11 +295,11 @@ class TemplateScorer:
 
 class _Member(NamedTuple):
     """
-    A part of a class: its index, and what of it lies where on the class's first part.
+    A part of a class: which, and what of it lies where on the class's first part.
 
     """
 
-    index: int
+    which: int
     frame: tuple[slice, slice]
     template: tuple[slice, slice]
 
@@ -302,7 +315,7 @@ def _moments(
     weights = np.zeros((*shape[:2], *channels), np.float32)
     total, squares = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
     for member in members:
-        one = images[member.index]
+        one = images[member.which]
         valid = one.valid[member.frame].astype(np.float32)
         valid = valid.reshape(*valid.shape, *channels)
         values = one.image[member.frame] * valid
@@ -314,7 +327,10 @@ def _moments(
     variance = np.maximum(squares - total * mean, 0) / np.maximum(weights - 1, 1)
     steps = np.minimum(np.ceil(np.sqrt(variance) * _STEPS_PER_LEVEL), _NOT_JUDGED - 1)
     steps = np.where(weights >= max(1, len(members) / 2), steps, _NOT_JUDGED)
-    return np.rint(mean).astype(np.uint8), steps.astype(np.uint8)
+    judged = np.broadcast_to(steps != _NOT_JUDGED, shape)
+    # What was not seen must not look like an edge or a class.
+    mean = np.where(judged, mean, mean[judged].mean())
+    return np.rint(mean).astype(np.uint8), np.broadcast_to(steps, shape).astype(np.uint8)
 
 
 def _judged(deviation: NDArray[np.uint8]) -> NDArray[np.bool_]:
@@ -373,7 +389,7 @@ def _laid_over(
     frame, template : (slice, slice)
         What of the image is covered, and by what of the template.
     ncc : float
-        Over the pixels that count in both.
+        Over the pixels that count in both; -inf when they are less than half of the image's.
 
     """
     x_px = y_px = 0
@@ -392,8 +408,11 @@ def _laid_over(
     rows, row = _overlap(y_px, image.shape[0])
     columns, column = _overlap(x_px, image.shape[1])
     frame, covering = (rows, columns), (row, column)
-    ncc = _ncc(image[frame], template[covering], valid[frame] & judged[covering])
-    return frame, covering, ncc
+    inside = valid[frame] & judged[covering]
+    # A few pixels correlate with anything.
+    if 2 * int(np.count_nonzero(inside)) < max(2, int(np.count_nonzero(valid))):
+        return frame, covering, -math.inf
+    return frame, covering, _ncc(image[frame], template[covering], inside)
 
 
 def _overlap(shift_px: int, length: int) -> tuple[slice, slice]:
@@ -411,8 +430,6 @@ def _ncc(one: NDArray[np.uint8], two: NDArray[np.uint8], inside: NDArray[np.bool
 
     """
     pixels = np.count_nonzero(inside)
-    if not pixels:
-        raise FrameError('no pixel of a template lies inside the valid part of the frame')
     first, second = (
         np.asarray(image[inside] if pixels < inside.size else image, np.float32).reshape(
             pixels, -1
