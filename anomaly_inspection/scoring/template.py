@@ -18,11 +18,14 @@ A frame x differs from the template t, of n parts with the deviation s, by ::
 r being the range of t in the neighbourhood: what a pixel changes by when an edge moves by as much.
 It stands for the deviation that few parts have not shown yet, in the weight of three of them (the
 mean of the conjugate prior of a variance; Gelman et al., Bayesian Data Analysis, section 2.6).
+Templates of up to three parts may also bend: every place takes the shift, by up to `bend_px`, that
+fits the 31x31 pixels around it best.
 
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import Any, ClassVar, NamedTuple, Self, TYPE_CHECKING
 
@@ -55,6 +58,8 @@ _STEPS_PER_LEVEL = 2.0
 _NOT_JUDGED = 255
 _PRIOR_PARTS = 3
 _ROOM_FOR_SHIFTS = 3.0
+# Wider than a defect, so that none chooses the shift that hides it.
+_SURROUNDINGS = (31, 31)
 _LEAST_VARIANCE = 1.0
 
 
@@ -114,6 +119,7 @@ class TemplateScorer:
         'same_ncc': Setting(0.95, 0.5, 1.0),
         'candidates': Setting(5, 1, 100),
         'search_px': Setting(3, 0, 32),
+        'bend_px': Setting(1, 0, 4),
         'floor_levels': Setting(5.0, 0.5, 64.0),
         'edge_px': Setting(1, 0, 8),
         'smooth_px': Setting(5, 1, 63),
@@ -136,6 +142,7 @@ class TemplateScorer:
         self._candidates: int = chosen['candidates']
         # Three quarters of the template at least are compared at every shift.
         self._search_px = min(chosen['search_px'], (min(means.shape[1:3]) - 1) // 8)
+        self._bend_px: int = chosen['bend_px']
         self._floor_variance = chosen['floor_levels'] ** 2
         edge = 2 * chosen['edge_px'] + 1
         self._neighbourhood = np.ones((edge, edge), np.uint8)
@@ -156,8 +163,9 @@ class TemplateScorer:
             ``same_ncc``: parts that correlate as much with another are of its class.
             ``candidates``: how many templates a frame is compared with in full. ``search_px``: how
             far it may be shifted. ``floor_levels``: deviation of every pixel at least, gray
-            levels. ``edge_px``: how far an edge may move where the few parts of a class do not
-            tell. ``smooth_px``: the map is the mean over a square of this edge.
+            levels. ``edge_px``, ``bend_px``: how far an edge, or all of a place, may move where
+            the few parts of a class do not tell. ``smooth_px``: the map is the mean over a square
+            of this edge.
 
         """
         chosen = checked_settings(cls.name, cls.settings, settings)
@@ -215,22 +223,9 @@ class TemplateScorer:
         """
         check_prepared(prepared, self._means[0])
         match = self._best_match(prepared)
-        mean = self._means[match.which][match.template]
-        deviation = self._deviations[match.which][match.template]
-        inside = prepared.valid[match.frame] & _judged(deviation)
-        variance = np.square(deviation, dtype=np.float32)
-        count = float(self._counts[match.which])
-        variance *= count / (count + _PRIOR_PARTS) / _STEPS_PER_LEVEL**2
-        moved = np.square(
-            cv2.morphologyEx(mean, cv2.MORPH_GRADIENT, self._neighbourhood), dtype=np.float32
-        )
-        variance += moved * np.float32(_PRIOR_PARTS / (count + _PRIOR_PARTS))
-        variance += np.float32(self._floor_variance)
-        z = np.asarray(cv2.absdiff(prepared.image[match.frame], mean), np.float32)
-        z /= np.sqrt(variance)
-        if z.ndim == 3:
-            z = z.max(axis=2)
-        z *= inside
+        judged = _judged(self._deviations[match.which])[match.template]
+        inside = prepared.valid[match.frame] & judged
+        z = self._difference(prepared.image[match.frame], inside, match)
         smooth = cv2.blur(z, self._smooth, borderType=cv2.BORDER_REFLECT)
         anomaly_map = np.zeros(prepared.valid.shape, np.float32)
         anomaly_map[match.frame] = smooth * inside
@@ -238,6 +233,57 @@ class TemplateScorer:
             measures={'best_ncc': match.ncc, 'peak_difference': float(anomaly_map.max())},
             anomaly_map=anomaly_map,
         )
+
+    def _difference(
+        self, image: NDArray[np.uint8], inside: NDArray[np.bool_], match: _Match
+    ) -> NDArray[np.float32]:
+        """
+        Give z, at every place of the shift that fits its surroundings best.
+
+        """
+        few = self._counts[match.which] <= _PRIOR_PARTS
+        reach = self._bend_px if few else 0
+        mean, inverse = (
+            cv2.copyMakeBorder(plane, reach, reach, reach, reach, cv2.BORDER_REPLICATE)
+            for plane in self._mean_and_inverse(match.which)
+        )
+        values = np.asarray(image, np.float32)
+        best_z = np.full(inside.shape, np.inf, np.float32)
+        least = best_z.copy()
+        rows, columns = match.template
+        for y_px, x_px in itertools.product(range(2 * reach + 1), repeat=2):
+            covering = (
+                slice(rows.start + y_px, rows.stop + y_px),
+                slice(columns.start + x_px, columns.stop + x_px),
+            )
+            z = np.asarray(cv2.absdiff(values, mean[covering]), np.float32)
+            z *= inverse[covering]
+            if z.ndim == 3:
+                z = z.max(axis=2)
+            z *= inside
+            if not reach:
+                return z
+            around = cv2.blur(z, _SURROUNDINGS, borderType=cv2.BORDER_REFLECT)
+            fits = around < least
+            np.copyto(least, around, where=fits)
+            np.copyto(best_z, z, where=fits)
+        return best_z
+
+    def _mean_and_inverse(self, which: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """
+        Give mean and inverse deviation of a template, the prior and the floor included.
+
+        """
+        mean = self._means[which]
+        count = float(self._counts[which])
+        variance = np.square(self._deviations[which], dtype=np.float32)
+        variance *= count / (count + _PRIOR_PARTS) / _STEPS_PER_LEVEL**2
+        moved = np.square(
+            cv2.morphologyEx(mean, cv2.MORPH_GRADIENT, self._neighbourhood), dtype=np.float32
+        )
+        variance += moved * np.float32(_PRIOR_PARTS / (count + _PRIOR_PARTS))
+        variance += np.float32(self._floor_variance)
+        return mean.astype(np.float32), 1 / np.sqrt(variance)
 
     def _best_match(self, prepared: Prepared) -> _Match:
         """
