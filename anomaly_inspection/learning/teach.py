@@ -84,6 +84,8 @@ _CONFIDENCE_MARGIN = 0.8
 _MIN_AREA_PX = 4
 _SHARE_WITH_REGIONS = 0.1
 _FEWEST_WITH_REGIONS = 5
+# A match of lower correlation explains less than half of what varies in a part: it is a stranger.
+_STRANGE_NCC = 0.7
 _CONFIDENCE = MeasureSpec('confidence', '1', BadSide.LOW, 'Of the alignment.', 0.0, 1.0)
 
 
@@ -175,7 +177,7 @@ def teach(
                 for scorer, chosen in scorer_settings.items()
             }
             for scorer, held in held_out.items():
-                unlike |= {parts[index].name: why for index, why in held.outliers(scorer).items()}
+                unlike |= held.outliers(scorer) if len(held.parts) == len(parts) else {}
         if not unlike:
             break
         left_out |= unlike
@@ -193,7 +195,9 @@ def teach(
             image_count=len(parts),
             left_out=tuple(f'{who}: {why}' for who, why in left_out.items()),
             false_reject_rate=false_reject_rate,
-            promised_rate=round(promised_rate(len(parts)), 4),
+            promised_rate=round(
+                promised_rate(min(len(held.parts) for held in held_out.values())), 4
+            ),
         ),
         frame_format=frame_format,
         preprocessing=settings,
@@ -214,6 +218,8 @@ class _HeldOut:
 
     Parameters
     ----------
+    parts : list of _Part
+        Those measured, n.
     measures : dict of str to ndarray, (n,)
         The scorer's own measures.
     maps : list of ndarray of float16, (h, w)
@@ -221,6 +227,7 @@ class _HeldOut:
 
     """
 
+    parts: list[_Part]
     measures: dict[str, NDArray[np.float64]]
     maps: list[NDArray[np.float16]]
 
@@ -239,21 +246,56 @@ class _HeldOut:
                 output = fitted.score(parts[index].prepared)
                 outputs[index] = output.measures, output.anomaly_map.astype(np.float16)
                 report(len(outputs), count, f'measuring held-out parts, {scorer}')
-        return cls(
+        held = cls(
+            list(parts),
             {
                 spec.name: np.array([outputs[i][0][spec.name] for i in range(count)])
                 for spec in kind.measures
             },
             [outputs[i][1] for i in range(count)],
         )
+        return held.with_their_like(scorer, settings) if held.are_variants() else held
 
-    def outliers(self, scorer: str) -> dict[int, str]:
+    def are_variants(self) -> bool:
         """
-        Give the parts that are unlike the others, with the reason.
+        Tell whether many parts match none of the others: each is a class of its own.
+
+        """
+        if 'best_ncc' not in self.measures:
+            return False
+        return bool(np.mean(self.measures['best_ncc'] < _STRANGE_NCC) > _LARGEST_SHARE_LEFT_OUT)
+
+    def with_their_like(self, scorer: str, settings: dict[str, Any]) -> _HeldOut:
+        """
+        Keep only the parts whose like is among the others: what a part measures against a stranger
+        says nothing of the limits.
+
+        """
+        alike = self._only(np.flatnonzero(self.measures['best_ncc'] >= settings['same_ncc']))
+        odd = alike.outliers(scorer)
+        kept = alike._only([i for i, part in enumerate(alike.parts) if part.name not in odd])
+        if len(kept.parts) < FEWEST_PARTS:
+            raise SettingError(
+                f'{len(kept.parts)} of {len(self.parts)} good images have their like among the '
+                f'others; needed for the limits of {scorer}: at least {FEWEST_PARTS}. Teach '
+                'several images of each class'
+            )
+        return kept
+
+    def _only(self, indices: Sequence[int] | NDArray[np.intp]) -> _HeldOut:
+        return _HeldOut(
+            [self.parts[i] for i in indices],
+            {name: values[indices] for name, values in self.measures.items()},
+            [self.maps[i] for i in indices],
+        )
+
+    def outliers(self, scorer: str) -> dict[str, str]:
+        """
+        Give the names of the parts that are unlike the others, with the reason.
 
         """
         return {
-            index: f'{scorer}.{spec.name} {self.measures[spec.name][index]:.4g}, '
+            self.parts[index].name: f'{scorer}.{spec.name} {self.measures[spec.name][index]:.4g}, '
             f'the others about {float(np.median(self.measures[spec.name])):.4g}'
             for spec in scorer_class(scorer).measures
             for index in outliers(self.measures[spec.name], spec)
@@ -616,7 +658,7 @@ def _scorer_recipe(
             ),
             default=0,
         )
-        for one, part in zip(held.maps, parts, strict=True)
+        for one, part in zip(held.maps, held.parts, strict=True)
     ]
     good = {**held.measures, 'largest_region': np.array(areas, np.float64)}
     return ScorerRecipe(

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 
 from anomaly_inspection.errors import SettingError
 from anomaly_inspection.scoring.ssim import SsimScorer
+from anomaly_inspection.scoring.template import TemplateScorer
 from anomaly_inspection.scoring.variation import VariationScorer
 
 if TYPE_CHECKING:
     from anomaly_inspection.scoring.scorer import Scorer
 
 SCORERS: dict[str, type[Scorer]] = {
-    scorer.name: scorer for scorer in (SsimScorer, VariationScorer)
+    scorer.name: scorer for scorer in (SsimScorer, TemplateScorer, VariationScorer)
 }
 
 
