@@ -83,7 +83,7 @@ class PatchStatisticsScorer:
         'statistics': Setting('position', choices=('position', 'pooled')),
         'stride_px': Setting(4, 2, 32),
         'prior_images': Setting(5.0, 0.0, 1000.0),
-        'floor': Setting(0.001, 0.0001, 1.0),
+        'floor': Setting(0.01, 0.0001, 1.0),
         'tolerance_px': Setting(1.0, 0.0, 4.0),
         'neighbours': Setting(1, 0, 2),
     }
