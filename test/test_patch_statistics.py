@@ -64,7 +64,8 @@ def fitted():
 def test_good_parts_lie_at_about_one(fitted):
     for seed in range(100, 105):
         output = fitted.score(prepared(part_image(seed)))
-        assert 0.3 < output.measures['mean_distance'] < 1.5
+        assert 0.3 < output.anomaly_map.mean() < 1.2
+        assert 0.5 < output.measures['worst_mean_distance'] < 2
         assert output.measures['peak_distance'] < 4
         assert output.anomaly_map.dtype == np.float32
         assert output.anomaly_map.shape == SIZE
@@ -79,6 +80,17 @@ def test_a_small_stain_shows_where_it_is(fitted):
     y, x = np.unravel_index(output.anomaly_map.argmax(), SIZE)
     assert 56 <= y < 69
     assert 66 <= x < 79
+
+
+def test_the_worst_twentieth_of_the_judged_area_is_averaged(fitted):
+    valid = np.ones(SIZE, np.bool_)
+    valid[:40] = False
+    output = fitted.score(prepared(part_image(100), valid))
+    values = np.sort(output.anomaly_map[40:].ravel())
+    assert output.measures['worst_mean_distance'] == pytest.approx(
+        values[-round(0.05 * values.size) :].mean(), rel=1e-3
+    )
+    assert output.measures['peak_distance'] == values[-1]
 
 
 def test_a_missing_mark_shows(fitted):
@@ -225,7 +237,7 @@ def test_the_nearest_position_is_the_one_the_patch_came_from():
 def test_identical_images_give_finite_distances_of_zero():
     part = prepared(np.full(SIZE, 90, np.uint8))
     scorer = PatchStatisticsScorer.fit([part] * 6, {})
-    assert scorer.score(part).measures == {'peak_distance': 0.0, 'mean_distance': 0.0}
+    assert scorer.score(part).measures == {'peak_distance': 0.0, 'worst_mean_distance': 0.0}
     other = scorer.score(prepared(np.random.default_rng(0).integers(0, 256, SIZE, np.uint8)))
     # Teaching holds maps in half precision.
     assert np.isfinite(other.anomaly_map.astype(np.float16)).all()

@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 # Every level halves the image, so the features of the last see eight times as far.
 _LEVELS = 4
 _DIRECTIONS = 4
+# Share of the area: the mean over all of it hides what is not everywhere.
+_WORST_SHARE = 0.05
 # Neighbouring patches overlap by this much, in cells of the grid.
 _POOLING_CELLS = 0.7
 # Gray levels; less than a camera's noise leaves: only for images that are all the same.
@@ -72,10 +74,10 @@ class PatchStatisticsScorer:
             'Largest distance of a patch from those of the good parts; about 1 is typical.',
         ),
         MeasureSpec(
-            'mean_distance',
+            'worst_mean_distance',
             '1',
             BadSide.HIGH,
-            'Mean distance of all patches from those of the good parts; about 1 is typical.',
+            'Mean distance over the worst twentieth of the area; about 1 is typical.',
         ),
     )
     map_unit: ClassVar[str] = '1'
@@ -211,10 +213,12 @@ class PatchStatisticsScorer:
         height, width = inside.shape
         wide = cv2.resize(distance, (width, height), interpolation=cv2.INTER_LINEAR)
         anomaly_map = np.asarray(cv2.copyTo(wide, mask), np.float32)
+        judged = anomaly_map[inside]
+        worst = math.ceil(_WORST_SHARE * judged.size)
         return ScorerOutput(
             measures={
-                'peak_distance': float(anomaly_map.max()),
-                'mean_distance': float(cv2.mean(anomaly_map, mask)[0]),
+                'peak_distance': float(judged.max()),
+                'worst_mean_distance': float(np.partition(judged, -worst)[-worst:].mean()),
             },
             anomaly_map=anomaly_map,
         )
