@@ -21,6 +21,7 @@ from anomaly_inspection.learning import teach as teach_module
 from anomaly_inspection.learning.teach import FEWEST_PARTS, MOST_REFERENCES, teach
 from anomaly_inspection.recipes.folder import read_recipe, write_recipe
 from anomaly_inspection.recipes.recipe import check_limit, measures_of, Provenance, Recipe
+from anomaly_inspection.scoring import patch_statistics
 from anomaly_inspection.scoring.frame_scorer import FrameScorer, ScoreStatus
 from anomaly_inspection.scoring.measure import BadSide
 from anomaly_inspection.scoring.ssim import SsimScorer
@@ -157,6 +158,21 @@ def test_many_references_are_kept_only_for_many_kinds_of_part() -> None:
     }
     assert teach(kinds(1), name='block', **alone).scorers['ssim'].settings['references'] == 10
     assert teach(kinds(18), name='block', **alone).scorers['ssim'].settings['references'] == 40
+
+
+def test_patch_statistics_are_taught_and_fit_in_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pose = {'shift_px': 5.0, 'turn_deg': 5.0}
+    monkeypatch.setattr(patch_statistics, '_MOST_BYTES', 1_000_000)
+    taught = teach(good_frames(30, **pose), name='block', scorers=['patch_statistics'])
+    recipe = read_recipe(write_recipe(taught, tmp_path / 'block').path)
+    assert recipe.scorers['patch_statistics'].settings['stride_px'] > 4
+    scorer = recipe.frame_scorer()
+    good = [part_frame(seed, **pose) for seed in range(100, 140)]
+    bad = [part_frame(seed, stain=True, **pose) for seed in range(100, 120)]
+    assert sum(rejects(recipe, scorer, frame) for frame in good) <= 1
+    assert all(rejects(recipe, scorer, frame) for frame in bad)
 
 
 def test_the_search_range_leaves_room_beyond_the_taught_parts() -> None:

@@ -41,6 +41,7 @@ from anomaly_inspection.recipes.recipe import (
 )
 from anomaly_inspection.scoring.frame_scorer import RegionSettings
 from anomaly_inspection.scoring.measure import BadSide, MeasureSpec
+from anomaly_inspection.scoring.patch_statistics import smallest_stride_px
 from anomaly_inspection.scoring.region import find_regions
 from anomaly_inspection.scoring.registry import scorer_class
 from anomaly_inspection.scoring.variation import flattened
@@ -603,6 +604,9 @@ def _scorer_settings(scorer: str, parts: Sequence[_Part]) -> dict[str, Any]:
             settings['flatten_px'] = _FLATTEN_PX
     if 'references' in settings and _needs_many_references(scorer, settings, parts):
         settings['references'] = _MANY_REFERENCES
+    if 'stride_px' in settings:
+        shape = parts[0].prepared.image.shape
+        settings['stride_px'] = smallest_stride_px(shape, settings['stride_px'])
     return settings
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from anomaly_inspection.errors import SettingError
+from anomaly_inspection.scoring.patch_statistics import PatchStatisticsScorer
 from anomaly_inspection.scoring.ssim import SsimScorer
 from anomaly_inspection.scoring.template import TemplateScorer
 from anomaly_inspection.scoring.variation import VariationScorer
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
     from anomaly_inspection.scoring.scorer import Scorer
 
 SCORERS: dict[str, type[Scorer]] = {
-    scorer.name: scorer for scorer in (SsimScorer, TemplateScorer, VariationScorer)
+    scorer.name: scorer
+    for scorer in (SsimScorer, VariationScorer, PatchStatisticsScorer, TemplateScorer)
 }
 
 
