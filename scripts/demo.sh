@@ -10,6 +10,8 @@ if [[ -z $source ]]; then
   name=line
   parts=${PARTS:-200} seed=${SEED:-1}
   good=out/images/$name/train/good
+  # Those of an earlier run, perhaps of another seed.
+  rm -rf "out/images/$name"
   # Taught with other parts than those that are inspected.
   anomaly-inspection simulate "out/images/$name" --train-parts 80 --parts 20 --seed "$((seed + 1000))"
   inspect=(--source "line:parts=$parts,seed=$seed" --fail-on-escape)
