@@ -200,6 +200,11 @@ def test_valid_marks_what_the_frame_does_not_show() -> None:
     prepared = preprocessor.prepare(shot(part(Alignment(12, 0, 0, 1, 1))))
     assert not prepared.valid[:, -11:].any()
     assert prepared.valid[:, :-13].all()
+    filtered = Preprocessor(settings(filters=(Median(5), Gauss(1.0))), MONO, reference)
+    with_filters = filtered.prepare(shot(part(Alignment(12, 0, 0, 1, 1)))).valid
+    # Filters run on the frame itself, before there is any border that was brought in.
+    assert not with_filters[:, -11:].any()
+    assert with_filters[:, :-13].all()
 
 
 def test_a_region_inside_the_frame_stays_valid_when_the_part_moves() -> None:
