@@ -42,7 +42,7 @@ class Prepared:
     Parameters
     ----------
     image : ndarray of uint8, (h, w) gray or (h, w, 3) BGR
-        Region of interest, aligned, filtered, light-normalised.
+        Region of interest, filtered, aligned, light-normalised.
     valid : ndarray of bool, (h, w)
         False where the aligned image has no pixels of the frame (border brought in by the
         alignment).
@@ -299,11 +299,15 @@ class Preprocessor:
         # Before the part is turned: noise is that of the camera's pixels.
         for noise_filter in self._settings.filters:
             seen = noise_filter.apply(seen)
-        from_seen = to_frame - [[0, 0, left], [0, 0, top]]
+        region = self._region
+        if alignment is self._still:
+            rows = slice(region.y - top, region.y - top + region.height)
+            columns = slice(region.x - left, region.x - left + region.width)
+            return np.ascontiguousarray(seen[rows, columns]), self._all_valid, to_frame
         laid = cv2.warpAffine(
             seen,
-            from_seen,
-            (self._region.width, self._region.height),
+            to_frame - [[0, 0, left], [0, 0, top]],
+            (region.width, region.height),
             flags=self._interpolation | cv2.WARP_INVERSE_MAP,
             borderMode=cv2.BORDER_REPLICATE,
         )
