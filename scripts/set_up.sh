@@ -28,7 +28,8 @@ run_step() {
 
 install_wheels() {
   { [[ -x .venv/bin/python ]] || "$base_python" -m venv .venv; } \
-    && pip_install -r requirements/ros.txt -r requirements/runtime.txt -r requirements/test.txt \
+    && pip_install -r requirements/ros.txt -r requirements/runtime.txt -r requirements/train.txt \
+      -r requirements/test.txt \
     && .venv/bin/python scripts/fix_wheel_paths.py
 }
 
@@ -49,7 +50,7 @@ if [[ $(cat .venv/stamp 2> /dev/null) != "$environment_hash" ]]; then
   # Pins that changed are installed over the old ones; another Python, place or ROS needs a fresh start.
   [[ $(cat .venv/place 2> /dev/null) == "$place" ]] || rm -rf .venv build install
   if [[ $ros_origin == wheels ]]; then
-    run_step "environment: ROS 2 Kilted as wheels for Python $python_version into .venv, about a minute" \
+    run_step "environment: ROS 2 Kilted as wheels for Python $python_version into .venv, about two minutes" \
       'Are the package registries reachable?' install_wheels
   else
     run_step "environment: test tools that ROS 2 $ros_origin lacks into .venv" \

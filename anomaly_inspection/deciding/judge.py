@@ -43,6 +43,7 @@ class Reason(IntEnum):
     RECIPE_MISMATCH = 7
     TOO_FEW_FRAMES_PASSED = 8
     NOT_READY = 9
+    UNKNOWN_CLASS = 10
 
 
 class Combination(IntEnum):
