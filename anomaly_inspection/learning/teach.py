@@ -53,6 +53,7 @@ if TYPE_CHECKING:
 
     from anomaly_inspection.imaging.preprocessing import Prepared
     from anomaly_inspection.imaging.region_of_interest import RegionOfInterest
+    from anomaly_inspection.scoring.scorer import Scorer
 
     Progress = Callable[[int, int, str], None]
 
@@ -91,7 +92,12 @@ _CONFIDENCE = MeasureSpec('confidence', '1', BadSide.LOW, 'Of the alignment.', 0
 
 
 @dataclass(frozen=True, eq=False)
-class _Part:
+class Part:
+    """
+    A good part, prepared.
+
+    """
+
     name: str
     prepared: Prepared
 
@@ -174,7 +180,7 @@ def teach(
         if not unlike:
             scorer_settings = {scorer: _scorer_settings(scorer, parts) for scorer in scorers}
             held_out = {
-                scorer: _HeldOut.of(scorer, chosen, parts, report)
+                scorer: HeldOut.of(scorer, chosen, parts, report)
                 for scorer, chosen in scorer_settings.items()
             }
             for scorer, held in held_out.items():
@@ -203,8 +209,15 @@ def teach(
         frame_format=frame_format,
         preprocessing=settings,
         scorers={
-            scorer: _scorer_recipe(
-                scorer, scorer_settings[scorer], parts, held, rate_each, frame_format
+            scorer: scorer_recipe(
+                scorer,
+                scorer_settings[scorer],
+                scorer_class(scorer).fit(
+                    [part.prepared for part in parts], scorer_settings[scorer]
+                ),
+                held,
+                rate_each,
+                frame_format,
             )
             for scorer, held in held_out.items()
         },
@@ -212,14 +225,69 @@ def teach(
     )
 
 
+def good_parts(
+    recipe: Recipe,
+    images: Iterable[NDArray[np.uint8] | tuple[str, NDArray[np.uint8]]],
+    progress: Progress | None = None,
+) -> tuple[list[Part], dict[str, str]]:
+    """
+    Prepare frames of good parts as a recipe says.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        Its preprocessing is used as it is.
+    images : iterable of ndarray of uint8, or of (name, ndarray)
+        As for `teach`.
+    progress : callable (done, total, what), optional
+        As for `teach`.
+
+    Returns
+    -------
+    parts : list of Part
+        In the order of the frames.
+    left_out : dict of str to str
+        Names of the frames that are unlike the others, with the reason.
+
+    Raises
+    ------
+    SettingError
+        When there are too few frames, or too many are unlike the others.
+    FrameError
+        When a frame is not of the recipe's format; names it.
+
+    """
+    named = _named(images)
+    frame_format = _common_format(named)
+    if frame_format != recipe.frame_format:
+        raise FrameError(
+            f'the images are {_text(frame_format)}; the recipe {recipe.name} is for '
+            f'{_text(recipe.frame_format)}'
+        )
+    left_out = _unfit(named, frame_format) | {
+        name: 'left out at teaching'
+        for name, _ in named
+        if any(entry.startswith(f'{name}: ') for entry in recipe.provenance.left_out)
+    }
+    preprocessor = Preprocessor(
+        recipe.preprocessing, frame_format, recipe.references[0], recipe.references[1:]
+    )
+    remaining = [one for one in named if one[0] not in left_out]
+    parts, unlike = _prepared(
+        remaining, preprocessor, progress or (lambda done, total, what: None)
+    )
+    _check_enough(len(named), left_out | unlike)
+    return [part for part in parts if part.name not in unlike], left_out | unlike
+
+
 @dataclass(frozen=True, eq=False)
-class _HeldOut:
+class HeldOut:
     """
     What one scorer measures in parts it was not fitted to.
 
     Parameters
     ----------
-    parts : list of _Part
+    parts : list of Part
         Those measured, n.
     measures : dict of str to ndarray, (n,)
         The scorer's own measures.
@@ -228,14 +296,14 @@ class _HeldOut:
 
     """
 
-    parts: list[_Part]
+    parts: list[Part]
     measures: dict[str, NDArray[np.float64]]
     maps: list[NDArray[np.float16]]
 
     @classmethod
     def of(
-        cls, scorer: str, settings: dict[str, Any], parts: Sequence[_Part], report: Progress
-    ) -> _HeldOut:
+        cls, scorer: str, settings: dict[str, Any], parts: Sequence[Part], report: Progress
+    ) -> HeldOut:
         kind = scorer_class(scorer)
         count = len(parts)
         folds = count if count < _LEAVE_ONE_OUT_BELOW else _FOLDS
@@ -257,6 +325,25 @@ class _HeldOut:
         )
         return held.with_their_like(scorer, settings) if held.are_variants() else held
 
+    @classmethod
+    def by(cls, fitted: Scorer, parts: Sequence[Part], report: Progress) -> HeldOut:
+        """
+        Measure parts by a scorer that was fitted without any of them.
+
+        """
+        outputs = []
+        for part in parts:
+            outputs.append(fitted.score(part.prepared))
+            report(len(outputs), len(parts), f'measuring held-out parts, {fitted.name}')
+        return cls(
+            list(parts),
+            {
+                spec.name: np.array([output.measures[spec.name] for output in outputs])
+                for spec in fitted.measures
+            },
+            [output.anomaly_map.astype(np.float16) for output in outputs],
+        )
+
     def are_variants(self) -> bool:
         """
         Tell whether many parts match none of the others: each is a class of its own.
@@ -266,7 +353,7 @@ class _HeldOut:
             return False
         return bool(np.mean(self.measures['best_ncc'] < _STRANGE_NCC) > _LARGEST_SHARE_LEFT_OUT)
 
-    def with_their_like(self, scorer: str, settings: dict[str, Any]) -> _HeldOut:
+    def with_their_like(self, scorer: str, settings: dict[str, Any]) -> HeldOut:
         """
         Keep only the parts whose like is among the others: what a part measures against a stranger
         says nothing of the limits.
@@ -283,8 +370,8 @@ class _HeldOut:
             )
         return kept
 
-    def _only(self, indices: Sequence[int] | NDArray[np.intp]) -> _HeldOut:
-        return _HeldOut(
+    def _only(self, indices: Sequence[int] | NDArray[np.intp]) -> HeldOut:
+        return HeldOut(
             [self.parts[i] for i in indices],
             {name: values[indices] for name, values in self.measures.items()},
             [self.maps[i] for i in indices],
@@ -328,6 +415,10 @@ def _common_format(named: Sequence[tuple[str, NDArray[np.uint8]]]) -> FrameForma
                 f'shape {shape}'
             )
     return FrameFormat(shape[1], shape[0], 'mono8' if len(shape) == 2 else 'bgr8')
+
+
+def _text(frame_format: FrameFormat) -> str:
+    return f'{frame_format.width}x{frame_format.height} {frame_format.encoding}'
 
 
 def _unfit(
@@ -544,7 +635,7 @@ def _is_coloured(frames: Sequence[NDArray[np.uint8]]) -> bool:
 
 def _prepared(
     named: Sequence[tuple[str, NDArray[np.uint8]]], preprocessor: Preprocessor, report: Progress
-) -> tuple[list[_Part], dict[str, str]]:
+) -> tuple[list[Part], dict[str, str]]:
     """
     Prepare frames; those that cannot be, or far less surely than the others, come with the reason.
 
@@ -552,7 +643,7 @@ def _prepared(
     parts, unlike = [], {}
     for done, (name, frame) in enumerate(named, start=1):
         try:
-            parts.append(_Part(name, preprocessor.prepare(frame)))
+            parts.append(Part(name, preprocessor.prepare(frame)))
         except AlignmentError as error:
             unlike[name] = str(error)
         report(done, len(named), 'preparing')
@@ -562,7 +653,7 @@ def _prepared(
     return parts, unlike
 
 
-def _confidences(parts: Sequence[_Part]) -> NDArray[np.float64]:
+def _confidences(parts: Sequence[Part]) -> NDArray[np.float64]:
     """
     Give how sure the alignment of each part is; empty when they are not aligned.
 
@@ -585,7 +676,7 @@ def _check_enough(offered: int, left_out: dict[str, str]) -> None:
         )
 
 
-def _scorer_settings(scorer: str, parts: Sequence[_Part]) -> dict[str, Any]:
+def _scorer_settings(scorer: str, parts: Sequence[Part]) -> dict[str, Any]:
     """
     Give the defaults, but for what the good parts need.
 
@@ -610,7 +701,7 @@ def _scorer_settings(scorer: str, parts: Sequence[_Part]) -> dict[str, Any]:
     return settings
 
 
-def _needs_many_references(scorer: str, settings: dict[str, Any], parts: Sequence[_Part]) -> bool:
+def _needs_many_references(scorer: str, settings: dict[str, Any], parts: Sequence[Part]) -> bool:
     """
     Tell whether good parts clearly find more alike ones among many references than among few.
 
@@ -636,15 +727,18 @@ def _needs_many_references(scorer: str, settings: dict[str, Any], parts: Sequenc
     return bool(unlike_many < _CLEARLY_LOWER * unlike_few)
 
 
-def _scorer_recipe(
+def scorer_recipe(
     scorer: str,
     settings: dict[str, Any],
-    parts: Sequence[_Part],
-    held: _HeldOut,
+    fitted: Scorer,
+    held: HeldOut,
     rate_each: float,
     frame_format: FrameFormat,
 ) -> ScorerRecipe:
-    kind = scorer_class(scorer)
+    """
+    Give a fitted scorer its limits, from parts that it was not fitted to.
+
+    """
     peaks = np.array([float(one.max()) for one in held.maps])
     region = RegionSettings(_region_limit(peaks), _MIN_AREA_PX)
     frame_size = (frame_format.width, frame_format.height)
@@ -674,7 +768,7 @@ def _scorer_recipe(
             )
             for spec in measures_of(scorer)
         },
-        arrays=kind.fit([part.prepared for part in parts], settings).to_arrays(),
+        arrays=fitted.to_arrays(),
         good=good,
     )
 
