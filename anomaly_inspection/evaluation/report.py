@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 MOST_PICTURES = 8
 _MASK_COLOUR = (140, 230, 60)
 
-_STYLE = """
+STYLE = """
 :root { color-scheme: light; }
 body { font: 15px/1.5 system-ui, 'Segoe UI', 'Helvetica Neue', Arial, sans-serif; color: #1d1f23;
   background: #f5f6f8; margin: 0; }
@@ -211,7 +211,7 @@ def _page(evaluation: Evaluation, worst_good: str, missed: str) -> str:
     return f"""<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{title}</title><style>{_STYLE}</style></head><body><main>
+<title>{title}</title><style>{STYLE}</style></head><body><main>
 <h1>{title}</h1>
 <p class="quiet">{figures['n_good']} good and {figures['n_defect']} defective images,
 {figures['n_no_part']} of empty places. Recipe version {recipe.version}, taught on
