@@ -37,7 +37,7 @@ def net_input(image: NDArray[np.uint8], side_px: int) -> NDArray[np.float32]:
         0 to 1; c = 1 for gray, 3 for BGR. Memory of its own.
 
     """
-    scaled = _resized(image, (side_px, side_px)).astype(np.float32)
+    scaled = resized(image, (side_px, side_px)).astype(np.float32)
     scaled *= 1.0 / 255.0
     return scaled[..., np.newaxis] if scaled.ndim == 2 else scaled
 
@@ -59,11 +59,15 @@ def from_net(values: NDArray[np.float32], size_px: tuple[int, int]) -> NDArray[n
         In the image's pixels; a single channel stays a channel.
 
     """
-    resized: NDArray[np.float32] = _resized(values, size_px)
-    return resized.reshape(*resized.shape[:2], *values.shape[2:])
+    laid: NDArray[np.float32] = resized(values, size_px)
+    return laid.reshape(*laid.shape[:2], *values.shape[2:])
 
 
-def _resized(image: NDArray[Any], size_px: tuple[int, int]) -> NDArray[Any]:
+def resized(image: NDArray[Any], size_px: tuple[int, int]) -> NDArray[Any]:
+    """
+    Bring an image to another width and height by the rule of `net_input`.
+
+    """
     height, width = image.shape[:2]
     if (width, height) == size_px:
         return image

@@ -250,6 +250,8 @@ def _recipe(reader: MappingReader, folder: Path, files: Mapping[str, bytes]) -> 
         name: _scorer(name, parts.mapping(name), folder, statistics, models.pop(name, {}))
         for name in parts.keys(allowed=SCORERS)
     }
+    if all(part.limits.keys() <= part.not_judged for part in scorers.values()):
+        raise RecipeError(f'{folder / _YAML}: no measure is judged; allowed: one at least')
     if models:
         raise RecipeError(
             f'{folder / _MODEL / min(models)} belongs to no scorer of the recipe; it has: '
@@ -355,12 +357,14 @@ def _scorer(
     measures = reader.mapping('measures')
     specs = {spec.name: spec for spec in measures_of(name)}
     measures.keys(allowed=specs)
-    limits, good = {}, {}
+    limits, good, not_judged = {}, {}, set()
     for spec in specs.values():
         measure = measures.mapping(spec.name)
         measure.choice('unit', (spec.unit,))
         measure.choice('bad_side', (spec.bad_side.name.lower(),))
         limits[spec.name] = MeasureLimit(measure.number('limit'), measure.number('typical'))
+        if not measure.truth('judged', default=True):
+            not_judged.add(spec.name)
         measure.finish()
         check_limit(f'scorers.{name}.measures.{spec.name}', spec, limits[spec.name])
         good[spec.name] = _good(f'good/{name}.{spec.name}', statistics_path, statistics)
@@ -386,7 +390,7 @@ def _scorer(
     for key in kind.default_settings:
         if key not in settings:
             raise reader.error(f'settings.{key}', 'is missing')
-    return ScorerRecipe(settings, region, limits, arrays, good)
+    return ScorerRecipe(settings, region, limits, arrays, good, frozenset(not_judged))
 
 
 def _good(key: str, path: Path, statistics: dict[str, NDArray[Any]]) -> NDArray[np.float64]:
@@ -628,6 +632,7 @@ def _yaml_text(recipe: Recipe) -> str:
         _entry('preprocessing_fingerprint', recipe.preprocessing.fingerprint()),
         '',
         '# any: one measure beyond its limit rejects the part; all: only all of them together do.',
+        "# A measure with 'judged: false' is published, but plays no part in this.",
         _entry('combination', recipe.combination),
         '',
         'scorers:',
@@ -648,6 +653,8 @@ def _yaml_text(recipe: Recipe) -> str:
                 'unit': spec.unit,
                 'bad_side': spec.bad_side.name.lower(),
             }
+            if spec.name in part.not_judged:
+                values['judged'] = False
             lines += [f'      # {spec.description}', f'      {spec.name}: {_flow(values)}']
         lines.append('')
     names = [_reference_name(index) for index in range(len(recipe.references))]

@@ -7,7 +7,7 @@ What a scorer is: the protocol every scoring method follows, and the checks they
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol, Self, TYPE_CHECKING
+from typing import Any, ClassVar, Protocol, runtime_checkable, Self, TYPE_CHECKING
 
 import numpy as np
 
@@ -96,6 +96,22 @@ class Scorer(Protocol):
         ------
         FrameError
             When the size or type of the image is not the fitted one.
+
+        """
+        ...
+
+
+@runtime_checkable
+class TrainedOnPreprocessing(Protocol):
+    """
+    A scorer whose network knows images of one preprocessing; a recipe with another refuses it.
+
+    """
+
+    @property
+    def preprocessing_fingerprint(self) -> str:
+        """
+        Give the `PreprocessingSettings.fingerprint` of the images it was trained on.
 
         """
         ...
