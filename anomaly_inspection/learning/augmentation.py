@@ -135,17 +135,13 @@ def varied(
     linear = rotation * np.where(mirrored, -1.0, 1.0)
     # From the pixels of the result to those of the image.
     offset = middle + shift + linear @ (corner - middle)
-    if np.allclose(linear, np.eye(2)) and np.allclose(offset, corner):
-        x, y = corner
-        laid = image[y : y + size_px[1], x : x + size_px[0]]
-    else:
-        laid = cv2.warpAffine(
-            image,
-            np.column_stack([linear, offset]),
-            size_px,
-            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-            borderMode=cv2.BORDER_REPLICATE,
-        )
+    laid = cv2.warpAffine(
+        image,
+        np.column_stack([linear, offset]),
+        size_px,
+        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+        borderMode=cv2.BORDER_REPLICATE,
+    )
     if gain == 1.0:
         return np.asarray(laid, np.uint8)
     levels = np.clip(np.rint(gain * np.arange(256)), 0, 255).astype(np.uint8)
@@ -175,8 +171,8 @@ def spoiled(
         x, y = rng.integers(0, side - size + 1)
         result[y : y + size[1], x : x + size[0]] = rng.random(channels)
     for _ in range(denoising.lines):
-        ends = rng.integers(0, side, (2, 2)).tolist()
-        cv2.line(result, ends[0], ends[1], rng.random(channels).tolist())
+        start, end = rng.integers(0, side, (2, 2)).tolist()
+        cv2.line(result, start, end, rng.random((channels,)).tolist())
     if denoising.noise:
         result += rng.normal(0, denoising.noise, result.shape).astype(np.float32)
     return np.clip(result, 0, 1, out=result)

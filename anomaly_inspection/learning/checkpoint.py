@@ -101,7 +101,7 @@ class Checkpoint:
         draft = path.with_name(f'.{path.name}.draft')
         try:
             with draft.open('wb') as file:
-                np.savez(file, about=np.array(json.dumps(about)), **arrays)  # type: ignore[arg-type]
+                np.savez(file, about=np.array(json.dumps(about)), **arrays)
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(draft, path)

@@ -23,6 +23,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, UTC
 import hashlib
+import math
 import os
 from typing import Any, TYPE_CHECKING
 
@@ -39,6 +40,7 @@ from anomaly_inspection.learning.training_report import (
     history_csv,
     loss_chart,
     model_card,
+    PICTURES,
     reconstruction_picture,
 )
 from anomaly_inspection.recipes.recipe import measures_of
@@ -195,11 +197,7 @@ def train(
         When a frame is not of the recipe's format; names it.
 
     """
-    chosen = checked_settings(
-        AutoencoderScorer.name,
-        AutoencoderScorer.settings,
-        {**(scorer_settings or {}), 'patch_px': settings.patch_px},
-    )
+    chosen = scorer_settings_of(settings, scorer_settings)
     checkpoint = _checkpoint_to_resume(folder, resume=resume)
     parts = TrainingParts.of(recipe, images, settings, progress)
     data = f'{recipe.preprocessing.fingerprint()} {parts.fingerprint()}'
@@ -218,11 +216,12 @@ def train(
     try:
         folder.mkdir(parents=True, exist_ok=True)
         fitting.run(keep)
-        held_out = [part.prepared.image for part in parts.held_out]
+        every = math.ceil(len(parts.held_out) / PICTURES)
+        shown = [part.prepared.image for part in parts.held_out[::every]]
         files = {
             'history.csv': history_csv(fitting.history).encode(),
             'loss.svg': loss_chart(fitting.history, settings.loss).encode(),
-            'reconstructions.png': reconstruction_picture(fitting.reconstructions(held_out)),
+            'reconstructions.png': reconstruction_picture(fitting.reconstructions(shown)),
             'model_card.md': _model_card(
                 recipe, parts, settings, fitting, trained_by=trained_by, source=source
             ).encode(),
@@ -237,6 +236,20 @@ def train(
             '--resume'
         ) from error
     return with_autoencoder(recipe, model | arrays, parts, chosen, report)
+
+
+def scorer_settings_of(
+    settings: TrainingSettings, given: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    """
+    Give all settings of the scorer; it cuts patches as the training did.
+
+    """
+    return checked_settings(
+        AutoencoderScorer.name,
+        AutoencoderScorer.settings,
+        {**(given or {}), 'patch_px': settings.patch_px},
+    )
 
 
 def finish(folder: Path) -> None:

@@ -22,11 +22,12 @@ if TYPE_CHECKING:
 
     from anomaly_inspection.learning.checkpoint import Epoch
 
+PICTURES = 6
+
 _TAUGHT, _HELD_OUT, _TEXT, _GRID = '#2f6fab', '#d1622b', '#5c636e', '#e3e6ea'
 _WIDTH, _HEIGHT = 640, 360
 _LEFT, _RIGHT, _TOP, _BOTTOM = 64, 20, 44, 48
 _TICKS = 5
-_PICTURES = 6
 _GAP_PX, _HEADING_PX = 8, 26
 # Differences of good parts are small: shown this many times larger.
 _DIFFERENCE_GAIN = 4
@@ -123,7 +124,7 @@ def reconstruction_picture(pairs: NDArray[np.float32]) -> bytes:
 
     """
     count = pairs.shape[1]
-    chosen = np.unique(np.linspace(0, count - 1, min(count, _PICTURES)).round().astype(int))
+    chosen = np.unique(np.linspace(0, count - 1, min(count, PICTURES)).round().astype(int))
     images, drawn = pairs[:, chosen]
     difference = np.clip(_DIFFERENCE_GAIN * np.abs(images - drawn), 0, 1)
     side = images.shape[1]
