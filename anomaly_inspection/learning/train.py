@@ -3,8 +3,8 @@
 Train: add an autoencoder to a taught recipe, from frames of good parts.
 
 The frames go through the recipe's own preprocessing. Four fifths are fitted to; the rest, at least
-eight, chosen by the seed, tell when to stop and which epoch was best, and give the limits. What is written into
-the training folder as it goes:
+eight, chosen by the seed, tell when to stop and which epoch was best, and give the limits. What is
+written into the training folder as it goes:
 
 ::
 
