@@ -7,13 +7,13 @@ The `anomaly-inspection` command.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 import json
 from pathlib import Path
 import signal
 import sys
 import threading
-from typing import Any, TYPE_CHECKING
+from typing import Any, Literal, TYPE_CHECKING
 
 import click
 from rich.console import Console
@@ -91,7 +91,23 @@ def _four_numbers(
     '--scorer',
     'scorers',
     multiple=True,
-    help='Scorer to teach; may be given several times. Default: ssim and variation.',
+    help="Scorer to teach; may be given several times. 'auto' chooses by synthetic defects on the "
+    'good parts. Default: ssim and variation.',
+)
+@click.option(
+    '--setting',
+    'settings',
+    metavar='SCORER.KEY=VALUE',
+    multiple=True,
+    help='Setting of a scorer, as in patch_statistics.statistics=pooled; may be given several '
+    'times.',
+)
+@click.option(
+    '--speed-budget-ms',
+    type=float,
+    default=30.0,
+    show_default=True,
+    help='With --scorer auto: most time that scoring a frame may take on this machine.',
 )
 @click.option(
     '--roi',
@@ -112,6 +128,8 @@ def teach(
     images: Path,
     recipe: Path,
     scorers: tuple[str, ...],
+    settings: tuple[str, ...],
+    speed_budget_ms: float,
     roi: tuple[int, int, int, int] | None,
     false_reject_rate: float,
     product: str,
@@ -133,7 +151,9 @@ def teach(
             _good_images(images),
             name=recipe.name,
             product=product,
-            scorers=scorers or ('ssim', 'variation'),
+            scorers=_named_scorers(scorers),
+            scorer_settings=_scorer_settings(settings),
+            speed_budget_ms=speed_budget_ms,
             region_of_interest=RegionOfInterest(*roi) if roi else None,
             false_reject_rate=false_reject_rate,
             provenance=Provenance(taught_by=taught_by, source=str(images)),
@@ -141,8 +161,45 @@ def teach(
         )
     for left_out in taught.provenance.left_out:
         errors.print(f'[yellow]left out:[/] {_escaped(left_out)}', soft_wrap=True)
+    for reason in taught.provenance.choice:
+        console.print(f'  {_escaped(reason)}', soft_wrap=True)
     written = write_recipe(taught, recipe)
     _print_recipe(written)
+
+
+def _named_scorers(scorers: tuple[str, ...]) -> tuple[str, ...] | Literal['auto']:
+    if 'auto' not in scorers:
+        return scorers or ('ssim', 'variation')
+    if len(scorers) > 1:
+        raise SettingError(f'--scorer {" ".join(scorers)}: auto chooses alone; allowed: auto only')
+    return 'auto'
+
+
+def _scorer_settings(texts: tuple[str, ...]) -> dict[str, dict[str, int | float | str]]:
+    """
+    Read 'scorer.key=value'; values that read as numbers are numbers.
+
+    """
+    settings: dict[str, dict[str, int | float | str]] = {}
+    for text in texts:
+        name, equals, value = text.partition('=')
+        scorer, dot, key = name.partition('.')
+        if not (equals and dot and scorer and key):
+            raise SettingError(
+                f'--setting {text}: allowed: scorer.key=value, as in '
+                'patch_statistics.statistics=pooled'
+            )
+        if key in settings.setdefault(scorer, {}):
+            raise SettingError(f'--setting {name} is given twice; allowed: once')
+        settings[scorer][key] = _number_or_text(value)
+    return settings
+
+
+def _number_or_text(text: str) -> int | float | str:
+    for kind in (int, float):
+        with suppress(ValueError):
+            return kind(text)
+    return text
 
 
 def _good_images(folder: Path) -> Iterator[tuple[str, Any]]:
