@@ -106,6 +106,16 @@ def _four_numbers(
     show_default=True,
     help='Share of good parts that may be rejected; smaller moves the limits outwards.',
 )
+@click.option(
+    '--model',
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help='OpenVINO .xml of an exported anomaly model, the .bin beside it; for --scorer openvino.',
+)
+@click.option(
+    '--model-metadata',
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help='Its metadata; default: metadata.json beside it.',
+)
 @click.option('--product', default='', help='Product name, for the provenance.')
 @click.option('--taught-by', default='', help='Who taught it, for the provenance.')
 def teach(
@@ -114,6 +124,8 @@ def teach(
     scorers: tuple[str, ...],
     roi: tuple[int, int, int, int] | None,
     false_reject_rate: float,
+    model: Path | None,
+    model_metadata: Path | None,
     product: str,
     taught_by: str,
 ) -> None:
@@ -129,6 +141,7 @@ def teach(
     from anomaly_inspection.recipes.folder import write_recipe
     from anomaly_inspection.recipes.recipe import Provenance
 
+    network_settings = _network_settings(scorers, model, model_metadata)
     frames = []
     with ImageFolder(images) as folder:
         while (frame := folder.read()) is not None:
@@ -141,6 +154,7 @@ def teach(
             name=recipe.name,
             product=product,
             scorers=scorers or ('ssim', 'variation'),
+            scorer_settings=network_settings,
             region_of_interest=RegionOfInterest(*roi) if roi else None,
             false_reject_rate=false_reject_rate,
             provenance=Provenance(taught_by=taught_by, source=str(images)),
@@ -150,6 +164,28 @@ def teach(
         errors.print(f'[yellow]left out:[/] {_escaped(left_out)}', soft_wrap=True)
     written = write_recipe(taught, recipe)
     _print_recipe(written)
+
+
+def _network_settings(
+    scorers: tuple[str, ...], model: Path | None, metadata: Path | None
+) -> dict[str, dict[str, str]]:
+    """
+    Give the settings of the scorer openvino; refuse early what cannot be taught.
+
+    """
+    from anomaly_inspection.scoring.autoencoder import AutoencoderScorer
+    from anomaly_inspection.scoring.openvino import model_files, OpenvinoScorer
+
+    if AutoencoderScorer.name in scorers:
+        AutoencoderScorer.fit((), {})
+    if (OpenvinoScorer.name in scorers) != (model is not None) or (metadata and not model):
+        raise SettingError(
+            '--scorer openvino needs --model; --model and --model-metadata are for it alone'
+        )
+    if model is None:
+        return {}
+    model_files(model, metadata or '')
+    return {OpenvinoScorer.name: {'model': str(model), 'metadata': str(metadata or '')}}
 
 
 def _print_recipe(recipe: Any) -> None:
@@ -166,7 +202,7 @@ def _print_recipe(recipe: Any) -> None:
                 scorer_name,
                 measure,
                 f'{limit.typical:.4g}',
-                f'{limit.limit:.4g}',
+                'not judged' if measure in scorer.not_judged else f'{limit.limit:.4g}',
                 units[measure],
             )
     console.print(table)

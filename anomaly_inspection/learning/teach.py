@@ -44,10 +44,11 @@ from anomaly_inspection.scoring.measure import BadSide, MeasureSpec
 from anomaly_inspection.scoring.patch_statistics import smallest_stride_px
 from anomaly_inspection.scoring.region import find_regions
 from anomaly_inspection.scoring.registry import scorer_class
+from anomaly_inspection.scoring.scorer import checked_settings
 from anomaly_inspection.scoring.variation import flattened
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -102,6 +103,7 @@ def teach(
     name: str,
     product: str = '',
     scorers: Sequence[str] = ('ssim', 'variation'),
+    scorer_settings: Mapping[str, Mapping[str, Any]] | None = None,
     preprocessing: PreprocessingSettings | None = None,
     region_of_interest: RegionOfInterest | None = None,
     false_reject_rate: float = DEFAULT_FALSE_REJECT_RATE,
@@ -122,6 +124,9 @@ def teach(
         What people call it.
     scorers : sequence of str
         Names of the scorers to fit.
+    scorer_settings : mapping of str to mapping, optional
+        By scorer, settings that are taken as they are; the others are defaults, or chosen by what
+        the good parts need.
     preprocessing : PreprocessingSettings, optional
         Taken as it is. By default: colour by content, Gauss filter, light normalisation, and the
         simplest alignment that clearly lowers the variation between the good parts.
@@ -150,6 +155,7 @@ def teach(
     """
     if not scorers or len(set(scorers)) != len(scorers):
         raise SettingError(f'scorers is {list(scorers)}; allowed: one or more, each once')
+    given = _checked_settings(scorers, scorer_settings or {})
     check_name(name)
     check_rate(false_reject_rate)
     measure_count = 1 + sum(len(measures_of(scorer)) for scorer in scorers)
@@ -172,10 +178,11 @@ def teach(
         preprocessor = Preprocessor(settings, frame_format, references[0], references[1:])
         parts, unlike = _prepared(remaining, preprocessor, report)
         if not unlike:
-            scorer_settings = {scorer: _scorer_settings(scorer, parts) for scorer in scorers}
+            chosen = {
+                scorer: _scorer_settings(scorer, parts) | given[scorer] for scorer in scorers
+            }
             held_out = {
-                scorer: _HeldOut.of(scorer, chosen, parts, report)
-                for scorer, chosen in scorer_settings.items()
+                scorer: _HeldOut.of(scorer, chosen[scorer], parts, report) for scorer in scorers
             }
             for scorer, held in held_out.items():
                 unlike |= held.outliers(scorer) if len(held.parts) == len(parts) else {}
@@ -203,9 +210,7 @@ def teach(
         frame_format=frame_format,
         preprocessing=settings,
         scorers={
-            scorer: _scorer_recipe(
-                scorer, scorer_settings[scorer], parts, held, rate_each, frame_format
-            )
+            scorer: _scorer_recipe(scorer, chosen[scorer], parts, held, rate_each, frame_format)
             for scorer, held in held_out.items()
         },
         references=references,
@@ -585,6 +590,27 @@ def _check_enough(offered: int, left_out: dict[str, str]) -> None:
         )
 
 
+def _checked_settings(
+    scorers: Sequence[str], given: Mapping[str, Mapping[str, Any]]
+) -> dict[str, dict[str, Any]]:
+    """
+    Give the settings that were asked for, by scorer, in their own types.
+
+    """
+    for scorer in given:
+        if scorer not in scorers:
+            raise SettingError(
+                f'settings are given for {scorer!r}, which is not taught; allowed: '
+                f'{", ".join(scorers)}'
+            )
+    checked = {}
+    for scorer in scorers:
+        asked = given.get(scorer, {})
+        complete = checked_settings(scorer, scorer_class(scorer).settings, asked)
+        checked[scorer] = {key: complete[key] for key in asked}
+    return checked
+
+
 def _scorer_settings(scorer: str, parts: Sequence[_Part]) -> dict[str, Any]:
     """
     Give the defaults, but for what the good parts need.
@@ -604,7 +630,7 @@ def _scorer_settings(scorer: str, parts: Sequence[_Part]) -> dict[str, Any]:
             settings['flatten_px'] = _FLATTEN_PX
     if 'references' in settings and _needs_many_references(scorer, settings, parts):
         settings['references'] = _MANY_REFERENCES
-    if 'stride_px' in settings:
+    if settings.get('stride_px'):
         shape = parts[0].prepared.image.shape
         settings['stride_px'] = smallest_stride_px(shape, settings['stride_px'])
     return settings

@@ -49,6 +49,7 @@ class Scorer(Protocol):
     name: ClassVar[str]
     measures: ClassVar[tuple[MeasureSpec, ...]]
     map_unit: ClassVar[str]
+    settings: ClassVar[Mapping[str, Setting]]
     default_settings: ClassVar[Mapping[str, Any]]
 
     @classmethod
@@ -125,7 +126,7 @@ class Setting:
     Parameters
     ----------
     default : float, int or str
-        An int asks for whole numbers, a str for one of the `choices`.
+        An int asks for whole numbers, a str for one of the `choices`, or any text without them.
     minimum, maximum : float
         Allowed range of a number, both ends allowed.
     choices : tuple of str
@@ -147,6 +148,10 @@ class Setting:
             if value not in self.choices:
                 raise SettingError(f'{key} is {value!r}; allowed: {", ".join(self.choices)}')
             return str(value)
+        if isinstance(self.default, str):
+            if not isinstance(value, str):
+                raise SettingError(f'{key} is {value!r}; allowed: a text')
+            return value
         kind = 'a whole number' if isinstance(self.default, int) else 'a number'
         allowed = f'{kind} from {self.minimum:g} to {self.maximum:g}'
         if (
