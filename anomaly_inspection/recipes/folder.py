@@ -383,7 +383,8 @@ def _scorer(
     except SettingError as error:
         raise reader.error('settings', f'is {settings}: {error}') from error
     except RecipeError as error:
-        raise RecipeError(f'{statistics_path}: {prefix}: {error}') from error
+        files = f', {folder / _MODEL / name}' if model else ''
+        raise RecipeError(f'{statistics_path}: {prefix}{files}: {error}') from error
     if strangers := sorted(model.keys() - known.keys()):
         raise RecipeError(f'{folder / _MODEL / name / strangers[0]} is no file that {name} knows')
     # A default may change with the package; a recipe must not change with it.
