@@ -122,6 +122,16 @@ def _four_numbers(
     show_default=True,
     help='Share of good parts that may be rejected; smaller moves the limits outwards.',
 )
+@click.option(
+    '--model',
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help='OpenVINO .xml of an exported anomaly model, the .bin beside it; for --scorer openvino.',
+)
+@click.option(
+    '--model-metadata',
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help='Its metadata; default: metadata.json beside it.',
+)
 @click.option('--product', default='', help='Product name, for the provenance.')
 @click.option('--taught-by', default='', help='Who taught it, for the provenance.')
 def teach(
@@ -132,6 +142,8 @@ def teach(
     speed_budget_ms: float,
     roi: tuple[int, int, int, int] | None,
     false_reject_rate: float,
+    model: Path | None,
+    model_metadata: Path | None,
     product: str,
     taught_by: str,
 ) -> None:
@@ -146,13 +158,16 @@ def teach(
     from anomaly_inspection.recipes.folder import write_recipe
     from anomaly_inspection.recipes.recipe import Provenance
 
+    chosen = _scorer_settings(settings)
+    for scorer, files in _network_settings(scorers, model, model_metadata).items():
+        chosen.setdefault(scorer, {}).update(files)
     with _progress() as progress:
         taught = teach_parts(
             _good_images(images),
             name=recipe.name,
             product=product,
             scorers=_named_scorers(scorers),
-            scorer_settings=_scorer_settings(settings),
+            scorer_settings=chosen,
             speed_budget_ms=speed_budget_ms,
             region_of_interest=RegionOfInterest(*roi) if roi else None,
             false_reject_rate=false_reject_rate,
@@ -214,6 +229,26 @@ def _good_images(folder: Path) -> Iterator[tuple[str, Any]]:
             if frame.image is None:
                 raise SettingError(f'{folder / frame.name}: {frame.problem}')
             yield frame.name, frame.image
+def _network_settings(
+    scorers: tuple[str, ...], model: Path | None, metadata: Path | None
+) -> dict[str, dict[str, str]]:
+    """
+    Give the settings of the scorer openvino; refuse early what cannot be taught.
+
+    """
+    from anomaly_inspection.scoring.autoencoder import AutoencoderScorer
+    from anomaly_inspection.scoring.openvino import model_files, OpenvinoScorer
+
+    if AutoencoderScorer.name in scorers:
+        AutoencoderScorer.fit((), {})
+    if (OpenvinoScorer.name in scorers) != (model is not None) or (metadata and not model):
+        raise SettingError(
+            '--scorer openvino needs --model; --model and --model-metadata are for it alone'
+        )
+    if model is None:
+        return {}
+    model_files(model, metadata or '')
+    return {OpenvinoScorer.name: {'model': str(model), 'metadata': str(metadata or '')}}
 
 
 def _print_recipe(recipe: Any) -> None:
@@ -230,7 +265,7 @@ def _print_recipe(recipe: Any) -> None:
                 scorer_name,
                 measure,
                 f'{limit.typical:.4g}',
-                f'{limit.limit:.4g}',
+                'not judged' if measure in scorer.not_judged else f'{limit.limit:.4g}',
                 units[measure],
             )
     console.print(table)

@@ -655,7 +655,7 @@ def _scorer_settings(scorer: str, parts: Sequence[_Part]) -> dict[str, Any]:
             settings['flatten_px'] = _FLATTEN_PX
     if 'references' in settings and _needs_many_references(scorer, settings, parts):
         settings['references'] = _MANY_REFERENCES
-    if 'stride_px' in settings:
+    if settings.get('stride_px'):
         shape = parts[0].prepared.image.shape
         settings['stride_px'] = smallest_stride_px(shape, settings['stride_px'])
     return settings
