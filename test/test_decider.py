@@ -292,21 +292,12 @@ def test_row_recipe_switch_falls_between_two_parts() -> None:
 def test_row_limits_act_on_the_next_part() -> None:
     cell = decider()
     cell.part_seen(part(1), 0.0)
-    cell.limits_changed({('ssim', 'mse'): 25.0}, LimitOrigin.RUNTIME)
+    cell.limits_changed(LIMITS.changed({('ssim', 'mse'): 25.0}, LimitOrigin.RUNTIME))
     cell.part_seen(part(2), 0.0)
     for number, expected in ((1, Reason.WITHIN_LIMITS), (2, Reason.LIMIT_EXCEEDED)):
         cell.score_received(score('ssim', number=number), 0.01)
         decisions = cell.score_received(score('variation', number=number), 0.01)
         assert reason(decisions) is expected
-
-
-def test_row_threshold_refused_leaves_the_limits() -> None:
-    cell = decider()
-    with pytest.raises(LimitError, match='limit nan refused'):
-        cell.limits_changed(
-            {('variation', 'z'): 25.0, ('ssim', 'mse'): math.nan}, LimitOrigin.RUNTIME
-        )
-    assert cell.terms == TERMS
 
 
 def test_row_no_recipe_rejects_and_takes_no_limits() -> None:
@@ -315,7 +306,7 @@ def test_row_no_recipe_rejects_and_takes_no_limits() -> None:
     assert decision.judgement.reason is Reason.NOT_READY
     assert decision.terms is None
     with pytest.raises(LimitError, match='before a recipe is in force'):
-        cell.limits_changed({('ssim', 'mse'): 70.0}, LimitOrigin.RUNTIME)
+        cell.limits_changed(LIMITS)
 
 
 def test_row_late_duplicate_or_unknown_scores_change_nothing() -> None:
