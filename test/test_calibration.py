@@ -353,3 +353,10 @@ def test_few_parts_off_the_perfect_end_tell_nothing() -> None:
     areas[:5] = 7.0
     assert not tells_nothing(areas, PEAK)
     assert not tells_nothing(np.full(8, 3.0), PEAK)
+
+
+def test_where_taught_parts_were_all_perfect_only_single_parts_stray() -> None:
+    usual = MeasureLimit(limit=100.0, typical=0.0)
+    areas = np.array([0.0] * 20 + [60.0, 400.0])
+    assert list(np.flatnonzero(are_strays(areas, usual, PEAK))) == [21]
+    assert not are_strays(np.array([30.0, 90.0, 130.0, 300.0]), usual, PEAK).any()

@@ -119,12 +119,10 @@ def test_many_parts_that_the_recipe_would_call_defective_are_refused(recipe: Rec
         recalibrate(recipe, good_parts(12) + bad)
 
 
-def test_a_part_that_moves_the_limits_outwards_is_named() -> None:
-    taught = teach([part(seed) for seed in range(24)], name='part')
-    parts = [
-        (f'part {i}', {k: float(v[i]) for k, v in good_of(taught).items()}) for i in range(20)
-    ]
-    far = limits_of(taught)[MSE]
+def test_a_part_that_moves_the_limits_outwards_is_named(recipe: Recipe) -> None:
+    good = good_of(recipe)
+    parts = [(f'part {i}', {key: float(good[key][i]) for key in good}) for i in range(20)]
+    far = limits_of(recipe)[MSE]
     parts[4][1][MSE] = far.typical + 1.3 * (far.limit - far.typical)
     found = Recalibration.of(parts, recipe, limits_of(recipe), 0.005, 'any')
     assert [stray.split(':')[0] for stray in found.strays] == ['part 4']

@@ -294,8 +294,11 @@ def are_strays(
     sign = 1.0 if spec.bad_side == BadSide.HIGH else -1.0
     typical, reach = sign * usual.typical, abs(usual.limit - usual.typical)
     middle = float(np.median(signed))
-    if math.isfinite(perfect) and typical > perfect:
-        reach *= max(1.0, (middle - perfect) / (typical - perfect))
+    if math.isfinite(perfect) and middle > perfect:
+        # Nobody knows how far parts differ that were all perfect when they were taught.
+        reach *= (
+            max(1.0, (middle - perfect) / (typical - perfect)) if typical > perfect else math.inf
+        )
     return np.asarray(signed > middle + reach)
 
 
