@@ -6,7 +6,7 @@ The `anomaly-inspection` command.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 import json
 from pathlib import Path
@@ -154,6 +154,7 @@ def teach(
     hundred are better. An existing recipe gets a new version; the old one is kept beside it.
     """
     from anomaly_inspection.imaging.region_of_interest import RegionOfInterest
+    from anomaly_inspection.learning.recalibration import false_rejects_of
     from anomaly_inspection.learning.teach import teach as teach_parts
     from anomaly_inspection.recipes.folder import write_recipe
     from anomaly_inspection.recipes.recipe import Provenance
@@ -174,12 +175,33 @@ def teach(
             provenance=Provenance(taught_by=taught_by, source=str(images)),
             progress=progress,
         )
-    for left_out in taught.provenance.left_out:
-        errors.print(f'[yellow]left out:[/] {_escaped(left_out)}', soft_wrap=True)
+    _print_left_out(taught.provenance.left_out)
     for reason in taught.provenance.choice:
         console.print(f'  {_escaped(reason)}', soft_wrap=True)
     written = write_recipe(taught, recipe)
     _print_recipe(written)
+    false_rejects = false_rejects_of(written)
+    if false_rejects:
+        console.print(false_rejects.promise(false_reject_rate), soft_wrap=True)
+
+
+def _good_images(folder: Path) -> Iterator[tuple[str, Any]]:
+    """
+    Give the images of a folder with their names; one that cannot be read is an error.
+
+    """
+    from anomaly_inspection.capture.image_folder import ImageFolder
+
+    with ImageFolder(folder) as images:
+        while (frame := images.read()) is not None:
+            if frame.image is None:
+                raise SettingError(f'{folder / frame.name}: {frame.problem}')
+            yield frame.name, frame.image
+
+
+def _print_left_out(left_out: Iterable[str]) -> None:
+    for name in left_out:
+        errors.print(f'[yellow]left out:[/] {_escaped(name)}', soft_wrap=True)
 
 
 def _named_scorers(scorers: tuple[str, ...]) -> tuple[str, ...] | Literal['auto']:
@@ -217,18 +239,6 @@ def _number_or_text(text: str) -> int | float | str:
     return text
 
 
-def _good_images(folder: Path) -> Iterator[tuple[str, Any]]:
-    """
-    Give the images of a folder with their names; one that cannot be read is an error.
-
-    """
-    from anomaly_inspection.capture.image_folder import ImageFolder
-
-    with ImageFolder(folder) as images:
-        while (frame := images.read()) is not None:
-            if frame.image is None:
-                raise SettingError(f'{folder / frame.name}: {frame.problem}')
-            yield frame.name, frame.image
 def _network_settings(
     scorers: tuple[str, ...], model: Path | None, metadata: Path | None
 ) -> dict[str, dict[str, str]]:
@@ -272,6 +282,58 @@ def _print_recipe(recipe: Any) -> None:
     console.print(
         f'recipe [bold]{recipe.name}[/] version {recipe.version} written to {recipe.path} '
         f'(alignment {recipe.preprocessing.alignment.kind}, hash {recipe.hash[:12]})',
+        soft_wrap=True,
+    )
+
+
+# ----------------------------------------------------------------------------------- calibrate
+
+
+@main.command()
+@click.argument('recipe', type=click.Path(path_type=Path))
+@click.argument('images', type=click.Path(path_type=Path))
+@click.option(
+    '--false-reject-rate',
+    type=float,
+    help='Share of good parts that may be rejected; default: what the recipe was taught with.',
+)
+@click.option('--dry-run', is_flag=True, help='Only print; the recipe stays as it is.')
+def calibrate(recipe: Path, images: Path, false_reject_rate: float | None, dry_run: bool) -> None:
+    """
+    Derive the limits of RECIPE anew from IMAGES, a folder of good parts it was not taught on.
+
+    All that was taught stays; limits and typical values become those of these parts. Writes the
+    next version of the recipe; the old one is kept beside it.
+    """
+    from anomaly_inspection.learning.recalibration import recalibrate
+    from anomaly_inspection.recipes.folder import read_recipe, write_recipe
+
+    old = read_recipe(recipe)
+    with _progress() as progress:
+        found = recalibrate(old, _good_images(images), false_reject_rate, progress)
+    _print_left_out(found.left_out)
+    table = Table(box=None, pad_edge=False)
+    table.add_column('measure')
+    for heading in ('typical good part', 'limit'):
+        table.add_column(heading, justify='right', no_wrap=True)
+    table.add_column('unit', no_wrap=True)
+    for key, before in found.before.items():
+        now = found.limits[key]
+        table.add_row(
+            '.'.join(key),
+            f'{before.typical:.4g} -> {now.typical:.4g}',
+            f'{before.limit:.4g} -> {now.limit:.4g}',
+            found.specs[key].unit,
+        )
+    console.print(table)
+    console.print(_escaped(found.summary()), soft_wrap=True)
+    if dry_run:
+        console.print(f'nothing was written: recipe {old.name} stays version {old.version}')
+        return
+    written = write_recipe(found.applied_to(old, str(images)), recipe)
+    console.print(
+        f'recipe [bold]{written.name}[/] version {written.version} written to {written.path} '
+        f'(hash {written.hash[:12]})',
         soft_wrap=True,
     )
 

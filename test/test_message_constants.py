@@ -15,6 +15,7 @@ import pytest
 from anomaly_inspection.deciding import part_judge
 from anomaly_inspection.deciding.judge import Combination, Reason, Verdict
 from anomaly_inspection.deciding.limits import LimitOrigin
+from anomaly_inspection.learning.running_calibration import CalibrationState
 from anomaly_inspection.scoring.frame_scorer import ScoreStatus
 from anomaly_inspection.scoring.measure import BadSide
 from anomaly_inspection.sorting.sort_event import Action, Cause, Outcome
@@ -51,6 +52,14 @@ def test_enumeration_is_that_of_the_message(
 ) -> None:
     expected = constants(message, prefix)
     assert {member.name: member.value for member in enumeration} == expected
+
+
+def test_the_state_of_a_calibration_is_that_of_the_message() -> None:
+    text = (MESSAGES / 'Calibration.msg').read_text(encoding='utf-8')
+    found = re.findall(r'^uint8 STATE_(\w+)=(\d+)$', text, re.MULTILINE)
+    assert {state.name: state.value for state in CalibrationState} == {
+        name: int(value) for name, value in found
+    }
 
 
 def test_score_status_is_that_of_the_message_and_of_the_decider() -> None:

@@ -28,10 +28,14 @@ from anomaly_inspection.imaging.light import LIGHTS
 from anomaly_inspection.imaging.preprocessing import PreprocessingSettings, Preprocessor
 from anomaly_inspection.learning.auto import choose, DEFAULT_BUDGET_MS
 from anomaly_inspection.learning.calibration import (
+    check_enough,
     check_rate,
+    FEWEST_PARTS,
+    LARGEST_SHARE_LEFT_OUT,
     limit_from_good,
     outliers,
     promised_rate,
+    rate_of_each,
 )
 from anomaly_inspection.recipes.recipe import (
     check_name,
@@ -58,14 +62,12 @@ if TYPE_CHECKING:
 
     Progress = Callable[[int, int, str], None]
 
-FEWEST_PARTS = 8
 MOST_REFERENCES = 20
 DEFAULT_FALSE_REJECT_RATE = 0.005
 AUTO = 'auto'
 
 _FOLDS = 5
 _LEAVE_ONE_OUT_BELOW = 20
-_LARGEST_SHARE_LEFT_OUT = 0.1
 _THUMBNAIL_PX = 32
 # Colours of CIE Lab, a and b as 8-bit values.
 _COLOUR_SPREAD = 3.0
@@ -170,7 +172,7 @@ def teach(
     if region_of_interest is not None and preprocessing is not None:
         raise SettingError('give region_of_interest inside preprocessing, not beside it')
     left_out = _unfit(named, frame_format)
-    _check_enough(len(named), left_out)
+    check_enough(len(named), left_out)
     settings = preprocessing or _chosen_preprocessing(
         [one for one in named if one[0] not in left_out], frame_format, region_of_interest, report
     )
@@ -190,11 +192,11 @@ def teach(
             progress=report,
         )
         scorers, given = tuple(choice.settings), choice.settings
-    measure_count = 1 + sum(len(measures_of(scorer)) for scorer in scorers)
-    # Any measure beyond its limit rejects: the wanted rate is shared out among them (Bonferroni).
-    rate_each = false_reject_rate / measure_count
+    rate_each = rate_of_each(
+        false_reject_rate, sum(len(measures_of(scorer)) for scorer in scorers)
+    )
     while True:
-        _check_enough(len(named), left_out)
+        check_enough(len(named), left_out)
         remaining = [one for one in named if one[0] not in left_out]
         references = _references(remaining)
         preprocessor = Preprocessor(settings, frame_format, references[0], references[1:])
@@ -292,7 +294,7 @@ class _HeldOut:
         """
         if 'best_ncc' not in self.measures:
             return False
-        return bool(np.mean(self.measures['best_ncc'] < _STRANGE_NCC) > _LARGEST_SHARE_LEFT_OUT)
+        return bool(np.mean(self.measures['best_ncc'] < _STRANGE_NCC) > LARGEST_SHARE_LEFT_OUT)
 
     def with_their_like(self, scorer: str, settings: dict[str, Any]) -> _HeldOut:
         """
@@ -502,7 +504,7 @@ def _variation(
 
     """
     found = _aligned(settings, frame_format, references, frames)
-    if len(found) < (1.0 - _LARGEST_SHARE_LEFT_OUT) * len(frames):
+    if len(found) < (1.0 - LARGEST_SHARE_LEFT_OUT) * len(frames):
         return math.inf
     return _spread(_flattened(found, flatten_px) if flatten_px else found)
 
@@ -597,20 +599,6 @@ def _confidences(parts: Sequence[_Part]) -> NDArray[np.float64]:
     """
     alignments = (part.prepared.alignment for part in parts)
     return np.array([alignment.confidence for alignment in alignments if alignment], np.float64)
-
-
-def _check_enough(offered: int, left_out: dict[str, str]) -> None:
-    """
-    Refuse to teach when too many frames are unlike the others: then nobody can say which are good.
-
-    """
-    allowed = max(1, math.floor(_LARGEST_SHARE_LEFT_OUT * offered))
-    if len(left_out) > allowed or offered - len(left_out) < FEWEST_PARTS:
-        reasons = '; '.join(f'{name}: {why}' for name, why in left_out.items())
-        raise SettingError(
-            f'{len(left_out)} of {offered} good images are unlike the others; allowed: at most '
-            f'{allowed}, with {FEWEST_PARTS} left ({reasons})'
-        )
 
 
 def _checked_settings(
