@@ -122,6 +122,9 @@ def teach(
 
     Limits come from these good parts alone, by cross-validation. Thirty images are a start, a
     hundred are better. An existing recipe gets a new version; the old one is kept beside it.
+
+    Where all images lie in two or more folders of IMAGES, these are the classes of the parts, for
+    the scorer template; otherwise it takes parts that are alike as a class.
     """
     from anomaly_inspection.capture.image_folder import ImageFolder
     from anomaly_inspection.imaging.region_of_interest import RegionOfInterest
@@ -140,6 +143,7 @@ def teach(
             frames,
             name=recipe.name,
             product=product,
+            classes=_classes([name for name, _ in frames]),
             scorers=scorers or ('ssim', 'variation'),
             region_of_interest=RegionOfInterest(*roi) if roi else None,
             false_reject_rate=false_reject_rate,
@@ -150,6 +154,15 @@ def teach(
         errors.print(f'[yellow]left out:[/] {_escaped(left_out)}', soft_wrap=True)
     written = write_recipe(taught, recipe)
     _print_recipe(written)
+
+
+def _classes(names: list[str]) -> dict[str, str] | None:
+    """
+    Give the class of each image, the folder that it lies in; None when they are not in several.
+
+    """
+    classes = {name: name.rpartition('/')[0] for name in names}
+    return classes if all(classes.values()) and len(set(classes.values())) > 1 else None
 
 
 def _print_recipe(recipe: Any) -> None:
