@@ -27,9 +27,12 @@ SIZE = (96, 128)
 KEYS = {
     *('recipe', 'dataset', 'n_good', 'n_defect', 'n_no_part', 'image_auroc', 'average_precision'),
     *('f1_max', 'at_limits', 'recall_by_defect', 'pixel_auroc', 'aupro', 'ms_per_image'),
-    *('scorers', 'measures', 'interval', 'notes'),
+    *('scorers', 'measures', 'interval', 'notes', 'share', 'regions', 'region_counts'),
 }
-NO_RATES = {'recipe', 'dataset', 'n_good', 'n_defect', 'n_no_part', 'ms_per_image', 'notes'}
+NO_RATES = {
+    *('recipe', 'dataset', 'share', 'n_good', 'n_defect', 'n_no_part', 'region_counts'),
+    *('ms_per_image', 'notes'),
+}
 
 
 def part(seed: int) -> np.ndarray:
@@ -100,6 +103,8 @@ def test_every_rate_has_its_interval_under_the_same_keys(recipe, dataset):
         for key, value in rates.items():
             if isinstance(value, dict):
                 check(value, intervals[key])
+            elif value is None:
+                assert intervals[key] is None
             else:
                 low, high = intervals[key]
                 assert 0 <= low <= value <= high <= 1
@@ -125,7 +130,7 @@ def test_empty_places_are_neither_good_nor_defective(recipe, dataset):
     after = evaluation.figures
     assert after['n_no_part'] == 1
     assert 'gap' not in after['recall_by_defect']
-    same = KEYS - {'n_no_part', 'ms_per_image'}
+    same = KEYS - {'n_no_part', 'ms_per_image', 'share'}
     assert {key: after[key] for key in same} == {key: before[key] for key in same}
     assert [i.name for i in evaluation.images if i.true_class == 'no_part'] == ['gap/0.png']
 
