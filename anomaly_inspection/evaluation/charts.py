@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 GOOD, DEFECT, LIMIT = '#2f6fab', '#d1622b', '#1d1f23'
-#: Of recipes side by side; further ones begin again.
-COLOURS = (GOOD, DEFECT, '#5b8c3a', '#8a5aa8', '#b8962e', '#2a9d9d', '#b04a6f', '#7a7f87')
+#: Of recipes side by side, none of them that of good or defective parts; further ones begin again.
+COLOURS = ('#7a4fa3', '#1f9488', '#c0861a', '#b8456b', '#5b7f2b', '#44546a', '#a0643c', '#8a9099')
 _GRID, _TEXT = '#e3e6ea', '#5c636e'
 _WIDTH, _HEIGHT = 520, 340
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 16, 16, 46
@@ -156,7 +156,8 @@ def roc(is_defect: NDArray[np.bool_], curves: Sequence[RocCurve]) -> str:
         f'{_text(0, 0, "defective parts rejected", "middle")}</g>',
     ]
     dots = []
-    for colour, curve in zip(cycle(COLOURS), curves, strict=False):
+    is_alone = len(curves) == 1
+    for colour, curve in zip(cycle((GOOD,) if is_alone else COLOURS), curves, strict=False):
         # Only the order counts, and scikit-learn takes no infinity.
         places = np.unique(curve.scores, return_inverse=True)[1]
         false_rates, recalls, _ = roc_curve(is_defect, places)
@@ -169,10 +170,10 @@ def roc(is_defect: NDArray[np.bool_], curves: Sequence[RocCurve]) -> str:
         )
         dots.append(
             f'<circle cx="{x:.1f}" cy="{y:.1f}" r="5.5" '
-            f'fill="{colour if len(curves) > 1 else DEFECT}" stroke="white" stroke-width="1.5"/>'
+            f'fill="{DEFECT if is_alone else colour}" stroke="white" stroke-width="1.5"/>'
         )
     parts += dots
-    if len(curves) > 1:
+    if not is_alone:
         parts += _roc_legend([curve.label for curve in curves], left + side)
     else:
         false_rate, recall = curves[0].operating_point

@@ -64,6 +64,7 @@ td.best { font-weight: 650; }
 th a { color: inherit; }
 td .quiet, th .quiet { font-weight: 400; display: block; }
 h3 { font-size: 14px; margin: 0 0 6px; font-weight: 650; }
+td.bar { white-space: nowrap; }
 .wide { overflow-x: auto; }
 .pass { color: #16783a; } .reject { color: #b3261e; font-weight: 650; }
 """
@@ -238,7 +239,8 @@ def _kinds(comparison: Comparison) -> str:
         cells = [
             '<td></td>'
             if one is None
-            else f'<td>{interval_bar(one[0], one[1][0], one[1][1], colour)} {100 * one[0]:.0f} %</td>'
+            else f'<td class="bar">{interval_bar(one[0], one[1][0], one[1][1], colour)} '
+            f'{100 * one[0]:.0f} %</td>'
             for one in found
         ]
         rows.append(
