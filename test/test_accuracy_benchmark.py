@@ -6,6 +6,7 @@ The accuracy benchmark: which files it opens, what it logs, what it writes.
 
 from __future__ import annotations
 
+from functools import partial
 import json
 from pathlib import Path
 import shutil
@@ -17,7 +18,9 @@ import pytest
 
 from anomaly_inspection.capture.simulated_dataset import write_dataset
 from anomaly_inspection.capture.simulated_line import SimulatedLineSettings
-from anomaly_inspection.errors import SettingError
+from anomaly_inspection.errors import InspectionError, SettingError
+from anomaly_inspection.imaging.preprocessing import PreprocessingSettings
+from anomaly_inspection.learning.teach import teach
 from benchmarks import accuracy
 from benchmarks.accuracy import Product, share_of
 from benchmarks.simple_methods import SimpleMethods, small_gray, SSIM_BEST, SSIM_MEAN, Z_MAP
@@ -35,6 +38,15 @@ def simulated(tmp_path_factory):
     root = tmp_path_factory.mktemp('datasets')
     write_dataset(root / 'line', LINE, train_parts=8, test_parts=30)
     return root
+
+
+@pytest.fixture(autouse=True)
+def quick_teaching(monkeypatch):
+    """
+    To choose the alignment takes longest, and is nothing that is tested here.
+
+    """
+    monkeypatch.setattr(accuracy, 'teach', partial(teach, preprocessing=PreprocessingSettings()))
 
 
 @pytest.fixture
@@ -114,7 +126,7 @@ def test_without_final_no_final_file_is_opened(datasets, tmp_path, log, sizes_va
     assert 'final' not in figures
     assert not log.exists()
     # The same with the final third wanted does not go through: the test can fail.
-    with pytest.raises(Exception, match='nowhere|cannot be read|No such file|not a file'):
+    with pytest.raises(InspectionError, match='the file is missing'):
         run(datasets, tmp_path / 'final', log, final=True)
 
 
@@ -151,7 +163,7 @@ def test_a_final_run_that_fails_is_logged_too(datasets, tmp_path, log, monkeypat
     def fail(*arguments):
         raise SettingError('half-way')
 
-    monkeypatch.setattr(accuracy, '_simple_aurocs', fail)
+    monkeypatch.setattr(accuracy, 'result_of', fail)
     with pytest.raises(SettingError, match='half-way'):
         run(datasets, tmp_path / 'final', log, final=True)
     record = json.loads(log.read_text())
