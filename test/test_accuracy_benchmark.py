@@ -36,7 +36,7 @@ LINE = SimulatedLineSettings.from_spec(
 @pytest.fixture(scope='module')
 def simulated(tmp_path_factory):
     root = tmp_path_factory.mktemp('datasets')
-    write_dataset(root / 'line', LINE, train_parts=8, test_parts=30)
+    write_dataset(root / 'line', LINE, train_parts=8, test_parts=24)
     return root
 
 
@@ -115,7 +115,7 @@ def test_without_final_no_final_file_is_opened(datasets, tmp_path, log, sizes_va
     if sizes_vary:
         vary_sizes(datasets / 'line')
     before = run(datasets, tmp_path / 'before', log)
-    assert destroy_final(datasets / 'line') > 20
+    assert destroy_final(datasets / 'line') > 12
     after = run(datasets, tmp_path / 'after', log)
     assert without_times(after) == without_times(before)
     names = names_of_tests(datasets / 'line')
@@ -155,8 +155,6 @@ def test_a_final_run_judges_all_images_and_is_logged(datasets, tmp_path, log):
             found[share]['image_auroc'], abs=1e-4
         )
     assert str(datasets) not in line
-    run(datasets, tmp_path / 'final', log, final=True)
-    assert len(log.read_text().splitlines()) == 2
 
 
 def test_a_final_run_that_fails_is_logged_too(datasets, tmp_path, log, monkeypatch):
@@ -164,9 +162,12 @@ def test_a_final_run_that_fails_is_logged_too(datasets, tmp_path, log, monkeypat
         raise SettingError('half-way')
 
     monkeypatch.setattr(accuracy, 'result_of', fail)
+    log.write_text('an older run\n')
     with pytest.raises(SettingError, match='half-way'):
         run(datasets, tmp_path / 'final', log, final=True)
-    record = json.loads(log.read_text())
+    older, line = log.read_text().splitlines()
+    record = json.loads(line)
+    assert older == 'an older run'
     assert (record['completed'], record['figures']) == (False, {})
 
 
