@@ -641,7 +641,7 @@ def _exit_status(summary: dict[str, Any], *, fail_on_escape: bool) -> int:
 
 
 @main.command()
-@click.argument('recipe', type=click.Path(path_type=Path))
+@click.argument('recipes', nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.argument('dataset', type=click.Path(path_type=Path))
 @click.option(
     '--json',
@@ -652,24 +652,69 @@ def _exit_status(summary: dict[str, Any], *, fail_on_escape: bool) -> int:
 @click.option(
     '--html', type=click.Path(path_type=Path, file_okay=False), help='Write a report to look at.'
 )
-def evaluate(recipe: Path, dataset: Path, json_file: Path | None, html: Path | None) -> None:
+@click.option(
+    '--region-iou',
+    type=float,
+    default=0.33,
+    show_default=True,
+    help='IoU from which on a region found and a defect marked are a match.',
+)
+def evaluate(
+    recipes: tuple[Path, ...],
+    dataset: Path,
+    json_file: Path | None,
+    html: Path | None,
+    region_iou: float,
+) -> None:
     """
-    Measure RECIPE on DATASET, labelled images in MVTec AD's layout (its root or its test folder).
+    Measure RECIPES on DATASET, labelled images in MVTec AD's layout (its root or its test folder).
+
+    Several recipes are put side by side, with the differences of their AUROC from the first's.
     """
+    from anomaly_inspection.evaluation import comparison, comparison_report, report
     from anomaly_inspection.evaluation.evaluate import evaluate_dataset, to_json
-    from anomaly_inspection.evaluation.report import write_report
     from anomaly_inspection.recipes.folder import read_recipe
 
+    read = [read_recipe(recipe) for recipe in recipes]
     with _progress() as progress:
-        evaluation = evaluate_dataset(read_recipe(recipe), dataset, progress)
-    _print_figures(evaluation.figures)
+        evaluations = [
+            evaluate_dataset(recipe, dataset, progress, region_iou=region_iou) for recipe in read
+        ]
+    if len(evaluations) == 1:
+        _print_figures(evaluations[0].figures)
+        text = to_json(evaluations[0])
+    else:
+        compared = comparison.compare(evaluations)
+        _print_comparison(compared)
+        text = comparison.to_json(compared)
     if json_file:
         try:
-            json_file.write_text(to_json(evaluation), encoding='utf-8')
+            json_file.write_text(text, encoding='utf-8')
         except OSError as error:
             raise SettingError(f'{json_file} cannot be written: {error.strerror}') from error
     if html:
-        console.print(f'report {_escaped(str(write_report(evaluation, html)))}', soft_wrap=True)
+        page = (
+            report.write_report(evaluations[0], html)
+            if len(evaluations) == 1
+            else comparison_report.write_comparison(compared, html)
+        )
+        console.print(f'report {_escaped(str(page))}', soft_wrap=True)
+
+
+def _print_comparison(compared: Any) -> None:
+    for place, (label, evaluation) in enumerate(
+        zip(compared.labels, compared.evaluations, strict=True)
+    ):
+        console.print(f'[bold]{_escaped(label)}[/]', soft_wrap=True)
+        _print_figures(evaluation.figures)
+        difference = compared.differences[place - 1] if place else None
+        if difference is not None:
+            console.print(
+                f'image AUROC less that of {_escaped(compared.labels[0])}: '
+                f'{difference.value:+.3f} (95 %: {difference.low:+.3f} to {difference.high:+.3f})',
+                soft_wrap=True,
+            )
+        console.print()
 
 
 def _print_figures(figures: dict[str, Any]) -> None:
@@ -685,6 +730,9 @@ def _print_figures(figures: dict[str, Any]) -> None:
         for key, value in figures[group].items():
             rows[f'{prefix}{key}'] = value, intervals[group][key]
     rows |= {key: (figures[key], intervals[key]) for key in ('pixel_auroc', 'aupro')}
+    for group, shares in (figures['regions'] or {}).items():
+        for key, value in shares.items():
+            rows[f'region {group} {key}'] = value, intervals['regions'][group][key]
     for name, (value, interval) in rows.items():
         if value is not None:
             table.add_row(
