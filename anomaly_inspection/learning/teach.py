@@ -299,7 +299,9 @@ def good_parts(
 
     """
     named = _named(images)
-    frame_format = _common_format(named)
+    frame_format = replace(
+        _common_format(named), saturated_share=recipe.frame_format.saturated_share
+    )
     if frame_format != recipe.frame_format:
         raise FrameError(
             f'the images are {_text(frame_format)}; the recipe {recipe.name} is for '
