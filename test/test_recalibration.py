@@ -128,6 +128,7 @@ def test_a_part_that_moves_the_limits_outwards_is_named(recipe: Recipe) -> None:
     assert [stray.split(':')[0] for stray in found.strays] == ['part 4']
     assert found.beyond_before == 1
     assert 'Look at 1 that move' in found.summary()
+    assert 'moved far' not in found.summary()
     assert found.limits[MSE].limit > parts[4][1][MSE]
 
 
@@ -192,7 +193,7 @@ def test_the_same_parts_give_the_same_limits_by_folder_and_one_by_one(
     assert run.state is CalibrationState.DONE
     old, new = limits_of(recipe)[MSE].limit, result.limits[MSE].limit
     assert f'ssim.mse {old:.4g} -> {new:.4g}' in run.detail
-    assert '20 of 20 lie beyond the old limits' in run.detail
+    assert '20 of 20 lie beyond the old limits. The line has moved far' in run.detail
 
 
 def test_what_did_not_count_is_told(recipe: Recipe) -> None:

@@ -167,6 +167,8 @@ class Recalibration:
 
         """
         text = f'{self.beyond_before} of {self.false_rejects.parts} lie beyond the old limits. '
+        if 2 * self.beyond_before > self.false_rejects.parts:
+            text += 'The line has moved far from what was taught: teaching again finds more. '
         if self.strays:
             text += (
                 f'Look at {len(self.strays)} that move the limits outwards, are they good? '
