@@ -89,6 +89,18 @@ def test_the_recipe_keeps_all_that_was_fitted(recipe: Recipe, noisier: Recalibra
     assert 'newer/' in again.provenance.source
 
 
+def test_what_is_not_judged_plays_no_part_and_stays(recipe: Recipe) -> None:
+    ssim = replace(recipe.scorers['ssim'], not_judged=frozenset({'mse'}))
+    quiet = replace(recipe, scorers={**recipe.scorers, 'ssim': ssim})
+    found = recalibrate(quiet, good_parts(20, noise=4.0))
+    assert MSE not in found.limits
+    assert MSE not in good_of(quiet)
+    changed = found.applied_to(quiet, 'new/').scorers['ssim']
+    assert changed.limits['mse'] == ssim.limits['mse']
+    assert changed.limits['lowest_ssim'] == found.limits['ssim', 'lowest_ssim']
+    assert changed.limits.keys() == changed.good.keys() == ssim.limits.keys()
+
+
 def test_the_limit_of_what_no_part_shows_stays(recipe: Recipe) -> None:
     found = recalibrate(recipe, good_parts(12, noise=1.0))
     key = ('ssim', 'largest_region')

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def limit_table(recipe: Recipe) -> LimitTable:
     """
-    Give all limits of a recipe, in the order of its scorers and their measures.
+    Give the limits of all judged measures of a recipe, in the order of its scorers and measures.
 
     """
     return LimitTable(
@@ -30,8 +30,10 @@ def limit_table(recipe: Recipe) -> LimitTable:
                 unit=spec.unit,
                 minimum=spec.minimum,
                 maximum=spec.maximum,
+                tells_class=spec.class_range is not None,
             )
             for scorer_name, scorer in recipe.scorers.items()
             for spec in recipe.measures(scorer_name)
+            if spec.name not in scorer.not_judged
         )
     )
