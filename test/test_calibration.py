@@ -7,6 +7,7 @@ Limits from good parts: beyond every one of them, on the bad side, met at about 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from hypothesis import given, settings
@@ -360,3 +361,13 @@ def test_where_taught_parts_were_all_perfect_only_single_parts_stray() -> None:
     areas = np.array([0.0] * 20 + [60.0, 400.0])
     assert list(np.flatnonzero(are_strays(areas, usual, PEAK))) == [21]
     assert not are_strays(np.array([30.0, 90.0, 130.0, 300.0]), usual, PEAK).any()
+
+
+def test_a_part_of_no_taught_class_is_rejected_whatever_the_combination() -> None:
+    likeness = replace(SPECS[KEYS[0]], class_range=(5.0, 3.0))
+    specs = {KEYS[0]: likeness, KEYS[1]: SPECS[KEYS[1]]}
+    limits = dict.fromkeys(KEYS, MeasureLimit(limit=4.0, typical=1.0))
+    good = {KEYS[0]: np.array([9.0, 1.0, 9.0]), KEYS[1]: np.array([1.0, 9.0, 9.0])}
+    assert list(are_rejected(good, limits, specs, 'all')) == [True, False, True]
+    assert list(are_rejected(good, limits, SPECS, 'all')) == [False, False, True]
+    assert are_rejected(good, limits, specs, 'any').all()

@@ -677,3 +677,12 @@ def test_in_station_mode_frames_beyond_those_judged_do_not_count() -> None:
     cell.score_received(score('ssim'), 0.01)
     decision = one(cell.score_received(score('variation'), 0.01))
     assert decision.measured == {('ssim', 'mse'): 30.0, ('variation', 'z'): 30.0}
+
+
+def test_a_part_of_unknown_class_was_measured() -> None:
+    limits = LimitTable((replace(LIMITS.limits[0], tells_class=True),))
+    cell = decider(replace(TERMS, limits=limits))
+    cell.part_seen(part(), 0.0)
+    decision = one(cell.score_received(score('ssim', 90.0), 0.01))
+    assert decision.judgement.reason is Reason.UNKNOWN_CLASS
+    assert decision.measured == {('ssim', 'mse'): 90.0}

@@ -605,7 +605,7 @@ def test_saved_limits_keep_their_typical_values_and_drop_the_undo(own_recipe_ben
     } == calibrated
     assert len(saved.scorers['ssim'].good['mse']) == 8
     assert 'on the running cell' in saved.provenance.source
-    cell.until(STATE.NONE)
+    cell.until(Calibration().state)
     assert not cell.call('undo_calibration').success
 
 

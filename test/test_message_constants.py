@@ -37,6 +37,7 @@ def constants(message: str, prefix: str) -> dict[str, int]:
 @pytest.mark.parametrize(
     ('message', 'prefix', 'enumeration'),
     [
+        ('Calibration', 'STATE', CalibrationState),
         ('Decision', 'VERDICT', Verdict),
         ('Decision', 'REASON', Reason),
         ('LimitsInForce', 'COMBINATION', Combination),
@@ -52,14 +53,6 @@ def test_enumeration_is_that_of_the_message(
 ) -> None:
     expected = constants(message, prefix)
     assert {member.name: member.value for member in enumeration} == expected
-
-
-def test_the_state_of_a_calibration_is_that_of_the_message() -> None:
-    text = (MESSAGES / 'Calibration.msg').read_text(encoding='utf-8')
-    found = re.findall(r'^uint8 STATE_(\w+)=(\d+)$', text, re.MULTILINE)
-    assert {state.name: state.value for state in CalibrationState} == {
-        name: int(value) for name, value in found
-    }
 
 
 def test_score_status_is_that_of_the_message_and_of_the_decider() -> None:

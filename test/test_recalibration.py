@@ -89,6 +89,18 @@ def test_the_recipe_keeps_all_that_was_fitted(recipe: Recipe, noisier: Recalibra
     assert 'newer/' in again.provenance.source
 
 
+def test_what_is_not_judged_plays_no_part_and_stays(recipe: Recipe) -> None:
+    ssim = replace(recipe.scorers['ssim'], not_judged=frozenset({'mse'}))
+    quiet = replace(recipe, scorers={**recipe.scorers, 'ssim': ssim})
+    found = recalibrate(quiet, good_parts(20, noise=4.0))
+    assert MSE not in found.limits
+    assert MSE not in good_of(quiet)
+    changed = found.applied_to(quiet, 'new/').scorers['ssim']
+    assert changed.limits['mse'] == ssim.limits['mse']
+    assert changed.limits['lowest_ssim'] == found.limits['ssim', 'lowest_ssim']
+    assert changed.limits.keys() == changed.good.keys() == ssim.limits.keys()
+
+
 def test_the_limit_of_what_no_part_shows_stays(recipe: Recipe) -> None:
     found = recalibrate(recipe, good_parts(12, noise=1.0))
     key = ('ssim', 'largest_region')
@@ -128,6 +140,7 @@ def test_a_part_that_moves_the_limits_outwards_is_named(recipe: Recipe) -> None:
     assert [stray.split(':')[0] for stray in found.strays] == ['part 4']
     assert found.beyond_before == 1
     assert 'Look at 1 that move' in found.summary()
+    assert 'moved far' not in found.summary()
     assert found.limits[MSE].limit > parts[4][1][MSE]
 
 
@@ -192,7 +205,7 @@ def test_the_same_parts_give_the_same_limits_by_folder_and_one_by_one(
     assert run.state is CalibrationState.DONE
     old, new = limits_of(recipe)[MSE].limit, result.limits[MSE].limit
     assert f'ssim.mse {old:.4g} -> {new:.4g}' in run.detail
-    assert '20 of 20 lie beyond the old limits' in run.detail
+    assert '20 of 20 lie beyond the old limits. The line has moved far' in run.detail
 
 
 def test_what_did_not_count_is_told(recipe: Recipe) -> None:

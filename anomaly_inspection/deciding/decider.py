@@ -49,7 +49,12 @@ __all__ = [
 ]
 
 # With any other reason a part was not measured whole.
-_MEASURED = {Reason.WITHIN_LIMITS, Reason.LIMIT_EXCEEDED, Reason.TOO_FEW_FRAMES_PASSED}
+_MEASURED = {
+    Reason.WITHIN_LIMITS,
+    Reason.LIMIT_EXCEEDED,
+    Reason.UNKNOWN_CLASS,
+    Reason.TOO_FEW_FRAMES_PASSED,
+}
 
 
 @dataclass(frozen=True)

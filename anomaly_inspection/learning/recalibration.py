@@ -10,7 +10,7 @@ the others is left out and named; more than a tenth of such parts is an error.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     # What one part measures, by scorer and measure.
     Measured = Mapping[tuple[str, str], float]
     Limits = Mapping[tuple[str, str], MeasureLimit]
+
+T = TypeVar('T')
 
 # A stray is a part of which there should be one in 200, whatever rate is asked for.
 _STRAY_RATE = 0.005
@@ -167,6 +169,8 @@ class Recalibration:
 
         """
         text = f'{self.beyond_before} of {self.false_rejects.parts} lie beyond the old limits. '
+        if 2 * self.beyond_before > self.false_rejects.parts:
+            text += 'The line has moved far from what was taught: teaching again finds more. '
         if self.strays:
             text += (
                 f'Look at {len(self.strays)} that move the limits outwards, are they good? '
@@ -176,7 +180,7 @@ class Recalibration:
 
     def applied_to(self, recipe: Recipe, source: str) -> Recipe:
         """
-        Give the recipe with these limits, not yet on disk.
+        Give the recipe with these limits, not yet on disk; what is not judged stays.
 
         Parameters
         ----------
@@ -189,8 +193,8 @@ class Recalibration:
         scorers = {
             name: replace(
                 part,
-                limits={measure: self.limits[name, measure] for measure in part.limits},
-                good={measure: self.good[name, measure] for measure in part.good},
+                limits=part.limits | _of_scorer(name, self.limits),
+                good=part.good | _of_scorer(name, self.good),
             )
             for name, part in recipe.scorers.items()
         }
@@ -206,35 +210,36 @@ class Recalibration:
 
 def specs_of(recipe: Recipe) -> Specs:
     """
-    Give all measures of a recipe by scorer and name, in the order of its limits.
+    Give the judged measures of a recipe by scorer and name, in the order of its limits.
 
     """
     return {
-        (scorer, spec.name): spec for scorer in recipe.scorers for spec in recipe.measures(scorer)
+        (scorer, spec.name): spec
+        for scorer, part in recipe.scorers.items()
+        for spec in recipe.measures(scorer)
+        if spec.name not in part.not_judged
     }
 
 
 def limits_of(recipe: Recipe) -> Limits:
     """
-    Give all limits of a recipe by scorer and measure.
+    Give the limits of the judged measures by scorer and measure.
 
     """
     return {
-        (scorer, measure): limit
-        for scorer, part in recipe.scorers.items()
-        for measure, limit in part.limits.items()
+        (scorer, measure): recipe.scorers[scorer].limits[measure]
+        for scorer, measure in specs_of(recipe)
     }
 
 
 def good_of(recipe: Recipe) -> Good:
     """
-    Give the measures of the held-out good parts of a recipe by scorer and measure.
+    Give the judged measures of the held-out good parts of a recipe by scorer and measure.
 
     """
     return {
-        (scorer, measure): values
-        for scorer, part in recipe.scorers.items()
-        for measure, values in part.good.items()
+        (scorer, measure): recipe.scorers[scorer].good[measure]
+        for scorer, measure in specs_of(recipe)
     }
 
 
@@ -308,6 +313,10 @@ def false_rejects_of(recipe: Recipe) -> FalseRejects | None:
     return expected_false_rejects(
         good, specs_of(recipe), recipe.provenance.false_reject_rate, recipe.combination
     )
+
+
+def _of_scorer(name: str, values: Mapping[tuple[str, str], T]) -> dict[str, T]:
+    return {measure: value for (scorer, measure), value in values.items() if scorer == name}
 
 
 def _how_far(key: tuple[str, str], values: NDArray[np.float64], index: int) -> str:

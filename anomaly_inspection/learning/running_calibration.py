@@ -27,11 +27,10 @@ MOST_PARTS = 100_000
 
 class CalibrationState(IntEnum):
     """
-    How far a calibration is; the values are those of Calibration.msg.
+    How far a calibration is; the values of Calibration.msg.
 
     """
 
-    NONE = 0
     COLLECTING = 1
     DONE = 2
     FAILED = 3
