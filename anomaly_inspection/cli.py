@@ -6,15 +6,15 @@ The `anomaly-inspection` command.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, nullcontext, suppress
 import json
 import os
 from pathlib import Path
 import signal
 import sys
 import threading
-from typing import Any, TYPE_CHECKING
+from typing import Any, Literal, TYPE_CHECKING
 
 import click
 from rich.console import Console
@@ -92,7 +92,23 @@ def _four_numbers(
     '--scorer',
     'scorers',
     multiple=True,
-    help='Scorer to teach; may be given several times. Default: ssim and variation.',
+    help="Scorer to teach; may be given several times. 'auto' chooses by synthetic defects on the "
+    'good parts. Default: ssim and variation.',
+)
+@click.option(
+    '--setting',
+    'settings',
+    metavar='SCORER.KEY=VALUE',
+    multiple=True,
+    help='Setting of a scorer, as in patch_statistics.statistics=pooled; may be given several '
+    'times.',
+)
+@click.option(
+    '--speed-budget-ms',
+    type=float,
+    default=30.0,
+    show_default=True,
+    help='With --scorer auto: most time that scoring a frame may take on this machine.',
 )
 @click.option(
     '--roi',
@@ -107,14 +123,28 @@ def _four_numbers(
     show_default=True,
     help='Share of good parts that may be rejected; smaller moves the limits outwards.',
 )
+@click.option(
+    '--model',
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help='OpenVINO .xml of an exported anomaly model, the .bin beside it; for --scorer openvino.',
+)
+@click.option(
+    '--model-metadata',
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help='Its metadata; default: metadata.json beside it.',
+)
 @click.option('--product', default='', help='Product name, for the provenance.')
 @click.option('--taught-by', default='', help='Who taught it, for the provenance.')
 def teach(
     images: Path,
     recipe: Path,
     scorers: tuple[str, ...],
+    settings: tuple[str, ...],
+    speed_budget_ms: float,
     roi: tuple[int, int, int, int] | None,
     false_reject_rate: float,
+    model: Path | None,
+    model_metadata: Path | None,
     product: str,
     taught_by: str,
 ) -> None:
@@ -123,27 +153,42 @@ def teach(
 
     Limits come from these good parts alone, by cross-validation. Thirty images are a start, a
     hundred are better. An existing recipe gets a new version; the old one is kept beside it.
+
+    Where all images lie in two or more folders of IMAGES, these are the classes of the parts, for
+    the scorer template; otherwise it takes parts that are alike as a class.
     """
     from anomaly_inspection.imaging.region_of_interest import RegionOfInterest
+    from anomaly_inspection.learning.recalibration import false_rejects_of
     from anomaly_inspection.learning.teach import teach as teach_parts
     from anomaly_inspection.recipes.folder import write_recipe
     from anomaly_inspection.recipes.recipe import Provenance
 
+    chosen = _scorer_settings(settings)
+    for scorer, files in _network_settings(scorers, model, model_metadata).items():
+        chosen.setdefault(scorer, {}).update(files)
+    frames = list(_good_images(images))
     with _progress() as progress:
         taught = teach_parts(
-            _good_images(images),
+            frames,
             name=recipe.name,
             product=product,
-            scorers=scorers or ('ssim', 'variation'),
+            classes=_classes([name for name, _ in frames]),
+            scorers=_named_scorers(scorers),
+            scorer_settings=chosen,
+            speed_budget_ms=speed_budget_ms,
             region_of_interest=RegionOfInterest(*roi) if roi else None,
             false_reject_rate=false_reject_rate,
             provenance=Provenance(taught_by=taught_by, source=str(images)),
             progress=progress,
         )
-    for left_out in taught.provenance.left_out:
-        errors.print(f'[yellow]left out:[/] {_escaped(left_out)}', soft_wrap=True)
+    _print_left_out(taught.provenance.left_out)
+    for reason in taught.provenance.choice:
+        console.print(f'  {_escaped(reason)}', soft_wrap=True)
     written = write_recipe(taught, recipe)
     _print_recipe(written)
+    false_rejects = false_rejects_of(written)
+    if false_rejects:
+        console.print(false_rejects.promise(false_reject_rate), soft_wrap=True)
 
 
 def _good_images(folder: Path) -> Iterator[tuple[str, Any]]:
@@ -160,6 +205,77 @@ def _good_images(folder: Path) -> Iterator[tuple[str, Any]]:
             yield frame.name, frame.image
 
 
+def _print_left_out(left_out: Iterable[str]) -> None:
+    for name in left_out:
+        errors.print(f'[yellow]left out:[/] {_escaped(name)}', soft_wrap=True)
+
+
+def _named_scorers(scorers: tuple[str, ...]) -> tuple[str, ...] | Literal['auto']:
+    if 'auto' not in scorers:
+        return scorers or ('ssim', 'variation')
+    if len(scorers) > 1:
+        raise SettingError(f'--scorer {" ".join(scorers)}: auto chooses alone; allowed: auto only')
+    return 'auto'
+
+
+def _scorer_settings(texts: tuple[str, ...]) -> dict[str, dict[str, int | float | str]]:
+    """
+    Read 'scorer.key=value'; values that read as numbers are numbers.
+
+    """
+    settings: dict[str, dict[str, int | float | str]] = {}
+    for text in texts:
+        name, equals, value = text.partition('=')
+        scorer, dot, key = name.partition('.')
+        if not (equals and dot and scorer and key):
+            raise SettingError(
+                f'--setting {text}: allowed: scorer.key=value, as in '
+                'patch_statistics.statistics=pooled'
+            )
+        if key in settings.setdefault(scorer, {}):
+            raise SettingError(f'--setting {name} is given twice; allowed: once')
+        settings[scorer][key] = _number_or_text(value)
+    return settings
+
+
+def _number_or_text(text: str) -> int | float | str:
+    for kind in (int, float):
+        with suppress(ValueError):
+            return kind(text)
+    return text
+
+
+def _network_settings(
+    scorers: tuple[str, ...], model: Path | None, metadata: Path | None
+) -> dict[str, dict[str, str]]:
+    """
+    Give the settings of the scorer openvino; refuse early what cannot be taught.
+
+    """
+    from anomaly_inspection.scoring.autoencoder import AutoencoderScorer
+    from anomaly_inspection.scoring.openvino import model_files, OpenvinoScorer
+
+    if AutoencoderScorer.name in scorers:
+        AutoencoderScorer.fit((), {})
+    if (OpenvinoScorer.name in scorers) != (model is not None) or (metadata and not model):
+        raise SettingError(
+            '--scorer openvino needs --model; --model and --model-metadata are for it alone'
+        )
+    if model is None:
+        return {}
+    model_files(model, metadata or '')
+    return {OpenvinoScorer.name: {'model': str(model), 'metadata': str(metadata or '')}}
+
+
+def _classes(names: list[str]) -> dict[str, str] | None:
+    """
+    Give the class of each image, the folder that it lies in; None when they are not in several.
+
+    """
+    classes = {name: name.rpartition('/')[0] for name in names}
+    return classes if all(classes.values()) and len(set(classes.values())) > 1 else None
+
+
 def _print_recipe(recipe: Any) -> None:
     table = Table(box=None, pad_edge=False)
     for heading in ('scorer', 'measure'):
@@ -174,7 +290,7 @@ def _print_recipe(recipe: Any) -> None:
                 scorer_name,
                 measure,
                 f'{limit.typical:.4g}',
-                f'{limit.limit:.4g}',
+                'not judged' if measure in scorer.not_judged else f'{limit.limit:.4g}',
                 units[measure],
             )
     console.print(table)
@@ -437,6 +553,58 @@ def _training_progress(
                     soft_wrap=True,
                 ),
             )
+
+
+# ----------------------------------------------------------------------------------- calibrate
+
+
+@main.command()
+@click.argument('recipe', type=click.Path(path_type=Path))
+@click.argument('images', type=click.Path(path_type=Path))
+@click.option(
+    '--false-reject-rate',
+    type=float,
+    help='Share of good parts that may be rejected; default: what the recipe was taught with.',
+)
+@click.option('--dry-run', is_flag=True, help='Only print; the recipe stays as it is.')
+def calibrate(recipe: Path, images: Path, false_reject_rate: float | None, dry_run: bool) -> None:
+    """
+    Derive the limits of RECIPE anew from IMAGES, a folder of good parts it was not taught on.
+
+    All that was taught stays; limits and typical values become those of these parts. Writes the
+    next version of the recipe; the old one is kept beside it.
+    """
+    from anomaly_inspection.learning.recalibration import recalibrate
+    from anomaly_inspection.recipes.folder import read_recipe, write_recipe
+
+    old = read_recipe(recipe)
+    with _progress() as progress:
+        found = recalibrate(old, _good_images(images), false_reject_rate, progress)
+    _print_left_out(found.left_out)
+    table = Table(box=None, pad_edge=False)
+    table.add_column('measure')
+    for heading in ('typical good part', 'limit'):
+        table.add_column(heading, justify='right', no_wrap=True)
+    table.add_column('unit', no_wrap=True)
+    for key, before in found.before.items():
+        now = found.limits[key]
+        table.add_row(
+            '.'.join(key),
+            f'{before.typical:.4g} -> {now.typical:.4g}',
+            f'{before.limit:.4g} -> {now.limit:.4g}',
+            found.specs[key].unit,
+        )
+    console.print(table)
+    console.print(_escaped(found.summary()), soft_wrap=True)
+    if dry_run:
+        console.print(f'nothing was written: recipe {old.name} stays version {old.version}')
+        return
+    written = write_recipe(found.applied_to(old, str(images)), recipe)
+    console.print(
+        f'recipe [bold]{written.name}[/] version {written.version} written to {written.path} '
+        f'(hash {written.hash[:12]})',
+        soft_wrap=True,
+    )
 
 
 # ----------------------------------------------------------------------------------- self-test
@@ -728,7 +896,7 @@ def _exit_status(summary: dict[str, Any], *, fail_on_escape: bool) -> int:
 
 
 @main.command()
-@click.argument('recipe', type=click.Path(path_type=Path))
+@click.argument('recipes', nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.argument('dataset', type=click.Path(path_type=Path))
 @click.option(
     '--json',
@@ -739,24 +907,69 @@ def _exit_status(summary: dict[str, Any], *, fail_on_escape: bool) -> int:
 @click.option(
     '--html', type=click.Path(path_type=Path, file_okay=False), help='Write a report to look at.'
 )
-def evaluate(recipe: Path, dataset: Path, json_file: Path | None, html: Path | None) -> None:
+@click.option(
+    '--region-iou',
+    type=float,
+    default=0.33,
+    show_default=True,
+    help='IoU from which on a region found and a defect marked are a match.',
+)
+def evaluate(
+    recipes: tuple[Path, ...],
+    dataset: Path,
+    json_file: Path | None,
+    html: Path | None,
+    region_iou: float,
+) -> None:
     """
-    Measure RECIPE on DATASET, labelled images in MVTec AD's layout (its root or its test folder).
+    Measure RECIPES on DATASET, labelled images in MVTec AD's layout (its root or its test folder).
+
+    Several recipes are put side by side, with the differences of their AUROC from the first's.
     """
+    from anomaly_inspection.evaluation import comparison, comparison_report, report
     from anomaly_inspection.evaluation.evaluate import evaluate_dataset, to_json
-    from anomaly_inspection.evaluation.report import write_report
     from anomaly_inspection.recipes.folder import read_recipe
 
+    read = [read_recipe(recipe) for recipe in recipes]
     with _progress() as progress:
-        evaluation = evaluate_dataset(read_recipe(recipe), dataset, progress)
-    _print_figures(evaluation.figures)
+        evaluations = [
+            evaluate_dataset(recipe, dataset, progress, region_iou=region_iou) for recipe in read
+        ]
+    if len(evaluations) == 1:
+        _print_figures(evaluations[0].figures)
+        text = to_json(evaluations[0])
+    else:
+        compared = comparison.compare(evaluations)
+        _print_comparison(compared)
+        text = comparison.to_json(compared)
     if json_file:
         try:
-            json_file.write_text(to_json(evaluation), encoding='utf-8')
+            json_file.write_text(text, encoding='utf-8')
         except OSError as error:
             raise SettingError(f'{json_file} cannot be written: {error.strerror}') from error
     if html:
-        console.print(f'report {_escaped(str(write_report(evaluation, html)))}', soft_wrap=True)
+        page = (
+            report.write_report(evaluations[0], html)
+            if len(evaluations) == 1
+            else comparison_report.write_comparison(compared, html)
+        )
+        console.print(f'report {_escaped(str(page))}', soft_wrap=True)
+
+
+def _print_comparison(compared: Any) -> None:
+    for place, (label, evaluation) in enumerate(
+        zip(compared.labels, compared.evaluations, strict=True)
+    ):
+        console.print(f'[bold]{_escaped(label)}[/]', soft_wrap=True)
+        _print_figures(evaluation.figures)
+        difference = compared.differences[place - 1] if place else None
+        if difference is not None:
+            console.print(
+                f'image AUROC less that of {_escaped(compared.labels[0])}: '
+                f'{difference.value:+.3f} (95 %: {difference.low:+.3f} to {difference.high:+.3f})',
+                soft_wrap=True,
+            )
+        console.print()
 
 
 def _print_figures(figures: dict[str, Any]) -> None:
@@ -772,6 +985,9 @@ def _print_figures(figures: dict[str, Any]) -> None:
         for key, value in figures[group].items():
             rows[f'{prefix}{key}'] = value, intervals[group][key]
     rows |= {key: (figures[key], intervals[key]) for key in ('pixel_auroc', 'aupro')}
+    for group, shares in (figures['regions'] or {}).items():
+        for key, value in shares.items():
+            rows[f'region {group} {key}'] = value, intervals['regions'][group][key]
     for name, (value, interval) in rows.items():
         if value is not None:
             table.add_row(

@@ -23,12 +23,11 @@ from anomaly_inspection.deciding.judge import Verdict
 from anomaly_inspection.errors import SettingError
 from anomaly_inspection.evaluation.evaluate import RecipeJudge
 from anomaly_inspection.evaluation.figures import Estimate, proportion
-from anomaly_inspection.imaging.preprocessing import map_to_frame
 from anomaly_inspection.learning.synthetic_defects import (
     HIGHEST_CONTRAST,
     KINDS,
     LOWEST_CONTRAST,
-    silhouette,
+    part_in_region,
     SMALLEST_SIZE_PX,
     synthetic_defect,
 )
@@ -52,7 +51,6 @@ SEEN_SHARE = 0.9
 
 _MOST_IMAGES = 100
 _MOST_OTHERS = 8
-_LEAST_SHARE_OF_REGION = 0.1
 
 
 @dataclass(frozen=True)
@@ -230,7 +228,7 @@ def self_test(
     sizes, levels = tuple(sorted(set(sizes_px))), tuple(sorted(set(contrasts)))
     _check(sizes, levels, defects_each)
     named, notes = _new_to(recipe, list(images))
-    named = named[:: math.ceil(len(named) / _MOST_IMAGES)]
+    named = named[:: max(1, math.ceil(len(named) / _MOST_IMAGES))]
     judge = RecipeJudge(recipe)
     passed, rejected = {}, {}
     for name, frame in named:
@@ -357,23 +355,10 @@ def _new_to(
 
 
 def _mask_of_part(frame: NDArray[np.uint8], scores: Sequence[FrameScore]) -> NDArray[np.bool_]:
-    """
-    Give where the part is, inside of what the recipe judges.
-
-    """
     score = scores[0]
     assert score.prepared_map is not None, 'the frame was judged'
     assert score.to_frame is not None, 'the frame was judged'
-    region = np.ones(score.prepared_map.shape, np.float32)
-    judged = map_to_frame(region, score.to_frame, score.frame_size) > 0.5
-    rows, columns = (np.flatnonzero(judged.any(axis=axis)) for axis in (1, 0))
-    box = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
-    part = silhouette(np.ascontiguousarray(frame[box]))
-    if part is None:
-        return judged
-    found = np.zeros_like(judged)
-    found[box] = part & judged[box]
-    return found if found.sum() > _LEAST_SHARE_OF_REGION * judged.sum() else judged
+    return part_in_region(frame, score.to_frame, score.prepared_map.shape)
 
 
 def _damaged(

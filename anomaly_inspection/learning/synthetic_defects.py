@@ -27,6 +27,7 @@ import cv2
 import numpy as np
 
 from anomaly_inspection.errors import SettingError
+from anomaly_inspection.imaging.preprocessing import map_to_frame
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -54,6 +55,7 @@ _BACKGROUND_SPREAD = 14.0
 _BACKGROUND_RIM = 0.8
 _BACKGROUND_PIXELS = 2_000
 _PART_SHARES = (0.03, 0.97)
+_LEAST_SHARE_OF_REGION = 0.1
 
 
 @dataclass(frozen=True, eq=False)
@@ -260,6 +262,39 @@ def silhouette(image: NDArray[np.uint8]) -> NDArray[np.bool_] | None:
     part = labels == largest
     low, high = _PART_SHARES
     return part if low < part.mean() < high else None
+
+
+def part_in_region(
+    frame: NDArray[np.uint8], to_frame: NDArray[np.float64], region_shape: tuple[int, ...]
+) -> NDArray[np.bool_]:
+    """
+    Give where a defect may lie in a frame: on the part, inside of what a recipe looks at.
+
+    Parameters
+    ----------
+    frame : ndarray of uint8, (H, W) or (H, W, 3)
+        Of a good part, as the camera gives it.
+    to_frame : ndarray of float64, (2, 3)
+        Of the `Prepared` frame.
+    region_shape : (int, int)
+        Height and width of the prepared image.
+
+    Returns
+    -------
+    ndarray of bool, (H, W)
+        All of the region when no part can be told from the background in it.
+
+    """
+    region = np.ones(region_shape, np.float32)
+    judged = map_to_frame(region, to_frame, (frame.shape[1], frame.shape[0])) > 0.5
+    rows, columns = (np.flatnonzero(judged.any(axis=axis)) for axis in (1, 0))
+    box = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+    part = silhouette(np.ascontiguousarray(frame[box]))
+    if part is None:
+        return judged
+    found = np.zeros_like(judged)
+    found[box] = part & judged[box]
+    return found if found.sum() > _LEAST_SHARE_OF_REGION * judged.sum() else judged
 
 
 # Checks

@@ -31,7 +31,7 @@ import numpy as np
 import tensorflow
 
 from anomaly_inspection.errors import SettingError
-from anomaly_inspection.learning.calibration import promised_rate
+from anomaly_inspection.learning.calibration import promised_rate, rate_of_each
 from anomaly_inspection.learning.checkpoint import Checkpoint
 from anomaly_inspection.learning.export import exported
 from anomaly_inspection.learning.fit import Fitting
@@ -277,8 +277,9 @@ def with_autoencoder(
     held = HeldOut.by(fitted, parts.held_out, report)
     names = {*recipe.scorers, name}
     # As in teach: any measure beyond its limit rejects. Those of the other scorers stay.
-    measure_count = 1 + sum(len(measures_of(scorer)) for scorer in names)
-    rate_each = recipe.provenance.false_reject_rate / measure_count
+    rate_each = rate_of_each(
+        recipe.provenance.false_reject_rate, sum(len(measures_of(scorer)) for scorer in names)
+    )
     scorer = scorer_recipe(name, dict(settings), fitted, held, rate_each, recipe.frame_format)
     promise = round(promised_rate(len(parts.held_out)), 4)
     return replace(

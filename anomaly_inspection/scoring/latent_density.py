@@ -64,8 +64,8 @@ class LatentDensity:
             When fewer than two of them differ.
 
         """
-        different = np.unique(latents, axis=0, return_index=True)[1]
-        taught = latents[np.sort(different)]
+        different = {one.tobytes(): index for index, one in enumerate(latents)}
+        taught = latents[list(different.values())]
         most = min(_MOST_VECTORS, max(2, _MOST_VALUES // taught.shape[1]))
         if len(taught) > most:
             taught = taught[np.linspace(0, len(taught) - 1, most).round().astype(int)]

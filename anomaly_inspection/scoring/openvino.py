@@ -18,6 +18,10 @@ What is understood:
 * Any other whose input is NCHW or NHWC with 1 or 3 channels. What it does not say of itself, a
   JSON file says: see `Metadata`.
 
+The setting `model` is the .xml file that `fit` reads, the .bin of the same name beside it;
+`metadata` is the JSON file, by default metadata.json beside the model. The recipe keeps the files
+themselves, so that these paths only say where they came from.
+
 A dynamic batch becomes 1, a dynamic height and width those of the prepared image. The model's own
 thresholds play no part in verdicts: limits come from good parts of this cell.
 
@@ -26,7 +30,7 @@ thresholds play no part in verdicts: limits come from good parts of this cell.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, ClassVar, NoReturn, Self, TYPE_CHECKING
+from typing import Any, ClassVar, Self, TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -42,6 +46,7 @@ from anomaly_inspection.scoring.scorer import (
     checked_settings,
     fitted_array,
     ScorerOutput,
+    Setting,
 )
 
 if TYPE_CHECKING:
@@ -58,18 +63,16 @@ _PLACES = {'nchw': (1, 2, 3), 'nhwc': (3, 1, 2)}
 _LABELS = {'pred_label', 'pred_mask'}
 
 
-def model_files(
-    model: str | Path, metadata: str | Path | None = None
-) -> dict[str, NDArray[np.uint8]]:
+def model_files(model: str | Path, metadata: str | Path = '') -> dict[str, NDArray[np.uint8]]:
     """
-    Read an exported model from disk: what `OpenvinoScorer.of_model` is made of.
+    Read an exported model from disk.
 
     Parameters
     ----------
     model : path
         Of the .xml; the .bin of the same name lies beside it.
-    metadata : path, optional
-        JSON; by default metadata.json beside the model, if there is one.
+    metadata : path
+        JSON; '' = metadata.json beside the model, if there is one.
 
     Raises
     ------
@@ -83,7 +86,7 @@ def model_files(
     if xml.suffix != '.xml':
         raise SettingError(f'the model is {str(model)!r}; allowed: an OpenVINO .xml file')
     paths = {MODEL_XML: xml, MODEL_BIN: xml.with_suffix('.bin')}
-    if metadata is not None:
+    if str(metadata):
         paths[METADATA] = Path(metadata)
     elif xml.with_name(METADATA).exists():
         paths[METADATA] = xml.with_name(METADATA)
@@ -100,7 +103,7 @@ def model_files(
 
 class OpenvinoScorer:
     """
-    An anomaly model from elsewhere. It has no settings: what there is to say, its metadata says.
+    An anomaly model from elsewhere.
 
     A model that gives a map alone has the map's highest value as its score; one that gives a score
     alone has that as its peak, and a map of zeros.
@@ -125,7 +128,8 @@ class OpenvinoScorer:
         ),
     )
     map_unit: ClassVar[str] = '1'
-    default_settings: ClassVar[Mapping[str, Any]] = {}
+    settings: ClassVar[Mapping[str, Setting]] = {'model': Setting(''), 'metadata': Setting('')}
+    default_settings: ClassVar[Mapping[str, Any]] = {'model': '', 'metadata': ''}
 
     def __init__(
         self,
@@ -133,7 +137,7 @@ class OpenvinoScorer:
         like: NDArray[np.uint8],
         settings: Mapping[str, Any],
     ) -> None:
-        checked_settings(self.name, {}, settings)
+        checked_settings(self.name, self.settings, settings)
         self._files = dict(files)
         self._like = like
         network = read_network(files)
@@ -144,44 +148,27 @@ class OpenvinoScorer:
         self._map_index, self._score_index = self._found()
 
     @classmethod
-    def fit(cls, images: Sequence[Prepared], settings: Mapping[str, Any]) -> NoReturn:
+    def fit(cls, images: Sequence[Prepared], settings: Mapping[str, Any]) -> Self:
         """
-        Refuse: such a model comes from elsewhere.
-
-        """
-        raise SettingError(
-            'openvino needs a model: `anomaly-inspection teach ... --scorer openvino --model '
-            'model.xml`'
-        )
-
-    @classmethod
-    def of_model(
-        cls,
-        files: Mapping[str, NDArray[np.uint8]],
-        images: Sequence[Prepared],
-        settings: Mapping[str, Any],
-    ) -> Self:
-        """
-        Make the scorer of a model; nothing is fitted to the images.
-
-        Parameters
-        ----------
-        files : mapping of str to ndarray of uint8
-            As `model_files` gives them.
-        images : sequence of Prepared
-            At least one, for the size; none of their values.
-        settings : mapping
-            Must be empty.
+        Load the model and see that it fits; nothing is learnt from the images, but for their size.
 
         Raises
         ------
+        SettingError
+            When no model is given or it cannot be read.
         RecipeError
             When the model is corrupt, has another kind of input or output than is understood, or
             gives values that are not finite.
+        FrameError
+            When there is no image, or not all are of one size and type.
 
         """
+        chosen = checked_settings(cls.name, cls.settings, settings)
+        if not chosen['model']:
+            raise SettingError("openvino.model is ''; allowed: the .xml file of an exported model")
         check_alike(images, at_least=1)
-        scorer = cls(files, np.zeros_like(images[0].image), settings)
+        files = model_files(chosen['model'], chosen['metadata'])
+        scorer = cls(files, np.zeros_like(images[0].image), chosen)
         raw_map, _ = scorer._raw(images[0].image)
         if raw_map is not None and np.median(raw_map) < 0:
             raise RecipeError(

@@ -33,11 +33,14 @@ class ScorerOutput:
         One value for each of the scorer's `measures`, apart from those made from regions.
     anomaly_map : ndarray of float32, (h, w)
         Same size as the prepared image; high = anomalous; 0 outside its `valid` mask.
+    part_class : str
+        The taught class that the part looks most like; '' for scorers that know no classes.
 
     """
 
     measures: dict[str, float]
     anomaly_map: NDArray[np.float32]
+    part_class: str = ''
 
 
 class Scorer(Protocol):
@@ -49,6 +52,7 @@ class Scorer(Protocol):
     name: ClassVar[str]
     measures: ClassVar[tuple[MeasureSpec, ...]]
     map_unit: ClassVar[str]
+    settings: ClassVar[Mapping[str, Setting]]
     default_settings: ClassVar[Mapping[str, Any]]
 
     @classmethod
@@ -125,7 +129,7 @@ class Setting:
     Parameters
     ----------
     default : float, int or str
-        An int asks for whole numbers, a str for one of the `choices`.
+        An int asks for whole numbers, a str for one of the `choices`, or any text without them.
     minimum, maximum : float
         Allowed range of a number, both ends allowed.
     choices : tuple of str
@@ -147,6 +151,10 @@ class Setting:
             if value not in self.choices:
                 raise SettingError(f'{key} is {value!r}; allowed: {", ".join(self.choices)}')
             return str(value)
+        if isinstance(self.default, str):
+            if not isinstance(value, str):
+                raise SettingError(f'{key} is {value!r}; allowed: a text')
+            return value
         kind = 'a whole number' if isinstance(self.default, int) else 'a number'
         allowed = f'{kind} from {self.minimum:g} to {self.maximum:g}'
         if (
@@ -232,11 +240,11 @@ def fitted_array(
     if key not in arrays:
         raise RecipeError(f'the statistics lack {key!r}; they hold {sorted(arrays)}')
     array = np.asarray(arrays[key])
-    if array.dtype != dtype or array.ndim not in dimensions or array.size == 0:
+    if not np.issubdtype(array.dtype, dtype) or array.ndim not in dimensions or array.size == 0:
         raise RecipeError(
             f'{key!r} is {array.dtype} of shape {array.shape}; '
-            f'{np.dtype(dtype)} with {" or ".join(map(str, dimensions))} dimensions is needed'
+            f'{dtype.__name__} with {" or ".join(map(str, dimensions))} dimensions is needed'
         )
-    if not np.isfinite(array).all():
+    if array.dtype.kind == 'f' and not np.isfinite(array).all():
         raise RecipeError(f'{key!r} holds values that are not finite')
     return array
