@@ -463,7 +463,8 @@ def _without_greeting() -> Iterator[None]:
     Keep from the terminal what TensorFlow's libraries write to it when they are loaded.
 
     """
-    os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
+    # Even its errors: those that matter come as exceptions.
+    os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
     sys.stderr.flush()
     kept = os.dup(2)
     try:
