@@ -187,8 +187,14 @@ def teach(
     written = write_recipe(taught, recipe)
     _print_recipe(written)
     false_rejects = false_rejects_of(written)
-    if false_rejects:
-        console.print(false_rejects.promise(false_reject_rate), soft_wrap=True)
+    if false_rejects is None:
+        promise = (
+            'The scorers took their limits from different parts; so few parts promise '
+            f'{100 * written.provenance.promised_rate:.2g} % false rejects at best.'
+        )
+    else:
+        promise = false_rejects.promise(false_reject_rate)
+    console.print(promise, soft_wrap=True)
 
 
 def _good_images(folder: Path) -> Iterator[tuple[str, Any]]:
