@@ -179,6 +179,15 @@ def test_what_every_drawing_lacks_is_tolerated() -> None:
     assert tolerant.measures['reconstruction_error'] == plain.measures['reconstruction_error']
 
 
+def test_tolerated_is_mean_and_deviation_of_the_residuals() -> None:
+    parts = good_parts()
+    template = good_image(99)
+    residuals = [np.abs(part.image - template.astype(float)) / 255 for part in parts]
+    expected = np.mean(residuals, axis=0) + np.std(residuals, axis=0)
+    tolerated = scorer(drawn(template), tolerance='good_parts').to_arrays()['tolerated']
+    np.testing.assert_allclose(tolerated, expected, atol=1e-6)
+
+
 def test_a_strange_part_has_less_latent_density() -> None:
     known = scorer()
     ordinary, strange = (
