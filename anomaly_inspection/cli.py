@@ -453,13 +453,12 @@ def train(images: Path, recipe: Path, **options: Any) -> None:
     """
     from anomaly_inspection.recipes.folder import read_recipe, write_recipe
 
-    # TensorFlow greets on stderr otherwise.
-    os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
     settings = _training_settings(options)
     taught = read_recipe(recipe)
     frames = list(_good_images(images))
     try:
-        from anomaly_inspection.learning import train as training
+        with _without_greeting():
+            from anomaly_inspection.learning import train as training
     except ImportError as error:
         raise SettingError(
             f"train needs TensorFlow ({error}): pip install 'anomaly_inspection[train]'"
@@ -484,6 +483,24 @@ def train(images: Path, recipe: Path, **options: Any) -> None:
     written = write_recipe(trained, recipe)
     training.finish(folder)
     _print_recipe(written)
+
+
+@contextmanager
+def _without_greeting() -> Iterator[None]:
+    """
+    Keep from the terminal what TensorFlow's libraries write to it when they are loaded.
+
+    """
+    os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
+    sys.stderr.flush()
+    kept = os.dup(2)
+    try:
+        with open(os.devnull, 'w') as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+            yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 def _training_settings(options: dict[str, Any]) -> Any:
