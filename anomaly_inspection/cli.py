@@ -7,13 +7,13 @@ The `anomaly-inspection` command.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 import json
 from pathlib import Path
 import signal
 import sys
 import threading
-from typing import Any, TYPE_CHECKING
+from typing import Any, Literal, TYPE_CHECKING
 
 import click
 from rich.console import Console
@@ -91,7 +91,23 @@ def _four_numbers(
     '--scorer',
     'scorers',
     multiple=True,
-    help='Scorer to teach; may be given several times. Default: ssim and variation.',
+    help="Scorer to teach; may be given several times. 'auto' chooses by synthetic defects on the "
+    'good parts. Default: ssim and variation.',
+)
+@click.option(
+    '--setting',
+    'settings',
+    metavar='SCORER.KEY=VALUE',
+    multiple=True,
+    help='Setting of a scorer, as in patch_statistics.statistics=pooled; may be given several '
+    'times.',
+)
+@click.option(
+    '--speed-budget-ms',
+    type=float,
+    default=30.0,
+    show_default=True,
+    help='With --scorer auto: most time that scoring a frame may take on this machine.',
 )
 @click.option(
     '--roi',
@@ -112,6 +128,8 @@ def teach(
     images: Path,
     recipe: Path,
     scorers: tuple[str, ...],
+    settings: tuple[str, ...],
+    speed_budget_ms: float,
     roi: tuple[int, int, int, int] | None,
     false_reject_rate: float,
     product: str,
@@ -123,24 +141,19 @@ def teach(
     Limits come from these good parts alone, by cross-validation. Thirty images are a start, a
     hundred are better. An existing recipe gets a new version; the old one is kept beside it.
     """
-    from anomaly_inspection.capture.image_folder import ImageFolder
     from anomaly_inspection.imaging.region_of_interest import RegionOfInterest
     from anomaly_inspection.learning.teach import teach as teach_parts
     from anomaly_inspection.recipes.folder import write_recipe
     from anomaly_inspection.recipes.recipe import Provenance
 
-    frames = []
-    with ImageFolder(images) as folder:
-        while (frame := folder.read()) is not None:
-            if frame.image is None:
-                raise SettingError(f'{images / frame.name}: {frame.problem}')
-            frames.append((frame.name, frame.image))
     with _progress() as progress:
         taught = teach_parts(
-            frames,
+            _good_images(images),
             name=recipe.name,
             product=product,
-            scorers=scorers or ('ssim', 'variation'),
+            scorers=_named_scorers(scorers),
+            scorer_settings=_scorer_settings(settings),
+            speed_budget_ms=speed_budget_ms,
             region_of_interest=RegionOfInterest(*roi) if roi else None,
             false_reject_rate=false_reject_rate,
             provenance=Provenance(taught_by=taught_by, source=str(images)),
@@ -148,8 +161,59 @@ def teach(
         )
     for left_out in taught.provenance.left_out:
         errors.print(f'[yellow]left out:[/] {_escaped(left_out)}', soft_wrap=True)
+    for reason in taught.provenance.choice:
+        console.print(f'  {_escaped(reason)}', soft_wrap=True)
     written = write_recipe(taught, recipe)
     _print_recipe(written)
+
+
+def _named_scorers(scorers: tuple[str, ...]) -> tuple[str, ...] | Literal['auto']:
+    if 'auto' not in scorers:
+        return scorers or ('ssim', 'variation')
+    if len(scorers) > 1:
+        raise SettingError(f'--scorer {" ".join(scorers)}: auto chooses alone; allowed: auto only')
+    return 'auto'
+
+
+def _scorer_settings(texts: tuple[str, ...]) -> dict[str, dict[str, int | float | str]]:
+    """
+    Read 'scorer.key=value'; values that read as numbers are numbers.
+
+    """
+    settings: dict[str, dict[str, int | float | str]] = {}
+    for text in texts:
+        name, equals, value = text.partition('=')
+        scorer, dot, key = name.partition('.')
+        if not (equals and dot and scorer and key):
+            raise SettingError(
+                f'--setting {text}: allowed: scorer.key=value, as in '
+                'patch_statistics.statistics=pooled'
+            )
+        if key in settings.setdefault(scorer, {}):
+            raise SettingError(f'--setting {name} is given twice; allowed: once')
+        settings[scorer][key] = _number_or_text(value)
+    return settings
+
+
+def _number_or_text(text: str) -> int | float | str:
+    for kind in (int, float):
+        with suppress(ValueError):
+            return kind(text)
+    return text
+
+
+def _good_images(folder: Path) -> Iterator[tuple[str, Any]]:
+    """
+    Give the images of a folder with their names; one that cannot be read is an error.
+
+    """
+    from anomaly_inspection.capture.image_folder import ImageFolder
+
+    with ImageFolder(folder) as images:
+        while (frame := images.read()) is not None:
+            if frame.image is None:
+                raise SettingError(f'{folder / frame.name}: {frame.problem}')
+            yield frame.name, frame.image
 
 
 def _print_recipe(recipe: Any) -> None:
@@ -175,6 +239,111 @@ def _print_recipe(recipe: Any) -> None:
         f'(alignment {recipe.preprocessing.alignment.kind}, hash {recipe.hash[:12]})',
         soft_wrap=True,
     )
+
+
+# ----------------------------------------------------------------------------------- self-test
+
+
+def _numbers(
+    context: click.Context, parameter: click.Parameter, value: str | None
+) -> tuple[float, ...] | None:
+    if value is None:
+        return None
+    try:
+        return tuple(float(text) for text in value.split(','))
+    except ValueError:
+        raise click.BadParameter(f"{value!r}: numbers are wanted, as in '8,12,20'") from None
+
+
+@main.command()
+@click.argument('recipe', type=click.Path(path_type=Path))
+@click.argument('images', type=click.Path(path_type=Path))
+@click.option(
+    '--sizes',
+    'sizes_px',
+    metavar='PX,..',
+    callback=_numbers,
+    help='Sizes of the defects: diameter of the circle of the same area. Default: 4,6,8,12,20,32.',
+)
+@click.option(
+    '--contrasts',
+    metavar='LEVELS,..',
+    callback=_numbers,
+    help='Contrasts of the defects: mean change of the gray level. Default: 8,15,30,60.',
+)
+@click.option(
+    '--defects-each',
+    type=click.IntRange(1, 1000),
+    default=10,
+    show_default=True,
+    help='Defects of every kind at every size and contrast; more give narrower intervals.',
+)
+@click.option('--seed', type=click.IntRange(0), default=1, show_default=True)
+@click.option(
+    '--json',
+    'json_file',
+    type=click.Path(path_type=Path, dir_okay=False),
+    help='Write all figures.',
+)
+@click.option(
+    '--html', type=click.Path(path_type=Path, file_okay=False), help='Write a page to look at.'
+)
+def self_test(
+    recipe: Path,
+    images: Path,
+    sizes_px: tuple[float, ...] | None,
+    contrasts: tuple[float, ...] | None,
+    defects_each: int,
+    seed: int,
+    json_file: Path | None,
+    html: Path | None,
+) -> None:
+    """
+    Show which sizes and contrasts of defect RECIPE sees, with IMAGES, a folder of good parts.
+
+    Puts synthetic defects (pastes, scratches, stains, missing material, dents) on the good parts
+    and judges them as in the cell. Take good parts that the recipe was not taught on.
+    """
+    from anomaly_inspection.evaluation import self_test as tests
+    from anomaly_inspection.evaluation.self_test_report import write_self_test
+    from anomaly_inspection.recipes.folder import read_recipe
+
+    with _progress() as progress:
+        result = tests.self_test(
+            read_recipe(recipe),
+            _good_images(images),
+            sizes_px=sizes_px or tests.SIZES_PX,
+            contrasts=contrasts or tests.CONTRASTS,
+            defects_each=defects_each,
+            seed=seed,
+            progress=progress,
+        )
+    table = Table(
+        title='Percent of the defects seen, all kinds, with the 95 % interval',
+        title_justify='left',
+        box=None,
+        pad_edge=False,
+    )
+    table.add_column('levels', justify='right')
+    for size_px in result.sizes_px:
+        table.add_column(f'{size_px:g} px', justify='right')
+    for contrast in result.contrasts:
+        shares = [result.seen(size_px, contrast) for size_px in result.sizes_px]
+        texts = [tests.shares_text(share).replace(' %', '') if share else '-' for share in shares]
+        table.add_row(f'{contrast:g}', *texts)
+    console.print(table)
+    console.print()
+    for sentence in result.in_words():
+        console.print(f'  {sentence}', soft_wrap=True)
+    for note in result.notes:
+        console.print(f'[yellow]{_escaped(note)}[/]', soft_wrap=True)
+    if json_file:
+        try:
+            json_file.write_text(tests.to_json(result), encoding='utf-8')
+        except OSError as error:
+            raise SettingError(f'{json_file} cannot be written: {error.strerror}') from error
+    if html:
+        console.print(f'page {_escaped(str(write_self_test(result, html)))}', soft_wrap=True)
 
 
 # ----------------------------------------------------------------------------------------- run

@@ -238,7 +238,8 @@ MEAN_SSIM = 'scorers.ssim.measures.mean_ssim'
 KEYS = (
     *('format_version', 'name', 'version', 'product', 'created', 'provenance', 'frame'),
     *('preprocessing', 'preprocessing_fingerprint', 'combination', 'scorers', 'references'),
-    *(f'provenance.{key}' for key in vars(Provenance())),
+    # Recipes of older versions say nothing of a choice.
+    *(f'provenance.{key}' for key in vars(Provenance()) if key != 'choice'),
     *('frame.width', 'frame.height', 'frame.encoding'),
     *(
         f'preprocessing.{key}'

@@ -232,6 +232,82 @@ def interval_bar(value: float, low: float, high: float, colour: str) -> str:
     )
 
 
+def share_map(
+    title: str,
+    columns: Sequence[str],
+    rows: Sequence[str],
+    shares: Sequence[Sequence[tuple[float, float, float] | None]],
+    axes: tuple[str, str],
+) -> str:
+    """
+    Draw shares in a grid of cells, from none (orange) over half (white) to all (blue).
+
+    Parameters
+    ----------
+    title : str
+        Above the grid.
+    columns, rows : sequence of str
+        Their labels; the first row is drawn at the bottom.
+    shares : sequence of sequences of (share, low, high) or None
+        By row and column, 0..1, with the interval; None is left blank.
+    axes : (str, str)
+        What columns and rows are.
+
+    """
+    wide, high = 62, 44
+    left, top = 52, 34
+    width, height = left + wide * len(columns) + 12, top + high * len(rows) + 44
+    parts = [
+        f'<text x="{left}" y="20" fill="{LIMIT}" font-weight="650" font-size="14">'
+        f'{escape(title)}</text>'
+    ]
+    for place, (label, row) in enumerate(zip(rows, shares, strict=True)):
+        y = top + high * (len(rows) - 1 - place)
+        parts.append(_text(left - 8, y + high / 2 + 4, label, 'end'))
+        for column, share in enumerate(row):
+            x = left + wide * column
+            shape = f'x="{x + 1}" y="{y + 1}" width="{wide - 2}" height="{high - 2}" rx="3"'
+            if share is None:
+                parts.append(f'<rect {shape} fill="none" stroke="{_GRID}"/>')
+                continue
+            value, lower, upper = (100 * one for one in share)
+            ink = 'white' if share[0] > 0.8 else LIMIT
+            parts += [
+                f'<rect {shape} fill="{_share_colour(share[0])}"/>',
+                f'<text x="{x + wide / 2}" y="{y + 21}" text-anchor="middle" fill="{ink}" '
+                f'font-size="14" font-weight="650">{value:.0f} %</text>',
+                f'<text x="{x + wide / 2}" y="{y + 35}" text-anchor="middle" fill="{ink}" '
+                f'font-size="10">{lower:.0f}..{upper:.0f}</text>',
+            ]
+    for column, label in enumerate(columns):
+        middle = left + wide * (column + 0.5)
+        parts.append(_text(middle, top + high * len(rows) + 16, label, 'middle'))
+    middle = top + high * len(rows) / 2
+    parts += [
+        _text(left + wide * len(columns) / 2, height - 8, axes[0], 'middle'),
+        f'<g transform="translate(14 {middle:.0f}) rotate(-90)">'
+        f'{_text(0, 0, axes[1], "middle")}</g>',
+    ]
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" role="img" '
+        f'aria-label="{escape(title)}" class="chart" '
+        'font-family="system-ui, sans-serif" font-size="12">'
+        f'{"".join(parts)}</svg>'
+    )
+
+
+def _share_colour(share: float) -> str:
+    """
+    Mix orange, white and blue.
+
+    """
+    end = GOOD if share > 0.5 else DEFECT
+    # Cells that see nothing are many; they must not shout.
+    weight = abs(2 * share - 1) * (1.0 if share > 0.5 else 0.7)
+    mixed = [round(255 + weight * (int(end[place : place + 2], 16) - 255)) for place in (1, 3, 5)]
+    return '#' + ''.join(f'{level:02x}' for level in mixed)
+
+
 def _on_axis(scores: NDArray[np.float64]) -> NDArray[np.float64]:
     """
     Place scores on an axis that is linear up to the limit and logarithmic beyond.

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, replace
 import math
-from typing import Any, TYPE_CHECKING
+from typing import Any, Literal, TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -26,6 +26,7 @@ from anomaly_inspection.imaging.filters import Gauss
 from anomaly_inspection.imaging.frame_check import check_frame, FrameFormat
 from anomaly_inspection.imaging.light import LIGHTS
 from anomaly_inspection.imaging.preprocessing import PreprocessingSettings, Preprocessor
+from anomaly_inspection.learning.auto import choose, DEFAULT_BUDGET_MS
 from anomaly_inspection.learning.calibration import (
     check_rate,
     limit_from_good,
@@ -44,10 +45,11 @@ from anomaly_inspection.scoring.measure import BadSide, MeasureSpec
 from anomaly_inspection.scoring.patch_statistics import smallest_stride_px
 from anomaly_inspection.scoring.region import find_regions
 from anomaly_inspection.scoring.registry import scorer_class
+from anomaly_inspection.scoring.scorer import checked_settings
 from anomaly_inspection.scoring.variation import flattened
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -59,6 +61,7 @@ if TYPE_CHECKING:
 FEWEST_PARTS = 8
 MOST_REFERENCES = 20
 DEFAULT_FALSE_REJECT_RATE = 0.005
+AUTO = 'auto'
 
 _FOLDS = 5
 _LEAVE_ONE_OUT_BELOW = 20
@@ -101,7 +104,9 @@ def teach(
     *,
     name: str,
     product: str = '',
-    scorers: Sequence[str] = ('ssim', 'variation'),
+    scorers: Sequence[str] | Literal['auto'] = ('ssim', 'variation'),
+    scorer_settings: Mapping[str, Mapping[str, Any]] | None = None,
+    speed_budget_ms: float = DEFAULT_BUDGET_MS,
     preprocessing: PreprocessingSettings | None = None,
     region_of_interest: RegionOfInterest | None = None,
     false_reject_rate: float = DEFAULT_FALSE_REJECT_RATE,
@@ -121,7 +126,13 @@ def teach(
     product : str
         What people call it.
     scorers : sequence of str
-        Names of the scorers to fit.
+        Names of the scorers to fit. 'auto' chooses them and their settings by how they see
+        synthetic defects on held-out good parts; see `auto.py`.
+    scorer_settings : mapping of str to mapping, optional
+        By scorer, settings that are taken as they are; the others are defaults, or chosen by what
+        the good parts need.
+    speed_budget_ms : float
+        For 'auto': most time that scoring a prepared frame may take on this machine, over 0.
     preprocessing : PreprocessingSettings, optional
         Taken as it is. By default: colour by content, Gauss filter, light normalisation, and the
         simplest alignment that clearly lowers the variation between the good parts.
@@ -148,13 +159,11 @@ def teach(
         When a frame is not of the others' format; names it.
 
     """
-    if not scorers or len(set(scorers)) != len(scorers):
-        raise SettingError(f'scorers is {list(scorers)}; allowed: one or more, each once')
+    if scorers == AUTO and scorer_settings:
+        raise SettingError(f'settings are given, but scorer {AUTO!r} chooses them; name a scorer')
+    given = {} if scorers == AUTO else _checked_settings(scorers, scorer_settings or {})
     check_name(name)
     check_rate(false_reject_rate)
-    measure_count = 1 + sum(len(measures_of(scorer)) for scorer in scorers)
-    # Any measure beyond its limit rejects: the wanted rate is shared out among them (Bonferroni).
-    rate_each = false_reject_rate / measure_count
     named = _named(images)
     frame_format = _common_format(named)
     report = progress or (lambda done, total, what: None)
@@ -165,6 +174,25 @@ def teach(
     settings = preprocessing or _chosen_preprocessing(
         [one for one in named if one[0] not in left_out], frame_format, region_of_interest, report
     )
+    choice = None
+    if scorers == AUTO:
+        choice = choose(
+            [one for one in named if one[0] not in left_out],
+            lambda some, chosen: teach(
+                some,
+                name=name,
+                scorers=tuple(chosen),
+                scorer_settings=chosen,
+                preprocessing=settings,
+                false_reject_rate=false_reject_rate,
+            ),
+            budget_ms=speed_budget_ms,
+            progress=report,
+        )
+        scorers, given = tuple(choice.settings), choice.settings
+    measure_count = 1 + sum(len(measures_of(scorer)) for scorer in scorers)
+    # Any measure beyond its limit rejects: the wanted rate is shared out among them (Bonferroni).
+    rate_each = false_reject_rate / measure_count
     while True:
         _check_enough(len(named), left_out)
         remaining = [one for one in named if one[0] not in left_out]
@@ -172,10 +200,11 @@ def teach(
         preprocessor = Preprocessor(settings, frame_format, references[0], references[1:])
         parts, unlike = _prepared(remaining, preprocessor, report)
         if not unlike:
-            scorer_settings = {scorer: _scorer_settings(scorer, parts) for scorer in scorers}
+            chosen = {
+                scorer: _scorer_settings(scorer, parts) | given[scorer] for scorer in scorers
+            }
             held_out = {
-                scorer: _HeldOut.of(scorer, chosen, parts, report)
-                for scorer, chosen in scorer_settings.items()
+                scorer: _HeldOut.of(scorer, chosen[scorer], parts, report) for scorer in scorers
             }
             for scorer, held in held_out.items():
                 unlike |= held.outliers(scorer) if len(held.parts) == len(parts) else {}
@@ -195,6 +224,7 @@ def teach(
             provenance or Provenance(),
             image_count=len(parts),
             left_out=tuple(f'{who}: {why}' for who, why in left_out.items()),
+            choice=choice.reasons if choice else (),
             false_reject_rate=false_reject_rate,
             promised_rate=round(
                 promised_rate(min(len(held.parts) for held in held_out.values())), 4
@@ -203,9 +233,7 @@ def teach(
         frame_format=frame_format,
         preprocessing=settings,
         scorers={
-            scorer: _scorer_recipe(
-                scorer, scorer_settings[scorer], parts, held, rate_each, frame_format
-            )
+            scorer: _scorer_recipe(scorer, chosen[scorer], parts, held, rate_each, frame_format)
             for scorer, held in held_out.items()
         },
         references=references,
@@ -583,6 +611,29 @@ def _check_enough(offered: int, left_out: dict[str, str]) -> None:
             f'{len(left_out)} of {offered} good images are unlike the others; allowed: at most '
             f'{allowed}, with {FEWEST_PARTS} left ({reasons})'
         )
+
+
+def _checked_settings(
+    scorers: Sequence[str], given: Mapping[str, Mapping[str, Any]]
+) -> dict[str, dict[str, Any]]:
+    """
+    Give the settings that were asked for, by scorer, in their own types.
+
+    """
+    if not scorers or len(set(scorers)) != len(scorers):
+        raise SettingError(f'scorers is {list(scorers)}; allowed: one or more, each once')
+    for scorer in given:
+        if scorer not in scorers:
+            raise SettingError(
+                f'settings are given for {scorer!r}, which is not taught; allowed: '
+                f'{", ".join(scorers)}'
+            )
+    checked = {}
+    for scorer in scorers:
+        asked = given.get(scorer, {})
+        complete = checked_settings(scorer, scorer_class(scorer).settings, asked)
+        checked[scorer] = {key: complete[key] for key in asked}
+    return checked
 
 
 def _scorer_settings(scorer: str, parts: Sequence[_Part]) -> dict[str, Any]:

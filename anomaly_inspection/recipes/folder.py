@@ -306,6 +306,7 @@ def _provenance(reader: MappingReader) -> Provenance:
         source=reader.text('source'),
         image_count=reader.integer('image_count', 1, 10**9),
         left_out=reader.texts('left_out'),
+        choice=reader.texts('choice', default=()),
         false_reject_rate=reader.number('false_reject_rate', 0.0, 0.5),
         promised_rate=reader.number('promised_rate', 0.0, 1.0),
     )
@@ -551,7 +552,8 @@ def _yaml_text(recipe: Recipe) -> str:
     Write recipe.yaml for people: comments, units, one line a measure.
 
     """
-    provenance = {**asdict(recipe.provenance), 'left_out': list(recipe.provenance.left_out)}
+    provenance = {**asdict(recipe.provenance)}
+    provenance |= {key: list(provenance[key]) for key in ('left_out', 'choice')}
     lines = [
         _HEADER,
         _entry('format_version', FORMAT_VERSION),

@@ -49,6 +49,7 @@ class Scorer(Protocol):
     name: ClassVar[str]
     measures: ClassVar[tuple[MeasureSpec, ...]]
     map_unit: ClassVar[str]
+    settings: ClassVar[Mapping[str, Setting]]
     default_settings: ClassVar[Mapping[str, Any]]
 
     @classmethod
