@@ -140,17 +140,22 @@ def teach(
 
     Limits come from these good parts alone, by cross-validation. Thirty images are a start, a
     hundred are better. An existing recipe gets a new version; the old one is kept beside it.
+
+    Where all images lie in two or more folders of IMAGES, these are the classes of the parts, for
+    the scorer template; otherwise it takes parts that are alike as a class.
     """
     from anomaly_inspection.imaging.region_of_interest import RegionOfInterest
     from anomaly_inspection.learning.teach import teach as teach_parts
     from anomaly_inspection.recipes.folder import write_recipe
     from anomaly_inspection.recipes.recipe import Provenance
 
+    frames = list(_good_images(images))
     with _progress() as progress:
         taught = teach_parts(
-            _good_images(images),
+            frames,
             name=recipe.name,
             product=product,
+            classes=_classes([name for name, _ in frames]),
             scorers=_named_scorers(scorers),
             scorer_settings=_scorer_settings(settings),
             speed_budget_ms=speed_budget_ms,
@@ -214,6 +219,15 @@ def _good_images(folder: Path) -> Iterator[tuple[str, Any]]:
             if frame.image is None:
                 raise SettingError(f'{folder / frame.name}: {frame.problem}')
             yield frame.name, frame.image
+
+
+def _classes(names: list[str]) -> dict[str, str] | None:
+    """
+    Give the class of each image, the folder that it lies in; None when they are not in several.
+
+    """
+    classes = {name: name.rpartition('/')[0] for name in names}
+    return classes if all(classes.values()) and len(set(classes.values())) > 1 else None
 
 
 def _print_recipe(recipe: Any) -> None:

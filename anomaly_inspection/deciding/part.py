@@ -66,6 +66,8 @@ class ScoreReceived:
         What it was scored with.
     measures : mapping of str to float
         The scorer's measures by name.
+    part_class : str
+        The taught class that the part looks most like; '' for scorers that know no classes.
 
     """
 
@@ -76,6 +78,7 @@ class ScoreReceived:
     detail: str
     recipe_hash: str
     measures: Mapping[str, float]
+    part_class: str = ''
 
 
 @dataclass(frozen=True)

@@ -82,7 +82,8 @@ def judge_frame(frame: FrameScores, terms: Terms) -> Judgement | None:
     if any(scorer not in frame.scores for scorer in terms.limits.scorers):
         return None
     measures = {scorer: score.measures for scorer, score in frame.scores.items()}
-    return judge(measures, terms.limits, terms.combination)
+    part_classes = [score.part_class for score in frame.scores.values() if score.part_class]
+    return judge(measures, terms.limits, terms.combination, part_classes)
 
 
 def judge_belt_part(

@@ -165,6 +165,7 @@ class RecipeJudge:
                 score.detail,
                 self._terms.recipe_hash,
                 score.measures,
+                score.part_class,
             )
             for score in scores
         }

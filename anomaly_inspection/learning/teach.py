@@ -13,7 +13,7 @@ recipe's provenance; more than a tenth of such frames is an error.
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 import math
 from typing import Any, Literal, TYPE_CHECKING
 
@@ -23,7 +23,12 @@ import numpy as np
 from anomaly_inspection.errors import AlignmentError, FrameError, SettingError
 from anomaly_inspection.imaging.alignment import AlignmentSettings, UNKNOWNS
 from anomaly_inspection.imaging.filters import Gauss
-from anomaly_inspection.imaging.frame_check import check_frame, FrameFormat
+from anomaly_inspection.imaging.frame_check import (
+    check_frame,
+    FrameFormat,
+    SATURATED_SHARE,
+    saturation,
+)
 from anomaly_inspection.imaging.light import LIGHTS
 from anomaly_inspection.imaging.preprocessing import PreprocessingSettings, Preprocessor
 from anomaly_inspection.learning.auto import choose, DEFAULT_BUDGET_MS
@@ -85,11 +90,10 @@ _MANY_REFERENCES, _MOST_REFERENCE_VALUES = 40, 8_000_000
 # An alignment that finds less than this of the reference's edges in a good part is a guess.
 _LEAST_CONFIDENCE = 0.3
 _CONFIDENCE_MARGIN = 0.8
+_SHARE_OF_BRIGHT, _FEWEST_BRIGHT = 0.01, 3
 _MIN_AREA_PX = 4
 _SHARE_WITH_REGIONS = 0.1
 _FEWEST_WITH_REGIONS = 5
-# A match of lower correlation explains less than half of what varies in a part: it is a stranger.
-_STRANGE_NCC = 0.7
 _CONFIDENCE = MeasureSpec('confidence', '1', BadSide.LOW, 'Of the alignment.', 0.0, 1.0)
 
 
@@ -104,6 +108,7 @@ def teach(
     *,
     name: str,
     product: str = '',
+    classes: Mapping[str, str] | None = None,
     scorers: Sequence[str] | Literal['auto'] = ('ssim', 'variation'),
     scorer_settings: Mapping[str, Mapping[str, Any]] | None = None,
     speed_budget_ms: float = DEFAULT_BUDGET_MS,
@@ -125,6 +130,9 @@ def teach(
         Of the recipe: lower-case letters, digits, '_' and '-'.
     product : str
         What people call it.
+    classes : mapping of str to str, optional
+        The class of every image by its name, for scorers that tell classes apart; by default they
+        take good parts that are alike as a class.
     scorers : sequence of str
         Names of the scorers to fit. 'auto' chooses them and their settings by how they see
         synthetic defects on held-out good parts; see `auto.py`.
@@ -165,7 +173,9 @@ def teach(
     check_name(name)
     check_rate(false_reject_rate)
     named = _named(images)
+    _check_classes(classes, named)
     frame_format = _common_format(named)
+    frame_format = replace(frame_format, saturated_share=_saturated_share(named))
     report = progress or (lambda done, total, what: None)
     if region_of_interest is not None and preprocessing is not None:
         raise SettingError('give region_of_interest inside preprocessing, not beside it')
@@ -181,6 +191,7 @@ def teach(
             lambda some, chosen: teach(
                 some,
                 name=name,
+                classes=classes and {one: classes[one] for one, _ in some},
                 scorers=tuple(chosen),
                 scorer_settings=chosen,
                 preprocessing=settings,
@@ -198,7 +209,7 @@ def teach(
         remaining = [one for one in named if one[0] not in left_out]
         references = _references(remaining)
         preprocessor = Preprocessor(settings, frame_format, references[0], references[1:])
-        parts, unlike = _prepared(remaining, preprocessor, report)
+        parts, unlike = _prepared(remaining, preprocessor, classes or {}, report)
         if not unlike:
             chosen = {
                 scorer: _scorer_settings(scorer, parts) | given[scorer] for scorer in scorers
@@ -206,8 +217,8 @@ def teach(
             held_out = {
                 scorer: _HeldOut.of(scorer, chosen[scorer], parts, report) for scorer in scorers
             }
-            for scorer, held in held_out.items():
-                unlike |= held.outliers(scorer) if len(held.parts) == len(parts) else {}
+            for held in held_out.values():
+                unlike |= held.unlike
         if not unlike:
             break
         left_out |= unlike
@@ -253,69 +264,90 @@ class _HeldOut:
         The scorer's own measures.
     maps : list of ndarray of float16, (h, w)
         Half precision, because those of all parts are held at once.
+    classes : list of str
+        The class that each looks most like.
+    unlike : dict of str to str
+        Names of parts that are unlike the others, with the reason.
 
     """
 
     parts: list[_Part]
     measures: dict[str, NDArray[np.float64]]
     maps: list[NDArray[np.float16]]
+    classes: list[str]
+    unlike: dict[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(
         cls, scorer: str, settings: dict[str, Any], parts: Sequence[_Part], report: Progress
     ) -> _HeldOut:
         kind = scorer_class(scorer)
-        count = len(parts)
-        folds = count if count < _LEAVE_ONE_OUT_BELOW else _FOLDS
-        outputs: dict[int, Any] = {}
-        for fold in range(folds):
-            others = [part.prepared for i, part in enumerate(parts) if i % folds != fold]
-            fitted = kind.fit(others, settings)
-            for index in range(fold, count, folds):
-                output = fitted.score(parts[index].prepared)
-                outputs[index] = output.measures, output.anomaly_map.astype(np.float16)
-                report(len(outputs), count, f'measuring held-out parts, {scorer}')
+        fold_of = _folds(parts)
+        class_spec = _class_spec(scorer)
+        outputs: dict[int, tuple[dict[str, float], str]] = {}
+        maps: dict[int, NDArray[np.float16]] = {}
+        for fold in sorted(set(fold_of)):
+            others = [part for part, own in zip(parts, fold_of, strict=True) if own != fold]
+            known = {part.prepared.part_class for part in others}
+            fitted = kind.fit([part.prepared for part in others], settings)
+            for index in np.flatnonzero(np.array(fold_of) == fold).tolist():
+                prepared = parts[index].prepared
+                # Against strangers a part measures nothing that limits could come from.
+                if class_spec and prepared.part_class not in known:
+                    continue
+                output = fitted.score(prepared)
+                maps[index] = output.anomaly_map.astype(np.float16)
+                outputs[index] = output.measures, output.part_class
+                report(len(outputs), len(parts), f'measuring held-out parts, {scorer}')
+        measured = sorted(outputs)
         held = cls(
-            list(parts),
+            [parts[index] for index in measured],
             {
-                spec.name: np.array([outputs[i][0][spec.name] for i in range(count)])
+                spec.name: np.array([outputs[index][0][spec.name] for index in measured])
                 for spec in kind.measures
             },
-            [outputs[i][1] for i in range(count)],
+            [maps[index] for index in measured],
+            [outputs[index][1] for index in measured],
         )
-        return held.with_their_like(scorer, settings) if held.are_variants() else held
+        if class_spec and held.are_variants(class_spec):
+            held = held.with_their_like(scorer, class_spec)
+        else:
+            held.unlike.update(held.outliers(scorer))
+        if len(held.parts) < FEWEST_PARTS:
+            raise SettingError(
+                f'{len(held.parts)} of {len(parts)} good images have their like among the '
+                f'others; needed for the limits of {scorer}: at least {FEWEST_PARTS}. Teach '
+                'several images of each class'
+            )
+        return held
 
-    def are_variants(self) -> bool:
+    def are_variants(self, spec: MeasureSpec) -> bool:
         """
         Tell whether many parts match none of the others: each is a class of its own.
 
         """
-        if 'best_ncc' not in self.measures:
-            return False
-        return bool(np.mean(self.measures['best_ncc'] < _STRANGE_NCC) > _LARGEST_SHARE_LEFT_OUT)
+        assert spec.class_range is not None
+        strangers = _is_beyond(self.measures[spec.name], spec.class_range[0], spec)
+        return int(strangers.sum()) > _LARGEST_SHARE_LEFT_OUT * len(strangers)
 
-    def with_their_like(self, scorer: str, settings: dict[str, Any]) -> _HeldOut:
+    def with_their_like(self, scorer: str, spec: MeasureSpec) -> _HeldOut:
         """
         Keep only the parts whose like is among the others: what a part measures against a stranger
         says nothing of the limits.
 
         """
-        alike = self._only(np.flatnonzero(self.measures['best_ncc'] >= settings['same_ncc']))
+        assert spec.class_range is not None
+        has_like = ~_is_beyond(self.measures[spec.name], spec.class_range[1], spec)
+        alike = self._only(np.flatnonzero(has_like))
         odd = alike.outliers(scorer)
-        kept = alike._only([i for i, part in enumerate(alike.parts) if part.name not in odd])
-        if len(kept.parts) < FEWEST_PARTS:
-            raise SettingError(
-                f'{len(kept.parts)} of {len(self.parts)} good images have their like among the '
-                f'others; needed for the limits of {scorer}: at least {FEWEST_PARTS}. Teach '
-                'several images of each class'
-            )
-        return kept
+        return alike._only([i for i, part in enumerate(alike.parts) if part.name not in odd])
 
     def _only(self, indices: Sequence[int] | NDArray[np.intp]) -> _HeldOut:
         return _HeldOut(
             [self.parts[i] for i in indices],
             {name: values[indices] for name, values in self.measures.items()},
             [self.maps[i] for i in indices],
+            [self.classes[i] for i in indices],
         )
 
     def outliers(self, scorer: str) -> dict[str, str]:
@@ -323,12 +355,44 @@ class _HeldOut:
         Give the names of the parts that are unlike the others, with the reason.
 
         """
-        return {
-            self.parts[index].name: f'{scorer}.{spec.name} {self.measures[spec.name][index]:.4g}, '
-            f'the others about {float(np.median(self.measures[spec.name])):.4g}'
-            for spec in scorer_class(scorer).measures
-            for index in outliers(self.measures[spec.name], spec)
+        unlike = {
+            part.name: f'called {part.prepared.part_class!r}, looks like {looks_like!r}'
+            for part, looks_like in zip(self.parts, self.classes, strict=True)
+            if part.prepared.part_class not in ('', looks_like) and looks_like
         }
+        for spec in scorer_class(scorer).measures:
+            values = self.measures[spec.name]
+            for index in outliers(values, spec):
+                unlike[self.parts[index].name] = (
+                    f'{scorer}.{spec.name} {values[index]:.4g}, '
+                    f'the others about {float(np.median(values)):.4g}'
+                )
+        return unlike
+
+
+def _class_spec(scorer: str) -> MeasureSpec | None:
+    """
+    Give the measure by which a scorer tells classes apart; None when it knows none.
+
+    """
+    return next((spec for spec in scorer_class(scorer).measures if spec.class_range), None)
+
+
+def _is_beyond(values: NDArray[np.float64], bound: float, spec: MeasureSpec) -> NDArray[np.bool_]:
+    return np.asarray(values > bound if spec.bad_side is BadSide.HIGH else values < bound)
+
+
+def _folds(parts: Sequence[_Part]) -> list[int]:
+    """
+    Give the fold of every part, each class spread over all of them.
+
+    """
+    folds = len(parts) if len(parts) < _LEAVE_ONE_OUT_BELOW else _FOLDS
+    order = sorted(range(len(parts)), key=lambda index: parts[index].prepared.part_class)
+    fold_of = [0] * len(parts)
+    for place, index in enumerate(order):
+        fold_of[index] = place % folds
+    return fold_of
 
 
 def _named(
@@ -346,6 +410,21 @@ def _named(
     return named
 
 
+def _check_classes(
+    classes: Mapping[str, str] | None, named: Sequence[tuple[str, NDArray[np.uint8]]]
+) -> None:
+    """
+    Raise SettingError unless no image has a class, or every one.
+
+    """
+    nameless = [name for name, _ in named if not (classes or {}).get(name)]
+    if classes is not None and nameless:
+        raise SettingError(
+            f'{len(nameless)} of {len(named)} good images have no class, the first is '
+            f'{nameless[0]!r}; give one to each, or to none'
+        )
+
+
 def _common_format(named: Sequence[tuple[str, NDArray[np.uint8]]]) -> FrameFormat:
     shapes = Counter(frame.shape for _, frame in named)
     shape, _ = shapes.most_common(1)[0]
@@ -356,6 +435,21 @@ def _common_format(named: Sequence[tuple[str, NDArray[np.uint8]]]) -> FrameForma
                 f'shape {shape}'
             )
     return FrameFormat(shape[1], shape[0], 'mono8' if len(shape) == 2 else 'bgr8')
+
+
+def _saturated_share(named: Sequence[tuple[str, NDArray[np.uint8]]]) -> float:
+    """
+    Give the share of values at the ceiling that makes a frame saturated.
+
+    The default, unless a hundredth of the good frames, three at least, are as bright without being
+    white all over: then halfway from the brightest of them to white.
+
+    """
+    shares = [saturation(frame) for _, frame in named]
+    bright = [share for share in shares if SATURATED_SHARE <= share < 1.0]
+    if len(bright) < max(_FEWEST_BRIGHT, _SHARE_OF_BRIGHT * len(named)):
+        return SATURATED_SHARE
+    return round((1.0 + max(bright)) / 2, 6)
 
 
 def _unfit(
@@ -571,7 +665,10 @@ def _is_coloured(frames: Sequence[NDArray[np.uint8]]) -> bool:
 
 
 def _prepared(
-    named: Sequence[tuple[str, NDArray[np.uint8]]], preprocessor: Preprocessor, report: Progress
+    named: Sequence[tuple[str, NDArray[np.uint8]]],
+    preprocessor: Preprocessor,
+    classes: Mapping[str, str],
+    report: Progress,
 ) -> tuple[list[_Part], dict[str, str]]:
     """
     Prepare frames; those that cannot be, or far less surely than the others, come with the reason.
@@ -580,7 +677,8 @@ def _prepared(
     parts, unlike = [], {}
     for done, (name, frame) in enumerate(named, start=1):
         try:
-            parts.append(_Part(name, preprocessor.prepare(frame)))
+            prepared = preprocessor.prepare(frame)
+            parts.append(_Part(name, replace(prepared, part_class=classes.get(name, ''))))
         except AlignmentError as error:
             unlike[name] = str(error)
         report(done, len(named), 'preparing')

@@ -267,6 +267,7 @@ class DeciderNode(InspectionNode[DeciderParameters]):
             detail=message.detail,
             recipe_hash=message.recipe_hash,
             measures={measure.name: measure.value for measure in message.measures},
+            part_class=message.part_class,
         )
         self._publish(self._decider.score_received(score, steady_s()))
 

@@ -273,6 +273,7 @@ def _frame_format(reader: MappingReader) -> FrameFormat:
         width=reader.integer('width', 16, 16384),
         height=reader.integer('height', 16, 16384),
         encoding=str(reader.choice('encoding', tuple(ENCODINGS))),
+        saturated_share=reader.number('saturated_share', 0.5, 1.0),
     )
     reader.finish()
     return frame_format
