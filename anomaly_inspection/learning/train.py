@@ -31,11 +31,11 @@ import numpy as np
 import tensorflow
 
 from anomaly_inspection.errors import SettingError
-from anomaly_inspection.learning.calibration import promised_rate, rate_of_each
+from anomaly_inspection.learning.calibration import FEWEST_PARTS, promised_rate, rate_of_each
 from anomaly_inspection.learning.checkpoint import Checkpoint
 from anomaly_inspection.learning.export import exported
 from anomaly_inspection.learning.fit import Fitting
-from anomaly_inspection.learning.teach import FEWEST_PARTS, good_parts, HeldOut, scorer_recipe
+from anomaly_inspection.learning.teach import good_parts, HeldOut, scorer_recipe
 from anomaly_inspection.learning.training_report import (
     history_csv,
     loss_chart,
