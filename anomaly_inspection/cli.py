@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from anomaly_inspection.evaluation.run_summary import PartRecord
 
 EXIT_OK, EXIT_FAULT, EXIT_USAGE = 0, 1, 2
+# Of a bank; more would scroll the limits away.
+_MOST_CLASSES = 20
 
 console = Console(highlight=False)
 errors = Console(stderr=True, highlight=False)
@@ -300,11 +302,37 @@ def _print_recipe(recipe: Any) -> None:
                 units[measure],
             )
     console.print(table)
+    if 'template' in recipe.scorers:
+        _print_classes(recipe.scorers['template'])
     console.print(
         f'recipe [bold]{recipe.name}[/] version {recipe.version} written to {recipe.path} '
         f'(alignment {recipe.preprocessing.alignment.kind}, hash {recipe.hash[:12]})',
         soft_wrap=True,
     )
+
+
+def _print_classes(scorer: Any) -> None:
+    """
+    Print the limit of every class in deviations, which the recipe's is a multiple of.
+
+    """
+    from anomaly_inspection.scoring.template import taught_classes
+
+    classes = taught_classes(scorer.arrays)
+    table = Table(box=None, pad_edge=False)
+    table.add_column('class')
+    for heading in ('templates', 'good parts', 'limit of z'):
+        table.add_column(heading, justify='right')
+    for each in classes[:_MOST_CLASSES]:
+        table.add_row(
+            _escaped(each.name),
+            str(each.templates),
+            str(each.parts),
+            f'{scorer.limits["peak_difference"].limit * each.typical:.4g}',
+        )
+    console.print(table)
+    if len(classes) > _MOST_CLASSES:
+        console.print(f'and {len(classes) - _MOST_CLASSES} more classes')
 
 
 # --------------------------------------------------------------------------------------- train
@@ -431,13 +459,12 @@ def train(images: Path, recipe: Path, **options: Any) -> None:
     """
     from anomaly_inspection.recipes.folder import read_recipe, write_recipe
 
-    # TensorFlow greets on stderr otherwise.
-    os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
     settings = _training_settings(options)
     taught = read_recipe(recipe)
     frames = list(_good_images(images))
     try:
-        from anomaly_inspection.learning import train as training
+        with _without_greeting():
+            from anomaly_inspection.learning import train as training
     except ImportError as error:
         raise SettingError(
             f"train needs TensorFlow ({error}): pip install 'anomaly_inspection[train]'"
@@ -462,6 +489,24 @@ def train(images: Path, recipe: Path, **options: Any) -> None:
     written = write_recipe(trained, recipe)
     training.finish(folder)
     _print_recipe(written)
+
+
+@contextmanager
+def _without_greeting() -> Iterator[None]:
+    """
+    Keep from the terminal what TensorFlow's libraries write to it when they are loaded.
+
+    """
+    os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
+    sys.stderr.flush()
+    kept = os.dup(2)
+    try:
+        with open(os.devnull, 'w') as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+            yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 def _training_settings(options: dict[str, Any]) -> Any:

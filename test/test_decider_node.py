@@ -129,6 +129,7 @@ class Bench(NodeBench):
         self.wait(lambda: self.node.is_ready)
         self.wait(lambda: self.line.part_out.get_subscription_count() > 0)
         self.wait(lambda: self.line.score_out.get_subscription_count() > 0)
+        self.wait(lambda: self.line.heard[LimitsInForce])
         return self
 
     def decision(self, part_id):

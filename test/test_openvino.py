@@ -165,6 +165,31 @@ def test_anomalib_2(tmp_path: Path) -> None:
     np.testing.assert_array_equal(output.anomaly_map > 0.5, image[..., 2] > 100)
 
 
+def test_what_labels_and_counts_is_neither_map_nor_score(tmp_path: Path) -> None:
+    """
+    Without thresholds anomalib 2 gives label and mask as copies of score and map.
+
+    """
+
+    def outputs(image: Any) -> dict[str, Any]:
+        blue = channel(image, 2)
+        return {
+            'pred_mask': blue,
+            **highest(blue, 'pred_label'),
+            'classes': op.convert(blue, np.dtype(np.int64)),
+            'output': channel(image, 0),
+            **highest(channel(image, 1), 'number'),
+        }
+
+    output = OpenvinoScorer.fit([coloured()], saved(tmp_path, network(NCHW, outputs))).score(
+        coloured()
+    )
+    assert output.measures == {
+        'score': pytest.approx(100 / 255),
+        'peak': pytest.approx(220 / 255),
+    }
+
+
 def test_anomalib_1_puts_a_map_on_its_scale(tmp_path: Path) -> None:
     metadata = {
         'task': 'segmentation',

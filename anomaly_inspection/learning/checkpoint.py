@@ -122,7 +122,7 @@ class Checkpoint:
         if not path.exists():
             raise SettingError(f'there is no training to go on with: {path} is missing')
         try:
-            with np.load(path, allow_pickle=False) as archive:
+            with path.open('rb') as file, np.load(file, allow_pickle=False) as archive:
                 about = json.loads(str(archive['about']))
                 groups = {
                     group: [archive[key] for key in sorted(archive.files) if group == key[:-5]]

@@ -160,14 +160,14 @@ class Fitting:
 
     def _held_out_loss(self) -> float:
         losses = [
-            keras.ops.convert_to_numpy(self._loss(batch, self._trained.predict_on_batch(batch)))
+            self._loss(batch, self._trained.predict_on_batch(batch)).numpy()
             for batch in plain_batches(self._held_out, self._settings)
         ]
         return float(np.concatenate(losses).mean(dtype=np.float64))
 
 
 def _values(variables: Iterable[Any]) -> list[NDArray[Any]]:
-    return [np.array(keras.ops.convert_to_numpy(variable)) for variable in variables]
+    return [variable.numpy().copy() for variable in variables]
 
 
 def _assign(variables: Iterable[Any], values: Iterable[NDArray[Any]]) -> None:

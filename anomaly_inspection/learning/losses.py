@@ -17,7 +17,8 @@ doi:10.1109/TIP.2003.819861).
     ms_ssim   1 - product over scales j of S_j^w_j, S_j the mean of s at scale j, of SSIM at the
               coarsest; each scale has half the pixels of the one before; w = .0448, .2856, .3001,
               .2363, .1333 (Wang et al., doi:10.1109/ACSSC.2003.1292216). Images too small for five
-              scales take as many as fit, their weights made to sum to 1.
+              scales take as many as fit, their weights made to sum to 1. Below e = .01 the power
+              is taken of e^2 / (2 e - S_j): it keeps a slope where S_j is negative.
     ssim_l1   1 - SSIM + mean |x - y|: SSIM alone hardly sees a change of plain colour
 
 """
@@ -38,8 +39,7 @@ if TYPE_CHECKING:
 _C1, _C2 = 0.01**2, 0.03**2
 _WINDOW_PX, _SIGMA_PX = 11, 1.5
 _SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
-# The slope of S^w has no bound at 0.
-_LEAST_CONTRAST = 1e-4
+_SMALL_SIMILARITY = 0.01
 
 
 def mse(true: Any, predicted: Any) -> Any:
@@ -72,7 +72,7 @@ def ms_ssim(true: Any, predicted: Any) -> Any:
         luminance, structure = _luminance_and_structure(true, predicted)
         is_coarsest = scale == scales - 1
         similar = ops.mean(luminance * structure if is_coarsest else structure, axis=(2, 3))
-        product *= ops.power(ops.maximum(similar, _LEAST_CONTRAST), float(weight))
+        product *= ops.power(_positive(similar), float(weight))
         if not is_coarsest:
             true, predicted = (ops.average_pool(image, 2, 2) for image in (true, predicted))
     return 1.0 - ops.mean(product, axis=1)
@@ -89,6 +89,17 @@ def ssim_l1(true: Any, predicted: Any) -> Any:
 LOSS_FUNCTIONS: dict[str, Callable[[Any, Any], Any]] = {
     loss.__name__: loss for loss in (mse, ssim, ms_ssim, ssim_l1)
 }
+
+
+def _positive(similar: Any) -> Any:
+    """
+    Continue a similarity below a small one so that it stays positive, smoothly.
+
+    """
+    small = _SMALL_SIMILARITY
+    # Both sides are computed everywhere: the pole must lie where it is not taken.
+    below = small**2 / (2 * small - ops.minimum(similar, small))
+    return ops.where(similar > small, similar, below)
 
 
 def _luminance_and_structure(true: Any, predicted: Any) -> tuple[Any, Any]:

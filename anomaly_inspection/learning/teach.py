@@ -44,6 +44,7 @@ from anomaly_inspection.learning.calibration import (
 )
 from anomaly_inspection.recipes.recipe import (
     check_name,
+    MeasureLimit,
     measures_of,
     Provenance,
     Recipe,
@@ -51,7 +52,7 @@ from anomaly_inspection.recipes.recipe import (
 )
 from anomaly_inspection.scoring.frame_scorer import RegionSettings
 from anomaly_inspection.scoring.measure import BadSide, MeasureSpec
-from anomaly_inspection.scoring.patch_statistics import smallest_stride_px
+from anomaly_inspection.scoring.patch_statistics import is_texture, smallest_stride_px
 from anomaly_inspection.scoring.region import find_regions
 from anomaly_inspection.scoring.registry import scorer_class
 from anomaly_inspection.scoring.scorer import checked_settings
@@ -299,7 +300,9 @@ def good_parts(
 
     """
     named = _named(images)
-    frame_format = _common_format(named)
+    frame_format = replace(
+        _common_format(named), saturated_share=recipe.frame_format.saturated_share
+    )
     if frame_format != recipe.frame_format:
         raise FrameError(
             f'the images are {_text(frame_format)}; the recipe {recipe.name} is for '
@@ -833,6 +836,9 @@ def _scorer_settings(scorer: str, parts: Sequence[Part]) -> dict[str, Any]:
             settings['flatten_px'] = _FLATTEN_PX
     if 'references' in settings and _needs_many_references(scorer, settings, parts):
         settings['references'] = _MANY_REFERENCES
+    if 'surface' in settings:
+        sample = [part.prepared for part in parts[:: math.ceil(len(parts) / _ALIGNMENT_SAMPLE)]]
+        settings['surface'] = 'texture' if is_texture(sample) else 'picture'
     if settings.get('stride_px'):
         shape = parts[0].prepared.image.shape
         settings['stride_px'] = smallest_stride_px(shape, settings['stride_px'])
@@ -901,14 +907,29 @@ def scorer_recipe(
         settings=settings,
         region=region,
         limits={
-            spec.name: limit_from_good(
-                good[spec.name], spec.bad_side, rate_each, spec.minimum, spec.maximum
-            )
-            for spec in measures_of(scorer)
+            spec.name: _limit(good[spec.name], spec, rate_each) for spec in measures_of(scorer)
         },
         arrays=fitted.to_arrays(),
         good=good,
     )
+
+
+def _limit(good: NDArray[np.float64], spec: MeasureSpec, rate: float) -> MeasureLimit:
+    """
+    Give the limit of a measure.
+
+    Of one that tells the class it lies at least twice as far from perfect as parts of a class do:
+    a part with a defect is still of its class.
+
+    """
+    found = limit_from_good(good, spec.bad_side, rate, spec.minimum, spec.maximum)
+    if spec.class_range is None:
+        return found
+    if spec.bad_side is BadSide.HIGH:
+        loosest = max(found.limit, 2 * spec.class_range[1] - spec.minimum)
+    else:
+        loosest = min(found.limit, 2 * spec.class_range[1] - spec.maximum)
+    return replace(found, limit=float(f'{loosest:.6g}'))
 
 
 def _region_limit(peaks: NDArray[np.float64]) -> float:

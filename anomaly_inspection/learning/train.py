@@ -2,9 +2,9 @@
 """
 Train: add an autoencoder to a taught recipe, from frames of good parts.
 
-The frames go through the recipe's own preprocessing. Four fifths are fitted to; the rest, chosen
-by the seed, tell when to stop and which epoch was best, and give the limits. What is written into
-the training folder as it goes:
+The frames go through the recipe's own preprocessing. Four fifths are fitted to; the rest, at least
+eight, chosen by the seed, tell when to stop and which epoch was best, and give the limits. What is
+written into the training folder as it goes:
 
 ::
 
@@ -31,7 +31,7 @@ import numpy as np
 import tensorflow
 
 from anomaly_inspection.errors import SettingError
-from anomaly_inspection.learning.calibration import promised_rate, rate_of_each
+from anomaly_inspection.learning.calibration import FEWEST_PARTS, promised_rate, rate_of_each
 from anomaly_inspection.learning.checkpoint import Checkpoint
 from anomaly_inspection.learning.export import exported
 from anomaly_inspection.learning.fit import Fitting
@@ -116,7 +116,8 @@ class TrainingParts:
                 f'{shorter}, the shorter side of the prepared image'
             )
         order = np.random.default_rng(settings.seed).permutation(len(parts))
-        held = set(order[: round(_HELD_OUT_SHARE * len(parts))].tolist())
+        count = max(FEWEST_PARTS, round(_HELD_OUT_SHARE * len(parts)))
+        held = set(order[:count].tolist())
         return cls(
             [part for index, part in enumerate(parts) if index not in held],
             [part for index, part in enumerate(parts) if index in held],

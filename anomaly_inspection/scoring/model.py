@@ -105,7 +105,7 @@ class Model:
                 raise RecipeError(
                     f'output {_called(names)} of the network holds values that are not finite'
                 )
-            outputs.append((names, result.astype(np.float32) if is_float else result.copy()))
+            outputs.append((names, result.astype(np.float32, copy=False) if is_float else result))
         return outputs
 
 
