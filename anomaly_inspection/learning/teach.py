@@ -96,6 +96,7 @@ _LEAST_CONFIDENCE = 0.3
 _CONFIDENCE_MARGIN = 0.8
 _SHARE_OF_BRIGHT, _FEWEST_BRIGHT = 0.01, 3
 _MIN_AREA_PX = 4
+_LEAST_REGION_LIMIT = 1e-6
 _SHARE_WITH_REGIONS = 0.1
 _FEWEST_WITH_REGIONS = 5
 _CONFIDENCE = MeasureSpec('confidence', '1', BadSide.LOW, 'Of the alignment.', 0.0, 1.0)
@@ -941,7 +942,8 @@ def _region_limit(peaks: NDArray[np.float64]) -> float:
 
     """
     share = max(_SHARE_WITH_REGIONS, _FEWEST_WITH_REGIONS / len(peaks))
-    return float(f'{np.quantile(peaks, 1.0 - share):.6g}')
+    # Never 0, even where no good part shows anything: maps are published in units of it.
+    return max(_LEAST_REGION_LIMIT, float(f'{np.quantile(peaks, 1.0 - share):.6g}'))
 
 
 def _references(
