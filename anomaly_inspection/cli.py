@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from anomaly_inspection.evaluation.run_summary import PartRecord
 
 EXIT_OK, EXIT_FAULT, EXIT_USAGE = 0, 1, 2
+# Of a bank; more would scroll the limits away.
+_MOST_CLASSES = 20
 
 console = Console(highlight=False)
 errors = Console(stderr=True, highlight=False)
@@ -248,11 +250,37 @@ def _print_recipe(recipe: Any) -> None:
                 units[measure],
             )
     console.print(table)
+    if 'template' in recipe.scorers:
+        _print_classes(recipe.scorers['template'])
     console.print(
         f'recipe [bold]{recipe.name}[/] version {recipe.version} written to {recipe.path} '
         f'(alignment {recipe.preprocessing.alignment.kind}, hash {recipe.hash[:12]})',
         soft_wrap=True,
     )
+
+
+def _print_classes(scorer: Any) -> None:
+    """
+    Print the limit of every class in deviations, which the recipe's is a multiple of.
+
+    """
+    from anomaly_inspection.scoring.template import taught_classes
+
+    classes = taught_classes(scorer.arrays)
+    table = Table(box=None, pad_edge=False)
+    table.add_column('class')
+    for heading in ('templates', 'good parts', 'limit of z'):
+        table.add_column(heading, justify='right')
+    for each in classes[:_MOST_CLASSES]:
+        table.add_row(
+            _escaped(each.name),
+            str(each.templates),
+            str(each.parts),
+            f'{scorer.limits["peak_difference"].limit * each.typical:.4g}',
+        )
+    console.print(table)
+    if len(classes) > _MOST_CLASSES:
+        console.print(f'and {len(classes) - _MOST_CLASSES} more classes')
 
 
 # ----------------------------------------------------------------------------------- self-test

@@ -663,7 +663,10 @@ def measure(
                     'resized': result.resized,
                     'taught_images': result.taught_images,
                     'teach_s': result.teach_s,
-                    'scorers': list(result.recipe.scorers),
+                    'scorers': {
+                        name: part.settings for name, part in result.recipe.scorers.items()
+                    },
+                    'choice': result.recipe.provenance.choice,
                     'alignment': result.recipe.preprocessing.alignment.kind,
                     **{share: _full(judged) for share, judged in result.shares.items()},
                 }

@@ -40,6 +40,7 @@ from anomaly_inspection.learning.calibration import (
 )
 from anomaly_inspection.recipes.recipe import (
     check_name,
+    MeasureLimit,
     measures_of,
     Provenance,
     Recipe,
@@ -47,7 +48,7 @@ from anomaly_inspection.recipes.recipe import (
 )
 from anomaly_inspection.scoring.frame_scorer import RegionSettings
 from anomaly_inspection.scoring.measure import BadSide, MeasureSpec
-from anomaly_inspection.scoring.patch_statistics import smallest_stride_px
+from anomaly_inspection.scoring.patch_statistics import is_texture, smallest_stride_px
 from anomaly_inspection.scoring.region import find_regions
 from anomaly_inspection.scoring.registry import scorer_class
 from anomaly_inspection.scoring.scorer import checked_settings
@@ -753,6 +754,9 @@ def _scorer_settings(scorer: str, parts: Sequence[_Part]) -> dict[str, Any]:
             settings['flatten_px'] = _FLATTEN_PX
     if 'references' in settings and _needs_many_references(scorer, settings, parts):
         settings['references'] = _MANY_REFERENCES
+    if 'surface' in settings:
+        sample = [part.prepared for part in parts[:: math.ceil(len(parts) / _ALIGNMENT_SAMPLE)]]
+        settings['surface'] = 'texture' if is_texture(sample) else 'picture'
     if 'stride_px' in settings:
         shape = parts[0].prepared.image.shape
         settings['stride_px'] = smallest_stride_px(shape, settings['stride_px'])
@@ -818,14 +822,29 @@ def _scorer_recipe(
         settings=settings,
         region=region,
         limits={
-            spec.name: limit_from_good(
-                good[spec.name], spec.bad_side, rate_each, spec.minimum, spec.maximum
-            )
-            for spec in measures_of(scorer)
+            spec.name: _limit(good[spec.name], spec, rate_each) for spec in measures_of(scorer)
         },
         arrays=kind.fit([part.prepared for part in parts], settings).to_arrays(),
         good=good,
     )
+
+
+def _limit(good: NDArray[np.float64], spec: MeasureSpec, rate: float) -> MeasureLimit:
+    """
+    Give the limit of a measure.
+
+    Of one that tells the class it lies at least twice as far from perfect as parts of a class do:
+    a part with a defect is still of its class.
+
+    """
+    found = limit_from_good(good, spec.bad_side, rate, spec.minimum, spec.maximum)
+    if spec.class_range is None:
+        return found
+    if spec.bad_side is BadSide.HIGH:
+        loosest = max(found.limit, 2 * spec.class_range[1] - spec.minimum)
+    else:
+        loosest = min(found.limit, 2 * spec.class_range[1] - spec.maximum)
+    return replace(found, limit=float(f'{loosest:.6g}'))
 
 
 def _region_limit(peaks: NDArray[np.float64]) -> float:
