@@ -1018,7 +1018,8 @@ def _print_figures(figures: dict[str, Any]) -> None:
         prefix = 'recall of ' if group == 'recall_by_defect' else ''
         for key, value in figures[group].items():
             rows[f'{prefix}{key}'] = value, intervals[group][key]
-    rows |= {key: (figures[key], intervals[key]) for key in ('pixel_auroc', 'aupro')}
+    for key in ('class_accuracy', 'pixel_auroc', 'aupro'):
+        rows[key] = figures[key], intervals[key]
     for group, shares in (figures['regions'] or {}).items():
         for key, value in shares.items():
             rows[f'region {group} {key}'] = value, intervals['regions'][group][key]

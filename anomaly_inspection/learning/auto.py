@@ -15,7 +15,7 @@ either way.
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 import math
 import time
 from typing import Any, TYPE_CHECKING
@@ -54,7 +54,8 @@ DEFAULT_BUDGET_MS = 30.0
 FEWEST_PARTS_OF_AUTO = 12
 
 _MOST_PARTS = 120
-_HELD_OUT_EVERY = 3
+_FEW_PARTS = 60
+_THIRDS = 3
 _DEFECTS = 150
 _OTHERS = 8
 _TIMED_FRAMES = 20
@@ -182,21 +183,11 @@ def choose(
         )
     if not 0.0 < budget_ms < math.inf:
         raise SettingError(f'speed budget is {budget_ms} ms a frame; allowed: over 0')
-    places = np.linspace(0, len(named) - 1, min(len(named), _MOST_PARTS)).round().astype(int)
-    sample = [named[place] for place in places]
-    held_out = sample[1::_HELD_OUT_EVERY]
-    taught = [one for place, one in enumerate(sample) if place % _HELD_OUT_EVERY != 1]
-    frames = [frame for _, frame in held_out]
-    defects: list[NDArray[np.uint8]] = []
+    splits = _splits(named)
     trials, reasons = [], []
 
     def tried(settings: Settings) -> _Trial:
-        recipe = teach(taught, settings)
-        preprocessor = _preprocessor(recipe)
-        if not defects:
-            defects.extend(_damaged(preprocessor, frames, [frame for _, frame in taught]))
-        scores, scoring_ms = _scores(recipe, preprocessor, frames + defects)
-        return _Trial(settings, scores[: len(frames)], scores[len(frames) :], scoring_ms)
+        return _joined(settings, [split.tried(settings, teach) for split in splits])
 
     for done, (scorer, settings) in enumerate(CANDIDATES, start=1):
         try:
@@ -231,6 +222,58 @@ def choose(
     return Choice({key: dict(value) for key, value in best.settings.items()}, tuple(reasons))
 
 
+@dataclass(eq=False)
+class _Split:
+    """
+    Good parts to teach with, and others to judge, as they are and damaged.
+
+    `damaged` is drawn at the first trial, whose recipe tells where the part is.
+
+    """
+
+    taught: list[Named]
+    held_out: list[NDArray[np.uint8]]
+    defect_count: int
+    damaged: list[NDArray[np.uint8]] = field(default_factory=list)
+
+    def tried(self, settings: Settings, teach: Teach) -> _Trial:
+        recipe = teach(self.taught, settings)
+        preprocessor = _preprocessor(recipe)
+        if not self.damaged:
+            others = [frame for _, frame in self.taught]
+            self.damaged = _damaged(preprocessor, self.held_out, others, self.defect_count)
+        scores, scoring_ms = _scores(recipe, preprocessor, self.held_out + self.damaged)
+        count = len(self.held_out)
+        return _Trial(settings, scores[:count], scores[count:], scoring_ms)
+
+
+def _splits(named: Sequence[Named]) -> list[_Split]:
+    """
+    Hold out a third of the parts; where they are few, each third in turn.
+
+    """
+    places = np.linspace(0, len(named) - 1, min(len(named), _MOST_PARTS)).round().astype(int)
+    sample = [named[place] for place in places]
+    thirds = range(_THIRDS) if len(sample) < _FEW_PARTS else range(1)
+    return [
+        _Split(
+            [one for place, one in enumerate(sample) if place % _THIRDS != third],
+            [frame for _, frame in sample[third::_THIRDS]],
+            math.ceil(_DEFECTS / len(thirds)),
+        )
+        for third in thirds
+    ]
+
+
+def _joined(settings: Settings, trials: Sequence[_Trial]) -> _Trial:
+    return _Trial(
+        settings,
+        np.concatenate([trial.good for trial in trials]),
+        np.concatenate([trial.damaged for trial in trials]),
+        float(np.median([trial.scoring_ms for trial in trials])),
+    )
+
+
 def _preprocessor(recipe: Recipe) -> Preprocessor:
     return Preprocessor(
         recipe.preprocessing, recipe.frame_format, recipe.references[0], recipe.references[1:]
@@ -241,6 +284,7 @@ def _damaged(
     preprocessor: Preprocessor,
     frames: Sequence[NDArray[np.uint8]],
     others: Sequence[NDArray[np.uint8]],
+    count: int,
 ) -> list[NDArray[np.uint8]]:
     """
     Put random defects on good parts, each in turn, where the recipe looks.
@@ -254,12 +298,12 @@ def _damaged(
             continue
         part = part_in_region(frame, prepared.to_frame, prepared.image.shape[:2])
         places.append((frame, part))
+    if not places:
+        raise SettingError(f'0 of {len(frames)} good parts that were held out can be aligned')
     others = others[:: math.ceil(len(others) / _OTHERS)]
     rng = np.random.default_rng(_SEED)
-    turns = math.ceil(_DEFECTS / max(1, len(places)))
-    return [
-        random_defect(frame, others, rng, part)[0] for frame, part in (places * turns)[:_DEFECTS]
-    ]
+    turns = math.ceil(count / len(places))
+    return [random_defect(frame, others, rng, part)[0] for frame, part in (places * turns)[:count]]
 
 
 def _scores(
