@@ -729,7 +729,9 @@ def self_test(
         table.add_column(f'{size_px:g} px', justify='right')
     for contrast in result.contrasts:
         shares = [result.seen(size_px, contrast) for size_px in result.sizes_px]
-        texts = [tests.shares_text(share).replace(' %', '') if share else '-' for share in shares]
+        texts = [
+            tests.shares_text(share).replace(' % ', '\n') if share else '-' for share in shares
+        ]
         table.add_row(f'{contrast:g}', *texts)
     console.print(table)
     console.print()
