@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from anomaly_inspection.evaluation.run_summary import PartRecord
 
 EXIT_OK, EXIT_FAULT, EXIT_USAGE = 0, 1, 2
+# Of a bank; more would scroll the limits away.
+_MOST_CLASSES = 20
 
 console = Console(highlight=False)
 errors = Console(stderr=True, highlight=False)
@@ -187,8 +189,14 @@ def teach(
     written = write_recipe(taught, recipe)
     _print_recipe(written)
     false_rejects = false_rejects_of(written)
-    if false_rejects:
-        console.print(false_rejects.promise(false_reject_rate), soft_wrap=True)
+    if false_rejects is None:
+        promise = (
+            'The scorers took their limits from different parts; so few parts promise '
+            f'{100 * written.provenance.promised_rate:.2g} % false rejects at best.'
+        )
+    else:
+        promise = false_rejects.promise(false_reject_rate)
+    console.print(promise, soft_wrap=True)
 
 
 def _good_images(folder: Path) -> Iterator[tuple[str, Any]]:
@@ -294,11 +302,37 @@ def _print_recipe(recipe: Any) -> None:
                 units[measure],
             )
     console.print(table)
+    if 'template' in recipe.scorers:
+        _print_classes(recipe.scorers['template'])
     console.print(
         f'recipe [bold]{recipe.name}[/] version {recipe.version} written to {recipe.path} '
         f'(alignment {recipe.preprocessing.alignment.kind}, hash {recipe.hash[:12]})',
         soft_wrap=True,
     )
+
+
+def _print_classes(scorer: Any) -> None:
+    """
+    Print the limit of every class in deviations, which the recipe's is a multiple of.
+
+    """
+    from anomaly_inspection.scoring.template import taught_classes
+
+    classes = taught_classes(scorer.arrays)
+    table = Table(box=None, pad_edge=False)
+    table.add_column('class')
+    for heading in ('templates', 'good parts', 'limit of z'):
+        table.add_column(heading, justify='right')
+    for each in classes[:_MOST_CLASSES]:
+        table.add_row(
+            _escaped(each.name),
+            str(each.templates),
+            str(each.parts),
+            f'{scorer.limits["peak_difference"].limit * each.typical:.4g}',
+        )
+    console.print(table)
+    if len(classes) > _MOST_CLASSES:
+        console.print(f'and {len(classes) - _MOST_CLASSES} more classes')
 
 
 # --------------------------------------------------------------------------------------- train
@@ -428,13 +462,8 @@ def train(images: Path, recipe: Path, **options: Any) -> None:
     settings = _training_settings(options)
     taught = read_recipe(recipe)
     frames = list(_good_images(images))
-    try:
-        with _without_greeting():
-            from anomaly_inspection.learning import train as training
-    except ImportError as error:
-        raise SettingError(
-            f"train needs TensorFlow ({error}): pip install 'anomaly_inspection[train]'"
-        ) from error
+    with _training_libraries():
+        from anomaly_inspection.learning import train as training
     folder = options['folder'] or recipe.with_name(f'{recipe.name}.training')
     scorer_settings = {'residual': options['residual']}
     if options['trials']:
@@ -458,9 +487,9 @@ def train(images: Path, recipe: Path, **options: Any) -> None:
 
 
 @contextmanager
-def _without_greeting() -> Iterator[None]:
+def _training_libraries() -> Iterator[None]:
     """
-    Keep from the terminal what TensorFlow's libraries write to it when they are loaded.
+    Say in words that they are missing; keep from the terminal what they write when loaded.
 
     """
     # Even its errors: those that matter come as exceptions.
@@ -471,6 +500,10 @@ def _without_greeting() -> Iterator[None]:
         with open(os.devnull, 'w') as nowhere:
             os.dup2(nowhere.fileno(), 2)
             yield
+    except ImportError as error:
+        raise SettingError(
+            f"train needs TensorFlow and Optuna ({error}): pip install 'anomaly_inspection[train]'"
+        ) from error
     finally:
         os.dup2(kept, 2)
         os.close(kept)
@@ -499,7 +532,8 @@ def _searched(
     scorer_settings: dict[str, Any],
     options: dict[str, Any],
 ) -> Any:
-    from anomaly_inspection.learning.search import search
+    with _training_libraries():
+        from anomaly_inspection.learning.search import search
 
     def trial_done(trial: Any) -> None:
         found = 'ended early' if trial.value is None else f'AUROC {trial.value:.4f}'
@@ -696,7 +730,9 @@ def self_test(
         table.add_column(f'{size_px:g} px', justify='right')
     for contrast in result.contrasts:
         shares = [result.seen(size_px, contrast) for size_px in result.sizes_px]
-        texts = [tests.shares_text(share).replace(' %', '') if share else '-' for share in shares]
+        texts = [
+            tests.shares_text(share).replace(' % ', '\n') if share else '-' for share in shares
+        ]
         table.add_row(f'{contrast:g}', *texts)
     console.print(table)
     console.print()
@@ -985,7 +1021,8 @@ def _print_figures(figures: dict[str, Any]) -> None:
         prefix = 'recall of ' if group == 'recall_by_defect' else ''
         for key, value in figures[group].items():
             rows[f'{prefix}{key}'] = value, intervals[group][key]
-    rows |= {key: (figures[key], intervals[key]) for key in ('pixel_auroc', 'aupro')}
+    for key in ('class_accuracy', 'pixel_auroc', 'aupro'):
+        rows[key] = figures[key], intervals[key]
     for group, shares in (figures['regions'] or {}).items():
         for key, value in shares.items():
             rows[f'region {group} {key}'] = value, intervals['regions'][group][key]

@@ -130,9 +130,14 @@ def test_residuals_are_those_of_the_definition(levels: int) -> None:
     assert square.sum() == 36
     assert square[8:14, 20:26].all()
     _, similarity = structural_similarity(
-        part.image / 255.0, template / 255.0, data_range=1.0, gaussian_weights=True, full=True
+        part.image / 255.0,
+        template / 255.0,
+        data_range=1.0,
+        gaussian_weights=True,
+        use_sample_covariance=False,
+        full=True,
     )
-    np.testing.assert_allclose(outputs['ssim'].anomaly_map, 1 - similarity, atol=1e-3)
+    np.testing.assert_allclose(outputs['ssim'].anomaly_map, 1 - similarity, atol=1e-4)
     both = outputs['ssim'].anomaly_map + outputs['l1'].anomaly_map
     np.testing.assert_allclose(outputs['ssim_l1'].anomaly_map, both, atol=1e-5)
 
@@ -172,6 +177,15 @@ def test_what_every_drawing_lacks_is_tolerated() -> None:
     assert (8 <= row < 14) & (20 <= column < 26)
     assert tolerant.anomaly_map[SIDE // 2 + 2 :].max() < 12 / 255
     assert tolerant.measures['reconstruction_error'] == plain.measures['reconstruction_error']
+
+
+def test_tolerated_is_mean_and_deviation_of_the_residuals() -> None:
+    parts = good_parts()
+    template = good_image(99)
+    residuals = [np.abs(part.image - template.astype(float)) / 255 for part in parts]
+    expected = np.mean(residuals, axis=0) + np.std(residuals, axis=0)
+    tolerated = scorer(drawn(template), tolerance='good_parts').to_arrays()['tolerated']
+    np.testing.assert_allclose(tolerated, expected, atol=1e-6)
 
 
 def test_a_strange_part_has_less_latent_density() -> None:

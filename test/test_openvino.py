@@ -20,9 +20,11 @@ import pytest
 
 from anomaly_inspection.cli import main
 from anomaly_inspection.errors import FrameError, RecipeError, SettingError
-from anomaly_inspection.imaging.preprocessing import Prepared
+from anomaly_inspection.imaging.alignment import AlignmentSettings
+from anomaly_inspection.imaging.preprocessing import Prepared, PreprocessingSettings
+from anomaly_inspection.learning.teach import teach
 from anomaly_inspection.recipes.folder import read_recipe, write_recipe
-from anomaly_inspection.scoring.frame_scorer import ScoreStatus
+from anomaly_inspection.scoring.frame_scorer import combined_map, ScoreStatus
 from anomaly_inspection.scoring.openvino import OpenvinoScorer
 
 SIDE = 16
@@ -163,6 +165,31 @@ def test_anomalib_2(tmp_path: Path) -> None:
     assert output.measures['score'] == pytest.approx(100 / 255)
     assert output.measures['peak'] == pytest.approx(200 / 255)
     np.testing.assert_array_equal(output.anomaly_map > 0.5, image[..., 2] > 100)
+
+
+def test_what_labels_and_counts_is_neither_map_nor_score(tmp_path: Path) -> None:
+    """
+    Without thresholds anomalib 2 gives label and mask as copies of score and map.
+
+    """
+
+    def outputs(image: Any) -> dict[str, Any]:
+        blue = channel(image, 2)
+        return {
+            'pred_mask': blue,
+            **highest(blue, 'pred_label'),
+            'classes': op.convert(blue, np.dtype(np.int64)),
+            'output': channel(image, 0),
+            **highest(channel(image, 1), 'number'),
+        }
+
+    output = OpenvinoScorer.fit([coloured()], saved(tmp_path, network(NCHW, outputs))).score(
+        coloured()
+    )
+    assert output.measures == {
+        'score': pytest.approx(100 / 255),
+        'peak': pytest.approx(220 / 255),
+    }
 
 
 def test_anomalib_1_puts_a_map_on_its_scale(tmp_path: Path) -> None:
@@ -487,6 +514,23 @@ def test_teach_takes_an_exported_model_and_the_cell_runs_it(tmp_path: Path, imag
         'model': settings['model'],
         'metadata': '',
     }
+
+
+def test_a_score_without_a_map_makes_a_recipe_without_regions(tmp_path: Path) -> None:
+    settings = saved(tmp_path, network([1, 1, SIDE, SIDE], highest))
+    frames = [good_frame(seed) for seed in range(10)]
+    recipe = teach(
+        frames,
+        name='pump',
+        scorers=['openvino'],
+        scorer_settings={'openvino': settings},
+        preprocessing=PreprocessingSettings(alignment=AlignmentSettings(kind='none')),
+    )
+    (score,) = recipe.frame_scorer().score(frames[0])
+    assert score.regions == ()
+    heat = combined_map([score])
+    assert heat is not None
+    assert not heat.any()
 
 
 @pytest.mark.parametrize(

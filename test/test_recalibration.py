@@ -264,3 +264,20 @@ def test_an_image_that_cannot_be_read_is_an_error(folders: tuple[Path, Path]) ->
         assert calibrated(*folders).exit_code == 2
     assert 'broken.png' in capture.get()
     assert read_recipe(folders[0]).version == 1
+
+
+def test_teach_ends_with_what_it_promises(tmp_path: Path) -> None:
+    images = tmp_path / 'good'
+    images.mkdir()
+    for name, image in good_parts(12):
+        cv2.imwrite(str(images / name), image)
+    with cli.console.capture() as capture:
+        answer = CliRunner().invoke(
+            cli.main,
+            ['teach', str(images), '--recipe', str(tmp_path / 'part'), '--scorer', 'variation'],
+        )
+    assert answer.exit_code == 0, answer.output
+    said = ' '.join(capture.get().split())
+    assert 'Expected false rejects: ' in said
+    assert 'of 12 good parts' in said
+    assert 'are missing' in said

@@ -184,11 +184,11 @@ def test_the_same_difference_counts_less_where_the_parts_vary():
     images = [part(0, seed) for seed in range(20)]
     rng = np.random.default_rng(0)
     for image in images:
-        image[:, 60:] = clipped(image[:, 60:] + rng.normal(0, 8))
+        image[:, 60:] = clipped(image[:, 60:] + rng.normal(0, 7, (SIZE[0], SIZE[1] - 60)))
     scorer = TemplateScorer.fit([prepared(image) for image in images], {})
     assert scorer.to_arrays()['counts'].tolist() == [20]
     anomaly_map = scorer.score(prepared(clipped(part(0, 99) + 20.0))).anomaly_map
-    assert anomaly_map[4:-4, 4:56].mean() > 1.4 * anomaly_map[4:-4, 64:92].mean()
+    assert anomaly_map[4:-4, 4:56].mean() > 1.1 * anomaly_map[4:-4, 64:92].mean()
 
 
 def test_a_class_has_the_name_it_is_given_and_as_many_templates_as_it_takes():
@@ -228,7 +228,7 @@ def test_every_class_has_its_own_limit():
 
     def spotted(image):
         y, x = rng.integers(10, 50), rng.integers(10, 80)
-        cv2.circle(image, (int(x), int(y)), 3, 255 if image[y, x] < 128 else 0, -1)
+        image[y : y + 3, x : x + 3] = 255 if image[y, x] < 128 else 0
         return image
 
     quiet = [prepared(part(0, seed), part_class='quiet') for seed in range(20)]
@@ -259,7 +259,8 @@ def test_a_class_of_few_parts_is_taken_to_be_like_the_others():
     assert found[1] == pytest.approx(np.exp((np.log(1.5) + 3 * common) / 4))
     assert found[2] == pytest.approx(np.exp(common))
     assert template._typical(['a', 'b'], [[], []]) == [1, 1]
-    assert template._typical(['a', 'b'], [[0.0], [1e9]]) == [1, 5]
+    assert template._typical(['a', 'b'], [[0.0], []]) == [1, 1]
+    assert template._typical(['a', 'b'], [[1e9], []]) == [5, 5]
 
 
 def turned(image, angle_deg):
@@ -490,7 +491,7 @@ def test_either_all_images_have_a_class_or_none():
 
 
 def test_the_folders_of_the_images_are_their_classes(tmp_path):
-    frames, _ = named_dice()
+    frames, _ = named_dice(each=4)
     for name, image in frames:
         (tmp_path / 'images' / name).parent.mkdir(parents=True, exist_ok=True)
         cv2.imwrite(str(tmp_path / 'images' / name), image)
@@ -499,8 +500,9 @@ def test_the_folders_of_the_images_are_their_classes(tmp_path):
     assert result.exit_code == 0, result.output
     arrays = read_recipe(tmp_path / 'dice').scorers['template'].arrays
     assert sorted(set(arrays['names'].tolist())) == ['0', '1', '2']
+    rows = [line.split()[:3] for line in result.output.splitlines()]
     for name in ('0', '1', '2'):
-        assert any(line.split()[:2] == ['class', name] for line in result.output.splitlines())
+        assert [name, '1', '4'] in rows
 
 
 def test_limits_of_many_variants_come_from_those_that_have_their_like():
@@ -512,5 +514,5 @@ def test_limits_of_many_variants_come_from_those_that_have_their_like():
     scorer = recipe.scorers['template']
     assert sorted(scorer.arrays['counts'].tolist()) == [1] * 16 + [2] * 8
     assert len(scorer.good['best_ncc']) == 16
-    assert scorer.limits['best_ncc'].limit > 0.9
+    assert scorer.limits['best_ncc'].limit == 0.9
     assert recipe.provenance.left_out == ()

@@ -44,6 +44,7 @@ from anomaly_inspection.learning.calibration import (
 )
 from anomaly_inspection.recipes.recipe import (
     check_name,
+    MeasureLimit,
     measures_of,
     Provenance,
     Recipe,
@@ -51,7 +52,7 @@ from anomaly_inspection.recipes.recipe import (
 )
 from anomaly_inspection.scoring.frame_scorer import RegionSettings
 from anomaly_inspection.scoring.measure import BadSide, MeasureSpec
-from anomaly_inspection.scoring.patch_statistics import smallest_stride_px
+from anomaly_inspection.scoring.patch_statistics import is_texture, smallest_stride_px
 from anomaly_inspection.scoring.region import find_regions
 from anomaly_inspection.scoring.registry import scorer_class
 from anomaly_inspection.scoring.scorer import checked_settings
@@ -95,6 +96,7 @@ _LEAST_CONFIDENCE = 0.3
 _CONFIDENCE_MARGIN = 0.8
 _SHARE_OF_BRIGHT, _FEWEST_BRIGHT = 0.01, 3
 _MIN_AREA_PX = 4
+_LEAST_REGION_LIMIT = 1e-6
 _SHARE_WITH_REGIONS = 0.1
 _FEWEST_WITH_REGIONS = 5
 _CONFIDENCE = MeasureSpec('confidence', '1', BadSide.LOW, 'Of the alignment.', 0.0, 1.0)
@@ -835,6 +837,9 @@ def _scorer_settings(scorer: str, parts: Sequence[Part]) -> dict[str, Any]:
             settings['flatten_px'] = _FLATTEN_PX
     if 'references' in settings and _needs_many_references(scorer, settings, parts):
         settings['references'] = _MANY_REFERENCES
+    if 'surface' in settings:
+        sample = [part.prepared for part in parts[:: math.ceil(len(parts) / _ALIGNMENT_SAMPLE)]]
+        settings['surface'] = 'texture' if is_texture(sample) else 'picture'
     if settings.get('stride_px'):
         shape = parts[0].prepared.image.shape
         settings['stride_px'] = smallest_stride_px(shape, settings['stride_px'])
@@ -903,14 +908,29 @@ def scorer_recipe(
         settings=settings,
         region=region,
         limits={
-            spec.name: limit_from_good(
-                good[spec.name], spec.bad_side, rate_each, spec.minimum, spec.maximum
-            )
-            for spec in measures_of(scorer)
+            spec.name: _limit(good[spec.name], spec, rate_each) for spec in measures_of(scorer)
         },
         arrays=fitted.to_arrays(),
         good=good,
     )
+
+
+def _limit(good: NDArray[np.float64], spec: MeasureSpec, rate: float) -> MeasureLimit:
+    """
+    Give the limit of a measure.
+
+    Of one that tells the class it lies at least twice as far from perfect as parts of a class do:
+    a part with a defect is still of its class.
+
+    """
+    found = limit_from_good(good, spec.bad_side, rate, spec.minimum, spec.maximum)
+    if spec.class_range is None:
+        return found
+    if spec.bad_side is BadSide.HIGH:
+        loosest = max(found.limit, 2 * spec.class_range[1] - spec.minimum)
+    else:
+        loosest = min(found.limit, 2 * spec.class_range[1] - spec.maximum)
+    return replace(found, limit=float(f'{loosest:.6g}'))
 
 
 def _region_limit(peaks: NDArray[np.float64]) -> float:
@@ -922,7 +942,8 @@ def _region_limit(peaks: NDArray[np.float64]) -> float:
 
     """
     share = max(_SHARE_WITH_REGIONS, _FEWEST_WITH_REGIONS / len(peaks))
-    return float(f'{np.quantile(peaks, 1.0 - share):.6g}')
+    # Never 0, even where no good part shows anything: maps are published in units of it.
+    return max(_LEAST_REGION_LIMIT, float(f'{np.quantile(peaks, 1.0 - share):.6g}'))
 
 
 def _references(

@@ -32,7 +32,7 @@ import cv2
 import numpy as np
 
 from anomaly_inspection.errors import FrameError, RecipeError, SettingError
-from anomaly_inspection.imaging.net_input import from_net, net_input
+from anomaly_inspection.imaging.net_input import from_net, net_input, resized
 from anomaly_inspection.scoring.latent_density import LatentDensity
 from anomaly_inspection.scoring.measure import BadSide, MeasureSpec
 from anomaly_inspection.scoring.model import Autoencoder
@@ -44,7 +44,7 @@ from anomaly_inspection.scoring.scorer import (
     ScorerOutput,
     Setting,
 )
-from anomaly_inspection.scoring.ssim import structural_similarity_map
+from anomaly_inspection.scoring.ssim import WINDOW_PX
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -52,6 +52,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from anomaly_inspection.imaging.preprocessing import Prepared
+
+# Of SSIM: a Gaussian of sigma 1.5 px, and the constants of the paper for a data range of 1.
+_WINDOW = cv2.getGaussianKernel(WINDOW_PX['gaussian'], 1.5, cv2.CV_32F)
+_C1, _C2 = 0.01**2, 0.03**2
 
 
 @dataclass(frozen=True, eq=False)
@@ -282,15 +286,17 @@ class AutoencoderScorer:
 
     def _seen(self, prepared: Prepared) -> _Seen:
         residual = np.zeros_like(self._coverage)
+        side = self._network.side_px
         errors, latents = [], []
         for window in self._windows:
-            image = net_input(prepared.image[window], self._network.side_px)
+            image = net_input(prepared.image[window], side)
             drawn, latent = self._network.run(image)
             np.clip(drawn, 0, 1, out=drawn)
             latents.append(latent)
-            inside = net_input(prepared.valid[window].view(np.uint8) * 255, len(image)) > 0.5
-            if inside.any():
-                errors.append(float(np.square(image - drawn).mean(axis=2)[inside[..., 0]].mean()))
+            valid = resized(prepared.valid[window].view(np.uint8), (side, side))
+            if pixels := cv2.countNonZero(valid):
+                squares = cv2.norm(image, drawn, cv2.NORM_L2SQR, valid)
+                errors.append(squares / (pixels * self._network.channels))
             found = cv2.sepFilter2D(
                 self._residual(image, drawn),
                 -1,
@@ -308,17 +314,41 @@ class AutoencoderScorer:
     def _residual(
         self, image: NDArray[np.float32], drawn: NDArray[np.float32]
     ) -> NDArray[np.float32]:
+        difference = np.asarray(cv2.absdiff(image, drawn), np.float32)
         kind = self._residual_kind
+        if kind == 'l1':
+            return _channel_mean(difference)
         if kind == 'l2':
-            return np.asarray(np.square(image - drawn).mean(axis=2))
-        residual = np.zeros(image.shape[:2], np.float32)
-        if kind != 'ssim':
-            residual += np.abs(image - drawn).mean(axis=2)
-        if kind != 'l1':
-            # Data range 1: 8-bit steps are a hundredth of what SSIM's second constant swallows.
-            levels = (np.rint(255 * one).astype(np.uint8) for one in (image, drawn))
-            residual += 1 - structural_similarity_map(*levels, window='gaussian')
-        return residual
+            return _channel_mean(difference * difference)
+        residual = _dissimilarity(image, drawn, difference)
+        return residual if kind == 'ssim' else residual + _channel_mean(difference)
+
+
+def _dissimilarity(
+    image: NDArray[np.float32], drawn: NDArray[np.float32], difference: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """
+    Give 1 - SSIM of images from 0 to 1 and their difference, mean over the channels.
+
+    `ssim.py` is for 8-bit images, where references are kept; for two new ones, in this range, this
+    takes a third of the time or less. The rearranged formula is that of its docstring.
+
+    """
+    mean, mean_drawn, mean_square, mean_both = (
+        cv2.sepFilter2D(one, -1, _WINDOW, _WINDOW, borderType=cv2.BORDER_REFLECT)
+        for one in (image, drawn, difference * difference, image * image + drawn * drawn)
+    )
+    brightness = np.square(mean - mean_drawn)
+    both = mean * mean + mean_drawn * mean_drawn
+    similarity = 1 - brightness / (both + _C1)
+    similarity *= 1 - (mean_square - brightness) / (np.maximum(mean_both - both, 0) + _C2)
+    return 1 - _channel_mean(similarity)
+
+
+def _channel_mean(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    if values.ndim == 2 or values.shape[2] == 1:
+        return values.reshape(values.shape[:2])
+    return np.asarray(cv2.transform(values, np.full((1, 3), 1 / 3)), np.float32)
 
 
 def _windows(

@@ -64,11 +64,11 @@ class Model:
             network.reshape(input_shape)
             compiled = _core().compile_model(network, 'CPU', _CONFIGURATION)
             self._request = compiled.create_infer_request()
+            self._type = network.inputs[0].get_element_type().to_dtype()
         except RuntimeError as error:
             raise RecipeError(
                 f'{MODEL_XML} cannot be compiled for an input of {input_shape}: {_told(error)}'
             ) from error
-        self._type = network.inputs[0].get_element_type().to_dtype()
         self._names = [frozenset(output.get_names()) for output in network.outputs]
 
     def outputs(self, values: NDArray[Any]) -> list[tuple[frozenset[str], NDArray[Any]]]:
@@ -105,7 +105,7 @@ class Model:
                 raise RecipeError(
                     f'output {_called(names)} of the network holds values that are not finite'
                 )
-            outputs.append((names, result.astype(np.float32) if is_float else result.copy()))
+            outputs.append((names, result.astype(np.float32, copy=False) if is_float else result))
         return outputs
 
 

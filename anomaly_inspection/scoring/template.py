@@ -36,6 +36,7 @@ is the limit of the recipe times this.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 import itertools
 import math
 from typing import Any, ClassVar, NamedTuple, Self, TYPE_CHECKING
@@ -115,6 +116,46 @@ class _Template(NamedTuple):
     mean: NDArray[np.uint8]
     deviation: NDArray[np.uint8]
     parts: int
+
+
+@dataclass(frozen=True)
+class TaughtClass:
+    """
+    What the bank holds of one class.
+
+    Parameters
+    ----------
+    name : str
+        As it was given, or 'class 1' ... .
+    templates, parts : int
+        How many templates, and of how many good parts.
+    typical : float
+        Largest z of a typical good part: the unit of `peak_difference`.
+
+    """
+
+    name: str
+    templates: int
+    parts: int
+    typical: float
+
+
+def taught_classes(arrays: Mapping[str, NDArray[Any]]) -> list[TaughtClass]:
+    """
+    Give the classes in the arrays of a fitted scorer, in the order of their first template.
+
+    """
+    names, counts, typical = (arrays[key].tolist() for key in ('names', 'counts', 'typical'))
+    rows = list(zip(names, counts, typical, strict=True))
+    return [
+        TaughtClass(
+            name,
+            names.count(name),
+            sum(count for other, count, _ in rows if other == name),
+            typical[names.index(name)],
+        )
+        for name in dict.fromkeys(names)
+    ]
 
 
 class TemplateScorer:
