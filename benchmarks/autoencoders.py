@@ -194,12 +194,19 @@ def _of_share(share: str) -> Callable[[str], bool]:
     return lambda name: share_of(f'test/{name}') == share
 
 
-def settings_of(name: str, epochs: int, good: Sequence[tuple[str, Any]]) -> TrainingSettings:
+def settings_of(
+    name: str, epochs: int, good: Sequence[tuple[str, Any]], input_px: int = 0
+) -> TrainingSettings:
     """
     Give a net its settings: the same number of steps for all, the patch net's on patches.
 
     """
-    settings = TrainingSettings(name, epochs=epochs, patience=epochs)
+    settings = TrainingSettings(
+        name,
+        input_px=input_px if input_px in NETS[name].sides_px else 0,
+        epochs=epochs,
+        patience=epochs,
+    )
     if name != 'grid_patch':
         return settings
     patch_px = math.ceil(min(good[0][1].shape[:2]) / _PATCHES_ALONG)
@@ -212,6 +219,7 @@ def measure(
     *,
     epochs: int = EPOCHS,
     images: int | None = None,
+    input_px: int = 0,
     final: bool = False,
     datasets: Path = DATASETS,
     folder: Path | None = None,
@@ -228,6 +236,8 @@ def measure(
         Passes over the good images; a net that sees patches makes fewer, of as many steps in all.
     images : int, optional
         Take only so many good images, to try it out.
+    input_px : int
+        Side of the input, for the nets that can have it; 0 = what each was made for.
     final : bool
         Whether the other two thirds of the test images are judged as well, which is logged.
     datasets, folder, log : Path
@@ -243,7 +253,13 @@ def measure(
     cv2.setNumThreads(1)
     shares = (DEV, FINAL) if final else (DEV,)
     results: dict[str, Result] = {}
-    asked = {'benchmark': 'autoencoders', 'nets': list(names), 'epochs': epochs, 'images': images}
+    asked = {
+        'benchmark': 'autoencoders',
+        'nets': list(names),
+        'epochs': epochs,
+        'images': images,
+        'input_px': input_px,
+    }
     with (
         _dataset(datasets) as dataset,
         logged(log, asked, lambda: _figures(results)) if final else nullcontext(),
@@ -252,7 +268,7 @@ def measure(
         recipe = teach(good, name='autoencoders', scorers=('variation',))
         for name in names:
             results[name] = result_of(
-                settings_of(name, epochs, good), recipe, good, dataset, shares
+                settings_of(name, epochs, good, input_px), recipe, good, dataset, shares
             )
             print(f'{name}: {results[name].epoch_s:.1f} s an epoch', file=sys.stderr)
     at_goal_side = {
@@ -398,12 +414,20 @@ def _with_interval(figures: Mapping[str, Any], key: str) -> str:
 @click.option('--net', 'names', multiple=True, type=click.Choice(list(NETS)), help='Only these.')
 @click.option('--epochs', type=click.IntRange(1), default=EPOCHS, show_default=True)
 @click.option('--images', type=click.IntRange(20), help='Only so many good images.')
+@click.option(
+    '--input-px',
+    type=int,
+    default=0,
+    help='Side of the input, for the nets that can have it; default: what each was made for.',
+)
 @click.option('--final', is_flag=True, help='Judge all test images; leaves a line in the log.')
-def main(names: tuple[str, ...], epochs: int, images: int | None, final: bool) -> None:
+def main(
+    names: tuple[str, ...], epochs: int, images: int | None, input_px: int, final: bool
+) -> None:
     """
     Train every autoencoder briefly on mvtec_bottle, judge, and time.
     """
-    measure(names or tuple(NETS), epochs=epochs, images=images, final=final)
+    measure(names or tuple(NETS), epochs=epochs, images=images, input_px=input_px, final=final)
 
 
 if __name__ == '__main__':
