@@ -12,19 +12,22 @@ SEED ?= 1
 # make test: processes that run tests side by side; each test has a ROS domain of its own.
 WORKERS ?= 2
 TESTS ?= test
+# make accuracy: names of sets; empty: all.
+SETS ?=
 
 MAKEFLAGS += --no-print-directory
 export SOURCE ROI PARTS RATE SEED
 # One thread a process: two workers on two cores would otherwise fight over them.
 test: export OMP_NUM_THREADS = 1
 
-.PHONY: help run test lint bench build clean
+.PHONY: help run test lint bench accuracy build clean
 
 help:
 	@echo 'make run    teach the simulated line, then inspect $(PARTS) parts (SOURCE=, ROI=, PARTS=, RATE=, SEED=)'
 	@echo 'make test   lint, types, then all tests (TESTS=test/test_x.py, WORKERS=)'
 	@echo 'make lint   lint and types alone'
 	@echo 'make bench  speed and accuracy, ours beside the baselines; results in out/benchmarks (7 minutes)'
+	@echo 'make accuracy  the real sets in ../shared/datasets, dev third of the test images (10 minutes; SETS=)'
 	@echo 'make build  set up and build, then: . install/setup.bash'
 	@echo 'make clean  remove .venv, build, install, log and out'
 
@@ -45,6 +48,9 @@ bench: build
 	@bash scripts/in_cell.sh .venv/bin/python -m benchmarks.alignment
 	@bash scripts/in_cell.sh .venv/bin/python -m benchmarks.scoring
 	@bash scripts/in_cell.sh .venv/bin/python -m benchmarks.latency
+
+accuracy: build
+	@bash scripts/in_cell.sh .venv/bin/python -m benchmarks.accuracy $(SETS)
 
 clean:
 	rm -rf .venv build install log out .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info

@@ -6,14 +6,15 @@ The `anomaly-inspection` command.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, nullcontext, suppress
 import json
+import os
 from pathlib import Path
 import signal
 import sys
 import threading
-from typing import Any, TYPE_CHECKING
+from typing import Any, Literal, TYPE_CHECKING
 
 import click
 from rich.console import Console
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from anomaly_inspection.evaluation.run_summary import PartRecord
 
 EXIT_OK, EXIT_FAULT, EXIT_USAGE = 0, 1, 2
+# Of a bank; more would scroll the limits away.
+_MOST_CLASSES = 20
 
 console = Console(highlight=False)
 errors = Console(stderr=True, highlight=False)
@@ -91,7 +94,23 @@ def _four_numbers(
     '--scorer',
     'scorers',
     multiple=True,
-    help='Scorer to teach; may be given several times. Default: ssim and variation.',
+    help="Scorer to teach; may be given several times. 'auto' chooses by synthetic defects on the "
+    'good parts. Default: ssim and variation.',
+)
+@click.option(
+    '--setting',
+    'settings',
+    metavar='SCORER.KEY=VALUE',
+    multiple=True,
+    help='Setting of a scorer, as in patch_statistics.statistics=pooled; may be given several '
+    'times.',
+)
+@click.option(
+    '--speed-budget-ms',
+    type=float,
+    default=30.0,
+    show_default=True,
+    help='With --scorer auto: most time that scoring a frame may take on this machine.',
 )
 @click.option(
     '--roi',
@@ -122,6 +141,8 @@ def teach(
     images: Path,
     recipe: Path,
     scorers: tuple[str, ...],
+    settings: tuple[str, ...],
+    speed_budget_ms: float,
     roi: tuple[int, int, int, int] | None,
     false_reject_rate: float,
     model: Path | None,
@@ -134,36 +155,102 @@ def teach(
 
     Limits come from these good parts alone, by cross-validation. Thirty images are a start, a
     hundred are better. An existing recipe gets a new version; the old one is kept beside it.
+
+    Where all images lie in two or more folders of IMAGES, these are the classes of the parts, for
+    the scorer template; otherwise it takes parts that are alike as a class.
     """
-    from anomaly_inspection.capture.image_folder import ImageFolder
     from anomaly_inspection.imaging.region_of_interest import RegionOfInterest
+    from anomaly_inspection.learning.recalibration import false_rejects_of
     from anomaly_inspection.learning.teach import teach as teach_parts
     from anomaly_inspection.recipes.folder import write_recipe
     from anomaly_inspection.recipes.recipe import Provenance
 
-    network_settings = _network_settings(scorers, model, model_metadata)
-    frames = []
-    with ImageFolder(images) as folder:
-        while (frame := folder.read()) is not None:
-            if frame.image is None:
-                raise SettingError(f'{images / frame.name}: {frame.problem}')
-            frames.append((frame.name, frame.image))
+    chosen = _scorer_settings(settings)
+    for scorer, files in _network_settings(scorers, model, model_metadata).items():
+        chosen.setdefault(scorer, {}).update(files)
+    frames = list(_good_images(images))
     with _progress() as progress:
         taught = teach_parts(
             frames,
             name=recipe.name,
             product=product,
-            scorers=scorers or ('ssim', 'variation'),
-            scorer_settings=network_settings,
+            classes=_classes([name for name, _ in frames]),
+            scorers=_named_scorers(scorers),
+            scorer_settings=chosen,
+            speed_budget_ms=speed_budget_ms,
             region_of_interest=RegionOfInterest(*roi) if roi else None,
             false_reject_rate=false_reject_rate,
             provenance=Provenance(taught_by=taught_by, source=str(images)),
             progress=progress,
         )
-    for left_out in taught.provenance.left_out:
-        errors.print(f'[yellow]left out:[/] {_escaped(left_out)}', soft_wrap=True)
+    _print_left_out(taught.provenance.left_out)
+    for reason in taught.provenance.choice:
+        console.print(f'  {_escaped(reason)}', soft_wrap=True)
     written = write_recipe(taught, recipe)
     _print_recipe(written)
+    false_rejects = false_rejects_of(written)
+    if false_rejects is None:
+        promise = (
+            'The scorers took their limits from different parts; so few parts promise '
+            f'{100 * written.provenance.promised_rate:.2g} % false rejects at best.'
+        )
+    else:
+        promise = false_rejects.promise(false_reject_rate)
+    console.print(promise, soft_wrap=True)
+
+
+def _good_images(folder: Path) -> Iterator[tuple[str, Any]]:
+    """
+    Give the images of a folder with their names; one that cannot be read is an error.
+
+    """
+    from anomaly_inspection.capture.image_folder import ImageFolder
+
+    with ImageFolder(folder) as images:
+        while (frame := images.read()) is not None:
+            if frame.image is None:
+                raise SettingError(f'{folder / frame.name}: {frame.problem}')
+            yield frame.name, frame.image
+
+
+def _print_left_out(left_out: Iterable[str]) -> None:
+    for name in left_out:
+        errors.print(f'[yellow]left out:[/] {_escaped(name)}', soft_wrap=True)
+
+
+def _named_scorers(scorers: tuple[str, ...]) -> tuple[str, ...] | Literal['auto']:
+    if 'auto' not in scorers:
+        return scorers or ('ssim', 'variation')
+    if len(scorers) > 1:
+        raise SettingError(f'--scorer {" ".join(scorers)}: auto chooses alone; allowed: auto only')
+    return 'auto'
+
+
+def _scorer_settings(texts: tuple[str, ...]) -> dict[str, dict[str, int | float | str]]:
+    """
+    Read 'scorer.key=value'; values that read as numbers are numbers.
+
+    """
+    settings: dict[str, dict[str, int | float | str]] = {}
+    for text in texts:
+        name, equals, value = text.partition('=')
+        scorer, dot, key = name.partition('.')
+        if not (equals and dot and scorer and key):
+            raise SettingError(
+                f'--setting {text}: allowed: scorer.key=value, as in '
+                'patch_statistics.statistics=pooled'
+            )
+        if key in settings.setdefault(scorer, {}):
+            raise SettingError(f'--setting {name} is given twice; allowed: once')
+        settings[scorer][key] = _number_or_text(value)
+    return settings
+
+
+def _number_or_text(text: str) -> int | float | str:
+    for kind in (int, float):
+        with suppress(ValueError):
+            return kind(text)
+    return text
 
 
 def _network_settings(
@@ -188,6 +275,15 @@ def _network_settings(
     return {OpenvinoScorer.name: {'model': str(model), 'metadata': str(metadata or '')}}
 
 
+def _classes(names: list[str]) -> dict[str, str] | None:
+    """
+    Give the class of each image, the folder that it lies in; None when they are not in several.
+
+    """
+    classes = {name: name.rpartition('/')[0] for name in names}
+    return classes if all(classes.values()) and len(set(classes.values())) > 1 else None
+
+
 def _print_recipe(recipe: Any) -> None:
     table = Table(box=None, pad_edge=False)
     for heading in ('scorer', 'measure'):
@@ -206,11 +302,448 @@ def _print_recipe(recipe: Any) -> None:
                 units[measure],
             )
     console.print(table)
+    if 'template' in recipe.scorers:
+        _print_classes(recipe.scorers['template'])
     console.print(
         f'recipe [bold]{recipe.name}[/] version {recipe.version} written to {recipe.path} '
         f'(alignment {recipe.preprocessing.alignment.kind}, hash {recipe.hash[:12]})',
         soft_wrap=True,
     )
+
+
+def _print_classes(scorer: Any) -> None:
+    """
+    Print the limit of every class in deviations, which the recipe's is a multiple of.
+
+    """
+    from anomaly_inspection.scoring.template import taught_classes
+
+    classes = taught_classes(scorer.arrays)
+    table = Table(box=None, pad_edge=False)
+    table.add_column('class')
+    for heading in ('templates', 'good parts', 'limit of z'):
+        table.add_column(heading, justify='right')
+    for each in classes[:_MOST_CLASSES]:
+        table.add_row(
+            _escaped(each.name),
+            str(each.templates),
+            str(each.parts),
+            f'{scorer.limits["peak_difference"].limit * each.typical:.4g}',
+        )
+    console.print(table)
+    if len(classes) > _MOST_CLASSES:
+        console.print(f'and {len(classes) - _MOST_CLASSES} more classes')
+
+
+# --------------------------------------------------------------------------------------- train
+
+
+@main.command(short_help='Add a trained autoencoder to a recipe.')
+@click.argument('images', type=click.Path(path_type=Path))
+@click.option(
+    '--recipe',
+    required=True,
+    type=click.Path(path_type=Path),
+    help='Folder of a taught recipe; gets a new version, the old one is kept beside it.',
+)
+@click.option(
+    '--architecture',
+    default='ssim_autoencoder',
+    show_default=True,
+    help='Network: tutorial_260, mvtec_cae, baseline_cae, inception_cae, resnet_cae, skip_cae, '
+    'my_cae, my_cae_optuna, grid_patch or ssim_autoencoder.',
+)
+@click.option(
+    '--loss',
+    default='ssim',
+    show_default=True,
+    help='What training makes small: mse, ssim, ms_ssim or ssim_l1.',
+)
+@click.option(
+    '--input-px',
+    type=int,
+    default=0,
+    help='Side of the square image that the network sees. Default: the one it was made for.',
+)
+@click.option(
+    '--patch-px',
+    type=int,
+    default=0,
+    help='For large parts with small defects: cut the part into squares of this edge and judge '
+    'each. Default: the whole part at once.',
+)
+@click.option(
+    '--latent',
+    type=int,
+    default=0,
+    help='Numbers that an image is squeezed into (ssim_autoencoder); fewer copy defects less.',
+)
+@click.option(
+    '--residual',
+    default='ssim',
+    show_default=True,
+    help='How image and reconstruction are compared: ssim, l1, l2 or ssim_l1.',
+)
+@click.option('--epochs', type=int, default=200, show_default=True, help='Most passes.')
+@click.option(
+    '--patience',
+    type=int,
+    default=20,
+    show_default=True,
+    help='End after so many passes that make held-out good parts no better.',
+)
+@click.option('--batch', type=int, default=8, show_default=True, help='Images of one step.')
+@click.option('--learning-rate', type=float, default=5e-4, show_default=True)
+@click.option('--seed', type=int, default=0, show_default=True)
+@click.option(
+    '--shift-px',
+    type=float,
+    default=1.0,
+    show_default=True,
+    help='A good part may lie this much off. What is allowed here is never seen as a defect.',
+)
+@click.option(
+    '--rotation-deg', type=float, default=0.5, show_default=True, help='... turned this much.'
+)
+@click.option(
+    '--brightness', type=float, default=0.02, show_default=True, help='... brighter or darker.'
+)
+@click.option('--flips', is_flag=True, help='... mirrored.')
+@click.option(
+    '--noise',
+    type=float,
+    default=0.0,
+    show_default=True,
+    help='Spoil the input by this much noise (0.1 = a tenth of white) and ask for the clean one.',
+)
+@click.option('--lines', type=int, default=0, show_default=True, help='... by so many lines.')
+@click.option('--blocks', type=int, default=0, show_default=True, help='... by erased blocks.')
+@click.option(
+    '--folder',
+    type=click.Path(path_type=Path, file_okay=False),
+    help='Where the training is kept as it goes. Default: beside the recipe, <recipe>.training.',
+)
+@click.option('--resume', is_flag=True, help='Go on with a training that was ended or killed.')
+@click.option(
+    '--search',
+    'trials',
+    type=int,
+    default=0,
+    help='First try out so many settings (loss, learning rate, denoising, latent) on synthetic '
+    'defects, and take the best.',
+)
+@click.option(
+    '--search-epochs', type=int, default=30, show_default=True, help='Most passes of each.'
+)
+@click.option(
+    '--storage',
+    default='',
+    help='Database URL of the search, for several machines that share it. Default: a file in the '
+    'training folder.',
+)
+@click.option('--trained-by', default='', help='Who trained it, for the model card.')
+def train(images: Path, recipe: Path, **options: Any) -> None:
+    """
+    Train an autoencoder on IMAGES, a folder of good parts, and add it to a taught recipe.
+
+    The network learns to draw good parts; what it cannot draw is anomalous. Four fifths of the
+    images are trained on; the rest tell when to stop and give the limits. A hundred images are a
+    start. Minutes to hours without a GPU; a training that was ended goes on by --resume.
+
+    \b
+      anomaly-inspection teach good/ --recipe recipes/pump
+      anomaly-inspection train good/ --recipe recipes/pump
+
+    In the recipe's folder, model/autoencoder/ then holds the model with its history, loss curve,
+    pictures and model card.
+    """
+    from anomaly_inspection.recipes.folder import read_recipe, write_recipe
+
+    settings = _training_settings(options)
+    taught = read_recipe(recipe)
+    frames = list(_good_images(images))
+    try:
+        with _without_greeting():
+            from anomaly_inspection.learning import train as training
+    except ImportError as error:
+        raise SettingError(
+            f"train needs TensorFlow ({error}): pip install 'anomaly_inspection[train]'"
+        ) from error
+    folder = options['folder'] or recipe.with_name(f'{recipe.name}.training')
+    scorer_settings = {'residual': options['residual']}
+    if options['trials']:
+        settings = _searched(taught, frames, settings, folder, scorer_settings, options)
+    with _training_progress(settings.epochs) as (progress, epoch_done):
+        trained = training.train(
+            taught,
+            frames,
+            settings,
+            folder=folder,
+            scorer_settings=scorer_settings,
+            resume=options['resume'],
+            trained_by=options['trained_by'],
+            source=str(images),
+            progress=progress,
+            epoch_done=epoch_done,
+        )
+    written = write_recipe(trained, recipe)
+    training.finish(folder)
+    _print_recipe(written)
+
+
+@contextmanager
+def _without_greeting() -> Iterator[None]:
+    """
+    Keep from the terminal what TensorFlow's libraries write to it when they are loaded.
+
+    """
+    os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
+    sys.stderr.flush()
+    kept = os.dup(2)
+    try:
+        with open(os.devnull, 'w') as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+            yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+
+
+def _training_settings(options: dict[str, Any]) -> Any:
+    from anomaly_inspection.learning.augmentation import Augmentation, Denoising
+    from anomaly_inspection.learning.training_settings import TrainingSettings
+
+    def given(*names: str) -> dict[str, Any]:
+        return {name: options[name] for name in names}
+
+    return TrainingSettings(
+        **given('architecture', 'loss', 'input_px', 'patch_px', 'latent'),
+        **given('epochs', 'patience', 'batch', 'learning_rate', 'seed'),
+        augmentation=Augmentation(**given('shift_px', 'rotation_deg', 'brightness', 'flips')),
+        denoising=Denoising(**given('lines', 'noise', 'blocks')),
+    )
+
+
+def _searched(
+    taught: Any,
+    frames: list[tuple[str, Any]],
+    settings: Any,
+    folder: Path,
+    scorer_settings: dict[str, Any],
+    options: dict[str, Any],
+) -> Any:
+    from anomaly_inspection.learning.search import search
+
+    def trial_done(trial: Any) -> None:
+        found = 'ended early' if trial.value is None else f'AUROC {trial.value:.4f}'
+        tried = ', '.join(
+            f'{key} {value:.3g}' if isinstance(value, float) else f'{key} {value}'
+            for key, value in trial.params.items()
+        )
+        console.print(f'trial {trial.number + 1}: {found} ({tried})', soft_wrap=True)
+
+    with _progress() as progress:
+        return search(
+            taught,
+            frames,
+            settings,
+            trials=options['trials'],
+            epochs_each=options['search_epochs'],
+            folder=folder,
+            storage=options['storage'],
+            scorer_settings=scorer_settings,
+            progress=progress,
+            trial_done=trial_done,
+        )
+
+
+@contextmanager
+def _training_progress(
+    epochs: int,
+) -> Iterator[tuple[Callable[[int, int, str], None], Callable[[Any], None]]]:
+    """
+    Give what shows a training: a bar on a terminal, a line an epoch elsewhere.
+
+    """
+    best = float('inf')
+
+    def text(epoch: Any) -> str:
+        nonlocal best
+        is_best = epoch.held_out_loss < best
+        best = min(best, epoch.held_out_loss)
+        return f'loss {epoch.loss:.4f}, held out {epoch.held_out_loss:.4f}' + (
+            ', best so far' if is_best else ''
+        )
+
+    with _progress() as progress:
+        if errors.is_terminal:
+            yield progress, lambda epoch: progress(epoch.number, epochs, text(epoch))
+        else:
+            yield (
+                progress,
+                lambda epoch: console.print(
+                    f'epoch {epoch.number} of at most {epochs}: {text(epoch)}, '
+                    f'{epoch.duration_s:.1f} s',
+                    soft_wrap=True,
+                ),
+            )
+
+
+# ----------------------------------------------------------------------------------- calibrate
+
+
+@main.command()
+@click.argument('recipe', type=click.Path(path_type=Path))
+@click.argument('images', type=click.Path(path_type=Path))
+@click.option(
+    '--false-reject-rate',
+    type=float,
+    help='Share of good parts that may be rejected; default: what the recipe was taught with.',
+)
+@click.option('--dry-run', is_flag=True, help='Only print; the recipe stays as it is.')
+def calibrate(recipe: Path, images: Path, false_reject_rate: float | None, dry_run: bool) -> None:
+    """
+    Derive the limits of RECIPE anew from IMAGES, a folder of good parts it was not taught on.
+
+    All that was taught stays; limits and typical values become those of these parts. Writes the
+    next version of the recipe; the old one is kept beside it.
+    """
+    from anomaly_inspection.learning.recalibration import recalibrate
+    from anomaly_inspection.recipes.folder import read_recipe, write_recipe
+
+    old = read_recipe(recipe)
+    with _progress() as progress:
+        found = recalibrate(old, _good_images(images), false_reject_rate, progress)
+    _print_left_out(found.left_out)
+    table = Table(box=None, pad_edge=False)
+    table.add_column('measure')
+    for heading in ('typical good part', 'limit'):
+        table.add_column(heading, justify='right', no_wrap=True)
+    table.add_column('unit', no_wrap=True)
+    for key, before in found.before.items():
+        now = found.limits[key]
+        table.add_row(
+            '.'.join(key),
+            f'{before.typical:.4g} -> {now.typical:.4g}',
+            f'{before.limit:.4g} -> {now.limit:.4g}',
+            found.specs[key].unit,
+        )
+    console.print(table)
+    console.print(_escaped(found.summary()), soft_wrap=True)
+    if dry_run:
+        console.print(f'nothing was written: recipe {old.name} stays version {old.version}')
+        return
+    written = write_recipe(found.applied_to(old, str(images)), recipe)
+    console.print(
+        f'recipe [bold]{written.name}[/] version {written.version} written to {written.path} '
+        f'(hash {written.hash[:12]})',
+        soft_wrap=True,
+    )
+
+
+# ----------------------------------------------------------------------------------- self-test
+
+
+def _numbers(
+    context: click.Context, parameter: click.Parameter, value: str | None
+) -> tuple[float, ...] | None:
+    if value is None:
+        return None
+    try:
+        return tuple(float(text) for text in value.split(','))
+    except ValueError:
+        raise click.BadParameter(f"{value!r}: numbers are wanted, as in '8,12,20'") from None
+
+
+@main.command()
+@click.argument('recipe', type=click.Path(path_type=Path))
+@click.argument('images', type=click.Path(path_type=Path))
+@click.option(
+    '--sizes',
+    'sizes_px',
+    metavar='PX,..',
+    callback=_numbers,
+    help='Sizes of the defects: diameter of the circle of the same area. Default: 4,6,8,12,20,32.',
+)
+@click.option(
+    '--contrasts',
+    metavar='LEVELS,..',
+    callback=_numbers,
+    help='Contrasts of the defects: mean change of the gray level. Default: 8,15,30,60.',
+)
+@click.option(
+    '--defects-each',
+    type=click.IntRange(1, 1000),
+    default=10,
+    show_default=True,
+    help='Defects of every kind at every size and contrast; more give narrower intervals.',
+)
+@click.option('--seed', type=click.IntRange(0), default=1, show_default=True)
+@click.option(
+    '--json',
+    'json_file',
+    type=click.Path(path_type=Path, dir_okay=False),
+    help='Write all figures.',
+)
+@click.option(
+    '--html', type=click.Path(path_type=Path, file_okay=False), help='Write a page to look at.'
+)
+def self_test(
+    recipe: Path,
+    images: Path,
+    sizes_px: tuple[float, ...] | None,
+    contrasts: tuple[float, ...] | None,
+    defects_each: int,
+    seed: int,
+    json_file: Path | None,
+    html: Path | None,
+) -> None:
+    """
+    Show which sizes and contrasts of defect RECIPE sees, with IMAGES, a folder of good parts.
+
+    Puts synthetic defects (pastes, scratches, stains, missing material, dents) on the good parts
+    and judges them as in the cell. Take good parts that the recipe was not taught on.
+    """
+    from anomaly_inspection.evaluation import self_test as tests
+    from anomaly_inspection.evaluation.self_test_report import write_self_test
+    from anomaly_inspection.recipes.folder import read_recipe
+
+    with _progress() as progress:
+        result = tests.self_test(
+            read_recipe(recipe),
+            _good_images(images),
+            sizes_px=sizes_px or tests.SIZES_PX,
+            contrasts=contrasts or tests.CONTRASTS,
+            defects_each=defects_each,
+            seed=seed,
+            progress=progress,
+        )
+    table = Table(
+        title='Percent of the defects seen, all kinds, with the 95 % interval',
+        title_justify='left',
+        box=None,
+        pad_edge=False,
+    )
+    table.add_column('levels', justify='right')
+    for size_px in result.sizes_px:
+        table.add_column(f'{size_px:g} px', justify='right')
+    for contrast in result.contrasts:
+        shares = [result.seen(size_px, contrast) for size_px in result.sizes_px]
+        texts = [tests.shares_text(share).replace(' %', '') if share else '-' for share in shares]
+        table.add_row(f'{contrast:g}', *texts)
+    console.print(table)
+    console.print()
+    for sentence in result.in_words():
+        console.print(f'  {sentence}', soft_wrap=True)
+    for note in result.notes:
+        console.print(f'[yellow]{_escaped(note)}[/]', soft_wrap=True)
+    if json_file:
+        try:
+            json_file.write_text(tests.to_json(result), encoding='utf-8')
+        except OSError as error:
+            raise SettingError(f'{json_file} cannot be written: {error.strerror}') from error
+    if html:
+        console.print(f'page {_escaped(str(write_self_test(result, html)))}', soft_wrap=True)
 
 
 # ----------------------------------------------------------------------------------------- run
@@ -397,7 +930,7 @@ def _exit_status(summary: dict[str, Any], *, fail_on_escape: bool) -> int:
 
 
 @main.command()
-@click.argument('recipe', type=click.Path(path_type=Path))
+@click.argument('recipes', nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.argument('dataset', type=click.Path(path_type=Path))
 @click.option(
     '--json',
@@ -408,24 +941,69 @@ def _exit_status(summary: dict[str, Any], *, fail_on_escape: bool) -> int:
 @click.option(
     '--html', type=click.Path(path_type=Path, file_okay=False), help='Write a report to look at.'
 )
-def evaluate(recipe: Path, dataset: Path, json_file: Path | None, html: Path | None) -> None:
+@click.option(
+    '--region-iou',
+    type=float,
+    default=0.33,
+    show_default=True,
+    help='IoU from which on a region found and a defect marked are a match.',
+)
+def evaluate(
+    recipes: tuple[Path, ...],
+    dataset: Path,
+    json_file: Path | None,
+    html: Path | None,
+    region_iou: float,
+) -> None:
     """
-    Measure RECIPE on DATASET, labelled images in MVTec AD's layout (its root or its test folder).
+    Measure RECIPES on DATASET, labelled images in MVTec AD's layout (its root or its test folder).
+
+    Several recipes are put side by side, with the differences of their AUROC from the first's.
     """
+    from anomaly_inspection.evaluation import comparison, comparison_report, report
     from anomaly_inspection.evaluation.evaluate import evaluate_dataset, to_json
-    from anomaly_inspection.evaluation.report import write_report
     from anomaly_inspection.recipes.folder import read_recipe
 
+    read = [read_recipe(recipe) for recipe in recipes]
     with _progress() as progress:
-        evaluation = evaluate_dataset(read_recipe(recipe), dataset, progress)
-    _print_figures(evaluation.figures)
+        evaluations = [
+            evaluate_dataset(recipe, dataset, progress, region_iou=region_iou) for recipe in read
+        ]
+    if len(evaluations) == 1:
+        _print_figures(evaluations[0].figures)
+        text = to_json(evaluations[0])
+    else:
+        compared = comparison.compare(evaluations)
+        _print_comparison(compared)
+        text = comparison.to_json(compared)
     if json_file:
         try:
-            json_file.write_text(to_json(evaluation), encoding='utf-8')
+            json_file.write_text(text, encoding='utf-8')
         except OSError as error:
             raise SettingError(f'{json_file} cannot be written: {error.strerror}') from error
     if html:
-        console.print(f'report {_escaped(str(write_report(evaluation, html)))}', soft_wrap=True)
+        page = (
+            report.write_report(evaluations[0], html)
+            if len(evaluations) == 1
+            else comparison_report.write_comparison(compared, html)
+        )
+        console.print(f'report {_escaped(str(page))}', soft_wrap=True)
+
+
+def _print_comparison(compared: Any) -> None:
+    for place, (label, evaluation) in enumerate(
+        zip(compared.labels, compared.evaluations, strict=True)
+    ):
+        console.print(f'[bold]{_escaped(label)}[/]', soft_wrap=True)
+        _print_figures(evaluation.figures)
+        difference = compared.differences[place - 1] if place else None
+        if difference is not None:
+            console.print(
+                f'image AUROC less that of {_escaped(compared.labels[0])}: '
+                f'{difference.value:+.3f} (95 %: {difference.low:+.3f} to {difference.high:+.3f})',
+                soft_wrap=True,
+            )
+        console.print()
 
 
 def _print_figures(figures: dict[str, Any]) -> None:
@@ -441,6 +1019,9 @@ def _print_figures(figures: dict[str, Any]) -> None:
         for key, value in figures[group].items():
             rows[f'{prefix}{key}'] = value, intervals[group][key]
     rows |= {key: (figures[key], intervals[key]) for key in ('pixel_auroc', 'aupro')}
+    for group, shares in (figures['regions'] or {}).items():
+        for key, value in shares.items():
+            rows[f'region {group} {key}'] = value, intervals['regions'][group][key]
     for name, (value, interval) in rows.items():
         if value is not None:
             table.add_row(

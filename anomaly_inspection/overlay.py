@@ -18,13 +18,12 @@ import cv2
 import numpy as np
 
 from anomaly_inspection.errors import FrameError, SettingError
+from anomaly_inspection.scoring.region import Region
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
-
-    from anomaly_inspection.scoring.region import Region
 
     Picture = NDArray[np.uint8]
 
@@ -130,6 +129,30 @@ class _Box(NamedTuple):
             and self.y_min < other.y_max
             and other.y_min < self.y_max
         )
+
+
+def regions_to_draw(scores: Iterable[Any]) -> list[Region]:
+    """
+    Give the regions of all scores, their peaks in units of the region limit, as `combined_map`.
+
+    Parameters
+    ----------
+    scores : iterable of FrameScore, or of Score messages
+        Of one frame.
+
+    """
+    return [
+        Region(
+            region.x_min,
+            region.y_min,
+            region.x_max,
+            region.y_max,
+            region.area_px,
+            region.peak / score.region_limit,
+        )
+        for score in scores
+        for region in score.regions
+    ]
 
 
 def draw_overlay(

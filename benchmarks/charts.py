@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-The charts of the benchmarks, as SVG: heat maps, bars, and curves of shares.
+The charts of the benchmarks, as SVG: heat maps, bars, intervals, and curves of shares.
 
 """
 
@@ -130,6 +130,72 @@ def bars(title: str, groups: Mapping[str, Mapping[str, float]], *, unit: str, ou
             )
             parts.append(_label(at(value) + 6, y + bar_h - 5, f'{value:.3g}', size=11))
             y += bar_h
+        y += gap
+    return _svg(width, height, parts)
+
+
+def intervals(
+    title: str,
+    groups: Mapping[str, Mapping[str, Sequence[float] | None]],
+    *,
+    goals: Mapping[str, float],
+    axis_title: str,
+    low: float,
+    high: float,
+) -> str:
+    """
+    Draw values with their intervals, a row each.
+
+    Parameters
+    ----------
+    title : str
+        Above all.
+    groups : mapping of str to mapping of str to (value, low, high) or None
+        By group and name; the same name has the same colour. What lies below the axis is drawn at
+        its end.
+    goals : mapping of str to float
+        A line across the rows of that group.
+    axis_title : str
+        What the values are.
+    low, high : float
+        Ends of the axis.
+
+    """
+    names = list(dict.fromkeys(name for group in groups.values() for name in group))
+    left, top, width, row_h, head_h, gap = 150, 56, 860, 17, 20, 14
+    axis = width - left - 76
+
+    def at(value: float) -> float:
+        return left + axis * (min(max(value, low), high) - low) / (high - low)
+
+    height = top + sum(head_h + len(group) * row_h + gap for group in groups.values()) + 46
+    parts = [_label(24, 28, title, size=16, colour=_INK, weight=600)]
+    for step in range(round(10 * (high - low)) + 1):
+        x = at(low + step / 10)
+        parts.append(_line(x, top - 8, x, height - 44, _GRID))
+        parts.append(_label(x, height - 26, f'{low + step / 10:g}', anchor='middle'))
+    parts.append(_label(left + axis / 2, height - 8, axis_title, anchor='middle'))
+    y: float = top
+    for group_name, group in groups.items():
+        parts.append(_label(24, y + 12, group_name, colour=_INK, weight=600))
+        y += head_h
+        if group_name in goals:
+            x = at(goals[group_name])
+            parts.append(_line(x, y - 4, x, y + len(group) * row_h + 2, _INK))
+        for name, found in group.items():
+            parts.append(_label(left - 10, y + row_h - 5, name, size=12, anchor='end'))
+            if found is not None:
+                value, lowest, highest = found
+                colour = COLOURS[names.index(name) % len(COLOURS)]
+                middle = y + row_h / 2
+                parts.append(
+                    f'<line x1="{at(lowest):.1f}" y1="{middle:.1f}" x2="{at(highest):.1f}" '
+                    f'y2="{middle:.1f}" stroke="{colour}" stroke-width="3" '
+                    'stroke-linecap="round" opacity="0.45"/>'
+                    f'<circle cx="{at(value):.1f}" cy="{middle:.1f}" r="5" fill="{colour}"/>'
+                )
+                parts.append(_label(left + axis + 14, y + row_h - 5, f'{value:.3f}', size=12))
+            y += row_h
         y += gap
     return _svg(width, height, parts)
 

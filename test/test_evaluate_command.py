@@ -6,30 +6,40 @@ A recipe evaluated on a labelled folder: who counts as what, verdicts as in the 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from html.parser import HTMLParser
 import json
 from pathlib import Path
 import shutil
 from xml.etree import ElementTree
 
+from click.testing import CliRunner
 import cv2
 import numpy as np
 import pytest
 
+from anomaly_inspection.cli import main
 from anomaly_inspection.deciding.judge import Combination, judge, Reason, Verdict
 from anomaly_inspection.errors import SettingError, SourceError
+from anomaly_inspection.evaluation.comparison import compare
+from anomaly_inspection.evaluation.comparison import to_json as comparison_json
+from anomaly_inspection.evaluation.comparison_report import write_comparison
 from anomaly_inspection.evaluation.evaluate import evaluate_dataset, to_json
 from anomaly_inspection.evaluation.report import write_report
 from anomaly_inspection.learning.teach import teach
+from anomaly_inspection.recipes.folder import write_recipe
 from anomaly_inspection.recipes.limit_table import limit_table
 
 SIZE = (96, 128)
 KEYS = {
     *('recipe', 'dataset', 'n_good', 'n_defect', 'n_no_part', 'image_auroc', 'average_precision'),
     *('f1_max', 'at_limits', 'recall_by_defect', 'pixel_auroc', 'aupro', 'ms_per_image'),
-    *('scorers', 'measures', 'interval', 'notes'),
+    *('scorers', 'measures', 'interval', 'notes', 'share', 'regions', 'region_counts'),
 }
-NO_RATES = {'recipe', 'dataset', 'n_good', 'n_defect', 'n_no_part', 'ms_per_image', 'notes'}
+NO_RATES = {
+    *('recipe', 'dataset', 'share', 'n_good', 'n_defect', 'n_no_part', 'region_counts'),
+    *('ms_per_image', 'notes'),
+}
 
 
 def part(seed: int) -> np.ndarray:
@@ -100,6 +110,8 @@ def test_every_rate_has_its_interval_under_the_same_keys(recipe, dataset):
         for key, value in rates.items():
             if isinstance(value, dict):
                 check(value, intervals[key])
+            elif value is None:
+                assert intervals[key] is None
             else:
                 low, high = intervals[key]
                 assert 0 <= low <= value <= high <= 1
@@ -125,7 +137,7 @@ def test_empty_places_are_neither_good_nor_defective(recipe, dataset):
     after = evaluation.figures
     assert after['n_no_part'] == 1
     assert 'gap' not in after['recall_by_defect']
-    same = KEYS - {'n_no_part', 'ms_per_image'}
+    same = KEYS - {'n_no_part', 'ms_per_image', 'share'}
     assert {key: after[key] for key in same} == {key: before[key] for key in same}
     assert [i.name for i in evaluation.images if i.true_class == 'no_part'] == ['gap/0.png']
 
@@ -162,6 +174,156 @@ def test_each_measure_alone_is_judged_by_its_limit_alone(recipe, dataset):
             for image in defective
         ]
         assert found[limit.name] == pytest.approx(np.mean(rejected))
+
+
+# ------------------------------------------------------------------------------- regions, shares
+
+
+def test_regions_are_those_over_the_recipes_region_limit(recipe, dataset):
+    figures = evaluate_dataset(recipe, dataset).figures
+    counts = figures['region_counts']
+    # The scratch and the black frame have no mask: nothing is known of where they are.
+    assert counts['true'] == 3
+    assert counts['found'] >= 3
+    assert counts['matched_by_box'] == round(3 * figures['regions']['box']['recall'])
+    lenient = evaluate_dataset(recipe, dataset, region_iou=0.01).figures
+    assert lenient['region_counts']['matched_by_mask'] == 3
+    assert lenient['regions']['mask']['recall'] == 1
+    far = {
+        name: replace(part, region=replace(part.region, limit=1e6))
+        for name, part in recipe.scorers.items()
+    }
+    blind = evaluate_dataset(replace(recipe, scorers=far), dataset).figures
+    assert blind['region_counts']['found'] == 0
+    assert blind['regions']['box']['precision'] is None
+    assert blind['regions']['box']['f1'] == blind['regions']['union_mask']['mean_iou'] == 0
+
+
+def test_without_masks_there_are_no_regions_to_compare_with(recipe, dataset, tmp_path):
+    shutil.rmtree(dataset / 'ground_truth')
+    (dataset / 'train' / 'good').mkdir(parents=True)
+    evaluation = evaluate_dataset(recipe, dataset)
+    assert evaluation.figures['regions'] is None
+    assert evaluation.figures['region_counts'] is None
+    assert any(note.startswith('no masks') for note in evaluation.figures['notes'])
+    assert '<h2>Regions' not in write_report(evaluation, tmp_path / 'report').read_text()
+
+
+def test_only_the_wanted_images_are_opened(recipe, dataset):
+    whole = evaluate_dataset(recipe, dataset)
+    wanted = {'good/1.png', 'good/3.png', 'spot/0.png', 'scratch/0.png'}
+    for image in whole.images:
+        if image.name not in wanted:
+            # Who opens it fails, whoever reads its mask too.
+            (dataset / 'test' / image.name).unlink()
+            (dataset / 'test' / image.name).symlink_to('nowhere')
+    (dataset / 'ground_truth' / 'spot' / '1_mask.png').write_text('no picture')
+    part_of_it = evaluate_dataset(recipe, dataset, names=wanted.__contains__)
+    assert part_of_it.figures['share'] == {'images': 4, 'of': 9}
+    assert whole.figures['share'] == {'images': 9, 'of': 9}
+    before = {image.name: image for image in whole.images}
+    assert [image.name for image in part_of_it.images] == [n for n in before if n in wanted]
+    for image in part_of_it.images:
+        assert image.measures == before[image.name].measures
+    with pytest.raises(SourceError, match=r'none of the 9 images .* is wanted'):
+        evaluate_dataset(recipe, dataset, names=lambda name: False)
+
+
+# ---------------------------------------------------------------------------------- side by side
+
+
+@pytest.fixture(scope='module')
+def other_recipe():
+    return teach([part(seed) for seed in range(24)], name='other', scorers=('variation',))
+
+
+def test_recipes_side_by_side_say_the_same_as_each_alone(recipe, other_recipe, dataset):
+    both = [evaluate_dataset(one, dataset) for one in (recipe, other_recipe)]
+    compared = compare(both)
+    assert compared.labels == ('part', 'other')
+    content = json.loads(comparison_json(compared))
+    for label, evaluation in zip(compared.labels, both, strict=True):
+        assert content['recipes'][label] == json.loads(to_json(evaluation))
+    (difference,) = content['image_auroc_difference']
+    assert (difference['recipe'], difference['less']) == ('other', 'part')
+    assert difference['value'] == pytest.approx(
+        both[1].figures['image_auroc'] - both[0].figures['image_auroc']
+    )
+    low, high = difference['interval']
+    assert low <= difference['value'] <= high
+
+
+def test_a_recipe_differs_in_nothing_from_itself_and_labels_tell_apart(recipe, dataset):
+    evaluation = evaluate_dataset(recipe, dataset)
+    assert compare([evaluation] * 2).differences == ((0, 0, 0),)
+    assert compare([evaluation] * 2).labels == ('1: part', '2: part')
+    newer = replace(evaluation, recipe=replace(recipe, version=7))
+    assert compare([evaluation, newer]).labels == ('part 0', 'part 7')
+    with pytest.raises(SettingError, match='2 and more'):
+        compare([evaluation])
+
+
+def test_other_images_cannot_be_compared(recipe, dataset):
+    some = evaluate_dataset(recipe, dataset, names=lambda name: name != 'good/0.png')
+    with pytest.raises(SettingError, match='the same images'):
+        compare([evaluate_dataset(recipe, dataset), some])
+
+
+def test_the_page_of_several_has_them_as_columns(recipe, other_recipe, dataset, tmp_path):
+    blind = recipe.with_limits({('variation', 'peak_z'): 1e6})
+    (dataset / 'test' / 'spot').rename(dataset / 'test' / '<b>&spot')
+    both = [evaluate_dataset(one, dataset) for one in (blind, other_recipe)]
+    page = write_comparison(compare(both), tmp_path / 'report')
+    text = page.read_text(encoding='utf-8')
+    parsed = _Page(text)
+    assert '<b>' not in text
+    assert '&lt;b&gt;&amp;spot' in text
+    assert not {'script', 'link', 'iframe'} & set(parsed.tags)
+    assert len(parsed.sources) == 2
+    for source in parsed.sources:
+        assert (page.parent / source).is_file()
+    charts = [
+        ElementTree.fromstring('<svg' + chart[: chart.index('</svg>')] + '</svg>')
+        for chart in text.split('<svg')[1:]
+    ]
+    roc = [one for one in charts if one.get('aria-label') == 'ROC curve']
+    assert [len(one.findall('polyline')) for one in roc] == [2]
+    assert sum(one.get('aria-label') == 'Histogram of anomaly scores' for one in charts) == 2
+    with pytest.raises(SettingError, match='cannot be written'):
+        write_comparison(compare(both), page)
+
+
+def test_with_one_class_alone_recipes_are_still_put_side_by_side(recipe, dataset, tmp_path):
+    (dataset / 'train' / 'good').mkdir(parents=True)
+    only_good = evaluate_dataset(recipe, dataset, names=lambda name: name.startswith('good'))
+    compared = compare([only_good, only_good])
+    assert compared.differences == (None,)
+    assert json.loads(comparison_json(compared))['image_auroc_difference'][0]['value'] is None
+    assert 'ROC curve' not in write_comparison(compared, tmp_path / 'report').read_text()
+
+
+def test_the_command_takes_one_recipe_or_several(recipe, other_recipe, dataset, tmp_path):
+    folders = []
+    for one in (recipe, other_recipe):
+        write_recipe(one, tmp_path / one.name)
+        folders.append(str(tmp_path / one.name))
+    run = CliRunner()
+
+    def evaluated(*arguments):
+        result = run.invoke(main, ['evaluate', *arguments, '--json', str(tmp_path / 'out.json')])
+        assert result.exit_code == 0, result.output
+        return result.output, json.loads((tmp_path / 'out.json').read_text())
+
+    output, alone = evaluated(folders[0], str(dataset))
+    assert set(alone) == KEYS | {'images'}
+    assert 'region box f1' in output
+    output, both = evaluated(*folders, str(dataset), '--html', str(tmp_path / 'html'))
+    assert list(both['recipes']) == ['part', 'other']
+    assert 'image AUROC less that of part' in output
+    assert (tmp_path / 'html' / 'index.html').is_file()
+    refused = run.invoke(main, ['evaluate', folders[0], str(dataset), '--region-iou', '1.5'])
+    assert refused.exit_code == 2
+    assert run.invoke(main, ['evaluate', str(dataset)]).exit_code == 2
 
 
 # ------------------------------------------------------------------------------------- verdicts

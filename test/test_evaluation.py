@@ -20,8 +20,10 @@ from sklearn.metrics import (
 )
 
 from anomaly_inspection.evaluation.figures import (
+    auroc_difference,
     balanced_accuracy,
     bootstrap_counts,
+    f1,
     proportion,
     ranking,
     ranking_in_draws,
@@ -119,6 +121,38 @@ def test_balanced_accuracy_is_that_of_scikit_learn():
     assert found.low < found.value < found.high
 
 
+def test_f1_is_that_of_scikit_learn():
+    is_defect, scores = labelled_scores()
+    found = f1(is_defect, scores > 0.7)
+    assert found.value == pytest.approx(f1_score(is_defect, scores > 0.7))
+    assert found.low < found.value < found.high
+    assert f1(is_defect, np.zeros(is_defect.size, bool)) == (0, 0, 0)
+    assert f1(np.ones(3, bool), np.ones(3, bool)) is None
+
+
+def test_the_difference_of_two_aurocs_is_paired():
+    is_defect, scores = labelled_scores(ties=False)
+    noise = np.random.default_rng(5).normal(size=scores.size)
+    other = scores + 0.2 * noise
+    found = auroc_difference(is_defect, scores, other)
+    expected = roc_auc_score(is_defect, other) - roc_auc_score(is_defect, scores)
+    assert found.value == pytest.approx(expected)
+    assert found.low <= found.value <= found.high
+    # Much the same scores: drawn apart, the difference would be as wide as both together.
+    alone = ranking(is_defect, scores).image_auroc
+    assert found.high - found.low < 0.5 * (alone.high - alone.low)
+    swapped = auroc_difference(is_defect, other, scores)
+    assert swapped == pytest.approx((-found.value, -found.high, -found.low))
+    assert auroc_difference(is_defect, scores, np.exp(scores)) == (0, 0, 0)
+    assert auroc_difference(np.ones(3, bool), np.zeros(3), np.zeros(3)) is None
+
+
+def test_a_better_score_is_told_from_a_guess():
+    is_defect, scores = labelled_scores(n_good=100, n_defect=100, ties=False)
+    guess = np.random.default_rng(6).normal(size=scores.size)
+    assert auroc_difference(is_defect, guess, scores).low > 0
+
+
 # --------------------------------------------------------------------------------------- pixels
 
 
@@ -214,5 +248,5 @@ def test_small_defects_count_as_much_as_large_ones_in_aupro_alone():
 def test_without_masks_or_without_background_there_are_no_pixel_figures():
     flat = np.ones((4, 4), np.float32)
     assert pixel_figures([]) is None
-    assert pixel_figures([map_histograms(flat, None)]) is None
+    assert pixel_figures([map_histograms(flat, flat < 0)]) is None
     assert pixel_figures([map_histograms(flat, np.ones((4, 4), bool))]) is None

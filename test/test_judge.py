@@ -102,6 +102,27 @@ def test_missing_measure_is_score_invalid(values: dict[str, dict[str, float]]) -
     assert 'is missing' in judgement.comparison
 
 
+@pytest.mark.parametrize('combination', [ANY, ALL])
+def test_a_part_of_no_taught_class_is_rejected_for_that(combination: Combination) -> None:
+    ncc = Limit('template', 'best_ncc', 0.9, BadSide.LOW, 0.97, '1', -1.0, 1.0, tells_class=True)
+    table = LimitTable((MSE, ncc))
+    values = {'ssim': {'mse': 30.0}, 'template': {'best_ncc': 0.5}}
+    judgement = judge(values, table, combination, ['two'])
+    assert judgement.verdict is Verdict.REJECT
+    assert judgement.reason is Reason.UNKNOWN_CLASS
+    assert judgement.worst_measure == 'template.best_ncc'
+    assert judgement.anomaly_score > 1.0
+    assert judgement.comparison == (
+        "template.best_ncc 0.500 < 0.900, ssim.mse 30.0 <= 60.0, most like 'two' -> REJECT"
+    )
+    values['template']['best_ncc'] = 0.95
+    judgement = judge(values, table, combination, ['two'])
+    assert judgement.reason is Reason.WITHIN_LIMITS
+    assert judgement.comparison.endswith("class 'two' -> PASS")
+    values['ssim']['mse'] = 70.0
+    assert judge(values, table, ANY, ['two']).reason is Reason.LIMIT_EXCEEDED
+
+
 def test_measure_without_a_limit_plays_no_part() -> None:
     values = measures(0.95, 30.0, 3.0)
     values['ssim']['other'] = math.nan

@@ -37,7 +37,7 @@ PYPI_NAMES = {'cv2': 'opencv-python-headless', 'sklearn': 'scikit-learn', 'yaml'
 # No key that rosdep can install everywhere. Networks need it and say so; nothing else does.
 FROM_PIP_ONLY = {'openvino'}
 # The same, and only to train: `pip install .[train]`.
-EXTRAS = {'tensorflow', 'keras'}
+EXTRAS = {'tensorflow', 'keras', 'optuna', 'sqlalchemy'}
 
 
 def installed_prefix() -> Path:

@@ -193,10 +193,11 @@ def test_a_few_parts_that_miss_a_border_do_not_bias_it():
 @pytest.mark.parametrize('settings', [POSITION, POOLED])
 def test_is_the_mahalanobis_distance_of_the_definition(settings):
     parts = good_parts(12)
-    chosen = {**settings, 'neighbours': 0, 'tolerance_px': 0, 'prior_images': 0, 'floor': 0.01}
+    chosen = {**settings, 'neighbours': 0, 'tolerance_px': 0, 'prior_images': 0, 'kinds': 1}
     scorer = PatchStatisticsScorer.fit(parts, chosen)
     features = np.stack(
-        [patch_statistics._features(part.image, 4) for part in parts], dtype=np.float64
+        [patch_statistics._features(part.image, 4, 'picture') for part in parts],
+        dtype=np.float64,
     )
     count = features.shape[-1]
     place = (12, 16)
@@ -208,8 +209,9 @@ def test_is_the_mahalanobis_distance_of_the_definition(settings):
     scale = np.maximum(scale, 0.5)
     covariance = np.cov(samples / scale, rowvar=False) + 0.01 * np.eye(count)
     image = part_image(100)
-    found = scorer._distance(patch_statistics._features(image, 4))[place]
-    apart = (patch_statistics._features(image, 4)[place] - samples.mean(axis=0)) / scale
+    patches = patch_statistics._features(image, 4, 'picture')
+    found = scorer._distance(patches)[place]
+    apart = (patches[place] - samples.mean(axis=0)) / scale
     expected = np.sqrt(apart @ np.linalg.solve(covariance, apart) / count)
     assert found == pytest.approx(expected, rel=1e-3)
 

@@ -241,8 +241,9 @@ MEAN_SSIM = 'scorers.ssim.measures.mean_ssim'
 KEYS = (
     *('format_version', 'name', 'version', 'product', 'created', 'provenance', 'frame'),
     *('preprocessing', 'preprocessing_fingerprint', 'combination', 'scorers', 'references'),
-    *(f'provenance.{key}' for key in vars(Provenance())),
-    *('frame.width', 'frame.height', 'frame.encoding'),
+    # Recipes of older versions say nothing of a choice.
+    *(f'provenance.{key}' for key in vars(Provenance()) if key != 'choice'),
+    *('frame.width', 'frame.height', 'frame.encoding', 'frame.saturated_share'),
     *(
         f'preprocessing.{key}'
         for key in ('region_of_interest', 'colour', 'light', 'filters', 'alignment')
@@ -281,6 +282,7 @@ WRONG = (
     ('frame.width', '64', 'whole number'),
     ('frame.height', 10**6, '16 to'),
     ('frame.encoding', 'rgb8', 'mono8'),
+    ('frame.saturated_share', 0.3, '0.5 to 1'),
     ('preprocessing', None, 'a mapping'),
     ('preprocessing.colour', 'bgr', 'changed after teaching'),
     ('preprocessing.colour', 'pink', 'gray'),

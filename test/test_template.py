@@ -6,15 +6,21 @@ The template scorer: finding the like of a frame in a bank, and what differs fro
 
 from __future__ import annotations
 
+from click.testing import CliRunner
 import cv2
 import numpy as np
 import pytest
 
+from anomaly_inspection.capture.source import Frame
+from anomaly_inspection.cli import main
+from anomaly_inspection.deciding.judge import Reason, Verdict
 from anomaly_inspection.errors import FrameError, RecipeError, SettingError
+from anomaly_inspection.evaluation.evaluate import RecipeJudge
 from anomaly_inspection.imaging.preprocessing import Prepared, PreprocessingSettings
 from anomaly_inspection.learning.teach import teach
 from anomaly_inspection.recipes.folder import read_recipe, write_recipe
 from anomaly_inspection.scoring import template
+from anomaly_inspection.scoring.measure import BadSide
 from anomaly_inspection.scoring.template import TemplateScorer
 
 SIZE = (72, 96)
@@ -43,9 +49,9 @@ def part(kind, seed=0, shift=(0, 0), levels=2.0, channels=()):
     return clipped(image + noise)
 
 
-def prepared(image, valid=None):
+def prepared(image, valid=None, part_class=''):
     valid = np.ones(image.shape[:2], np.bool_) if valid is None else valid
-    return Prepared(image, valid, np.eye(2, 3), None)
+    return Prepared(image, valid, np.eye(2, 3), None, part_class=part_class)
 
 
 def bank(kinds=12, each=1, settings=None, channels=()):
@@ -84,9 +90,13 @@ def test_takes_the_best_and_not_the_first_that_is_alike():
     other = part(1).astype(np.float32)
     variants = [clipped(like), clipped(0.85 * like + 0.15 * other)]
     for order in (variants, variants[::-1]):
-        scorer = TemplateScorer.fit([prepared(one) for one in order], {'same_ncc': 1.0})
-        for one in variants:
+        names = [f'variant of level {one.mean():.2f}' for one in order]
+        scorer = TemplateScorer.fit(
+            [prepared(one, part_class=name) for one, name in zip(order, names, strict=True)], {}
+        )
+        for one, name in zip(order, names, strict=True):
             output = scorer.score(prepared(one))
+            assert output.part_class == name
             assert output.measures == {
                 'best_ncc': pytest.approx(1, abs=1e-6),
                 'peak_difference': 0.0,
@@ -170,15 +180,129 @@ def test_parts_of_a_class_are_moved_onto_each_other():
     assert np.median(arrays['deviations'] / 2) == pytest.approx(2.0, abs=0.6)
 
 
-def test_the_same_difference_counts_less_where_the_class_varies():
+def test_the_same_difference_counts_less_where_the_parts_vary():
     images = [part(0, seed) for seed in range(20)]
     rng = np.random.default_rng(0)
     for image in images:
-        image[:, 60:] = clipped(image[:, 60:] + rng.normal(0, 18))
-    scorer = TemplateScorer.fit([prepared(image) for image in images], {'same_ncc': 0.6})
+        image[:, 60:] = clipped(image[:, 60:] + rng.normal(0, 7, (SIZE[0], SIZE[1] - 60)))
+    scorer = TemplateScorer.fit([prepared(image) for image in images], {})
     assert scorer.to_arrays()['counts'].tolist() == [20]
     anomaly_map = scorer.score(prepared(clipped(part(0, 99) + 20.0))).anomaly_map
-    assert anomaly_map[:, 4:56].mean() > 1.5 * anomaly_map[:, 64:92].mean()
+    assert anomaly_map[4:-4, 4:56].mean() > 1.1 * anomaly_map[4:-4, 64:92].mean()
+
+
+def test_a_class_has_the_name_it_is_given_and_as_many_templates_as_it_takes():
+    names = {0: 'one', 1: 'two', 2: 'two', 3: 'three'}
+    images = [
+        prepared(part(kind, 9 * kind + seed), part_class=names[kind])
+        for kind in names
+        for seed in range(3)
+    ]
+    arrays = TemplateScorer.fit(images, {}).to_arrays()
+    assert sorted(arrays['names'].tolist()) == ['one', 'three', 'two', 'two']
+    scorer = TemplateScorer.fit(images, {})
+    for kind, name in names.items():
+        assert scorer.score(prepared(part(kind, 99))).part_class == name
+
+
+def test_parts_that_are_alike_are_not_one_template_when_their_classes_differ():
+    images = [prepared(part(0, seed), part_class='ab'[seed % 2]) for seed in range(6)]
+    arrays = TemplateScorer.fit(images, {}).to_arrays()
+    assert arrays['names'].tolist() == ['a', 'b']
+    assert arrays['counts'].tolist() == [3, 3]
+
+
+def test_classes_without_a_name_are_numbered_the_largest_first():
+    images = [prepared(part(kind, seed)) for kind in range(3) for seed in range(2 + 2 * kind)]
+    scorer = TemplateScorer.fit(images, {})
+    assert [scorer.score(prepared(part(kind, 99))).part_class for kind in (2, 1, 0)] == [
+        'class 1',
+        'class 2',
+        'class 3',
+    ]
+
+
+def test_every_class_has_its_own_limit():
+    # Quiet parts differ by the camera's noise; loud ones have a spot somewhere.
+    rng = np.random.default_rng(0)
+
+    def spotted(image):
+        y, x = rng.integers(10, 50), rng.integers(10, 80)
+        image[y : y + 3, x : x + 3] = 255 if image[y, x] < 128 else 0
+        return image
+
+    quiet = [prepared(part(0, seed), part_class='quiet') for seed in range(20)]
+    loud = [prepared(spotted(part(1, seed)), part_class='loud') for seed in range(20)]
+    single = [prepared(part(2), part_class='single')]
+    scorer = TemplateScorer.fit([*quiet, *loud, *single], {})
+    arrays = scorer.to_arrays()
+    typical = dict(zip(arrays['names'].tolist(), arrays['typical'].tolist(), strict=True))
+    assert typical['quiet'] == 1
+    assert typical['loud'] > typical['single'] > typical['quiet']
+    peaks = {
+        name: np.median(
+            [
+                scorer.score(prepared(spotted(part(kind, seed)))).measures['peak_difference']
+                for seed in range(90, 100)
+            ]
+        )
+        for kind, name in enumerate(('quiet', 'loud'))
+    }
+    assert peaks['quiet'] > 2 * peaks['loud']
+    assert 0.3 < peaks['loud'] < 2
+
+
+def test_a_class_of_few_parts_is_taken_to_be_like_the_others():
+    found = template._typical(['a', 'b', 'c'], [[4.0] * 27, [1.5], []])
+    common = np.log([4.0] * 27 + [1.5]).mean()
+    assert found[0] == pytest.approx(np.exp((27 * np.log(4) + 3 * common) / 30))
+    assert found[1] == pytest.approx(np.exp((np.log(1.5) + 3 * common) / 4))
+    assert found[2] == pytest.approx(np.exp(common))
+    assert template._typical(['a', 'b'], [[], []]) == [1, 1]
+    assert template._typical(['a', 'b'], [[0.0], []]) == [1, 1]
+    assert template._typical(['a', 'b'], [[1e9], []]) == [5, 5]
+
+
+def turned(image, angle_deg):
+    """
+    Turn a part about its centre; the corners come from the scene.
+
+    """
+    centre = ((SIZE[1] - 1) / 2, (SIZE[0] - 1) / 2)
+    rotation = cv2.getRotationMatrix2D(centre, angle_deg, 1.0)
+    return cv2.warpAffine(image, rotation, SIZE[::-1], borderMode=cv2.BORDER_REFLECT)
+
+
+@pytest.mark.parametrize('angle_deg', [-2.7, 1.6, 5.0])
+def test_a_turn_within_the_search_is_found(angle_deg):
+    settings = {'search_deg': 6.0}
+    frame = turned(part(3, 99, (1, -1)), angle_deg)
+    stiff = bank(settings={'search_deg': 0.0}).score(prepared(frame))
+    found = bank(settings=settings).score(prepared(frame))
+    assert found.part_class == bank(settings=settings).score(prepared(part(3, 98))).part_class
+    assert found.measures['best_ncc'] > 0.98 > stiff.measures['best_ncc']
+    centre = np.s_[12:-12, 12:-12]
+    assert found.anomaly_map[centre].max() < 2
+    bad = bank(settings=settings).score(prepared(turned(marked(part(3, 99)), angle_deg)))
+    y, x = np.unravel_index(bad.anomaly_map.argmax(), SIZE)
+    mark = np.zeros(SIZE, np.uint8)
+    mark[30:35, 50:55] = 255
+    assert turned(mark, angle_deg)[y, x] > 0
+    assert bad.measures['peak_difference'] > 8
+
+
+def test_parts_of_a_class_are_turned_onto_each_other():
+    images = [turned(part(0, seed), angle) for seed, angle in enumerate((-2.0, 0.0, 0.0, 2.0))]
+    arrays = TemplateScorer.fit([prepared(image) for image in images], {}).to_arrays()
+    assert arrays['counts'].tolist() == [4]
+    assert np.median(arrays['deviations'][0][12:-12, 12:-12] / 2) < 4
+
+
+def test_what_comes_in_at_the_border_is_not_judged():
+    image = part(2, 99, (2, 0))
+    image[:, :3] = 255
+    output = bank().score(prepared(image))
+    assert output.measures['peak_difference'] < 2
 
 
 def test_a_full_bank_keeps_those_that_stand_for_most():
@@ -252,6 +376,13 @@ def test_comes_back_the_same_from_its_arrays(channels):
         ('means', None, "lack 'means'"),
         ('deviations', None, "lack 'deviations'"),
         ('counts', None, "lack 'counts'"),
+        ('names', None, "lack 'names'"),
+        ('names', np.array(['a', '', 'c']), "the name of a class is ''"),
+        ('names', np.array(['a', 'b']), 'sizes disagree'),
+        ('names', np.arange(3), 'str_'),
+        ('typical', None, "lack 'typical'"),
+        ('typical', np.array([1, 0.5, 1], np.float32), 'allowed: 1 to 5'),
+        ('typical', np.array([1, np.nan, 1], np.float32), 'finite'),
         ('means', np.zeros((3, *SIZE), np.float32), 'uint8'),
         ('means', np.zeros(SIZE, np.uint8), '3 or 4 dimensions'),
         ('means', np.zeros((0, *SIZE), np.uint8), 'shape'),
@@ -295,33 +426,93 @@ def test_small_images_are_compared_too(size):
     assert output.measures['peak_difference'] == 0.0
 
 
+PLAIN = PreprocessingSettings.from_mapping({'alignment': {'kind': 'none'}, 'light': 'none'})
+
+
+def taught(frames, classes=None):
+    return teach(frames, name='dice', scorers=('template',), preprocessing=PLAIN, classes=classes)
+
+
+def named_dice(kinds=3, each=12):
+    frames = [
+        (f'{kind}/{seed}.png', part(kind, 50 * kind + seed))
+        for kind in range(kinds)
+        for seed in range(each)
+    ]
+    return frames, {name: f'face {name[0]}' for name, _ in frames}
+
+
 def test_a_recipe_is_taught_and_judges_by_it(tmp_path):
-    frames = [part(kind, 50 * kind + seed) for kind in range(3) for seed in range(12)]
-    plain = PreprocessingSettings.from_mapping({'alignment': {'kind': 'none'}, 'light': 'none'})
-    taught = teach(frames, name='dice', scorers=('template',), preprocessing=plain)
-    recipe = read_recipe(write_recipe(taught, tmp_path / 'dice').path)
-    limits = recipe.scorers['template'].limits
+    recipe = read_recipe(write_recipe(taught(*named_dice()), tmp_path / 'dice').path)
     assert recipe.scorers['template'].arrays['counts'].tolist() == [12, 12, 12]
-    scorer = recipe.frame_scorer()
+    judge = RecipeJudge(recipe)
     for kind in range(3):
-        good = scorer.score(part(kind, 999))[0].measures
-        bad = scorer.score(marked(part(kind, 999)))[0].measures
-        assert good['best_ncc'] > limits['best_ncc'].limit
-        assert good['peak_difference'] < limits['peak_difference'].limit
-        assert bad['peak_difference'] > limits['peak_difference'].limit
-    stranger = scorer.score(part(77))[0].measures
-    assert stranger['best_ncc'] < limits['best_ncc'].limit
+        judgement, scores = judge.judge(Frame(part(kind, 999), 0, 0))
+        assert judgement.verdict is Verdict.PASS
+        assert scores[0].part_class == f'face {kind}'
+        assert f"class 'face {kind}' -> PASS" in judgement.comparison
+        judgement, _ = judge.judge(Frame(marked(part(kind, 999)), 0, 0))
+        assert judgement.reason is Reason.LIMIT_EXCEEDED
+        assert judgement.comparison.startswith('template.peak_difference')
+    judgement, _ = judge.judge(Frame(part(77), 0, 0))
+    assert judgement.verdict is Verdict.REJECT
+    assert judgement.reason is Reason.UNKNOWN_CLASS
+    assert judgement.comparison.startswith('template.best_ncc')
+    assert "most like 'face " in judgement.comparison
+    assert judgement.anomaly_score > 1
+
+
+def test_a_class_of_one_part_is_kept_and_its_like_passes():
+    frames, classes = named_dice()
+    frames.append(('rare.png', part(5)))
+    recipe = taught(frames, {**classes, 'rare.png': 'rare'})
+    assert recipe.provenance.left_out == ()
+    assert 'rare' in recipe.scorers['template'].arrays['names']
+    assert len(recipe.scorers['template'].good['best_ncc']) == 36
+    score = recipe.frame_scorer().score(part(5, 999))[0]
+    assert score.part_class == 'rare'
+    for spec in recipe.measures('template'):
+        limit = recipe.scorers['template'].limits[spec.name].limit
+        sign = 1 if spec.bad_side is BadSide.HIGH else -1
+        assert sign * score.measures[spec.name] <= sign * limit
+
+
+def test_a_part_in_the_wrong_class_is_left_out_by_name():
+    frames, classes = named_dice()
+    recipe = taught(frames, {**classes, '1/4.png': 'face 2'})
+    assert recipe.provenance.left_out == ("1/4.png: called 'face 2', looks like 'face 1'",)
+
+
+def test_either_all_images_have_a_class_or_none():
+    frames, classes = named_dice()
+    del classes['1/4.png']
+    with pytest.raises(SettingError, match=r"1 of 36 good images have no class.* '1/4\.png'"):
+        taught(frames, classes)
+
+
+def test_the_folders_of_the_images_are_their_classes(tmp_path):
+    frames, _ = named_dice(each=4)
+    for name, image in frames:
+        (tmp_path / 'images' / name).parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(tmp_path / 'images' / name), image)
+    arguments = ['teach', str(tmp_path / 'images'), '--recipe', str(tmp_path / 'dice')]
+    result = CliRunner().invoke(main, [*arguments, '--scorer', 'template'])
+    assert result.exit_code == 0, result.output
+    arrays = read_recipe(tmp_path / 'dice').scorers['template'].arrays
+    assert sorted(set(arrays['names'].tolist())) == ['0', '1', '2']
+    rows = [line.split()[:3] for line in result.output.splitlines()]
+    for name in ('0', '1', '2'):
+        assert [name, '1', '4'] in rows
 
 
 def test_limits_of_many_variants_come_from_those_that_have_their_like():
-    plain = PreprocessingSettings.from_mapping({'alignment': {'kind': 'none'}, 'light': 'none'})
     single = [part(kind, kind) for kind in range(20, 36)]
     with pytest.raises(SettingError, match='0 of 16 good images have their like'):
-        teach(single, name='boards', scorers=('template',), preprocessing=plain)
+        taught(single)
     pairs = [part(kind, 50 * kind + seed) for kind in range(8) for seed in range(2)]
-    taught = teach([*single, *pairs], name='boards', scorers=('template',), preprocessing=plain)
-    recipe = taught.scorers['template']
-    assert sorted(recipe.arrays['counts'].tolist()) == [1] * 16 + [2] * 8
-    assert len(recipe.good['best_ncc']) == 16
-    assert recipe.limits['best_ncc'].limit > 0.9
-    assert taught.provenance.left_out == ()
+    recipe = taught([*single, *pairs])
+    scorer = recipe.scorers['template']
+    assert sorted(scorer.arrays['counts'].tolist()) == [1] * 16 + [2] * 8
+    assert len(scorer.good['best_ncc']) == 16
+    assert scorer.limits['best_ncc'].limit == 0.9
+    assert recipe.provenance.left_out == ()

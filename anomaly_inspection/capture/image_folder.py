@@ -10,12 +10,15 @@ import os
 from pathlib import Path
 import re
 import time
-from typing import NoReturn
+from typing import NoReturn, TYPE_CHECKING
 
 from anomaly_inspection.capture.folder_truth import FolderTruth
 from anomaly_inspection.capture.image_file import IMAGE_SUFFIXES, read_image
 from anomaly_inspection.capture.source import Frame, FrameSource, Truth
 from anomaly_inspection.errors import FrameError, SourceError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _NEVER_FRAMES = 'ground_truth'
 
@@ -37,13 +40,23 @@ class ImageFolder(FrameSource):
         The folder.
     recursive : bool
         Whether the folders in it are searched too.
+    wanted : callable (name) -> bool, optional
+        Which images to give, by name; the files of the others are never opened.
 
     """
 
-    def __init__(self, path: str | Path, *, recursive: bool = True) -> None:
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        recursive: bool = True,
+        wanted: Callable[[str], bool] | None = None,
+    ) -> None:
         self.path = Path(os.path.abspath(Path(path).expanduser()))
         self._recursive = recursive
+        self._wanted = wanted
         self._names: tuple[str, ...] = ()
+        self._left_out_count = 0
         self._position: int | None = None
         self._truth: FolderTruth | None = None
 
@@ -54,6 +67,14 @@ class ImageFolder(FrameSource):
 
         """
         return self._names
+
+    @property
+    def left_out_count(self) -> int:
+        """
+        How many images of the folder are not wanted; 0 before `open`.
+
+        """
+        return self._left_out_count
 
     def open(self) -> None:
         """
@@ -77,6 +98,12 @@ class ImageFolder(FrameSource):
                 f'there are no images in {self.path} {where}; '
                 f'searched: *{", *".join(IMAGE_SUFFIXES)}'
             )
+        if self._wanted is not None:
+            found = len(self._names)
+            self._names = tuple(name for name in self._names if self._wanted(name))
+            self._left_out_count = found - len(self._names)
+            if not self._names:
+                raise SourceError(f'none of the {found} images in {self.path} is wanted')
         self._truth = FolderTruth(self.path)
         self._position = 0
 

@@ -6,7 +6,7 @@ From the measures of one frame to its verdict: a pure function.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 import math
@@ -70,9 +70,10 @@ class Judgement:
     comparison : str
         The grounds written out, violated limits first; ends in '-> PASS' or '-> REJECT'.
     anomaly_score : float
-        The score that decides, above 1 if and only if the reason is LIMIT_EXCEEDED; NaN = not
-        measured. The highest over the measures; with Combination.ALL the lowest, because the part
-        is rejected only when even that one is above 1.
+        The score that decides, above 1 if and only if the reason is LIMIT_EXCEEDED or
+        UNKNOWN_CLASS; NaN = not measured. The highest over the measures; with Combination.ALL the
+        lowest, because the part is rejected only when even that one is above 1, or its class is
+        unknown.
     worst_measure : str
         'scorer.measure' that gave it, '' when not measured.
 
@@ -94,7 +95,10 @@ def rejected(reason: Reason, sentence: str) -> Judgement:
 
 
 def judge(
-    measures: Mapping[str, Mapping[str, float]], limits: LimitTable, combination: Combination
+    measures: Mapping[str, Mapping[str, float]],
+    limits: LimitTable,
+    combination: Combination,
+    part_classes: Sequence[str] = (),
 ) -> Judgement:
     """
     Judge one frame by its measures.
@@ -107,7 +111,10 @@ def judge(
         What to judge by. A measure that is missing, NaN or infinite rejects (SCORE_INVALID),
         whatever the combination.
     combination : Combination
-        Whether one limit exceeded rejects, or only all.
+        Whether one limit exceeded rejects, or only all. One that tells the class always does:
+        what limits say holds for the taught classes only.
+    part_classes : sequence of str
+        The taught classes that the part looks most like, for the comparison.
 
     """
     values = [(limit, measures.get(limit.scorer, {}).get(limit.measure)) for limit in limits]
@@ -121,17 +128,21 @@ def judge(
     measured = [(limit, value) for limit, value in values if value is not None]
     exceeded = [(limit, value) for limit, value in measured if limit.is_exceeded_by(value)]
     kept = [(limit, value) for limit, value in measured if not limit.is_exceeded_by(value)]
-    decisive = max if combination is Combination.ANY else min
+    is_stranger = any(limit.tells_class for limit, _ in exceeded)
+    decisive = max if combination is Combination.ANY or is_stranger else min
     score, worst = decisive(
         ((limit.anomaly_score(value), limit.name) for limit, value in measured),
         key=lambda scored: scored[0],
     )
-    is_rejected = bool(exceeded) if combination is Combination.ANY else not kept
-    comparison = ', '.join(_compared(limit, value) for limit, value in exceeded + kept)
+    is_rejected = is_stranger or (bool(exceeded) if combination is Combination.ANY else not kept)
+    likeness = 'most like' if is_stranger else 'class'
+    comparison = ', '.join(
+        [_compared(limit, value) for limit, value in exceeded + kept]
+        + [f'{likeness} {part_class!r}' for part_class in part_classes]
+    )
     if is_rejected:
-        return Judgement(
-            Verdict.REJECT, Reason.LIMIT_EXCEEDED, f'{comparison} -> REJECT', score, worst
-        )
+        reason = Reason.UNKNOWN_CLASS if is_stranger else Reason.LIMIT_EXCEEDED
+        return Judgement(Verdict.REJECT, reason, f'{comparison} -> REJECT', score, worst)
     # Without these words 'a < b -> PASS' would read like a mistake.
     if exceeded:
         comparison += ' (only all limits exceeded together reject)'

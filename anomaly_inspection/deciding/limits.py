@@ -45,6 +45,8 @@ class Limit:
         '1' for a pure number.
     minimum, maximum : float
         Reachable range of the measure.
+    tells_class : bool
+        Whether a part beyond the limit is of none of the taught classes.
     origin : LimitOrigin
         Where `value` came from.
 
@@ -64,6 +66,7 @@ class Limit:
     unit: str = '1'
     minimum: float = 0.0
     maximum: float = math.inf
+    tells_class: bool = False
     origin: LimitOrigin = LimitOrigin.RECIPE
 
     def __post_init__(self) -> None:

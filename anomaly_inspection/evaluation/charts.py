@@ -7,8 +7,9 @@ The charts of the evaluation report, as SVG.
 from __future__ import annotations
 
 from html import escape
+from itertools import cycle
 import math
-from typing import TYPE_CHECKING
+from typing import NamedTuple, TYPE_CHECKING
 
 import numpy as np
 from sklearn.metrics import roc_curve
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 GOOD, DEFECT, LIMIT = '#2f6fab', '#d1622b', '#1d1f23'
+#: Of recipes side by side, none of them that of good or defective parts; further ones begin again.
+COLOURS = ('#7a4fa3', '#1f9488', '#c0861a', '#b8456b', '#5b7f2b', '#44546a', '#a0643c', '#8a9099')
 _GRID, _TEXT = '#e3e6ea', '#5c636e'
 _WIDTH, _HEIGHT = 520, 340
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 16, 16, 46
@@ -99,25 +102,38 @@ def score_histogram(good: NDArray[np.float64], defect: NDArray[np.float64]) -> s
     return _svg(parts, 'Histogram of anomaly scores')
 
 
-def roc(
-    is_defect: NDArray[np.bool_],
-    places: NDArray[np.intp],
-    operating_point: tuple[float, float],
-) -> str:
+class RocCurve(NamedTuple):
     """
-    Draw the ROC curve with the point where the limits lie.
+    What is drawn of one recipe.
+
+    Parameters
+    ----------
+    label : str
+        For the legend.
+    scores : ndarray of float64, (n,)
+        Anomaly scores; infinity for what could not be judged.
+    operating_point : (float, float)
+        False reject rate and recall at the limits.
+
+    """
+
+    label: str
+    scores: NDArray[np.float64]
+    operating_point: tuple[float, float]
+
+
+def roc(is_defect: NDArray[np.bool_], curves: Sequence[RocCurve]) -> str:
+    """
+    Draw ROC curves, each with the point where the limits lie.
 
     Parameters
     ----------
     is_defect : ndarray of bool, (n,)
         Of both classes.
-    places : ndarray of int, (n,)
-        Ranks of the scores, equal scores alike.
-    operating_point : (float, float)
-        False reject rate and recall at the limits.
+    curves : sequence of RocCurve
+        One alone has no legend.
 
     """
-    false_rates, recalls, _ = roc_curve(is_defect, places)
     side = _HEIGHT - _TOP - _BOTTOM
     left = (_WIDTH - side) / 2 + 10
 
@@ -133,28 +149,72 @@ def roc(
             _text(x, _TOP + side + 16, f'{value:g}', 'middle'),
             _text(left - 8, y + 4, f'{value:g}', 'end'),
         ]
-    parts.append(_line(*point(0, 0), *point(1, 1), '#b9bfc7', 'stroke-dasharray="4 4"'))
-    curve = ' '.join(
-        f'{x:.1f},{y:.1f}' for x, y in map(point, false_rates.tolist(), recalls.tolist())
-    )
-    x, y = point(*operating_point)
-    is_right = operating_point[0] > 0.6
     parts += [
-        f'<polyline points="{curve}" fill="none" stroke="{GOOD}" stroke-width="2.2"/>',
-        f'<circle cx="{x:.1f}" cy="{y:.1f}" r="5.5" fill="{DEFECT}" stroke="white" '
-        'stroke-width="1.5"/>',
-        _text(
-            x + (-10 if is_right else 10),
-            y + (16 if operating_point[1] > 0.1 else -12),
-            'at the limits',
-            'end' if is_right else 'start',
-            DEFECT,
-        ),
+        _line(*point(0, 0), *point(1, 1), '#b9bfc7', 'stroke-dasharray="4 4"'),
         _text(left + side / 2, _HEIGHT - 8, 'good parts rejected', 'middle'),
         f'<g transform="translate({left - 44:.0f} {_TOP + side / 2:.0f}) rotate(-90)">'
         f'{_text(0, 0, "defective parts rejected", "middle")}</g>',
     ]
+    dots = []
+    is_alone = len(curves) == 1
+    for colour, curve in zip(cycle((GOOD,) if is_alone else COLOURS), curves, strict=False):
+        # Only the order counts, and scikit-learn takes no infinity.
+        places = np.unique(curve.scores, return_inverse=True)[1]
+        false_rates, recalls, _ = roc_curve(is_defect, places)
+        line = ' '.join(
+            f'{x:.1f},{y:.1f}' for x, y in map(point, false_rates.tolist(), recalls.tolist())
+        )
+        x, y = point(*curve.operating_point)
+        parts.append(
+            f'<polyline points="{line}" fill="none" stroke="{colour}" stroke-width="2.2"/>'
+        )
+        dots.append(
+            f'<circle cx="{x:.1f}" cy="{y:.1f}" r="5.5" '
+            f'fill="{DEFECT if is_alone else colour}" stroke="white" stroke-width="1.5"/>'
+        )
+    parts += dots
+    if not is_alone:
+        parts += _roc_legend([curve.label for curve in curves], left + side)
+    else:
+        false_rate, recall = curves[0].operating_point
+        is_right = false_rate > 0.6
+        parts.append(
+            _text(
+                x + (-10 if is_right else 10),
+                y + (16 if recall > 0.1 else -12),
+                'at the limits',
+                'end' if is_right else 'start',
+                DEFECT,
+            )
+        )
     return _svg(parts, 'ROC curve')
+
+
+def _roc_legend(labels: Sequence[str], right: float) -> list[str]:
+    """
+    Write the names into the lower right corner, where curves of any use do not come.
+
+    """
+    shortened = [name if len(name) <= 24 else f'{name[:23]}…' for name in labels]
+    rows = [*shortened, 'at the limits']
+    width = 34 + 6.4 * max(map(len, rows))
+    top = _HEIGHT - _BOTTOM - 10 - 17 * len(rows)
+    x = right - 8 - width
+    parts = [
+        f'<rect x="{x:.0f}" y="{top - 4:.0f}" width="{width:.0f}" '
+        f'height="{17 * len(rows) + 6:.0f}" rx="4" fill="white" fill-opacity="0.88"/>'
+    ]
+    for place, (colour, name) in enumerate(zip(cycle(COLOURS), rows, strict=False)):
+        y = top + 17 * place + 12
+        if place < len(labels):
+            parts.append(_line(x + 8, y - 4, x + 24, y - 4, colour, 'stroke-width="3"'))
+            parts.append(_text(x + 30, y, name, 'start', LIMIT))
+        else:
+            parts.append(
+                f'<circle cx="{x + 16:.0f}" cy="{y - 4:.0f}" r="4.5" fill="{_TEXT}"/>'
+                + _text(x + 30, y, name, 'start')
+            )
+    return parts
 
 
 def interval_bar(value: float, low: float, high: float, colour: str) -> str:
@@ -170,6 +230,82 @@ def interval_bar(value: float, low: float, high: float, colour: str) -> str:
         f'<rect x="{size * low:.1f}" y="7" width="{max(1.0, size * (high - low)):.1f}" height="2" '
         f'fill="{LIMIT}"/></svg>'
     )
+
+
+def share_map(
+    title: str,
+    columns: Sequence[str],
+    rows: Sequence[str],
+    shares: Sequence[Sequence[tuple[float, float, float] | None]],
+    axes: tuple[str, str],
+) -> str:
+    """
+    Draw shares in a grid of cells, from none (orange) over half (white) to all (blue).
+
+    Parameters
+    ----------
+    title : str
+        Above the grid.
+    columns, rows : sequence of str
+        Their labels; the first row is drawn at the bottom.
+    shares : sequence of sequences of (share, low, high) or None
+        By row and column, 0..1, with the interval; None is left blank.
+    axes : (str, str)
+        What columns and rows are.
+
+    """
+    wide, high = 62, 44
+    left, top = 52, 34
+    width, height = left + wide * len(columns) + 12, top + high * len(rows) + 44
+    parts = [
+        f'<text x="{left}" y="20" fill="{LIMIT}" font-weight="650" font-size="14">'
+        f'{escape(title)}</text>'
+    ]
+    for place, (label, row) in enumerate(zip(rows, shares, strict=True)):
+        y = top + high * (len(rows) - 1 - place)
+        parts.append(_text(left - 8, y + high / 2 + 4, label, 'end'))
+        for column, share in enumerate(row):
+            x = left + wide * column
+            shape = f'x="{x + 1}" y="{y + 1}" width="{wide - 2}" height="{high - 2}" rx="3"'
+            if share is None:
+                parts.append(f'<rect {shape} fill="none" stroke="{_GRID}"/>')
+                continue
+            value, lower, upper = (100 * one for one in share)
+            ink = 'white' if share[0] > 0.8 else LIMIT
+            parts += [
+                f'<rect {shape} fill="{_share_colour(share[0])}"/>',
+                f'<text x="{x + wide / 2}" y="{y + 21}" text-anchor="middle" fill="{ink}" '
+                f'font-size="14" font-weight="650">{value:.0f} %</text>',
+                f'<text x="{x + wide / 2}" y="{y + 35}" text-anchor="middle" fill="{ink}" '
+                f'font-size="10">{lower:.0f}..{upper:.0f}</text>',
+            ]
+    for column, label in enumerate(columns):
+        middle = left + wide * (column + 0.5)
+        parts.append(_text(middle, top + high * len(rows) + 16, label, 'middle'))
+    middle = top + high * len(rows) / 2
+    parts += [
+        _text(left + wide * len(columns) / 2, height - 8, axes[0], 'middle'),
+        f'<g transform="translate(14 {middle:.0f}) rotate(-90)">'
+        f'{_text(0, 0, axes[1], "middle")}</g>',
+    ]
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" role="img" '
+        f'aria-label="{escape(title)}" class="chart" '
+        'font-family="system-ui, sans-serif" font-size="12">'
+        f'{"".join(parts)}</svg>'
+    )
+
+
+def _share_colour(share: float) -> str:
+    """
+    Mix orange, white and blue.
+
+    """
+    end = GOOD if share > 0.5 else DEFECT
+    # Cells that see nothing are many; they must not shout.
+    weight = abs(2 * share - 1) * (1.0 if share > 0.5 else 0.7)
+    mixed = [round(255 + weight * (int(end[place : place + 2], 16) - 255)) for place in (1, 3, 5)]
+    return '#' + ''.join(f'{level:02x}' for level in mixed)
 
 
 def _on_axis(scores: NDArray[np.float64]) -> NDArray[np.float64]:

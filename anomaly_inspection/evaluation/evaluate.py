@@ -12,7 +12,7 @@ import json
 import math
 from pathlib import Path
 import time
-from typing import Any, TYPE_CHECKING
+from typing import Any, NamedTuple, TYPE_CHECKING
 
 import numpy as np
 
@@ -26,10 +26,18 @@ from anomaly_inspection.errors import SourceError
 from anomaly_inspection.evaluation.figures import (
     balanced_accuracy,
     Estimate,
+    f1,
     proportion,
     ranking,
 )
 from anomaly_inspection.evaluation.pixel_figures import map_histograms, pixel_figures
+from anomaly_inspection.evaluation.region_figures import (
+    check_iou,
+    found_mask,
+    IOU_AT_LEAST,
+    match_regions,
+    region_figures,
+)
 from anomaly_inspection.recipes.limit_table import limit_table
 from anomaly_inspection.scoring.frame_scorer import combined_map, FrameScore
 
@@ -40,6 +48,7 @@ if TYPE_CHECKING:
 
     from anomaly_inspection.capture.source import Truth
     from anomaly_inspection.evaluation.pixel_figures import MapHistograms
+    from anomaly_inspection.evaluation.region_figures import RegionMatch
     from anomaly_inspection.recipes.recipe import Recipe
 
     Progress = Callable[[int, int, str], None]
@@ -102,12 +111,13 @@ class Evaluation:
     folder : Path
         The test images, absolute.
     images : tuple of JudgedImage
-        All of them, in natural order of their names.
+        Those read, in natural order of their names.
     figures : dict
-        Ready for JSON: `n_good`, `n_defect`, `n_no_part`, the rates (None where undefined, `notes`
-        say why), `scorers` and `measures` (what each would do alone), `ms_per_image` (score and
-        judge, without reading the file), and under `interval` the 95 % interval of each rate by
-        the same keys.
+        Ready for JSON: `share` (how many images were read, of how many), `n_good`, `n_defect`,
+        `n_no_part`, the rates (None where undefined, `notes` say why), `regions` with
+        `region_counts`, `scorers` and `measures` (what each would do alone), `ms_per_image` (score
+        and judge, without reading the file), and under `interval` the 95 % interval of each rate
+        by the same keys.
 
     """
 
@@ -115,6 +125,13 @@ class Evaluation:
     folder: Path
     images: tuple[JudgedImage, ...]
     figures: dict[str, Any]
+
+    def ranked(self) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
+        """
+        Give which parts are defective, and the score each is ranked by; empty places left out.
+
+        """
+        return _ranked([image for image in self.images if image.true_class != NO_PART])
 
 
 class RecipeJudge:
@@ -148,6 +165,7 @@ class RecipeJudge:
                 score.detail,
                 self._terms.recipe_hash,
                 score.measures,
+                score.part_class,
             )
             for score in scores
         }
@@ -156,8 +174,23 @@ class RecipeJudge:
         return judgement, scores
 
 
+class _Located(NamedTuple):
+    """
+    What one map shows of where the defects are.
+
+    """
+
+    histograms: MapHistograms
+    regions: RegionMatch
+
+
 def evaluate_dataset(
-    recipe: Recipe, dataset: str | Path, progress: Progress | None = None
+    recipe: Recipe,
+    dataset: str | Path,
+    progress: Progress | None = None,
+    *,
+    names: Callable[[str], bool] | None = None,
+    region_iou: float = IOU_AT_LEAST,
 ) -> Evaluation:
     """
     Score and judge every test image of a data set and give the figures.
@@ -170,20 +203,29 @@ def evaluate_dataset(
         A data set in MVTec AD's layout, or its test folder.
     progress : callable (done, total, what), optional
         Called after every image.
+    names : callable (name) -> bool, optional
+        Which of the images to read, by their path relative to the test folder; the files of the
+        others are never opened.
+    region_iou : float
+        IoU from which on a region found and a defect marked are a match, over 0 and up to 1.
 
     Raises
     ------
     SourceError
         When there are no test images, or nothing is known of one of them.
+    SettingError
+        When `region_iou` is out of range.
 
     """
+    check_iou(region_iou)
     folder = test_folder(Path(dataset))
+    min_area_px = min(scorer.region.min_area_px for scorer in recipe.scorers.values())
     recipe_judge = RecipeJudge(recipe)
     # Whatever is made at first use must not count as the time of the first image.
     recipe_judge.judge(Frame(recipe.references[0], 0, 0))
     images = []
-    histograms: list[MapHistograms] = []
-    source = ImageFolder(folder)
+    located: list[_Located] = []
+    source = ImageFolder(folder, wanted=names)
     with source:
         while (frame := source.read()) is not None:
             truth = source.truth(frame.name)
@@ -205,10 +247,17 @@ def evaluate_dataset(
                 )
             )
             if frame.image is not None and _shows_where(truth):
-                histograms.append(_histograms(folder / frame.name, frame.image, truth, scores))
+                mask = _mask(folder / frame.name, frame.image.shape[:2], truth)
+                located.append(_located(mask, scores, min_area_px, region_iou))
             if progress:
                 progress(len(images), len(source.names), 'judging')
-    return Evaluation(recipe, folder, tuple(images), _figures(recipe, folder, images, histograms))
+    figures = {
+        'recipe': {'name': recipe.name, 'version': recipe.version, 'hash': recipe.hash},
+        'dataset': str(folder),
+        'share': {'images': len(images), 'of': len(images) + source.left_out_count},
+        **_figures(recipe, images, located, region_iou),
+    }
+    return Evaluation(recipe, folder, tuple(images), figures)
 
 
 def test_folder(dataset: Path) -> Path:
@@ -226,21 +275,27 @@ def _shows_where(truth: Truth) -> bool:
     return truth.is_good or (truth.mask is not None and bool(truth.mask.any()))
 
 
-def _histograms(
-    path: Path, image: NDArray[np.uint8], truth: Truth, scores: Sequence[FrameScore]
-) -> MapHistograms:
-    size = image.shape[:2]
-    mask = None if truth.is_good else truth.mask
-    if mask is not None and mask.shape != size:
+def _mask(path: Path, size: tuple[int, ...], truth: Truth) -> NDArray[np.bool_]:
+    if truth.is_good or truth.mask is None:
+        return np.zeros(size, bool)
+    if truth.mask.shape != size:
         raise SourceError(
-            f'the mask of {path} is {mask.shape[1]} x {mask.shape[0]} px; '
+            f'the mask of {path} is {truth.mask.shape[1]} x {truth.mask.shape[0]} px; '
             f'allowed: {size[1]} x {size[0]}, as the image'
         )
+    return truth.mask
+
+
+def _located(
+    mask: NDArray[np.bool_], scores: Sequence[FrameScore], min_area_px: int, region_iou: float
+) -> _Located:
     anomaly_map = combined_map(scores)
     if anomaly_map is None:
         # Not judged: rejected as a whole, but no defect was located.
-        anomaly_map = np.zeros(size, np.float32)
-    return map_histograms(anomaly_map, mask)
+        anomaly_map = np.zeros(mask.shape, np.float32)
+    # The map is in units of the region limit.
+    found = found_mask(anomaly_map, 1.0, min_area_px)
+    return _Located(map_histograms(anomaly_map, mask), match_regions(mask, found, region_iou))
 
 
 def _combination(recipe: Recipe) -> Combination:
@@ -248,18 +303,17 @@ def _combination(recipe: Recipe) -> Combination:
 
 
 def _figures(
-    recipe: Recipe,
-    folder: Path,
-    images: Sequence[JudgedImage],
-    histograms: Sequence[MapHistograms],
+    recipe: Recipe, images: Sequence[JudgedImage], located: Sequence[_Located], region_iou: float
 ) -> dict[str, Any]:
     judged = [image for image in images if image.true_class != NO_PART]
-    is_defect = np.array([image.true_class != 'good' for image in judged], bool)
+    is_defect, scores = _ranked(judged)
     is_rejected = np.array([image.is_rejected for image in judged], bool)
     n_defect = int(is_defect.sum())
     n_good = len(judged) - n_defect
-    ranked = ranking(is_defect, np.array([image.rank_score for image in judged], np.float64))
-    located = pixel_figures(histograms)
+    ranked = ranking(is_defect, scores)
+    by_pixel = pixel_figures([one.histograms for one in located])
+    matches = [one.regions for one in located]
+    by_region = region_figures(matches)
     limits, combination = limit_table(recipe), _combination(recipe)
     estimates = {
         'image_auroc': ranked and ranked.image_auroc,
@@ -268,6 +322,7 @@ def _figures(
         'at_limits': {
             **_rates(is_defect, is_rejected),
             'balanced_accuracy': balanced_accuracy(is_defect, is_rejected),
+            'f1': f1(is_defect, is_rejected),
         },
         'recall_by_defect': {
             kind: proportion(
@@ -276,8 +331,10 @@ def _figures(
             for kind, count in sorted(Counter(image.true_class for image in judged).items())
             if kind != 'good'
         },
-        'pixel_auroc': located and located.pixel_auroc,
-        'aupro': located and located.aupro,
+        'pixel_auroc': by_pixel and by_pixel.pixel_auroc,
+        'aupro': by_pixel and by_pixel.aupro,
+        'regions': by_region
+        and {matched: part._asdict() for matched, part in by_region._asdict().items()},
         'scorers': {
             scorer: _alone(
                 LimitTable(tuple(limit for limit in limits if limit.scorer == scorer)),
@@ -294,8 +351,6 @@ def _figures(
     }
     times_s = [image.time_s for image in images if not math.isnan(image.time_s)]
     return {
-        'recipe': {'name': recipe.name, 'version': recipe.version, 'hash': recipe.hash},
-        'dataset': str(folder),
         'n_good': n_good,
         'n_defect': n_defect,
         'n_no_part': len(images) - len(judged),
@@ -304,8 +359,16 @@ def _figures(
             f'p{percent}': 1e3 * float(np.percentile(times_s, percent)) if times_s else None
             for percent in (50, 99)
         },
+        'region_counts': by_region
+        and {
+            'iou_at_least': region_iou,
+            'true': sum(one.true_count for one in matches),
+            'found': sum(one.found_count for one in matches),
+            'matched_by_box': sum(one.box_ious.size for one in matches),
+            'matched_by_mask': sum(one.mask_ious.size for one in matches),
+        },
         'interval': _each(estimates, lambda one: [one.low, one.high]),
-        'notes': _notes(judged, has_masks=located is not None),
+        'notes': _notes(judged, has_masks=by_pixel is not None),
     }
 
 
@@ -339,6 +402,13 @@ def _rates(
     }
 
 
+def _ranked(judged: Sequence[JudgedImage]) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
+    return (
+        np.array([image.true_class != 'good' for image in judged], bool),
+        np.array([image.rank_score for image in judged], np.float64),
+    )
+
+
 def _rank_score(judgement: Judgement) -> float:
     """
     Give the anomaly score; infinity when there is none, because such a part is always rejected.
@@ -369,13 +439,23 @@ def _notes(judged: Sequence[JudgedImage], *, has_masks: bool) -> list[str]:
             f'rejected, above all scores; the first: {first.name}, {first.judgement.comparison}'
         )
     if not has_masks:
-        notes.append('no masks of defects: pixel AUROC and AUPRO are undefined')
+        notes.append(
+            'no masks of defects: pixel AUROC, AUPRO and the figures of regions are undefined'
+        )
     return notes
 
 
 def to_json(evaluation: Evaluation) -> str:
     """
     Write the figures and, under `images`, one row an image.
+
+    """
+    return json.dumps(as_mapping(evaluation), indent=2, allow_nan=False) + '\n'
+
+
+def as_mapping(evaluation: Evaluation) -> dict[str, Any]:
+    """
+    Give what `to_json` writes.
 
     """
     rows = [
@@ -392,4 +472,4 @@ def to_json(evaluation: Evaluation) -> str:
         }
         for image in evaluation.images
     ]
-    return json.dumps({**evaluation.figures, 'images': rows}, indent=2, allow_nan=False) + '\n'
+    return {**evaluation.figures, 'images': rows}

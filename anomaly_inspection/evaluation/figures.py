@@ -191,3 +191,45 @@ def balanced_accuracy(is_defect: Labels, is_rejected: Labels) -> Estimate | None
     ]
     value = (is_right[is_defect].mean() + is_right[~is_defect].mean()) / 2
     return estimate(value, (drawn[0] + drawn[1]) / 2)
+
+
+def f1(is_defect: Labels, is_rejected: Labels) -> Estimate | None:
+    """
+    Give F1 of the rejections, defective parts being the positive ones.
+
+    Returns
+    -------
+    Estimate or None
+        None when there is only one class.
+
+    """
+    if is_defect.all() or not is_defect.any():
+        return None
+    weights = np.vstack([np.ones((1, is_defect.size), np.int32), bootstrap_counts(is_defect)])
+    found, total = ((weights * one).sum(axis=1) for one in (is_defect & is_rejected, is_defect))
+    values = 2 * found / (total + (weights * is_rejected).sum(axis=1))
+    return estimate(values[0], values[1:])
+
+
+def auroc_difference(is_defect: Labels, first: Values, second: Values) -> Estimate | None:
+    """
+    Give by how much the image AUROC of `second` is above that of `first`, -1..1.
+
+    Both score the same images, and each draw takes the same images for both (paired): what is hard
+    for both does not widen the interval. An interval without 0 tells them apart.
+
+    Returns
+    -------
+    Estimate or None
+        None when there is only one class.
+
+    """
+    if is_defect.all() or not is_defect.any():
+        return None
+    weights = np.vstack([np.ones((1, is_defect.size), np.int32), bootstrap_counts(is_defect)])
+    areas = [
+        ranking_in_draws(is_defect, np.unique(scores, return_inverse=True)[1], weights)[0]
+        for scores in (first, second)
+    ]
+    difference = areas[1] - areas[0]
+    return estimate(difference[0], difference[1:])

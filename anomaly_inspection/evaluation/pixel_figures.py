@@ -56,9 +56,7 @@ class MapHistograms:
     defect_count: int
 
 
-def map_histograms(
-    anomaly_map: NDArray[np.float32], mask: NDArray[np.bool_] | None
-) -> MapHistograms:
+def map_histograms(anomaly_map: NDArray[np.float32], mask: NDArray[np.bool_]) -> MapHistograms:
     """
     Take from a map what the figures need.
 
@@ -66,13 +64,11 @@ def map_histograms(
     ----------
     anomaly_map : ndarray of float32, (H, W)
         High = anomalous; no NaN.
-    mask : ndarray of bool, (H, W), or None
-        Where the defects are; None = nowhere.
+    mask : ndarray of bool, (H, W)
+        Where the defects are.
 
     """
     levels = _levels(anomaly_map)
-    if mask is None:
-        mask = np.zeros(anomaly_map.shape, bool)
     count, labels, stats, _ = cv2.connectedComponentsWithStats(mask.view(np.uint8), connectivity=8)
     sizes = np.maximum(stats[:, cv2.CC_STAT_AREA], 1)
     inside = levels[mask]

@@ -19,13 +19,19 @@ from anomaly_inspection.capture.image_folder import ImageFolder
 from anomaly_inspection.capture.source import Frame
 from anomaly_inspection.deciding.judge import Reason
 from anomaly_inspection.errors import FrameError, SettingError
-from anomaly_inspection.evaluation.charts import DEFECT, GOOD, interval_bar, roc, score_histogram
+from anomaly_inspection.evaluation.charts import (
+    DEFECT,
+    GOOD,
+    interval_bar,
+    roc,
+    RocCurve,
+    score_histogram,
+)
 from anomaly_inspection.evaluation.evaluate import NO_PART, RecipeJudge
-from anomaly_inspection.overlay import draw_overlay, enlargement, MeasureRow
+from anomaly_inspection.overlay import draw_overlay, enlargement, MeasureRow, regions_to_draw
 from anomaly_inspection.recipes.limit_table import limit_table
 from anomaly_inspection.scoring.frame_scorer import combined_map
 from anomaly_inspection.scoring.measure import BadSide
-from anomaly_inspection.scoring.region import Region
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,7 +43,7 @@ if TYPE_CHECKING:
 MOST_PICTURES = 8
 _MASK_COLOUR = (140, 230, 60)
 
-_STYLE = """
+STYLE = """
 :root { color-scheme: light; }
 body { font: 15px/1.5 system-ui, 'Segoe UI', 'Helvetica Neue', Arial, sans-serif; color: #1d1f23;
   background: #f5f6f8; margin: 0; }
@@ -157,19 +163,7 @@ def _draw(
         verdict=judgement.verdict.name,
         reason=judgement.reason.name.lower().replace('_', ' '),
         anomaly_map=combined_map(scores),
-        # In units of the region limit, as the map.
-        regions=[
-            Region(
-                region.x_min,
-                region.y_min,
-                region.x_max,
-                region.y_max,
-                region.area_px,
-                region.peak / score.region_limit,
-            )
-            for score in scores
-            for region in score.regions
-        ],
+        regions=regions_to_draw(scores),
         rows=[
             MeasureRow(
                 limit.name,
@@ -204,29 +198,30 @@ def _outline(drawn: NDArray[np.uint8], mask: NDArray[np.bool_]) -> None:
 
 def _page(evaluation: Evaluation, worst_good: str, missed: str) -> str:
     figures, recipe = evaluation.figures, evaluation.recipe
-    title = f'Recipe {escape(recipe.name)} on {escape(_dataset_name(evaluation.folder))}'
+    title = f'Recipe {escape(recipe.name)} on {escape(dataset_name(evaluation.folder))}'
     notes = ''.join(f'<p class="note">{escape(note)}</p>' for note in figures['notes'])
     has_masks = figures['pixel_auroc'] is not None
     outline = ', the outline where the mask says the defect is' if has_masks else ''
     return f"""<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{title}</title><style>{_STYLE}</style></head><body><main>
+<title>{title}</title><style>{STYLE}</style></head><body><main>
 <h1>{title}</h1>
 <p class="quiet">{figures['n_good']} good and {figures['n_defect']} defective images,
-{figures['n_no_part']} of empty places. Recipe version {recipe.version}, taught on
-{recipe.provenance.image_count} good parts, hash {escape(recipe.hash[:12])}.
+{figures['n_no_part']} of empty places{share_read(figures)}. Recipe version {recipe.version},
+taught on {recipe.provenance.image_count} good parts, hash {escape(recipe.hash[:12])}.
 {escape(figures['dataset'])}</p>
 {notes}
 <h2>Figures</h2>
 <div class="cards">{_cards(figures)}</div>
-<p class="quiet">Below each figure its 95 % interval. Recall, false rejects and balanced accuracy
-are those of the verdicts at the recipe's limits; the others look at the order of the scores
+<p class="quiet">Below each figure its 95 % interval. Recall, false rejects, balanced accuracy
+and F1 at the limits are those of the verdicts; the others look at the order of the scores
 alone.</p>
 <h2>Scores</h2>
 <div class="pair">{_charts(evaluation)}</div>
 <h2>Verdicts</h2>
 {_verdicts(evaluation)}
+{_regions(figures)}
 <h2>Scorers and measures, each alone</h2>
 {_alone(evaluation)}
 <h2>Good images with the highest scores</h2>
@@ -239,8 +234,21 @@ alone.</p>
 """
 
 
-def _dataset_name(folder: Path) -> str:
+def dataset_name(folder: Path) -> str:
+    """
+    Give what people call the data set of a test folder.
+
+    """
     return folder.parent.name if folder.name == 'test' else folder.name
+
+
+def share_read(figures: dict[str, Any]) -> str:
+    """
+    Say how many of the images were read; '' when all were.
+
+    """
+    read, of = figures['share']['images'], figures['share']['of']
+    return '' if read == of else f' ({read} of the {of} images there were read)'
 
 
 def _cards(figures: dict[str, Any]) -> str:
@@ -255,6 +263,7 @@ def _cards(figures: dict[str, Any]) -> str:
                 ('recall', 'recall'),
                 ('false reject rate', 'false_reject_rate'),
                 ('balanced accuracy', 'balanced_accuracy'),
+                ('F1 at the limits', 'f1'),
             )
         ),
         ('pixel AUROC', figures['pixel_auroc'], intervals['pixel_auroc']),
@@ -276,16 +285,50 @@ def _cards(figures: dict[str, Any]) -> str:
 
 
 def _charts(evaluation: Evaluation) -> str:
-    judged = [image for image in evaluation.images if image.true_class != NO_PART]
-    is_defect = np.array([image.true_class != 'good' for image in judged], bool)
-    scores = np.array([image.rank_score for image in judged], np.float64)
+    is_defect, scores = evaluation.ranked()
     charts = [score_histogram(scores[~is_defect], scores[is_defect])]
-    at_limits = evaluation.figures['at_limits']
     if evaluation.figures['image_auroc'] is not None:
-        places = np.unique(scores, return_inverse=True)[1]
-        point = at_limits['false_reject_rate'], at_limits['recall']
-        charts.append(roc(is_defect, places, point))
+        charts.append(roc(is_defect, [roc_curve_of(evaluation)]))
     return ''.join(f'<div class="panel">{chart}</div>' for chart in charts)
+
+
+def roc_curve_of(evaluation: Evaluation, label: str = '') -> RocCurve:
+    """
+    Give the ROC curve of an evaluation that has both classes.
+
+    """
+    at_limits = evaluation.figures['at_limits']
+    point = at_limits['false_reject_rate'], at_limits['recall']
+    return RocCurve(label, evaluation.ranked()[1], point)
+
+
+def _regions(figures: dict[str, Any]) -> str:
+    """
+    Make the section on regions; empty where no mask says where the defects are.
+
+    """
+    if figures['regions'] is None:
+        return ''
+    counts, rows = figures['region_counts'], []
+    for matched, name in (('box', 'boxes'), ('mask', 'pixels')):
+        cells = [
+            _with_interval(value, figures['interval']['regions'][matched][key])
+            for key, value in figures['regions'][matched].items()
+        ]
+        rows.append(
+            f'<tr><td>{name}</td><td class="n">{counts[f"matched_by_{matched}"]}</td>'
+            + ''.join(f'<td class="n">{cell}</td>' for cell in cells)
+            + '</tr>'
+        )
+    heads = ('matched', 'precision', 'recall', 'F1', 'mean IoU', 'median IoU')
+    union = figures['regions']['union_mask']
+    return f"""<h2>Regions</h2>
+<table><tr><th>matched by</th>{''.join(f'<th class="n">{head}</th>' for head in heads)}</tr>
+{''.join(rows)}</table>
+<p class="quiet">{counts['found']} regions found, {counts['true']} defects marked; one region and
+one defect match at an IoU of {counts['iou_at_least']:g} or more, each with one other at most. The
+IoU of all that was found with all that is marked, over the images with a defect: mean
+{union['mean_iou']:.3f}, median {union['median_iou']:.3f}.</p>"""
 
 
 def _verdicts(evaluation: Evaluation) -> str:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from anomaly_inspection.errors import FrameError
-from anomaly_inspection.imaging.setting_check import check_choice, check_integer
+from anomaly_inspection.imaging.setting_check import check_choice, check_integer, check_number
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -20,13 +20,11 @@ if TYPE_CHECKING:
 ENCODINGS = {'mono8': 1, 'bgr8': 3}
 
 # A frame is black when at most one value in a thousand reaches BLACK_LEVEL: dark noise and a few
-# hot pixels
-# stay below that, the smallest lit part does not.
+# hot pixels stay below that, the smallest lit part does not.
 BLACK_LEVEL = 6
 BLACK_SHARE = 0.001
-# A frame is saturated when 98 of 100 values are at the ceiling: a bright background with a part on
-# it is not.
 SATURATED_LEVEL = 254
+# 98 of 100 values: a bright background with a part on it stays below that.
 SATURATED_SHARE = 0.98
 
 _STEP_PX = 4
@@ -43,6 +41,8 @@ class FrameFormat:
         Pixels, 16 to 16384.
     encoding : str
         'mono8' (one channel) or 'bgr8' (three), as in sensor_msgs/Image.
+    saturated_share : float
+        A frame is saturated when at least this share of its values is at the ceiling, 0.5 to 1.
 
     Raises
     ------
@@ -54,8 +54,10 @@ class FrameFormat:
     width: int
     height: int
     encoding: str
+    saturated_share: float = SATURATED_SHARE
 
     def __post_init__(self) -> None:
+        check_number('saturated_share', self.saturated_share, 0.5, 1.0)
         check_integer('width', self.width, 16, 16384)
         check_integer('height', self.height, 16, 16384)
         check_choice('encoding', self.encoding, ENCODINGS)
@@ -106,12 +108,21 @@ def check_frame(image: NDArray[np.uint8], frame_format: FrameFormat) -> None:
             f'frame is black: {lit:.2%} of its values reach level {BLACK_LEVEL}, '
             f'wanted more than {BLACK_SHARE:.2%}'
         )
-    full = np.count_nonzero(sample >= SATURATED_LEVEL) / sample.size
-    if full >= SATURATED_SHARE:
+    full = saturation(image)
+    if full >= frame_format.saturated_share:
         raise FrameError(
             f'frame is saturated: {full:.2%} of its values reach level {SATURATED_LEVEL}, '
-            f'wanted less than {SATURATED_SHARE:.2%}'
+            f'wanted less than {frame_format.saturated_share:.2%}'
         )
+
+
+def saturation(image: NDArray[np.uint8]) -> float:
+    """
+    Give the share of values at the ceiling, of every fourth pixel of every fourth row.
+
+    """
+    sample = image[::_STEP_PX, ::_STEP_PX]
+    return np.count_nonzero(sample >= SATURATED_LEVEL) / sample.size
 
 
 def _shape_words(shape: tuple[int, ...]) -> str:

@@ -53,6 +53,8 @@ class Prepared:
         How the part lay; None when the recipe asks for no alignment.
     light : Light
         How the light differed from the reference's, and was brought back.
+    part_class : str
+        Of a good part to teach with, the class it was given; '' when none, and in scoring.
 
     """
 
@@ -61,6 +63,7 @@ class Prepared:
     to_frame: NDArray[np.float64]
     alignment: Alignment | None
     light: Light = AS_TAUGHT
+    part_class: str = ''
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,9 @@ recipe's provenance; more than a tenth of such frames is an error.
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 import math
-from typing import Any, TYPE_CHECKING
+from typing import Any, Literal, TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -23,17 +23,28 @@ import numpy as np
 from anomaly_inspection.errors import AlignmentError, FrameError, SettingError
 from anomaly_inspection.imaging.alignment import AlignmentSettings, UNKNOWNS
 from anomaly_inspection.imaging.filters import Gauss
-from anomaly_inspection.imaging.frame_check import check_frame, FrameFormat
+from anomaly_inspection.imaging.frame_check import (
+    check_frame,
+    FrameFormat,
+    SATURATED_SHARE,
+    saturation,
+)
 from anomaly_inspection.imaging.light import LIGHTS
 from anomaly_inspection.imaging.preprocessing import PreprocessingSettings, Preprocessor
+from anomaly_inspection.learning.auto import choose, DEFAULT_BUDGET_MS
 from anomaly_inspection.learning.calibration import (
+    check_enough,
     check_rate,
+    FEWEST_PARTS,
+    LARGEST_SHARE_LEFT_OUT,
     limit_from_good,
     outliers,
     promised_rate,
+    rate_of_each,
 )
 from anomaly_inspection.recipes.recipe import (
     check_name,
+    MeasureLimit,
     measures_of,
     Provenance,
     Recipe,
@@ -41,7 +52,7 @@ from anomaly_inspection.recipes.recipe import (
 )
 from anomaly_inspection.scoring.frame_scorer import RegionSettings
 from anomaly_inspection.scoring.measure import BadSide, MeasureSpec
-from anomaly_inspection.scoring.patch_statistics import smallest_stride_px
+from anomaly_inspection.scoring.patch_statistics import is_texture, smallest_stride_px
 from anomaly_inspection.scoring.region import find_regions
 from anomaly_inspection.scoring.registry import scorer_class
 from anomaly_inspection.scoring.scorer import checked_settings
@@ -54,16 +65,16 @@ if TYPE_CHECKING:
 
     from anomaly_inspection.imaging.preprocessing import Prepared
     from anomaly_inspection.imaging.region_of_interest import RegionOfInterest
+    from anomaly_inspection.scoring.scorer import Scorer
 
     Progress = Callable[[int, int, str], None]
 
-FEWEST_PARTS = 8
 MOST_REFERENCES = 20
 DEFAULT_FALSE_REJECT_RATE = 0.005
+AUTO = 'auto'
 
 _FOLDS = 5
 _LEAVE_ONE_OUT_BELOW = 20
-_LARGEST_SHARE_LEFT_OUT = 0.1
 _THUMBNAIL_PX = 32
 # Colours of CIE Lab, a and b as 8-bit values.
 _COLOUR_SPREAD = 3.0
@@ -83,17 +94,21 @@ _MANY_REFERENCES, _MOST_REFERENCE_VALUES = 40, 8_000_000
 # An alignment that finds less than this of the reference's edges in a good part is a guess.
 _LEAST_CONFIDENCE = 0.3
 _CONFIDENCE_MARGIN = 0.8
+_SHARE_OF_BRIGHT, _FEWEST_BRIGHT = 0.01, 3
 _MIN_AREA_PX = 4
 _LEAST_REGION_LIMIT = 1e-6
 _SHARE_WITH_REGIONS = 0.1
 _FEWEST_WITH_REGIONS = 5
-# A match of lower correlation explains less than half of what varies in a part: it is a stranger.
-_STRANGE_NCC = 0.7
 _CONFIDENCE = MeasureSpec('confidence', '1', BadSide.LOW, 'Of the alignment.', 0.0, 1.0)
 
 
 @dataclass(frozen=True, eq=False)
-class _Part:
+class Part:
+    """
+    A good part, prepared.
+
+    """
+
     name: str
     prepared: Prepared
 
@@ -103,8 +118,10 @@ def teach(
     *,
     name: str,
     product: str = '',
-    scorers: Sequence[str] = ('ssim', 'variation'),
+    classes: Mapping[str, str] | None = None,
+    scorers: Sequence[str] | Literal['auto'] = ('ssim', 'variation'),
     scorer_settings: Mapping[str, Mapping[str, Any]] | None = None,
+    speed_budget_ms: float = DEFAULT_BUDGET_MS,
     preprocessing: PreprocessingSettings | None = None,
     region_of_interest: RegionOfInterest | None = None,
     false_reject_rate: float = DEFAULT_FALSE_REJECT_RATE,
@@ -123,11 +140,17 @@ def teach(
         Of the recipe: lower-case letters, digits, '_' and '-'.
     product : str
         What people call it.
+    classes : mapping of str to str, optional
+        The class of every image by its name, for scorers that tell classes apart; by default they
+        take good parts that are alike as a class.
     scorers : sequence of str
-        Names of the scorers to fit.
+        Names of the scorers to fit. 'auto' chooses them and their settings by how they see
+        synthetic defects on held-out good parts; see `auto.py`.
     scorer_settings : mapping of str to mapping, optional
         By scorer, settings that are taken as they are; the others are defaults, or chosen by what
         the good parts need.
+    speed_budget_ms : float
+        For 'auto': most time that scoring a prepared frame may take on this machine, over 0.
     preprocessing : PreprocessingSettings, optional
         Taken as it is. By default: colour by content, Gauss filter, light normalisation, and the
         simplest alignment that clearly lowers the variation between the good parts.
@@ -154,39 +177,58 @@ def teach(
         When a frame is not of the others' format; names it.
 
     """
-    if not scorers or len(set(scorers)) != len(scorers):
-        raise SettingError(f'scorers is {list(scorers)}; allowed: one or more, each once')
-    given = _checked_settings(scorers, scorer_settings or {})
+    if scorers == AUTO and scorer_settings:
+        raise SettingError(f'settings are given, but scorer {AUTO!r} chooses them; name a scorer')
+    given = {} if scorers == AUTO else _checked_settings(scorers, scorer_settings or {})
     check_name(name)
     check_rate(false_reject_rate)
-    measure_count = 1 + sum(len(measures_of(scorer)) for scorer in scorers)
-    # Any measure beyond its limit rejects: the wanted rate is shared out among them (Bonferroni).
-    rate_each = false_reject_rate / measure_count
     named = _named(images)
+    _check_classes(classes, named)
     frame_format = _common_format(named)
+    frame_format = replace(frame_format, saturated_share=_saturated_share(named))
     report = progress or (lambda done, total, what: None)
     if region_of_interest is not None and preprocessing is not None:
         raise SettingError('give region_of_interest inside preprocessing, not beside it')
     left_out = _unfit(named, frame_format)
-    _check_enough(len(named), left_out)
+    check_enough(len(named), left_out)
     settings = preprocessing or _chosen_preprocessing(
         [one for one in named if one[0] not in left_out], frame_format, region_of_interest, report
     )
+    choice = None
+    if scorers == AUTO:
+        choice = choose(
+            [one for one in named if one[0] not in left_out],
+            lambda some, chosen: teach(
+                some,
+                name=name,
+                classes=classes,
+                scorers=tuple(chosen),
+                scorer_settings=chosen,
+                preprocessing=settings,
+                false_reject_rate=false_reject_rate,
+            ),
+            budget_ms=speed_budget_ms,
+            progress=report,
+        )
+        scorers, given = tuple(choice.settings), choice.settings
+    rate_each = rate_of_each(
+        false_reject_rate, sum(len(measures_of(scorer)) for scorer in scorers)
+    )
     while True:
-        _check_enough(len(named), left_out)
+        check_enough(len(named), left_out)
         remaining = [one for one in named if one[0] not in left_out]
         references = _references(remaining)
         preprocessor = Preprocessor(settings, frame_format, references[0], references[1:])
-        parts, unlike = _prepared(remaining, preprocessor, report)
+        parts, unlike = _prepared(remaining, preprocessor, classes or {}, report)
         if not unlike:
             chosen = {
                 scorer: _scorer_settings(scorer, parts) | given[scorer] for scorer in scorers
             }
             held_out = {
-                scorer: _HeldOut.of(scorer, chosen[scorer], parts, report) for scorer in scorers
+                scorer: HeldOut.of(scorer, chosen[scorer], parts, report) for scorer in scorers
             }
-            for scorer, held in held_out.items():
-                unlike |= held.outliers(scorer) if len(held.parts) == len(parts) else {}
+            for held in held_out.values():
+                unlike |= held.unlike
         if not unlike:
             break
         left_out |= unlike
@@ -203,6 +245,7 @@ def teach(
             provenance or Provenance(),
             image_count=len(parts),
             left_out=tuple(f'{who}: {why}' for who, why in left_out.items()),
+            choice=choice.reasons if choice else (),
             false_reject_rate=false_reject_rate,
             promised_rate=round(
                 promised_rate(min(len(held.parts) for held in held_out.values())), 4
@@ -211,89 +254,194 @@ def teach(
         frame_format=frame_format,
         preprocessing=settings,
         scorers={
-            scorer: _scorer_recipe(scorer, chosen[scorer], parts, held, rate_each, frame_format)
+            scorer: scorer_recipe(
+                scorer,
+                chosen[scorer],
+                scorer_class(scorer).fit([part.prepared for part in parts], chosen[scorer]),
+                held,
+                rate_each,
+                frame_format,
+            )
             for scorer, held in held_out.items()
         },
         references=references,
     )
 
 
+def good_parts(
+    recipe: Recipe,
+    images: Iterable[NDArray[np.uint8] | tuple[str, NDArray[np.uint8]]],
+    progress: Progress | None = None,
+) -> tuple[list[Part], dict[str, str]]:
+    """
+    Prepare frames of good parts as a recipe says.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        Its preprocessing is used as it is.
+    images : iterable of ndarray of uint8, or of (name, ndarray)
+        As for `teach`.
+    progress : callable (done, total, what), optional
+        As for `teach`.
+
+    Returns
+    -------
+    parts : list of Part
+        In the order of the frames.
+    left_out : dict of str to str
+        Names of the frames that are unlike the others, with the reason.
+
+    Raises
+    ------
+    SettingError
+        When there are too few frames, or too many are unlike the others.
+    FrameError
+        When a frame is not of the recipe's format; names it.
+
+    """
+    named = _named(images)
+    frame_format = replace(
+        _common_format(named), saturated_share=recipe.frame_format.saturated_share
+    )
+    if frame_format != recipe.frame_format:
+        raise FrameError(
+            f'the images are {_text(frame_format)}; the recipe {recipe.name} is for '
+            f'{_text(recipe.frame_format)}'
+        )
+    left_out = _unfit(named, frame_format) | {
+        name: 'left out at teaching'
+        for name, _ in named
+        if any(entry.startswith(f'{name}: ') for entry in recipe.provenance.left_out)
+    }
+    preprocessor = Preprocessor(
+        recipe.preprocessing, frame_format, recipe.references[0], recipe.references[1:]
+    )
+    remaining = [one for one in named if one[0] not in left_out]
+    parts, unlike = _prepared(
+        remaining, preprocessor, {}, progress or (lambda done, total, what: None)
+    )
+    check_enough(len(named), left_out | unlike)
+    return [part for part in parts if part.name not in unlike], left_out | unlike
+
+
 @dataclass(frozen=True, eq=False)
-class _HeldOut:
+class HeldOut:
     """
     What one scorer measures in parts it was not fitted to.
 
     Parameters
     ----------
-    parts : list of _Part
+    parts : list of Part
         Those measured, n.
     measures : dict of str to ndarray, (n,)
         The scorer's own measures.
     maps : list of ndarray of float16, (h, w)
         Half precision, because those of all parts are held at once.
+    classes : list of str
+        The class that each looks most like.
+    unlike : dict of str to str
+        Names of parts that are unlike the others, with the reason.
 
     """
 
-    parts: list[_Part]
+    parts: list[Part]
     measures: dict[str, NDArray[np.float64]]
     maps: list[NDArray[np.float16]]
+    classes: list[str]
+    unlike: dict[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(
-        cls, scorer: str, settings: dict[str, Any], parts: Sequence[_Part], report: Progress
-    ) -> _HeldOut:
+        cls, scorer: str, settings: dict[str, Any], parts: Sequence[Part], report: Progress
+    ) -> HeldOut:
         kind = scorer_class(scorer)
-        count = len(parts)
-        folds = count if count < _LEAVE_ONE_OUT_BELOW else _FOLDS
-        outputs: dict[int, Any] = {}
-        for fold in range(folds):
-            others = [part.prepared for i, part in enumerate(parts) if i % folds != fold]
-            fitted = kind.fit(others, settings)
-            for index in range(fold, count, folds):
-                output = fitted.score(parts[index].prepared)
-                outputs[index] = output.measures, output.anomaly_map.astype(np.float16)
-                report(len(outputs), count, f'measuring held-out parts, {scorer}')
+        fold_of = _folds(parts)
+        class_spec = _class_spec(scorer)
+        outputs: dict[int, tuple[dict[str, float], str]] = {}
+        maps: dict[int, NDArray[np.float16]] = {}
+        for fold in sorted(set(fold_of)):
+            others = [part for part, own in zip(parts, fold_of, strict=True) if own != fold]
+            known = {part.prepared.part_class for part in others}
+            fitted = kind.fit([part.prepared for part in others], settings)
+            for index in np.flatnonzero(np.array(fold_of) == fold).tolist():
+                prepared = parts[index].prepared
+                # Against strangers a part measures nothing that limits could come from.
+                if class_spec and prepared.part_class not in known:
+                    continue
+                output = fitted.score(prepared)
+                maps[index] = output.anomaly_map.astype(np.float16)
+                outputs[index] = output.measures, output.part_class
+                report(len(outputs), len(parts), f'measuring held-out parts, {scorer}')
+        measured = sorted(outputs)
         held = cls(
-            list(parts),
+            [parts[index] for index in measured],
             {
-                spec.name: np.array([outputs[i][0][spec.name] for i in range(count)])
+                spec.name: np.array([outputs[index][0][spec.name] for index in measured])
                 for spec in kind.measures
             },
-            [outputs[i][1] for i in range(count)],
+            [maps[index] for index in measured],
+            [outputs[index][1] for index in measured],
         )
-        return held.with_their_like(scorer, settings) if held.are_variants() else held
+        if class_spec and held.are_variants(class_spec):
+            held = held.with_their_like(scorer, class_spec)
+        else:
+            held.unlike.update(held.outliers(scorer))
+        if len(held.parts) < FEWEST_PARTS:
+            raise SettingError(
+                f'{len(held.parts)} of {len(parts)} good images have their like among the '
+                f'others; needed for the limits of {scorer}: at least {FEWEST_PARTS}. Teach '
+                'several images of each class'
+            )
+        return held
 
-    def are_variants(self) -> bool:
+    @classmethod
+    def by(cls, fitted: Scorer, parts: Sequence[Part], report: Progress) -> HeldOut:
+        """
+        Measure parts by a scorer that was fitted without any of them.
+
+        """
+        outputs = []
+        for part in parts:
+            outputs.append(fitted.score(part.prepared))
+            report(len(outputs), len(parts), f'measuring held-out parts, {fitted.name}')
+        return cls(
+            list(parts),
+            {
+                spec.name: np.array([output.measures[spec.name] for output in outputs])
+                for spec in fitted.measures
+            },
+            [output.anomaly_map.astype(np.float16) for output in outputs],
+            [output.part_class for output in outputs],
+        )
+
+    def are_variants(self, spec: MeasureSpec) -> bool:
         """
         Tell whether many parts match none of the others: each is a class of its own.
 
         """
-        if 'best_ncc' not in self.measures:
-            return False
-        return bool(np.mean(self.measures['best_ncc'] < _STRANGE_NCC) > _LARGEST_SHARE_LEFT_OUT)
+        assert spec.class_range is not None
+        strangers = _is_beyond(self.measures[spec.name], spec.class_range[0], spec)
+        return int(strangers.sum()) > LARGEST_SHARE_LEFT_OUT * len(strangers)
 
-    def with_their_like(self, scorer: str, settings: dict[str, Any]) -> _HeldOut:
+    def with_their_like(self, scorer: str, spec: MeasureSpec) -> HeldOut:
         """
         Keep only the parts whose like is among the others: what a part measures against a stranger
         says nothing of the limits.
 
         """
-        alike = self._only(np.flatnonzero(self.measures['best_ncc'] >= settings['same_ncc']))
+        assert spec.class_range is not None
+        has_like = ~_is_beyond(self.measures[spec.name], spec.class_range[1], spec)
+        alike = self._only(np.flatnonzero(has_like))
         odd = alike.outliers(scorer)
-        kept = alike._only([i for i, part in enumerate(alike.parts) if part.name not in odd])
-        if len(kept.parts) < FEWEST_PARTS:
-            raise SettingError(
-                f'{len(kept.parts)} of {len(self.parts)} good images have their like among the '
-                f'others; needed for the limits of {scorer}: at least {FEWEST_PARTS}. Teach '
-                'several images of each class'
-            )
-        return kept
+        return alike._only([i for i, part in enumerate(alike.parts) if part.name not in odd])
 
-    def _only(self, indices: Sequence[int] | NDArray[np.intp]) -> _HeldOut:
-        return _HeldOut(
+    def _only(self, indices: Sequence[int] | NDArray[np.intp]) -> HeldOut:
+        return HeldOut(
             [self.parts[i] for i in indices],
             {name: values[indices] for name, values in self.measures.items()},
             [self.maps[i] for i in indices],
+            [self.classes[i] for i in indices],
         )
 
     def outliers(self, scorer: str) -> dict[str, str]:
@@ -301,12 +449,44 @@ class _HeldOut:
         Give the names of the parts that are unlike the others, with the reason.
 
         """
-        return {
-            self.parts[index].name: f'{scorer}.{spec.name} {self.measures[spec.name][index]:.4g}, '
-            f'the others about {float(np.median(self.measures[spec.name])):.4g}'
-            for spec in scorer_class(scorer).measures
-            for index in outliers(self.measures[spec.name], spec)
+        unlike = {
+            part.name: f'called {part.prepared.part_class!r}, looks like {looks_like!r}'
+            for part, looks_like in zip(self.parts, self.classes, strict=True)
+            if part.prepared.part_class not in ('', looks_like) and looks_like
         }
+        for spec in scorer_class(scorer).measures:
+            values = self.measures[spec.name]
+            for index in outliers(values, spec):
+                unlike[self.parts[index].name] = (
+                    f'{scorer}.{spec.name} {values[index]:.4g}, '
+                    f'the others about {float(np.median(values)):.4g}'
+                )
+        return unlike
+
+
+def _class_spec(scorer: str) -> MeasureSpec | None:
+    """
+    Give the measure by which a scorer tells classes apart; None when it knows none.
+
+    """
+    return next((spec for spec in scorer_class(scorer).measures if spec.class_range), None)
+
+
+def _is_beyond(values: NDArray[np.float64], bound: float, spec: MeasureSpec) -> NDArray[np.bool_]:
+    return np.asarray(values > bound if spec.bad_side is BadSide.HIGH else values < bound)
+
+
+def _folds(parts: Sequence[Part]) -> list[int]:
+    """
+    Give the fold of every part, each class spread over all of them.
+
+    """
+    folds = len(parts) if len(parts) < _LEAVE_ONE_OUT_BELOW else _FOLDS
+    order = sorted(range(len(parts)), key=lambda index: parts[index].prepared.part_class)
+    fold_of = [0] * len(parts)
+    for place, index in enumerate(order):
+        fold_of[index] = place % folds
+    return fold_of
 
 
 def _named(
@@ -324,6 +504,21 @@ def _named(
     return named
 
 
+def _check_classes(
+    classes: Mapping[str, str] | None, named: Sequence[tuple[str, NDArray[np.uint8]]]
+) -> None:
+    """
+    Raise SettingError unless no image has a class, or every one.
+
+    """
+    nameless = [name for name, _ in named if not (classes or {}).get(name)]
+    if classes is not None and nameless:
+        raise SettingError(
+            f'{len(nameless)} of {len(named)} good images have no class, the first is '
+            f'{nameless[0]!r}; give one to each, or to none'
+        )
+
+
 def _common_format(named: Sequence[tuple[str, NDArray[np.uint8]]]) -> FrameFormat:
     shapes = Counter(frame.shape for _, frame in named)
     shape, _ = shapes.most_common(1)[0]
@@ -334,6 +529,25 @@ def _common_format(named: Sequence[tuple[str, NDArray[np.uint8]]]) -> FrameForma
                 f'shape {shape}'
             )
     return FrameFormat(shape[1], shape[0], 'mono8' if len(shape) == 2 else 'bgr8')
+
+
+def _saturated_share(named: Sequence[tuple[str, NDArray[np.uint8]]]) -> float:
+    """
+    Give the share of values at the ceiling that makes a frame saturated.
+
+    The default, unless a hundredth of the good frames, three at least, are as bright without being
+    white all over: then halfway from the brightest of them to white.
+
+    """
+    shares = [saturation(frame) for _, frame in named]
+    bright = [share for share in shares if SATURATED_SHARE <= share < 1.0]
+    if len(bright) < max(_FEWEST_BRIGHT, _SHARE_OF_BRIGHT * len(named)):
+        return SATURATED_SHARE
+    return round((1.0 + max(bright)) / 2, 6)
+
+
+def _text(frame_format: FrameFormat) -> str:
+    return f'{frame_format.width}x{frame_format.height} {frame_format.encoding}'
 
 
 def _unfit(
@@ -480,7 +694,7 @@ def _variation(
 
     """
     found = _aligned(settings, frame_format, references, frames)
-    if len(found) < (1.0 - _LARGEST_SHARE_LEFT_OUT) * len(frames):
+    if len(found) < (1.0 - LARGEST_SHARE_LEFT_OUT) * len(frames):
         return math.inf
     return _spread(_flattened(found, flatten_px) if flatten_px else found)
 
@@ -549,8 +763,11 @@ def _is_coloured(frames: Sequence[NDArray[np.uint8]]) -> bool:
 
 
 def _prepared(
-    named: Sequence[tuple[str, NDArray[np.uint8]]], preprocessor: Preprocessor, report: Progress
-) -> tuple[list[_Part], dict[str, str]]:
+    named: Sequence[tuple[str, NDArray[np.uint8]]],
+    preprocessor: Preprocessor,
+    classes: Mapping[str, str],
+    report: Progress,
+) -> tuple[list[Part], dict[str, str]]:
     """
     Prepare frames; those that cannot be, or far less surely than the others, come with the reason.
 
@@ -558,7 +775,8 @@ def _prepared(
     parts, unlike = [], {}
     for done, (name, frame) in enumerate(named, start=1):
         try:
-            parts.append(_Part(name, preprocessor.prepare(frame)))
+            prepared = preprocessor.prepare(frame)
+            parts.append(Part(name, replace(prepared, part_class=classes.get(name, ''))))
         except AlignmentError as error:
             unlike[name] = str(error)
         report(done, len(named), 'preparing')
@@ -568,27 +786,13 @@ def _prepared(
     return parts, unlike
 
 
-def _confidences(parts: Sequence[_Part]) -> NDArray[np.float64]:
+def _confidences(parts: Sequence[Part]) -> NDArray[np.float64]:
     """
     Give how sure the alignment of each part is; empty when they are not aligned.
 
     """
     alignments = (part.prepared.alignment for part in parts)
     return np.array([alignment.confidence for alignment in alignments if alignment], np.float64)
-
-
-def _check_enough(offered: int, left_out: dict[str, str]) -> None:
-    """
-    Refuse to teach when too many frames are unlike the others: then nobody can say which are good.
-
-    """
-    allowed = max(1, math.floor(_LARGEST_SHARE_LEFT_OUT * offered))
-    if len(left_out) > allowed or offered - len(left_out) < FEWEST_PARTS:
-        reasons = '; '.join(f'{name}: {why}' for name, why in left_out.items())
-        raise SettingError(
-            f'{len(left_out)} of {offered} good images are unlike the others; allowed: at most '
-            f'{allowed}, with {FEWEST_PARTS} left ({reasons})'
-        )
 
 
 def _checked_settings(
@@ -598,6 +802,8 @@ def _checked_settings(
     Give the settings that were asked for, by scorer, in their own types.
 
     """
+    if not scorers or len(set(scorers)) != len(scorers):
+        raise SettingError(f'scorers is {list(scorers)}; allowed: one or more, each once')
     for scorer in given:
         if scorer not in scorers:
             raise SettingError(
@@ -612,7 +818,7 @@ def _checked_settings(
     return checked
 
 
-def _scorer_settings(scorer: str, parts: Sequence[_Part]) -> dict[str, Any]:
+def _scorer_settings(scorer: str, parts: Sequence[Part]) -> dict[str, Any]:
     """
     Give the defaults, but for what the good parts need.
 
@@ -631,13 +837,16 @@ def _scorer_settings(scorer: str, parts: Sequence[_Part]) -> dict[str, Any]:
             settings['flatten_px'] = _FLATTEN_PX
     if 'references' in settings and _needs_many_references(scorer, settings, parts):
         settings['references'] = _MANY_REFERENCES
+    if 'surface' in settings:
+        sample = [part.prepared for part in parts[:: math.ceil(len(parts) / _ALIGNMENT_SAMPLE)]]
+        settings['surface'] = 'texture' if is_texture(sample) else 'picture'
     if settings.get('stride_px'):
         shape = parts[0].prepared.image.shape
         settings['stride_px'] = smallest_stride_px(shape, settings['stride_px'])
     return settings
 
 
-def _needs_many_references(scorer: str, settings: dict[str, Any], parts: Sequence[_Part]) -> bool:
+def _needs_many_references(scorer: str, settings: dict[str, Any], parts: Sequence[Part]) -> bool:
     """
     Tell whether good parts clearly find more alike ones among many references than among few.
 
@@ -663,15 +872,18 @@ def _needs_many_references(scorer: str, settings: dict[str, Any], parts: Sequenc
     return bool(unlike_many < _CLEARLY_LOWER * unlike_few)
 
 
-def _scorer_recipe(
+def scorer_recipe(
     scorer: str,
     settings: dict[str, Any],
-    parts: Sequence[_Part],
-    held: _HeldOut,
+    fitted: Scorer,
+    held: HeldOut,
     rate_each: float,
     frame_format: FrameFormat,
 ) -> ScorerRecipe:
-    kind = scorer_class(scorer)
+    """
+    Give a fitted scorer its limits, from parts that it was not fitted to.
+
+    """
     peaks = np.array([float(one.max()) for one in held.maps])
     region = RegionSettings(_region_limit(peaks), _MIN_AREA_PX)
     frame_size = (frame_format.width, frame_format.height)
@@ -696,14 +908,29 @@ def _scorer_recipe(
         settings=settings,
         region=region,
         limits={
-            spec.name: limit_from_good(
-                good[spec.name], spec.bad_side, rate_each, spec.minimum, spec.maximum
-            )
-            for spec in measures_of(scorer)
+            spec.name: _limit(good[spec.name], spec, rate_each) for spec in measures_of(scorer)
         },
-        arrays=kind.fit([part.prepared for part in parts], settings).to_arrays(),
+        arrays=fitted.to_arrays(),
         good=good,
     )
+
+
+def _limit(good: NDArray[np.float64], spec: MeasureSpec, rate: float) -> MeasureLimit:
+    """
+    Give the limit of a measure.
+
+    Of one that tells the class it lies at least twice as far from perfect as parts of a class do:
+    a part with a defect is still of its class.
+
+    """
+    found = limit_from_good(good, spec.bad_side, rate, spec.minimum, spec.maximum)
+    if spec.class_range is None:
+        return found
+    if spec.bad_side is BadSide.HIGH:
+        loosest = max(found.limit, 2 * spec.class_range[1] - spec.minimum)
+    else:
+        loosest = min(found.limit, 2 * spec.class_range[1] - spec.maximum)
+    return replace(found, limit=float(f'{loosest:.6g}'))
 
 
 def _region_limit(peaks: NDArray[np.float64]) -> float:

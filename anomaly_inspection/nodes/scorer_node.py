@@ -323,6 +323,7 @@ def _message(score: FrameScore, loaded: _LoadedRecipe) -> Score:
             )
             for specification in specifications
         ],
+        part_class=score.part_class,
         regions=[
             Region(
                 x_min=region.x_min,

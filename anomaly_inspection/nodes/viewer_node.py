@@ -29,10 +29,9 @@ from anomaly_inspection.nodes.parameters import parameter
 from anomaly_inspection.nodes.qos import EVENT, IMAGE, LATCHED, WATCH_IMAGE
 from anomaly_inspection.nodes.spin import spin_node
 from anomaly_inspection.nodes.stamps import nanoseconds_from_stamp
-from anomaly_inspection.overlay import draw_overlay, MeasureRow
+from anomaly_inspection.overlay import draw_overlay, MeasureRow, regions_to_draw
 from anomaly_inspection.scoring.frame_scorer import ScoreStatus
 from anomaly_inspection.scoring.measure import BadSide
-from anomaly_inspection.scoring.region import Region
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -216,23 +215,11 @@ class ViewerNode(InspectionNode[ViewerParameters]):
             pixels,
             anomaly_map=anomaly_map,
             map_limit=1.0,
-            # The map is in units of the region limit, and so are the peaks.
-            regions=[
-                Region(
-                    region.x_min,
-                    region.y_min,
-                    region.x_max,
-                    region.y_max,
-                    region.area_px,
-                    region.peak / score.region_limit,
-                )
-                for score in picture.scores.values()
-                for region in score.regions
-            ],
+            regions=regions_to_draw(picture.scores.values()),
             rows=self._rows(picture.scores),
             verdict=_name(Verdict, decision.verdict, 'UNDECIDED'),
             reason=_name(Reason, decision.reason, 'unknown').replace('_', ' ').lower(),
-            title=f'part {decision.part_id}',
+            title=_title(decision.part_id, picture.scores),
             recipe=f'{decision.recipe_name} v{decision.recipe_version}',
         )
         if self._overlay.get_subscription_count():
@@ -269,6 +256,11 @@ class ViewerNode(InspectionNode[ViewerParameters]):
                 )
             )
         return rows
+
+
+def _title(part_id: int, scores: dict[str, Score]) -> str:
+    classes = [score.part_class for score in scores.values() if score.part_class]
+    return ', '.join([f'part {part_id}', *classes])
 
 
 def _name(kind: type[IntEnum], value: int, otherwise: str) -> str:

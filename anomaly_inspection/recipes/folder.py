@@ -285,6 +285,7 @@ def _frame_format(reader: MappingReader) -> FrameFormat:
         width=reader.integer('width', 16, 16384),
         height=reader.integer('height', 16, 16384),
         encoding=str(reader.choice('encoding', tuple(ENCODINGS))),
+        saturated_share=reader.number('saturated_share', 0.5, 1.0),
     )
     reader.finish()
     return frame_format
@@ -318,6 +319,7 @@ def _provenance(reader: MappingReader) -> Provenance:
         source=reader.text('source'),
         image_count=reader.integer('image_count', 1, 10**9),
         left_out=reader.texts('left_out'),
+        choice=reader.texts('choice', default=()),
         false_reject_rate=reader.number('false_reject_rate', 0.0, 0.5),
         promised_rate=reader.number('promised_rate', 0.0, 1.0),
     )
@@ -613,7 +615,8 @@ def _yaml_text(recipe: Recipe) -> str:
     Write recipe.yaml for people: comments, units, one line a measure.
 
     """
-    provenance = {**asdict(recipe.provenance), 'left_out': list(recipe.provenance.left_out)}
+    provenance = {**asdict(recipe.provenance)}
+    provenance |= {key: list(provenance[key]) for key in ('left_out', 'choice')}
     lines = [
         _HEADER,
         _entry('format_version', FORMAT_VERSION),

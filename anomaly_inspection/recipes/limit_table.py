@@ -30,6 +30,7 @@ def limit_table(recipe: Recipe) -> LimitTable:
                 unit=spec.unit,
                 minimum=spec.minimum,
                 maximum=spec.maximum,
+                tells_class=spec.class_range is not None,
             )
             for scorer_name, scorer in recipe.scorers.items()
             for spec in recipe.measures(scorer_name)

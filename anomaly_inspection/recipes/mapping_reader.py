@@ -91,11 +91,13 @@ class MappingReader:
             raise self.error(key, f'is {value!r}; allowed: {allowed}')
         return value
 
-    def texts(self, key: str) -> tuple[str, ...]:
+    def texts(self, key: str, default: tuple[str, ...] | None = None) -> tuple[str, ...]:
         """
-        Give a list of texts.
+        Give a list of texts; the default, if there is one, when the key is missing.
 
         """
+        if default is not None and key not in self._values:
+            return default
         value = self._value(key)
         if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
             raise self.error(key, f'is {value!r}; allowed: a list of texts')

@@ -69,6 +69,8 @@ class Provenance:
         Number of good parts it was taught on, those left out not counted.
     left_out : tuple of str
         Names of images that were offered as good parts but not taken, each with the reason.
+    choice : tuple of str
+        Why these scorers were chosen, one sentence each; empty when they were named.
     false_reject_rate : float
         Share of good parts that the limits may reject, all measures together, as it was asked for.
     promised_rate : float
@@ -84,6 +86,7 @@ class Provenance:
     source: str = ''
     image_count: int = 0
     left_out: tuple[str, ...] = ()
+    choice: tuple[str, ...] = ()
     false_reject_rate: float = 0.005
     promised_rate: float = 1.0
 

@@ -93,6 +93,8 @@ class FrameScore:
         One sentence with the numbers when the status is not OK, else ''.
     measures : dict of str to float
         One value for each of `FrameScorer.measures(scorer)`.
+    part_class : str
+        The taught class that the part looks most like; '' for scorers that know no classes.
     regions : tuple of Region
         In frame pixels, sorted by peak, highest first.
     alignment : Alignment or None
@@ -113,6 +115,7 @@ class FrameScore:
     detail: str
     region_limit: float
     measures: dict[str, float] = field(default_factory=dict)
+    part_class: str = ''
     regions: tuple[Region, ...] = ()
     alignment: Alignment | None = None
     prepared_map: NDArray[np.float32] | None = None
@@ -227,6 +230,7 @@ class FrameScorer:
             detail='',
             region_limit=settings.limit,
             measures={**output.measures, 'largest_region': float(largest)},
+            part_class=output.part_class,
             regions=regions,
             alignment=prepared.alignment,
             prepared_map=output.anomaly_map,

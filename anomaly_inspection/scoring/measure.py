@@ -37,6 +37,10 @@ class MeasureSpec:
         One sentence for parameter descriptors and docs.
     minimum, maximum : float
         Reachable range; a limit outside of it is refused.
+    class_range : (float, float) or None
+        Of a measure that tells the class, so that a part beyond its limit is of no taught class:
+        beyond the first value a part is a stranger to all of them, up to the second it has its
+        like among them. None for all other measures.
 
     """
 
@@ -46,3 +50,4 @@ class MeasureSpec:
     description: str
     minimum: float = 0.0
     maximum: float = float('inf')
+    class_range: tuple[float, float] | None = None

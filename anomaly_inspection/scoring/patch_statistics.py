@@ -3,14 +3,15 @@
 Patch statistics: how far hand-made features of every small patch lie from those of good parts.
 
 A Gaussian is fitted to the features of the patches of good parts, at every position of a grid
-(`position`) or over all of them (`pooled`, for textures that may lie anywhere), and a patch is
-measured by its Mahalanobis distance: the formula of PaDiM (Defard et al., 2021,
-doi:10.1007/978-3-030-68799-1_35), without a network.
+(`position`), or one to each kind of patch wherever it lies (`pooled`; kinds are found by k-means),
+and a patch is measured by its Mahalanobis distance to the nearest: the formula of PaDiM (Defard et
+al., 2021, doi:10.1007/978-3-030-68799-1_35), without a network.
 
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 import math
 from typing import Any, ClassVar, Self, TYPE_CHECKING
 
@@ -37,8 +38,13 @@ if TYPE_CHECKING:
     from anomaly_inspection.imaging.preprocessing import Prepared
 
 # Every level halves the image, so the features of the last see eight times as far.
-_LEVELS = 4
+_LEVELS = {'picture': 4, 'texture': 3}
 _DIRECTIONS = 4
+# Of a texture: light differs by factors, and what is wider than this belongs to it. Dark pixels
+# count by so many gray levels more, so that noise in them does not.
+_LIGHT_PX, _DARK_LEVELS, _LEVELS_PER_UNIT = 8.0, 20.0, 50.0
+# Gradients of a texture are judged by those around, over so many cells; flat ones by this least.
+_AROUND_CELLS, _LEAST_GRADIENT, _RELATIVE_UNIT = 55, 0.3, 10.0
 # Share of the area: the mean over all of it hides what is not everywhere.
 _WORST_SHARE = 0.05
 # Neighbouring patches overlap by this much, in cells of the grid.
@@ -50,14 +56,22 @@ _FEWEST_IMAGES = 4
 _MOST_BYTES = 256_000_000
 # Values held at once while fitting and scoring.
 _CHUNK_VALUES = 8_000_000
+_CLUSTERED_PATCHES = 60_000
+# So many patches of each feature the mean covariance counts for in that of a kind.
+_PRIOR_PATCHES = 50
+_CLUSTER_FLOOR = 0.01
+_SEED = 1
 
 
 class PatchStatisticsScorer:
     """
     The Mahalanobis distance of the features of every patch to those of the taught good parts.
 
-    Features, at four scales: gray level (colour images: L, a and b of CIE Lab) and strength of the
-    gradient in four directions. Distances are divided by the square root of the number of
+    Features of a `picture`, at four scales: gray level (colour images: L, a and b of CIE Lab) and
+    strength of the gradient in four directions. Of a `texture`, at three scales: that strength in
+    the logarithm of the gray level, less its mean over 8 px, as a share of what it is around
+    and in all of the image, so that exposure, shading and how coarse the surface is do not matter;
+    of colour images a and b as well. Distances are divided by the square root of the number of
     features, so that a typical good patch lies at about 1.
 
     What the alignment leaves over is tolerated: a patch is compared with its own position and the
@@ -82,7 +96,9 @@ class PatchStatisticsScorer:
     )
     map_unit: ClassVar[str] = '1'
     settings: ClassVar[Mapping[str, Setting]] = {
+        'surface': Setting('picture', choices=('picture', 'texture')),
         'statistics': Setting('position', choices=('position', 'pooled')),
+        'kinds': Setting(16, 1, 64),
         'stride_px': Setting(4, 2, 32),
         'prior_images': Setting(5.0, 0.0, 1000.0),
         'floor': Setting(0.01, 0.0001, 1.0),
@@ -106,8 +122,10 @@ class PatchStatisticsScorer:
         self._whitening = whitening
         self._typical = typical
         self._judged = judged
+        self._surface: str = chosen['surface']
         self._stride_px: int = chosen['stride_px']
-        self._neighbours: int = chosen['neighbours'] if chosen['statistics'] == 'position' else 0
+        self._is_pooled = chosen['statistics'] == 'pooled'
+        self._neighbours: int = chosen['neighbours'] if self._surface == 'picture' else 0
         self._matrices = _unpacked(whitening)
 
     @classmethod
@@ -121,14 +139,16 @@ class PatchStatisticsScorer:
             At least four; from about fifty on the covariances are worth their name. A pixel is
             judged later only when it is valid in at least half of them.
         settings : mapping
-            ``statistics``: a Gaussian for every `position`, or one `pooled` over all of them.
+            ``surface``: `picture` when good parts look alike, `texture` when they do not.
+            ``statistics``: a Gaussian for every `position`, or `pooled`, one for each of so many
+            ``kinds`` of patch.
             ``stride_px``: edge of a cell of the grid; memory goes with its inverse square.
             ``prior_images``: how many images the mean covariance of all positions counts for in
             that of each; few images need it.
             ``floor``: variance added to every feature, as a share of its mean variance.
             ``tolerance_px``: standard deviation of a shift that every position tolerates, beyond
             those of the good parts. ``neighbours``: how many cells around its position a patch
-            may have come from. `pooled` uses neither.
+            may have come from. Only the positions of a `picture` use these two.
 
         Raises
         ------
@@ -141,13 +161,17 @@ class PatchStatisticsScorer:
         chosen = checked_settings(cls.name, cls.settings, settings)
         check_alike(images, at_least=_FEWEST_IMAGES)
         shape, stride_px = images[0].image.shape, chosen['stride_px']
-        pooled = chosen['statistics'] == 'pooled'
+        pooled, surface = chosen['statistics'] == 'pooled', chosen['surface']
         if not pooled:
             _check_memory(shape, stride_px)
         typical, judged = _typical_image(images)
-        mean, covariance = _moments(images, typical, judged, stride_px, pooled)
-        if not pooled and chosen['tolerance_px']:
-            covariance += _covariance_of_shifts(typical, stride_px, chosen['tolerance_px'])
+        patches = _Patches(images, typical, judged, stride_px, surface)
+        if pooled:
+            mean, covariance = _moments_of_kinds(patches, chosen['kinds'])
+        else:
+            mean, covariance = _moments(patches)
+            if surface == 'picture' and chosen['tolerance_px']:
+                covariance += _covariance_of_shifts(typical, stride_px, chosen['tolerance_px'])
         prior = chosen['prior_images']
         whitening = _whitening(covariance, prior / (prior + len(images)), chosen['floor'])
         return cls(mean, whitening, typical, judged, chosen)
@@ -165,9 +189,11 @@ class PatchStatisticsScorer:
         whitening = fitted_array(arrays, 'whitening', np.float32, (3,))
         if typical.ndim == 3 and typical.shape[2] != 3:
             raise RecipeError(f'typical is {shape_text(typical)}; gray or BGR is needed')
-        count = _feature_count(typical.shape)
-        grid = _grid(typical.shape, chosen['stride_px'])
-        rows, columns = (1, 1) if chosen['statistics'] == 'pooled' else grid
+        count = _feature_count(typical.shape, chosen['surface'])
+        rows, columns = _grid(typical.shape, chosen['stride_px'])
+        if chosen['statistics'] == 'pooled':
+            # Fewer kinds where there are fewer patches.
+            rows, columns = 1, min(max(mean.shape[1], 1), chosen['kinds'])
         packed = count * (count + 1) // 2
         if (
             judged.shape != typical.shape[:2]
@@ -207,7 +233,8 @@ class PatchStatisticsScorer:
         inside = prepared.valid & self._judged
         if not inside.any():
             raise FrameError('no judged pixel lies inside the valid part of the frame')
-        features = _features(_filled(prepared.image, inside, self._typical), self._stride_px)
+        filled = _filled(prepared.image, inside, self._typical)
+        features = _features(filled, self._stride_px, self._surface)
         distance = self._distance(features)
         mask = inside.view(np.uint8)
         height, width = inside.shape
@@ -229,9 +256,9 @@ class PatchStatisticsScorer:
 
         """
         rows, columns, count = features.shape
-        if self._mean.shape[:2] == (1, 1):
-            white = (features - self._mean) @ self._matrices[0, 0].T
-            return np.asarray(np.sqrt(np.einsum('rcf,rcf->rc', white, white) / count), np.float32)
+        if self._is_pooled:
+            squares = _squares_of_kinds(features, self._mean[0], self._matrices[0])
+            return np.asarray(np.sqrt(squares.min(axis=0) / count), np.float32)
         reach = self._neighbours
         offsets = [
             (down, right)
@@ -264,6 +291,31 @@ def smallest_stride_px(shape: Sequence[int], least_px: int) -> int:
     return stride_px
 
 
+def is_texture(images: Sequence[Prepared]) -> bool:
+    """
+    Tell whether good parts have no picture in common, nor several: even from the one most like it
+    a typical part differs by more than half of its local contrast.
+
+    """
+    valid = np.all([part.valid for part in images], axis=0)
+    if len(images) < 2 or not valid.any():
+        return False
+    contrasts = np.stack([_without_light(_gray(part.image))[valid] for part in images])
+    own = np.square(contrasts).mean(axis=1)
+    apart = np.array(
+        [
+            min(np.square(one - contrasts[j]).mean() for j in range(len(images)) if j != i)
+            for i, one in enumerate(contrasts)
+        ]
+    )
+    return float(np.median(apart / np.maximum(own, _LEAST_DEVIATION**2))) > 0.5
+
+
+def _gray(image: NDArray[np.uint8]) -> NDArray[np.float32]:
+    gray = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY) if image.ndim == 3 else image
+    return np.asarray(gray, np.float32)
+
+
 def _check_memory(shape: Sequence[int], stride_px: int) -> None:
     """
     Raise SettingError when the matrices of a grid would not fit.
@@ -281,7 +333,7 @@ def _check_memory(shape: Sequence[int], stride_px: int) -> None:
 
 def _matrix_bytes(shape: Sequence[int], stride_px: int) -> int:
     rows, columns = _grid(shape, stride_px)
-    return 4 * rows * columns * _feature_count(shape) ** 2
+    return 4 * rows * columns * _feature_count(shape, 'picture') ** 2
 
 
 def _grid(shape: Sequence[int], stride_px: int) -> tuple[int, int]:
@@ -292,40 +344,81 @@ def _grid(shape: Sequence[int], stride_px: int) -> tuple[int, int]:
     return max(1, round(shape[0] / stride_px)), max(1, round(shape[1] / stride_px))
 
 
-def _feature_count(shape: Sequence[int]) -> int:
-    return _LEVELS * ((3 if len(shape) == 3 else 1) + _DIRECTIONS)
+def _feature_count(shape: Sequence[int], surface: str) -> int:
+    planes = (3 if len(shape) == 3 else 1) - (surface == 'texture')
+    return _LEVELS[surface] * (planes + _DIRECTIONS)
 
 
-def _features(image: NDArray[np.uint8], stride_px: int) -> NDArray[np.float32]:
+def _features(image: NDArray[np.uint8], stride_px: int, surface: str) -> NDArray[np.float32]:
     """
-    Give the features of every patch, gray levels, (rows, columns, features).
+    Give the features of every patch, about gray levels, (rows, columns, features).
 
     """
     rows, columns = _grid(image.shape, stride_px)
     if image.ndim == 3:
         image = np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2Lab), np.uint8)
     planes = [np.asarray(plane, np.float32) for plane in cv2.split(image)]
-    found = []
-    for level in range(_LEVELS):
+    is_texture = surface == 'texture'
+    if is_texture:
+        planes[0] = _without_light(planes[0])
+    levels, strengths = [], []
+    for level in range(_LEVELS[surface]):
         if level:
             size = (planes[0].shape[1] + 1) // 2, (planes[0].shape[0] + 1) // 2
             planes = [
                 np.asarray(cv2.resize(plane, size, interpolation=cv2.INTER_AREA), np.float32)
                 for plane in planes
             ]
-        for plane in (*planes, *_gradients(planes[0])):
-            shrinks = plane.shape[0] > rows
-            found.append(
-                cv2.resize(
-                    plane,
-                    (columns, rows),
-                    interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR,
-                )
-            )
-    return np.asarray(
-        cv2.GaussianBlur(cv2.merge(found), (0, 0), _POOLING_CELLS, borderType=cv2.BORDER_REFLECT),
-        np.float32,
+        levels += [_pooled(plane, rows, columns) for plane in planes[is_texture:]]
+        strengths += [_pooled(plane, rows, columns) for plane in _gradients(planes[0])]
+    # A single feature would lose its axis.
+    found, gradients = (
+        np.asarray(
+            cv2.GaussianBlur(
+                np.dstack(some), (0, 0), _POOLING_CELLS, borderType=cv2.BORDER_REFLECT
+            ),
+            np.float32,
+        ).reshape(rows, columns, len(some))
+        if some
+        else np.empty((rows, columns, 0), np.float32)
+        for some in (levels, strengths)
     )
+    if is_texture:
+        gradients = _relative(gradients)
+    return np.dstack([found, gradients])
+
+
+def _pooled(plane: NDArray[np.float32], rows: int, columns: int) -> NDArray[np.float32]:
+    """
+    Give the mean over every cell of the grid.
+
+    """
+    shrinks = plane.shape[0] > rows
+    method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(plane, (columns, rows), interpolation=method), np.float32)
+
+
+def _without_light(plane: NDArray[np.float32]) -> NDArray[np.float32]:
+    """
+    Give the logarithm of a plane less its local mean.
+
+    """
+    logarithm = cv2.log(plane + np.float32(_DARK_LEVELS))
+    wide = cv2.GaussianBlur(logarithm, (0, 0), _LIGHT_PX, borderType=cv2.BORDER_REFLECT)
+    return np.asarray((logarithm - wide) * _LEVELS_PER_UNIT, np.float32)
+
+
+def _relative(gradients: NDArray[np.float32]) -> NDArray[np.float32]:
+    """
+    Give the strength of gradients as a share of what it is around and in all of the image.
+
+    """
+    rows, columns, count = gradients.shape
+    edges = (min(_AROUND_CELLS, columns), min(_AROUND_CELLS, rows))
+    around = np.asarray(cv2.blur(gradients, edges, borderType=cv2.BORDER_REFLECT), np.float32)
+    whole = np.median(gradients.reshape(-1, count), axis=0)
+    share = gradients / (around.reshape(gradients.shape) + whole + np.float32(_LEAST_GRADIENT))
+    return np.asarray(share * _RELATIVE_UNIT, np.float32)
 
 
 def _gradients(plane: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:
@@ -375,40 +468,52 @@ def _typical_image(
     return np.rint(total / each).astype(np.uint8), judged
 
 
-def _moments(
-    images: Sequence[Prepared],
-    typical: NDArray[np.uint8],
-    judged: NDArray[np.bool_],
-    stride_px: int,
-    pooled: bool,
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+@dataclass(frozen=True, eq=False)
+class _Patches:
     """
-    Give mean and covariance of the features: (rows, columns, f), (rows, columns, f, f).
+    The features of the patches of good parts, made when they are wanted.
 
-    Every image counts at the positions where it is valid. One row and column when pooled.
+    """
+
+    images: Sequence[Prepared]
+    typical: NDArray[np.uint8]
+    judged: NDArray[np.bool_]
+    stride_px: int
+    surface: str
+
+    def of(self, part: Prepared) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """
+        Give the features of one part, (rows, columns, f), and which patches are valid: 1 or 0.
+
+        """
+        valid = part.valid & self.judged
+        filled = _filled(part.image, valid, self.typical)
+        features = _features(filled, self.stride_px, self.surface)
+        return features, _weights(valid, features.shape[:2])
+
+
+def _moments(patches: _Patches) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """
+    Give mean and covariance of the features at every position: (rows, columns, f[, f]).
+
+    Every image counts at the positions where it is valid.
 
     """
     # Sums of differences to it stay small enough for single precision.
-    origin = _features(typical, stride_px)
+    origin, _ = patches.of(patches.images[0])
     rows, columns, count = origin.shape
-    grid = (1, 1) if pooled else (rows, columns)
-    samples = np.zeros(grid, np.float32)
-    total = np.zeros((*grid, count), np.float32)
-    products = np.zeros((*grid, count, count), np.float32)
-    if pooled:
-        origin = origin.mean(axis=(0, 1), keepdims=True)
+    samples = np.zeros((rows, columns), np.float32)
+    total = np.zeros((rows, columns, count), np.float32)
+    products = np.zeros((rows, columns, count, count), np.float32)
     at_once = max(1, _CHUNK_VALUES // (rows * columns * count))
-    for start in range(0, len(images), at_once):
-        some = images[start : start + at_once]
-        weights = np.stack([_weights(one.valid & judged, (rows, columns)) for one in some])
-        features = np.stack(
-            [_features(_filled(one.image, one.valid & judged, typical), stride_px) for one in some]
-        )
-        features -= origin
+    for start in range(0, len(patches.images), at_once):
+        some = [patches.of(part) for part in patches.images[start : start + at_once]]
+        weights = np.stack([weight for _, weight in some])
+        features = np.stack([feature for feature, _ in some]) - origin
         features *= weights[..., None]
-        # To (row, column, sample, feature); pooled, every position is a sample.
-        features = features.reshape(1, 1, -1, count) if pooled else features.transpose(1, 2, 0, 3)
-        samples += weights.sum() if pooled else weights.sum(axis=0)
+        # To (row, column, sample, feature).
+        features = features.transpose(1, 2, 0, 3)
+        samples += weights.sum(axis=0)
         total += features.sum(axis=2)
         products += features.swapaxes(2, 3) @ features
     each = np.maximum(samples, 1)[..., None]
@@ -417,6 +522,58 @@ def _moments(
     covariance -= (each * mean)[..., :, None] * mean[..., None, :]
     covariance /= np.maximum(samples - 1, 1)[..., None, None]
     return np.asarray(mean + origin, np.float32), covariance
+
+
+def _moments_of_kinds(
+    patches: _Patches, kinds: int
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """
+    Give mean and covariance of the features of every kind of patch: (1, kinds, f[, f]).
+
+    Kinds are the clusters of k-means where the features of all patches are white.
+
+    """
+    rng = np.random.default_rng(_SEED)
+    share = _CLUSTERED_PATCHES / len(patches.images)
+    chosen = []
+    for part in patches.images:
+        features, weights = patches.of(part)
+        valid = features[weights > 0]
+        chosen.append(valid[rng.permutation(len(valid))[: math.ceil(share)]])
+    samples = np.concatenate(chosen)
+    kinds = min(kinds, len(samples))
+    centre = samples.mean(axis=0)
+    apart = samples - centre
+    covariance = (apart.T @ apart / max(len(apart) - 1, 1))[None, None]
+    white = apart @ _unpacked(_whitening(covariance.copy(), 0.0, _CLUSTER_FLOOR))[0, 0].T
+    cv2.setRNGSeed(_SEED)
+    until = (cv2.TERM_CRITERIA_MAX_ITER + cv2.TERM_CRITERIA_EPS, 30, 1e-3)
+    label = np.zeros((len(white), 1), np.int32)
+    cv2.kmeans(white, kinds, label, until, 1, cv2.KMEANS_PP_CENTERS)
+    members = [samples[label[:, 0] == kind] for kind in range(kinds)]
+    means = np.stack([each.mean(axis=0) for each in members])
+    scatters = np.stack(
+        [(each - mean).T @ (each - mean) for each, mean in zip(members, means, strict=True)]
+    )
+    common = scatters.sum(axis=0) / len(samples)
+    prior = _PRIOR_PATCHES * samples.shape[1]
+    weights = np.array([len(each) for each in members])[:, None, None]
+    covariances = (scatters + prior * common) / (weights + prior)
+    return means[None].astype(np.float32), covariances[None].astype(np.float32)
+
+
+def _squares_of_kinds(
+    features: NDArray[np.float32], means: NDArray[np.float32], matrices: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """
+    Give the squared distance of every patch to every kind, (kinds, rows, columns).
+
+    """
+    squares = np.empty((len(means), *features.shape[:2]), np.float32)
+    for square, mean, matrix in zip(squares, means, matrices, strict=True):
+        white = (features - mean) @ matrix.T
+        np.einsum('rcf,rcf->rc', white, white, out=square)
+    return squares
 
 
 def _covariance_of_shifts(
@@ -430,12 +587,12 @@ def _covariance_of_shifts(
 
     """
     height, width = typical.shape[:2]
-    origin = _features(typical, stride_px)
+    origin = _features(typical, stride_px, 'picture')
     changes = []
     for right, down in ((1.0, 0.0), (-1.0, 0.0), (0.0, 1.0), (0.0, -1.0)):
         shift = np.array([[1.0, 0.0, right], [0.0, 1.0, down]])
         moved = cv2.warpAffine(typical, shift, (width, height), borderMode=cv2.BORDER_REPLICATE)
-        changes.append(_features(np.asarray(moved, np.uint8), stride_px) - origin)
+        changes.append(_features(np.asarray(moved, np.uint8), stride_px, 'picture') - origin)
     change = np.stack(changes, axis=2) * np.float32(deviation_px * math.sqrt(0.5))
     return np.asarray(change.swapaxes(2, 3) @ change, np.float32)
 

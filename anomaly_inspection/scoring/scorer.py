@@ -33,11 +33,14 @@ class ScorerOutput:
         One value for each of the scorer's `measures`, apart from those made from regions.
     anomaly_map : ndarray of float32, (h, w)
         Same size as the prepared image; high = anomalous; 0 outside its `valid` mask.
+    part_class : str
+        The taught class that the part looks most like; '' for scorers that know no classes.
 
     """
 
     measures: dict[str, float]
     anomaly_map: NDArray[np.float32]
+    part_class: str = ''
 
 
 class Scorer(Protocol):
@@ -237,11 +240,11 @@ def fitted_array(
     if key not in arrays:
         raise RecipeError(f'the statistics lack {key!r}; they hold {sorted(arrays)}')
     array = np.asarray(arrays[key])
-    if array.dtype != dtype or array.ndim not in dimensions or array.size == 0:
+    if not np.issubdtype(array.dtype, dtype) or array.ndim not in dimensions or array.size == 0:
         raise RecipeError(
             f'{key!r} is {array.dtype} of shape {array.shape}; '
-            f'{np.dtype(dtype)} with {" or ".join(map(str, dimensions))} dimensions is needed'
+            f'{dtype.__name__} with {" or ".join(map(str, dimensions))} dimensions is needed'
         )
-    if not np.isfinite(array).all():
+    if array.dtype.kind == 'f' and not np.isfinite(array).all():
         raise RecipeError(f'{key!r} holds values that are not finite')
     return array

@@ -1,0 +1,183 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+The self-test as a page to look at: what the recipe sees by size and contrast, with examples.
+
+"""
+
+from __future__ import annotations
+
+from html import escape
+import math
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+
+from anomaly_inspection.errors import SettingError
+from anomaly_inspection.evaluation.charts import share_map
+from anomaly_inspection.evaluation.report import STYLE
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from anomaly_inspection.evaluation.self_test import Outcome, SelfTest
+
+MOST_EXAMPLES = 8
+
+_OUTLINE_COLOUR = (60, 230, 140)
+_CROP_PX = 64
+_SHOWN_PX = 192
+_AXES = 'size, px (diameter of the circle of the same area)', 'contrast, gray levels'
+_EXAMPLE_STYLE = """
+.examples { display: grid; grid-template-columns: repeat(auto-fill, minmax(240px, 1fr));
+  gap: 16px; }
+.maps { display: grid; grid-template-columns: repeat(auto-fit, minmax(340px, 1fr)); gap: 16px; }
+.panel.wide { max-width: 620px; }
+"""
+
+
+def write_self_test(result: SelfTest, folder: Path) -> Path:
+    """
+    Write the page into a folder, with seen.svg beside it, and give the path of the page.
+
+    Parameters
+    ----------
+    result : SelfTest
+        What `self_test` gave; the examples are drawn again.
+    folder : Path
+        Made when it does not exist; files of an older page in it are replaced.
+
+    Raises
+    ------
+    SettingError
+        When the folder cannot be written.
+
+    """
+    all_kinds = _map(result, None)
+    try:
+        (folder / 'images').mkdir(parents=True, exist_ok=True)
+        for old in (folder / 'images').glob('example_*.png'):
+            old.unlink()
+        (folder / 'seen.svg').write_text(all_kinds + '\n', encoding='utf-8')
+        missed, seen = _examples(result)
+        pictures = [
+            _write_examples(result, outcomes, folder, what)
+            for what, outcomes in (('missed', missed), ('seen', seen))
+        ]
+        page = folder / 'index.html'
+        page.write_text(_page(result, all_kinds, *pictures), encoding='utf-8')
+    except OSError as error:
+        raise SettingError(f'the self-test cannot be written to {folder}: {error}') from error
+    return page
+
+
+def _map(result: SelfTest, kind: str | None) -> str:
+    return share_map(
+        kind or 'All kinds: share of defects seen',
+        [f'{size:g}' for size in result.sizes_px],
+        [f'{contrast:g}' for contrast in result.contrasts],
+        [
+            [result.seen(size, contrast, kind) for size in result.sizes_px]
+            for contrast in result.contrasts
+        ],
+        _AXES,
+    )
+
+
+def _examples(result: SelfTest) -> tuple[list[Outcome], list[Outcome]]:
+    """
+    Give the most striking defects that were missed and the faintest that were seen.
+
+    """
+
+    def strength(outcome: Outcome) -> float:
+        return math.log(outcome.size_px * outcome.contrast_levels)
+
+    missed = [outcome for outcome in result.outcomes if not outcome.is_seen]
+    seen = [outcome for outcome in result.outcomes if outcome.is_seen]
+    missed.sort(key=strength, reverse=True)
+    seen.sort(key=strength)
+    return missed[:MOST_EXAMPLES], seen[:MOST_EXAMPLES]
+
+
+def _write_examples(result: SelfTest, outcomes: list[Outcome], folder: Path, what: str) -> str:
+    figures = []
+    for place, outcome in enumerate(outcomes, 1):
+        name = f'images/example_{what}_{place}.png'
+        encoded = cv2.imencode('.png', _picture(*result.damaged(outcome)))[1]
+        (folder / name).write_bytes(encoded.tobytes())
+        score = '' if math.isnan(outcome.anomaly_score) else f', score {outcome.anomaly_score:.2f}'
+        caption = escape(
+            f'{outcome.kind}, {outcome.size_px:g} px at {outcome.contrast_levels:g} levels{score} '
+            f'({outcome.image})'
+        )
+        figures.append(
+            f'<figure><img src="{name}" alt="{caption}">'
+            f'<figcaption>{caption}</figcaption></figure>'
+        )
+    return f'<div class="examples">{"".join(figures)}</div>' if figures else '<p>None.</p>'
+
+
+def _picture(image: NDArray[np.uint8], mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """
+    Cut out the place of a defect, enlarged, and put it beside the same with its outline.
+
+    """
+    rows, columns = np.nonzero(mask)
+    side = max(_CROP_PX, 2 * int(max(np.ptp(rows), np.ptp(columns))))
+    side = min(side, *mask.shape)
+    middle = (int(rows.min() + rows.max()) // 2, int(columns.min() + columns.max()) // 2)
+    top, left = (
+        min(max(0, at - side // 2), size - side)
+        for at, size in zip(middle, mask.shape, strict=True)
+    )
+    cut = image[top : top + side, left : left + side]
+    if cut.ndim == 2:
+        cut = np.asarray(cv2.cvtColor(cut, cv2.COLOR_GRAY2BGR), np.uint8)
+    size = (_SHOWN_PX, _SHOWN_PX)
+    plain = cv2.resize(cut, size, interpolation=cv2.INTER_CUBIC)
+    outlined = plain.copy()
+    large = cv2.resize(
+        mask[top : top + side, left : left + side].view(np.uint8),
+        size,
+        interpolation=cv2.INTER_NEAREST,
+    )
+    contours, _ = cv2.findContours(large, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    cv2.drawContours(outlined, contours, -1, _OUTLINE_COLOUR, 1, cv2.LINE_AA)
+    gap = np.full((_SHOWN_PX, 6, 3), 255, np.uint8)
+    return np.hstack([np.asarray(plain, np.uint8), gap, np.asarray(outlined, np.uint8)])
+
+
+def _page(result: SelfTest, all_kinds: str, missed: str, seen: str) -> str:
+    recipe = result.recipe
+    title = f'What recipe {escape(recipe.name)} sees'
+    notes = ''.join(f'<p class="note">{escape(note)}.</p>' for note in result.notes)
+    words = ''.join(f'<li>{escape(sentence)}</li>' for sentence in result.in_words())
+    kinds = ''.join(f'<div class="panel">{_map(result, kind)}</div>' for kind in result.kinds)
+    return f"""<!DOCTYPE html>
+<html lang="en"><head><meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{title}</title><style>{STYLE}{_EXAMPLE_STYLE}</style></head><body><main>
+<h1>{title}</h1>
+<p class="quiet">{len(result.outcomes)} synthetic defects on {len(result.images)} good images,
+judged at the recipe's limits. Recipe version {recipe.version}, taught on
+{recipe.provenance.image_count} good parts, hash {escape(recipe.hash[:12])}.</p>
+{notes}
+<h2>In words</h2>
+<ul>{words}</ul>
+<h2>By size and contrast</h2>
+<div class="panel wide">{all_kinds}</div>
+<p class="quiet">Below each share its exact 95 % interval. Size and contrast are those of the
+finished image: the pixels that changed by at least 4 levels, and their mean change. Real defects
+differ from these; a kind that is not here is not answered for.</p>
+<h2>By kind</h2>
+<div class="maps">{kinds}</div>
+<h2>The largest and strongest that were missed</h2>
+<p class="quiet">As the camera sees it, and with its outline.</p>
+{missed}
+<h2>The smallest and weakest that were seen</h2>
+{seen}
+</main></body></html>
+"""

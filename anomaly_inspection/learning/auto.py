@@ -1,0 +1,328 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+Choose scorers and their settings for a product, from good parts and synthetic defects alone.
+
+Good parts that are held out, and the same parts with synthetic defects, are judged by recipes that
+were taught on the others, one for each of the `CANDIDATES`, at the limits of the usual
+calibration. First comes what tells damaged from good best; what is near enough to it is told apart
+by speed. Another scorer joins only when the recipe of both sees clearly more.
+
+A synthetic defect is not a real one: a choice between methods that are about as good may fall
+either way.
+
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass
+import math
+import time
+from typing import Any, TYPE_CHECKING
+
+import numpy as np
+from scipy.stats import binomtest, rankdata
+
+from anomaly_inspection.errors import AlignmentError, SettingError
+from anomaly_inspection.imaging.preprocessing import Preprocessor
+from anomaly_inspection.learning.synthetic_defects import part_in_region, random_defect
+from anomaly_inspection.recipes.limit_table import limit_table
+from anomaly_inspection.scoring.frame_scorer import ScoreStatus
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from anomaly_inspection.recipes.recipe import Recipe
+
+    Named = tuple[str, NDArray[np.uint8]]
+    Settings = Mapping[str, Mapping[str, Any]]
+    Teach = Callable[[Sequence[Named], Settings], Recipe]
+    Progress = Callable[[int, int, str], None]
+
+# Scorer and the settings that differ from the default: what is tried, simple ones first.
+CANDIDATES: tuple[tuple[str, Mapping[str, Any]], ...] = (
+    ('variation', {'flatten_px': 0}),
+    ('variation', {'flatten_px': 7}),
+    ('ssim', {}),
+    ('patch_statistics', {'statistics': 'position'}),
+    ('patch_statistics', {'statistics': 'pooled'}),
+    ('template', {}),
+)
+DEFAULT_BUDGET_MS = 30.0
+FEWEST_PARTS_OF_AUTO = 12
+
+_MOST_PARTS = 120
+_HELD_OUT_EVERY = 3
+_DEFECTS = 150
+_OTHERS = 8
+_TIMED_FRAMES = 20
+_SEED = 1
+# What must be gained for a slower candidate, and for a second scorer.
+_NEAR_AUROC = 0.01
+_CLEARLY_MORE_SEEN = 0.03
+_CHANCE = 0.05
+
+
+@dataclass(frozen=True)
+class Choice:
+    """
+    What was chosen, and why.
+
+    Parameters
+    ----------
+    settings : dict of str to dict
+        Those that differ from the defaults, by scorer, the best scorer first.
+    reasons : tuple of str
+        One sentence each.
+
+    """
+
+    settings: dict[str, dict[str, Any]]
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class _Trial:
+    """
+    What one recipe does on held-out good parts and on damaged ones.
+
+    Parameters
+    ----------
+    settings : mapping
+        As in `Choice`.
+    good, damaged : ndarray of float64
+        Anomaly scores; infinity for what could not be judged.
+    scoring_ms : float
+        Median time of scoring a frame, preparing it left out.
+
+    """
+
+    settings: Settings
+    good: NDArray[np.float64]
+    damaged: NDArray[np.float64]
+    scoring_ms: float
+
+    @property
+    def seen(self) -> NDArray[np.bool_]:
+        """
+        Which defects are seen at the limits.
+
+        """
+        return self.damaged > 1.0
+
+    @property
+    def auroc(self) -> float:
+        """
+        How often a damaged part scores higher than a good one, ties counting half.
+
+        """
+        ranks = rankdata(np.concatenate([self.good, self.damaged]))
+        count = self.damaged.size
+        above = float(ranks[self.good.size :].sum()) - count * (count + 1) / 2
+        return above / (count * self.good.size)
+
+    @property
+    def text(self) -> str:
+        """
+        'patch_statistics (statistics pooled)'.
+
+        """
+        parts = []
+        for scorer, settings in self.settings.items():
+            words = ', '.join(f'{key} {value}' for key, value in settings.items())
+            parts.append(f'{scorer} ({words})' if words else scorer)
+        return ' with '.join(parts)
+
+    @property
+    def figures(self) -> str:
+        """
+        What it reached, for a sentence.
+
+        """
+        return (
+            f'sees {100 * float(self.seen.mean()):.0f} % at its limits, AUROC {self.auroc:.3f}, '
+            f'{self.scoring_ms:.1f} ms a frame'
+        )
+
+
+def choose(
+    named: Sequence[Named],
+    teach: Teach,
+    *,
+    budget_ms: float = DEFAULT_BUDGET_MS,
+    progress: Progress | None = None,
+) -> Choice:
+    """
+    Choose the scorers for a product.
+
+    Parameters
+    ----------
+    named : sequence of (name, ndarray of uint8)
+        Frames of good parts, at least 12; of many, an even choice of 120 is used.
+    teach : callable (named, settings by scorer) -> Recipe
+        Makes a recipe with these scorers, all on the same preprocessing.
+    budget_ms : float
+        Most time that scoring a prepared frame may take on this machine, over 0.
+    progress : callable (done, total, what), optional
+        Called after every candidate.
+
+    Raises
+    ------
+    SettingError
+        When there are too few parts, the budget is out of range, or no candidate can be taught
+        within it.
+
+    """
+    if len(named) < FEWEST_PARTS_OF_AUTO:
+        raise SettingError(
+            f'{len(named)} good images; needed to choose scorers: at least '
+            f'{FEWEST_PARTS_OF_AUTO}. Name the scorers instead'
+        )
+    if not 0.0 < budget_ms < math.inf:
+        raise SettingError(f'speed budget is {budget_ms} ms a frame; allowed: over 0')
+    places = np.linspace(0, len(named) - 1, min(len(named), _MOST_PARTS)).round().astype(int)
+    sample = [named[place] for place in places]
+    held_out = sample[1::_HELD_OUT_EVERY]
+    taught = [one for place, one in enumerate(sample) if place % _HELD_OUT_EVERY != 1]
+    frames = [frame for _, frame in held_out]
+    defects: list[NDArray[np.uint8]] = []
+    trials, reasons = [], []
+
+    def tried(settings: Settings) -> _Trial:
+        recipe = teach(taught, settings)
+        preprocessor = _preprocessor(recipe)
+        if not defects:
+            defects.extend(_damaged(preprocessor, frames, [frame for _, frame in taught]))
+        scores, scoring_ms = _scores(recipe, preprocessor, frames + defects)
+        return _Trial(settings, scores[: len(frames)], scores[len(frames) :], scoring_ms)
+
+    for done, (scorer, settings) in enumerate(CANDIDATES, start=1):
+        try:
+            trials.append(tried({scorer: settings}))
+        except SettingError as error:
+            reasons.append(f'{scorer} cannot be taught on these parts: {error}')
+        if progress:
+            progress(done, len(CANDIDATES), 'choosing the scorers')
+    affordable = [trial for trial in trials if trial.scoring_ms <= budget_ms]
+    if not affordable:
+        fastest = min((trial.scoring_ms for trial in trials), default=math.nan)
+        raise SettingError(
+            f'no scorer fits the speed budget of {budget_ms:g} ms a frame; the fastest takes '
+            f'{fastest:.1f} ms here ({"; ".join(reasons) or "all can be taught"})'
+        )
+    best = _best(affordable)
+    reasons += [
+        f'{trial.text}: {trial.figures}'
+        + ('' if trial in affordable else f', over the {budget_ms:g} ms allowed')
+        for trial in trials
+    ]
+    reasons.append(f'chosen: {best.text}')
+    for other in sorted(affordable, key=lambda trial: -trial.auroc):
+        if other.settings.keys() & best.settings.keys():
+            continue
+        if best.scoring_ms + other.scoring_ms > budget_ms or not _could_add(best, other):
+            continue
+        both = tried({**best.settings, **other.settings})
+        if both.scoring_ms <= budget_ms and _sees_clearly_more(both, best):
+            reasons.append(f'{other.text} joins it: together {both.figures}')
+            best = both
+    return Choice({key: dict(value) for key, value in best.settings.items()}, tuple(reasons))
+
+
+def _preprocessor(recipe: Recipe) -> Preprocessor:
+    return Preprocessor(
+        recipe.preprocessing, recipe.frame_format, recipe.references[0], recipe.references[1:]
+    )
+
+
+def _damaged(
+    preprocessor: Preprocessor,
+    frames: Sequence[NDArray[np.uint8]],
+    others: Sequence[NDArray[np.uint8]],
+) -> list[NDArray[np.uint8]]:
+    """
+    Put random defects on good parts, each in turn, where the recipe looks.
+
+    """
+    places = []
+    for frame in frames:
+        try:
+            prepared = preprocessor.prepare(frame)
+        except AlignmentError:
+            continue
+        part = part_in_region(frame, prepared.to_frame, prepared.image.shape[:2])
+        places.append((frame, part))
+    others = others[:: math.ceil(len(others) / _OTHERS)]
+    rng = np.random.default_rng(_SEED)
+    turns = math.ceil(_DEFECTS / max(1, len(places)))
+    return [
+        random_defect(frame, others, rng, part)[0] for frame, part in (places * turns)[:_DEFECTS]
+    ]
+
+
+def _scores(
+    recipe: Recipe, preprocessor: Preprocessor, frames: Sequence[NDArray[np.uint8]]
+) -> tuple[NDArray[np.float64], float]:
+    """
+    Give the anomaly score of each frame, and the median time of scoring one, in ms.
+
+    """
+    frame_scorer = recipe.frame_scorer()
+    limits = list(limit_table(recipe))
+    scores, times_ms, preparing_ms = [], [], []
+    for place, frame in enumerate(frames):
+        started_s = time.perf_counter()
+        found = {score.scorer: score for score in frame_scorer.score(frame)}
+        times_ms.append(1e3 * (time.perf_counter() - started_s))
+        if place < _TIMED_FRAMES:
+            started_s = time.perf_counter()
+            with suppress(AlignmentError):
+                preprocessor.prepare(frame)
+            preparing_ms.append(1e3 * (time.perf_counter() - started_s))
+        is_judged = all(score.status is ScoreStatus.OK for score in found.values())
+        scores.append(
+            max(
+                limit.anomaly_score(found[limit.scorer].measures[limit.measure])
+                for limit in limits
+            )
+            if is_judged
+            else math.inf
+        )
+    scoring_ms = float(np.median(times_ms) - np.median(preparing_ms))
+    return np.array(scores, np.float64), max(0.0, scoring_ms)
+
+
+def _best(trials: Sequence[_Trial]) -> _Trial:
+    """
+    Give the fastest of those that separate about as well as the one that separates best.
+
+    """
+    highest = max(trial.auroc for trial in trials)
+    near = [trial for trial in trials if trial.auroc >= highest - _NEAR_AUROC]
+    return max(near, key=lambda trial: (float(trial.seen.mean()), -trial.scoring_ms))
+
+
+def _could_add(best: _Trial, other: _Trial) -> bool:
+    """
+    Tell whether the other one alone sees enough of what the best misses.
+
+    """
+    return float((other.seen & ~best.seen).mean()) >= _CLEARLY_MORE_SEEN
+
+
+def _sees_clearly_more(both: _Trial, best: _Trial) -> bool:
+    """
+    Tell whether both together see more by at least 3 %, which chance would give in less than 5 %
+    of cases (McNemar's exact test), separate no worse and reject no more good parts.
+
+    """
+    won = int((both.seen & ~best.seen).sum())
+    lost = int((best.seen & ~both.seen).sum())
+    return (
+        won - lost >= _CLEARLY_MORE_SEEN * both.seen.size
+        and binomtest(won, won + lost, alternative='greater').pvalue < _CHANCE
+        and both.auroc >= best.auroc - _NEAR_AUROC
+        and int((both.good > 1.0).sum()) <= int((best.good > 1.0).sum())
+    )
