@@ -729,7 +729,9 @@ def self_test(
         table.add_column(f'{size_px:g} px', justify='right')
     for contrast in result.contrasts:
         shares = [result.seen(size_px, contrast) for size_px in result.sizes_px]
-        texts = [tests.shares_text(share).replace(' %', '') if share else '-' for share in shares]
+        texts = [
+            tests.shares_text(share).replace(' % ', '\n') if share else '-' for share in shares
+        ]
         table.add_row(f'{contrast:g}', *texts)
     console.print(table)
     console.print()
@@ -1018,7 +1020,8 @@ def _print_figures(figures: dict[str, Any]) -> None:
         prefix = 'recall of ' if group == 'recall_by_defect' else ''
         for key, value in figures[group].items():
             rows[f'{prefix}{key}'] = value, intervals[group][key]
-    rows |= {key: (figures[key], intervals[key]) for key in ('pixel_auroc', 'aupro')}
+    for key in ('class_accuracy', 'pixel_auroc', 'aupro'):
+        rows[key] = figures[key], intervals[key]
     for group, shares in (figures['regions'] or {}).items():
         for key, value in shares.items():
             rows[f'region {group} {key}'] = value, intervals['regions'][group][key]

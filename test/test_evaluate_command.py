@@ -35,6 +35,7 @@ KEYS = {
     *('recipe', 'dataset', 'n_good', 'n_defect', 'n_no_part', 'image_auroc', 'average_precision'),
     *('f1_max', 'at_limits', 'recall_by_defect', 'pixel_auroc', 'aupro', 'ms_per_image'),
     *('scorers', 'measures', 'interval', 'notes', 'share', 'regions', 'region_counts'),
+    'class_accuracy',
 }
 NO_RATES = {
     *('recipe', 'dataset', 'share', 'n_good', 'n_defect', 'n_no_part', 'region_counts'),
@@ -227,6 +228,28 @@ def test_only_the_wanted_images_are_opened(recipe, dataset):
         assert image.measures == before[image.name].measures
     with pytest.raises(SourceError, match=r'none of the 9 images .* is wanted'):
         evaluate_dataset(recipe, dataset, names=lambda name: False)
+
+
+def test_classes_are_compared_by_name_over_good_parts(recipe, dataset):
+    (dataset / 'labels.csv').write_text(
+        'file,defect,face\ntest/good/0.png,good,one\ntest/good/1.png,good,two\n'
+        'test/good/2.png,good,two\ntest/spot/0.png,spot,one\n'
+    )
+    assert evaluate_dataset(recipe, dataset).figures['class_accuracy'] is None
+    evaluation = evaluate_dataset(recipe, dataset)
+    truth = {image.name: image.true_part_class for image in evaluation.images}
+    assert (truth['good/0.png'], truth['good/3.png'], truth['spot/0.png']) == ('one', '', 'one')
+    named = teach(
+        [(str(seed), part(seed)) for seed in range(16)],
+        name='named',
+        scorers=('template',),
+        classes={str(seed): 'two' for seed in range(16)},
+    )
+    figures = evaluate_dataset(named, dataset).figures
+    # Of the three good parts with a class, two are of the only one it knows.
+    assert figures['class_accuracy'] == pytest.approx(2 / 3)
+    rows = json.loads(to_json(evaluate_dataset(named, dataset)))['images']
+    assert {row['part_class'] for row in rows} <= {'two', ''}
 
 
 # ---------------------------------------------------------------------------------- side by side

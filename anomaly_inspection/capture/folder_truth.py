@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _LABELS = 'labels.csv'
 _MASKS = 'ground_truth'
+_CLASS_COLUMNS = ('part_class', 'face')
 _SPLITS = ('train', 'validation', 'test')
 _YES_NO = {'': True, 'yes': True, 'no': False}
 _UNKNOWN = float('nan')
@@ -34,6 +35,7 @@ class _Label:
     diameter_px: float
     contrast_levels: float
     mask: Path | None
+    part_class: str = ''
 
 
 class FolderTruth:
@@ -44,7 +46,8 @@ class FolderTruth:
     (`test/<defect>/*`, `train/good/*`, and beside it `ground_truth/<defect>/<name>_mask.png`). A
     labels.csv in the folder, in its parent or at the top of such a tree overrules the layout for
     the images it lists: columns file (relative to labels.csv), defect or label, and, where known,
-    mask (relative to labels.csv), part_present (yes, no), diameter_px and contrast_levels.
+    mask (relative to labels.csv), part_present (yes, no), part_class or face (which of several
+    kinds of part it is), diameter_px and contrast_levels.
 
     Parameters
     ----------
@@ -93,6 +96,7 @@ class FolderTruth:
             diameter_px=label.diameter_px,
             contrast_levels=label.contrast_levels,
             mask=None if mask is None else _read_mask(mask),
+            part_class=label.part_class,
         )
 
 
@@ -163,4 +167,5 @@ def _label(row: dict[str, str], table: Path, line: int) -> _Label:
         diameter_px=number('diameter_px'),
         contrast_levels=number('contrast_levels'),
         mask=table.parent / mask if mask else None,
+        part_class=next((row[key] for key in _CLASS_COLUMNS if row.get(key)), ''),
     )

@@ -62,6 +62,8 @@ class Truth:
         Mean absolute difference the defect makes over its area, gray levels 0..255; NaN = unknown.
     mask : ndarray of bool, (H, W), or None
         Where the defect is; None = unknown.
+    part_class : str
+        Which of several kinds of part it is, such as the face of a die; '' = unknown.
 
     """
 
@@ -70,6 +72,7 @@ class Truth:
     diameter_px: float = float('nan')
     contrast_levels: float = float('nan')
     mask: NDArray[np.bool_] | None = field(default=None, compare=False, repr=False)
+    part_class: str = ''
 
     @property
     def is_good(self) -> bool:

@@ -45,6 +45,7 @@ _ROWS: tuple[tuple[str, tuple[str, ...], bool], ...] = (
     ('false reject rate', ('at_limits', 'false_reject_rate'), False),
     ('balanced accuracy', ('at_limits', 'balanced_accuracy'), True),
     ('F1 at the limits', ('at_limits', 'f1'), True),
+    ('class recognised', ('class_accuracy',), True),
     ('pixel AUROC', ('pixel_auroc',), True),
     ('AUPRO to 0.3', ('aupro',), True),
     ('regions by boxes: precision', ('regions', 'box', 'precision'), True),

@@ -73,6 +73,8 @@ class JudgedImage:
         By scorer and measure; empty when the image could not be scored.
     time_s : float
         From the image to the judgement; NaN when the file could not be read.
+    part_class, true_part_class : str
+        Which of several kinds of part the scorers and the labels say it is; '' = not said.
 
     """
 
@@ -81,6 +83,8 @@ class JudgedImage:
     judgement: Judgement
     measures: dict[str, dict[str, float]]
     time_s: float
+    part_class: str = ''
+    true_part_class: str = ''
 
     @property
     def is_rejected(self) -> bool:
@@ -244,6 +248,8 @@ def evaluate_dataset(
                     judgement=judgement,
                     measures={score.scorer: score.measures for score in scores if score.measures},
                     time_s=math.nan if frame.image is None else time_s,
+                    part_class=next((one.part_class for one in scores if one.part_class), ''),
+                    true_part_class=truth.part_class,
                 )
             )
             if frame.image is not None and _shows_where(truth):
@@ -331,6 +337,7 @@ def _figures(
             for kind, count in sorted(Counter(image.true_class for image in judged).items())
             if kind != 'good'
         },
+        'class_accuracy': _class_accuracy(judged),
         'pixel_auroc': by_pixel and by_pixel.pixel_auroc,
         'aupro': by_pixel and by_pixel.aupro,
         'regions': by_region
@@ -409,6 +416,22 @@ def _ranked(judged: Sequence[JudgedImage]) -> tuple[NDArray[np.bool_], NDArray[n
     )
 
 
+def _class_accuracy(judged: Sequence[JudgedImage]) -> Estimate | None:
+    """
+    Give the share of good parts of a known class that were taken for that class.
+
+    None when the recipe's classes are not those of the labels, which is so when it was taught
+    without their names.
+
+    """
+    known = [image for image in judged if image.true_class == 'good' and image.true_part_class]
+    if not {image.part_class for image in known} & {image.true_part_class for image in known}:
+        return None
+    return proportion(
+        sum(image.part_class == image.true_part_class for image in known), len(known)
+    )
+
+
 def _rank_score(judgement: Judgement) -> float:
     """
     Give the anomaly score; infinity when there is none, because such a part is always rejected.
@@ -469,6 +492,7 @@ def as_mapping(evaluation: Evaluation) -> dict[str, Any]:
             'verdict': image.judgement.verdict.name,
             'reason': image.judgement.reason.name,
             'comparison': image.judgement.comparison,
+            'part_class': image.part_class,
         }
         for image in evaluation.images
     ]

@@ -266,6 +266,7 @@ def _cards(figures: dict[str, Any]) -> str:
                 ('F1 at the limits', 'f1'),
             )
         ),
+        ('class recognised', figures['class_accuracy'], intervals['class_accuracy']),
         ('pixel AUROC', figures['pixel_auroc'], intervals['pixel_auroc']),
         ('AUPRO to 0.3', figures['aupro'], intervals['aupro']),
     ]
