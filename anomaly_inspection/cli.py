@@ -462,13 +462,8 @@ def train(images: Path, recipe: Path, **options: Any) -> None:
     settings = _training_settings(options)
     taught = read_recipe(recipe)
     frames = list(_good_images(images))
-    try:
-        with _without_greeting():
-            from anomaly_inspection.learning import train as training
-    except ImportError as error:
-        raise SettingError(
-            f"train needs TensorFlow ({error}): pip install 'anomaly_inspection[train]'"
-        ) from error
+    with _training_libraries():
+        from anomaly_inspection.learning import train as training
     folder = options['folder'] or recipe.with_name(f'{recipe.name}.training')
     scorer_settings = {'residual': options['residual']}
     if options['trials']:
@@ -492,18 +487,23 @@ def train(images: Path, recipe: Path, **options: Any) -> None:
 
 
 @contextmanager
-def _without_greeting() -> Iterator[None]:
+def _training_libraries() -> Iterator[None]:
     """
-    Keep from the terminal what TensorFlow's libraries write to it when they are loaded.
+    Say in words that they are missing; keep from the terminal what they write when loaded.
 
     """
-    os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
+    # Even its errors: those that matter come as exceptions.
+    os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
     sys.stderr.flush()
     kept = os.dup(2)
     try:
         with open(os.devnull, 'w') as nowhere:
             os.dup2(nowhere.fileno(), 2)
             yield
+    except ImportError as error:
+        raise SettingError(
+            f"train needs TensorFlow and Optuna ({error}): pip install 'anomaly_inspection[train]'"
+        ) from error
     finally:
         os.dup2(kept, 2)
         os.close(kept)
@@ -532,7 +532,8 @@ def _searched(
     scorer_settings: dict[str, Any],
     options: dict[str, Any],
 ) -> Any:
-    from anomaly_inspection.learning.search import search
+    with _training_libraries():
+        from anomaly_inspection.learning.search import search
 
     def trial_done(trial: Any) -> None:
         found = 'ended early' if trial.value is None else f'AUROC {trial.value:.4f}'

@@ -191,7 +191,7 @@ def result_of(
         When the set cannot be read or taught.
 
     """
-    good = _frames(dataset / 'train' / 'good')
+    good = frames_of(dataset / 'train' / 'good')
     is_resized = len({frame.shape[:2] for _, frame in good}) > 1
     if is_resized:
         good = [(name, _resized(frame)) for name, frame in good]
@@ -214,7 +214,11 @@ def result_of(
     return Result(product, recipe, len(good), teach_s, is_resized, judged)
 
 
-def _frames(folder: Path) -> list[tuple[str, NDArray[np.uint8]]]:
+def frames_of(folder: Path) -> list[tuple[str, NDArray[np.uint8]]]:
+    """
+    Read all images of a folder, with their names.
+
+    """
     frames = []
     with ImageFolder(folder) as source:
         while (frame := source.read()) is not None:
@@ -613,7 +617,7 @@ def measure(
         'sets': [product.name for product in present],
     }
     results: list[Result] = []
-    with _logged(log, settings, results) if final else _unlogged():
+    with logged(log, settings, lambda: _figures(results)) if final else _unlogged():
         for product in present:
             result = result_of(product, datasets / product.name, scorers, shares)
             results.append(result)
@@ -692,9 +696,25 @@ def _unlogged() -> Iterator[None]:
 
 
 @contextmanager
-def _logged(log: Path, settings: Mapping[str, Any], results: Sequence[Result]) -> Iterator[None]:
+def logged(
+    log: Path, settings: Mapping[str, Any], figures: Callable[[], Mapping[str, Any]]
+) -> Iterator[None]:
     """
     Write a line about a run, whatever becomes of it; what it has seen, it has seen.
+
+    Parameters
+    ----------
+    log : Path
+        Gets the line.
+    settings : mapping
+        What was asked for.
+    figures : callable
+        Called at the end: what was found until then.
+
+    Raises
+    ------
+    SettingError
+        When the log cannot be written; before the run.
 
     """
     record = {
@@ -712,12 +732,16 @@ def _logged(log: Path, settings: Mapping[str, Any], results: Sequence[Result]) -
         yield
         record['completed'] = True
     finally:
-        record['figures'] = {
-            result.product.name: {share: _brief(one) for share, one in result.shares.items()}
-            for result in results
-        }
+        record['figures'] = figures()
         with log.open('a') as lines:
             lines.write(json.dumps(record) + '\n')
+
+
+def _figures(results: Sequence[Result]) -> dict[str, Any]:
+    return {
+        result.product.name: {share: _brief(one) for share, one in result.shares.items()}
+        for result in results
+    }
 
 
 def _commit(log: Path) -> dict[str, Any]:

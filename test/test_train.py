@@ -338,6 +338,16 @@ def test_the_command_trains_and_writes_the_next_version(
     assert not (tmp_path / f'{recipe.name}.training' / 'checkpoint.npz').exists()
 
 
+def test_the_command_says_what_is_missing_where_nothing_can_be_trained(
+    taught_recipe, good_folder, monkeypatch
+):
+    # As Python has it for a module that cannot be imported.
+    monkeypatch.setitem(sys.modules, 'anomaly_inspection.learning.search', None)
+    result = run('train', good_folder, '--recipe', taught_recipe, *TINY_OPTIONS, '--search', 1)
+    assert result.exit_code == 2
+    assert "pip install 'anomaly_inspection[train]'" in ' '.join(result.output.split())
+
+
 def test_the_command_itself_does_not_load_tensorflow():
     code = 'import sys, anomaly_inspection.cli, anomaly_inspection.learning.teach as t; '
     code += 'print([m for m in ("tensorflow", "keras", "optuna", "openvino") if m in sys.modules])'
