@@ -6,9 +6,10 @@ The `anomaly-inspection` command.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 import json
+import os
 from pathlib import Path
 import signal
 import sys
@@ -124,6 +125,16 @@ def _four_numbers(
     show_default=True,
     help='Share of good parts that may be rejected; smaller moves the limits outwards.',
 )
+@click.option(
+    '--model',
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help='OpenVINO .xml of an exported anomaly model, the .bin beside it; for --scorer openvino.',
+)
+@click.option(
+    '--model-metadata',
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help='Its metadata; default: metadata.json beside it.',
+)
 @click.option('--product', default='', help='Product name, for the provenance.')
 @click.option('--taught-by', default='', help='Who taught it, for the provenance.')
 def teach(
@@ -134,6 +145,8 @@ def teach(
     speed_budget_ms: float,
     roi: tuple[int, int, int, int] | None,
     false_reject_rate: float,
+    model: Path | None,
+    model_metadata: Path | None,
     product: str,
     taught_by: str,
 ) -> None:
@@ -147,10 +160,14 @@ def teach(
     the scorer template; otherwise it takes parts that are alike as a class.
     """
     from anomaly_inspection.imaging.region_of_interest import RegionOfInterest
+    from anomaly_inspection.learning.recalibration import false_rejects_of
     from anomaly_inspection.learning.teach import teach as teach_parts
     from anomaly_inspection.recipes.folder import write_recipe
     from anomaly_inspection.recipes.recipe import Provenance
 
+    chosen = _scorer_settings(settings)
+    for scorer, files in _network_settings(scorers, model, model_metadata).items():
+        chosen.setdefault(scorer, {}).update(files)
     frames = list(_good_images(images))
     with _progress() as progress:
         taught = teach_parts(
@@ -159,19 +176,46 @@ def teach(
             product=product,
             classes=_classes([name for name, _ in frames]),
             scorers=_named_scorers(scorers),
-            scorer_settings=_scorer_settings(settings),
+            scorer_settings=chosen,
             speed_budget_ms=speed_budget_ms,
             region_of_interest=RegionOfInterest(*roi) if roi else None,
             false_reject_rate=false_reject_rate,
             provenance=Provenance(taught_by=taught_by, source=str(images)),
             progress=progress,
         )
-    for left_out in taught.provenance.left_out:
-        errors.print(f'[yellow]left out:[/] {_escaped(left_out)}', soft_wrap=True)
+    _print_left_out(taught.provenance.left_out)
     for reason in taught.provenance.choice:
         console.print(f'  {_escaped(reason)}', soft_wrap=True)
     written = write_recipe(taught, recipe)
     _print_recipe(written)
+    false_rejects = false_rejects_of(written)
+    if false_rejects is None:
+        promise = (
+            'The scorers took their limits from different parts; so few parts promise '
+            f'{100 * written.provenance.promised_rate:.2g} % false rejects at best.'
+        )
+    else:
+        promise = false_rejects.promise(false_reject_rate)
+    console.print(promise, soft_wrap=True)
+
+
+def _good_images(folder: Path) -> Iterator[tuple[str, Any]]:
+    """
+    Give the images of a folder with their names; one that cannot be read is an error.
+
+    """
+    from anomaly_inspection.capture.image_folder import ImageFolder
+
+    with ImageFolder(folder) as images:
+        while (frame := images.read()) is not None:
+            if frame.image is None:
+                raise SettingError(f'{folder / frame.name}: {frame.problem}')
+            yield frame.name, frame.image
+
+
+def _print_left_out(left_out: Iterable[str]) -> None:
+    for name in left_out:
+        errors.print(f'[yellow]left out:[/] {_escaped(name)}', soft_wrap=True)
 
 
 def _named_scorers(scorers: tuple[str, ...]) -> tuple[str, ...] | Literal['auto']:
@@ -209,18 +253,26 @@ def _number_or_text(text: str) -> int | float | str:
     return text
 
 
-def _good_images(folder: Path) -> Iterator[tuple[str, Any]]:
+def _network_settings(
+    scorers: tuple[str, ...], model: Path | None, metadata: Path | None
+) -> dict[str, dict[str, str]]:
     """
-    Give the images of a folder with their names; one that cannot be read is an error.
+    Give the settings of the scorer openvino; refuse early what cannot be taught.
 
     """
-    from anomaly_inspection.capture.image_folder import ImageFolder
+    from anomaly_inspection.scoring.autoencoder import AutoencoderScorer
+    from anomaly_inspection.scoring.openvino import model_files, OpenvinoScorer
 
-    with ImageFolder(folder) as images:
-        while (frame := images.read()) is not None:
-            if frame.image is None:
-                raise SettingError(f'{folder / frame.name}: {frame.problem}')
-            yield frame.name, frame.image
+    if AutoencoderScorer.name in scorers:
+        AutoencoderScorer.fit((), {})
+    if (OpenvinoScorer.name in scorers) != (model is not None) or (metadata and not model):
+        raise SettingError(
+            '--scorer openvino needs --model; --model and --model-metadata are for it alone'
+        )
+    if model is None:
+        return {}
+    model_files(model, metadata or '')
+    return {OpenvinoScorer.name: {'model': str(model), 'metadata': str(metadata or '')}}
 
 
 def _classes(names: list[str]) -> dict[str, str] | None:
@@ -246,7 +298,7 @@ def _print_recipe(recipe: Any) -> None:
                 scorer_name,
                 measure,
                 f'{limit.typical:.4g}',
-                f'{limit.limit:.4g}',
+                'not judged' if measure in scorer.not_judged else f'{limit.limit:.4g}',
                 units[measure],
             )
     console.print(table)
@@ -281,6 +333,312 @@ def _print_classes(scorer: Any) -> None:
     console.print(table)
     if len(classes) > _MOST_CLASSES:
         console.print(f'and {len(classes) - _MOST_CLASSES} more classes')
+
+
+# --------------------------------------------------------------------------------------- train
+
+
+@main.command(short_help='Add a trained autoencoder to a recipe.')
+@click.argument('images', type=click.Path(path_type=Path))
+@click.option(
+    '--recipe',
+    required=True,
+    type=click.Path(path_type=Path),
+    help='Folder of a taught recipe; gets a new version, the old one is kept beside it.',
+)
+@click.option(
+    '--architecture',
+    default='ssim_autoencoder',
+    show_default=True,
+    help='Network: tutorial_260, mvtec_cae, baseline_cae, inception_cae, resnet_cae, skip_cae, '
+    'my_cae, my_cae_optuna, grid_patch or ssim_autoencoder.',
+)
+@click.option(
+    '--loss',
+    default='ssim',
+    show_default=True,
+    help='What training makes small: mse, ssim, ms_ssim or ssim_l1.',
+)
+@click.option(
+    '--input-px',
+    type=int,
+    default=0,
+    help='Side of the square image that the network sees. Default: the one it was made for.',
+)
+@click.option(
+    '--patch-px',
+    type=int,
+    default=0,
+    help='For large parts with small defects: cut the part into squares of this edge and judge '
+    'each. Default: the whole part at once.',
+)
+@click.option(
+    '--latent',
+    type=int,
+    default=0,
+    help='Numbers that an image is squeezed into (ssim_autoencoder); fewer copy defects less.',
+)
+@click.option(
+    '--residual',
+    default='ssim',
+    show_default=True,
+    help='How image and reconstruction are compared: ssim, l1, l2 or ssim_l1.',
+)
+@click.option('--epochs', type=int, default=200, show_default=True, help='Most passes.')
+@click.option(
+    '--patience',
+    type=int,
+    default=20,
+    show_default=True,
+    help='End after so many passes that make held-out good parts no better.',
+)
+@click.option('--batch', type=int, default=8, show_default=True, help='Images of one step.')
+@click.option('--learning-rate', type=float, default=5e-4, show_default=True)
+@click.option('--seed', type=int, default=0, show_default=True)
+@click.option(
+    '--shift-px',
+    type=float,
+    default=1.0,
+    show_default=True,
+    help='A good part may lie this much off. What is allowed here is never seen as a defect.',
+)
+@click.option(
+    '--rotation-deg', type=float, default=0.5, show_default=True, help='... turned this much.'
+)
+@click.option(
+    '--brightness', type=float, default=0.02, show_default=True, help='... brighter or darker.'
+)
+@click.option('--flips', is_flag=True, help='... mirrored.')
+@click.option(
+    '--noise',
+    type=float,
+    default=0.0,
+    show_default=True,
+    help='Spoil the input by this much noise (0.1 = a tenth of white) and ask for the clean one.',
+)
+@click.option('--lines', type=int, default=0, show_default=True, help='... by so many lines.')
+@click.option('--blocks', type=int, default=0, show_default=True, help='... by erased blocks.')
+@click.option(
+    '--folder',
+    type=click.Path(path_type=Path, file_okay=False),
+    help='Where the training is kept as it goes. Default: beside the recipe, <recipe>.training.',
+)
+@click.option('--resume', is_flag=True, help='Go on with a training that was ended or killed.')
+@click.option(
+    '--search',
+    'trials',
+    type=int,
+    default=0,
+    help='First try out so many settings (loss, learning rate, denoising, latent) on synthetic '
+    'defects, and take the best.',
+)
+@click.option(
+    '--search-epochs', type=int, default=30, show_default=True, help='Most passes of each.'
+)
+@click.option(
+    '--storage',
+    default='',
+    help='Database URL of the search, for several machines that share it. Default: a file in the '
+    'training folder.',
+)
+@click.option('--trained-by', default='', help='Who trained it, for the model card.')
+def train(images: Path, recipe: Path, **options: Any) -> None:
+    """
+    Train an autoencoder on IMAGES, a folder of good parts, and add it to a taught recipe.
+
+    The network learns to draw good parts; what it cannot draw is anomalous. Four fifths of the
+    images are trained on; the rest tell when to stop and give the limits. A hundred images are a
+    start. Minutes to hours without a GPU; a training that was ended goes on by --resume.
+
+    \b
+      anomaly-inspection teach good/ --recipe recipes/pump
+      anomaly-inspection train good/ --recipe recipes/pump
+
+    In the recipe's folder, model/autoencoder/ then holds the model with its history, loss curve,
+    pictures and model card.
+    """
+    from anomaly_inspection.recipes.folder import read_recipe, write_recipe
+
+    settings = _training_settings(options)
+    taught = read_recipe(recipe)
+    frames = list(_good_images(images))
+    try:
+        with _without_greeting():
+            from anomaly_inspection.learning import train as training
+    except ImportError as error:
+        raise SettingError(
+            f"train needs TensorFlow ({error}): pip install 'anomaly_inspection[train]'"
+        ) from error
+    folder = options['folder'] or recipe.with_name(f'{recipe.name}.training')
+    scorer_settings = {'residual': options['residual']}
+    if options['trials']:
+        settings = _searched(taught, frames, settings, folder, scorer_settings, options)
+    with _training_progress(settings.epochs) as (progress, epoch_done):
+        trained = training.train(
+            taught,
+            frames,
+            settings,
+            folder=folder,
+            scorer_settings=scorer_settings,
+            resume=options['resume'],
+            trained_by=options['trained_by'],
+            source=str(images),
+            progress=progress,
+            epoch_done=epoch_done,
+        )
+    written = write_recipe(trained, recipe)
+    training.finish(folder)
+    _print_recipe(written)
+
+
+@contextmanager
+def _without_greeting() -> Iterator[None]:
+    """
+    Keep from the terminal what TensorFlow's libraries write to it when they are loaded.
+
+    """
+    os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
+    sys.stderr.flush()
+    kept = os.dup(2)
+    try:
+        with open(os.devnull, 'w') as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+            yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+
+
+def _training_settings(options: dict[str, Any]) -> Any:
+    from anomaly_inspection.learning.augmentation import Augmentation, Denoising
+    from anomaly_inspection.learning.training_settings import TrainingSettings
+
+    def given(*names: str) -> dict[str, Any]:
+        return {name: options[name] for name in names}
+
+    return TrainingSettings(
+        **given('architecture', 'loss', 'input_px', 'patch_px', 'latent'),
+        **given('epochs', 'patience', 'batch', 'learning_rate', 'seed'),
+        augmentation=Augmentation(**given('shift_px', 'rotation_deg', 'brightness', 'flips')),
+        denoising=Denoising(**given('lines', 'noise', 'blocks')),
+    )
+
+
+def _searched(
+    taught: Any,
+    frames: list[tuple[str, Any]],
+    settings: Any,
+    folder: Path,
+    scorer_settings: dict[str, Any],
+    options: dict[str, Any],
+) -> Any:
+    from anomaly_inspection.learning.search import search
+
+    def trial_done(trial: Any) -> None:
+        found = 'ended early' if trial.value is None else f'AUROC {trial.value:.4f}'
+        tried = ', '.join(
+            f'{key} {value:.3g}' if isinstance(value, float) else f'{key} {value}'
+            for key, value in trial.params.items()
+        )
+        console.print(f'trial {trial.number + 1}: {found} ({tried})', soft_wrap=True)
+
+    with _progress() as progress:
+        return search(
+            taught,
+            frames,
+            settings,
+            trials=options['trials'],
+            epochs_each=options['search_epochs'],
+            folder=folder,
+            storage=options['storage'],
+            scorer_settings=scorer_settings,
+            progress=progress,
+            trial_done=trial_done,
+        )
+
+
+@contextmanager
+def _training_progress(
+    epochs: int,
+) -> Iterator[tuple[Callable[[int, int, str], None], Callable[[Any], None]]]:
+    """
+    Give what shows a training: a bar on a terminal, a line an epoch elsewhere.
+
+    """
+    best = float('inf')
+
+    def text(epoch: Any) -> str:
+        nonlocal best
+        is_best = epoch.held_out_loss < best
+        best = min(best, epoch.held_out_loss)
+        return f'loss {epoch.loss:.4f}, held out {epoch.held_out_loss:.4f}' + (
+            ', best so far' if is_best else ''
+        )
+
+    with _progress() as progress:
+        if errors.is_terminal:
+            yield progress, lambda epoch: progress(epoch.number, epochs, text(epoch))
+        else:
+            yield (
+                progress,
+                lambda epoch: console.print(
+                    f'epoch {epoch.number} of at most {epochs}: {text(epoch)}, '
+                    f'{epoch.duration_s:.1f} s',
+                    soft_wrap=True,
+                ),
+            )
+
+
+# ----------------------------------------------------------------------------------- calibrate
+
+
+@main.command()
+@click.argument('recipe', type=click.Path(path_type=Path))
+@click.argument('images', type=click.Path(path_type=Path))
+@click.option(
+    '--false-reject-rate',
+    type=float,
+    help='Share of good parts that may be rejected; default: what the recipe was taught with.',
+)
+@click.option('--dry-run', is_flag=True, help='Only print; the recipe stays as it is.')
+def calibrate(recipe: Path, images: Path, false_reject_rate: float | None, dry_run: bool) -> None:
+    """
+    Derive the limits of RECIPE anew from IMAGES, a folder of good parts it was not taught on.
+
+    All that was taught stays; limits and typical values become those of these parts. Writes the
+    next version of the recipe; the old one is kept beside it.
+    """
+    from anomaly_inspection.learning.recalibration import recalibrate
+    from anomaly_inspection.recipes.folder import read_recipe, write_recipe
+
+    old = read_recipe(recipe)
+    with _progress() as progress:
+        found = recalibrate(old, _good_images(images), false_reject_rate, progress)
+    _print_left_out(found.left_out)
+    table = Table(box=None, pad_edge=False)
+    table.add_column('measure')
+    for heading in ('typical good part', 'limit'):
+        table.add_column(heading, justify='right', no_wrap=True)
+    table.add_column('unit', no_wrap=True)
+    for key, before in found.before.items():
+        now = found.limits[key]
+        table.add_row(
+            '.'.join(key),
+            f'{before.typical:.4g} -> {now.typical:.4g}',
+            f'{before.limit:.4g} -> {now.limit:.4g}',
+            found.specs[key].unit,
+        )
+    console.print(table)
+    console.print(_escaped(found.summary()), soft_wrap=True)
+    if dry_run:
+        console.print(f'nothing was written: recipe {old.name} stays version {old.version}')
+        return
+    written = write_recipe(found.applied_to(old, str(images)), recipe)
+    console.print(
+        f'recipe [bold]{written.name}[/] version {written.version} written to {written.path} '
+        f'(hash {written.hash[:12]})',
+        soft_wrap=True,
+    )
 
 
 # ----------------------------------------------------------------------------------- self-test
@@ -371,7 +729,9 @@ def self_test(
         table.add_column(f'{size_px:g} px', justify='right')
     for contrast in result.contrasts:
         shares = [result.seen(size_px, contrast) for size_px in result.sizes_px]
-        texts = [tests.shares_text(share).replace(' %', '') if share else '-' for share in shares]
+        texts = [
+            tests.shares_text(share).replace(' % ', '\n') if share else '-' for share in shares
+        ]
         table.add_row(f'{contrast:g}', *texts)
     console.print(table)
     console.print()

@@ -29,6 +29,11 @@ sys.path.insert(0, str(ROOT))
 # Read once, when rclpy loads its middleware: a test must never talk to another machine.
 os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
 
+# Read once, when TensorFlow is loaded: with one thread a small network trains as fast, and other
+# work keeps its cores.
+os.environ |= {'TF_NUM_INTRAOP_THREADS': '1', 'TF_NUM_INTEROP_THREADS': '1'}
+os.environ['TF_CPP_MIN_LOG_LEVEL'] = '2'
+
 # Fast DDS derives its ports from the domain; above 101 they fall into the range that Linux lends
 # to any program. `make run` takes its domain from 81 to 100.
 TEST_DOMAINS = range(1, 81)

@@ -47,6 +47,11 @@ FACES = [(f'face {seed}', face(seed % 4, seed)) for seed in range(48)]
 ALIKE = [(f'part {seed}', face(1, seed)) for seed in range(24)]
 
 
+@pytest.fixture(autouse=True)
+def few_defects(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(auto, '_DEFECTS', 60)
+
+
 def plain_teach(
     named: Sequence[tuple[str, NDArray[np.uint8]]], settings: Mapping[str, Mapping[str, Any]]
 ) -> Recipe:
@@ -59,13 +64,27 @@ def plain_teach(
     )
 
 
-def test_parts_of_several_kinds_get_the_template_bank() -> None:
-    choice = choose(FACES, plain_teach, budget_ms=1000)
-    assert next(iter(choice.settings)) == 'template'
-    assert 'chosen: template' in choice.reasons
+@pytest.mark.parametrize(('parts', 'best'), [(FACES, 'template'), (ALIKE, 'variation')])
+def test_a_later_candidate_is_taken_only_where_it_is_clearly_better(
+    monkeypatch: pytest.MonkeyPatch, parts: Any, best: str
+) -> None:
+    monkeypatch.setattr(auto, 'CANDIDATES', (('variation', {}), ('template', {})))
+    choice = choose(parts, plain_teach, budget_ms=1000)
+    assert next(iter(choice.settings)) == best
+    assert f'chosen: {best}' in choice.reasons
 
 
-def test_every_candidate_is_reported_and_the_chosen_one_is_among_the_best() -> None:
+def test_no_defect_is_too_weak_to_tell_anything() -> None:
+    good = [image for _, image in ALIKE[:6]]
+    preprocessor = auto._preprocessor(plain_teach(ALIKE, {'variation': {}}))
+    damaged = auto._damaged(preprocessor, good, good, 30)
+    for place, image in enumerate(damaged):
+        change = cv2.absdiff(image, good[place % 6])
+        mask = change >= 4
+        assert change[mask].mean() * np.sqrt(4 / np.pi * mask.sum()) >= 200
+
+
+def test_every_candidate_is_reported_and_none_is_clearly_better_than_the_chosen() -> None:
     choice = choose(ALIKE, plain_teach, budget_ms=1000)
     told = [reason for reason in choice.reasons if 'AUROC' in reason and 'joins' not in reason]
     assert len(told) == len(auto.CANDIDATES)
@@ -74,7 +93,7 @@ def test_every_candidate_is_reported_and_the_chosen_one_is_among_the_best() -> N
     of_chosen = next(
         auroc for auroc, reason in zip(aurocs, told, strict=True) if reason.startswith(chosen)
     )
-    assert of_chosen >= max(aurocs) - 0.011
+    assert of_chosen >= max(aurocs) - 0.021
 
 
 def test_the_same_parts_give_the_same_choice(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -86,7 +105,7 @@ def test_the_same_parts_give_the_same_choice(monkeypatch: pytest.MonkeyPatch) ->
 def test_what_takes_longer_than_the_budget_is_not_chosen(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(auto, 'CANDIDATES', (('variation', {}), ('template', {})))
+    monkeypatch.setattr(auto, 'CANDIDATES', (('template', {}), ('variation', {})))
     times_ms = {'variation': 4.0, 'template': 40.0}
     measure = auto._scores
 
@@ -94,11 +113,11 @@ def test_what_takes_longer_than_the_budget_is_not_chosen(
         return measure(recipe, *given)[0], times_ms[next(iter(recipe.scorers))]
 
     monkeypatch.setattr(auto, '_scores', timed)
-    choice = choose(FACES, plain_teach, budget_ms=20)
+    choice = choose(ALIKE, plain_teach, budget_ms=20)
     assert tuple(choice.settings) == ('variation',)
     assert any('over the 20 ms allowed' in reason for reason in choice.reasons)
     with pytest.raises(SettingError, match=r'budget of 2 ms a frame; the fastest takes 4\.0 ms'):
-        choose(FACES, plain_teach, budget_ms=2)
+        choose(ALIKE, plain_teach, budget_ms=2)
 
 
 def test_a_scorer_that_these_parts_cannot_be_taught_with_is_left_out(

@@ -7,6 +7,8 @@ Limits from good parts: beyond every one of them, on the bad side, met at about 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -14,8 +16,24 @@ import numpy as np
 import pytest
 
 from anomaly_inspection.errors import SettingError
-from anomaly_inspection.learning.calibration import limit_from_good, outliers, promised_rate
+from anomaly_inspection.learning import calibration
+from anomaly_inspection.learning.calibration import (
+    are_rejected,
+    are_strays,
+    expected_false_rejects,
+    FalseRejects,
+    limit_from_good,
+    limits_from_good,
+    outliers,
+    parts_needed,
+    promised_rate,
+    tells_nothing,
+)
+from anomaly_inspection.recipes.recipe import MeasureLimit
 from anomaly_inspection.scoring.measure import BadSide, MeasureSpec
+
+if TYPE_CHECKING:
+    from anomaly_inspection.learning.calibration import Good
 
 INF = float('inf')
 HIGH, LOW = BadSide.HIGH, BadSide.LOW
@@ -200,3 +218,156 @@ def test_what_the_number_of_parts_promises() -> None:
     assert (1 - promised_rate(25, 0.9)) ** 25 == pytest.approx(0.1)
     with pytest.raises(SettingError):
         promised_rate(0)
+
+
+# All limits together
+
+KEYS = [('a', f'm{i}') for i in range(6)]
+SPECS = {key: MeasureSpec(key[1], '1', HIGH, 'Of a part.') for key in KEYS}
+
+
+def good_parts(rng: np.random.Generator, count: int) -> dict[tuple[str, str], np.ndarray]:
+    """
+    Measures that move together, as those of one part do.
+
+    """
+    common = rng.standard_normal(count)
+    return {key: 20.0 + common + rng.standard_normal(count) for key in KEYS}
+
+
+@pytest.mark.parametrize('combination', ['any', 'all'])
+def test_all_limits_together_meet_the_wanted_rate(combination: str) -> None:
+    rng = np.random.default_rng(13)
+    to_come = good_parts(rng, 50_000)
+    met = [
+        are_rejected(
+            to_come,
+            limits_from_good(good_parts(rng, 60), SPECS, 0.05, combination),
+            SPECS,
+            combination,
+        ).mean()
+        for _ in range(30)
+    ]
+    assert 0.0 < np.mean(met) < 0.05
+
+
+def test_only_all_limits_together_may_each_be_tighter() -> None:
+    good = good_parts(np.random.default_rng(14), 60)
+    any_, all_ = (limits_from_good(good, SPECS, 0.001, how) for how in ('any', 'all'))
+    assert all(all_[key].limit < any_[key].limit for key in KEYS)
+
+
+def test_the_expected_rate_is_that_of_parts_to_come() -> None:
+    """
+    In the sample itself no part is beyond the limits; the estimate must not say that.
+
+    """
+    rng = np.random.default_rng(15)
+    to_come = good_parts(rng, 50_000)
+    expected, met = [], []
+    for _ in range(30):
+        good = good_parts(rng, 30)
+        expected.append(expected_false_rejects(good, SPECS, 0.4).rate)
+        met.append(are_rejected(to_come, limits_from_good(good, SPECS, 0.4), SPECS).mean())
+    assert np.mean(met) > 0.05
+    assert np.mean(expected) == pytest.approx(np.mean(met), rel=0.25)
+
+
+def test_no_part_is_judged_by_limits_that_it_gave(monkeypatch: pytest.MonkeyPatch) -> None:
+    good = {KEYS[0]: np.arange(250.0)}
+    held_out: set[float] = set()
+
+    def watched(others: Good, *rest: object) -> dict[tuple[str, str], MeasureLimit]:
+        out = set(range(250)) - set(others[KEYS[0]])
+        assert 2 <= len(out) <= 3
+        held_out.update(out)
+        return limits_from_good(others, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(calibration, 'limits_from_good', watched)
+    assert expected_false_rejects(good, SPECS, 0.01).parts == 250
+    assert held_out == set(range(250))
+
+
+def test_a_fixed_limit_stays() -> None:
+    good = good_parts(np.random.default_rng(16), 20)
+    fixed = {KEYS[2]: MeasureLimit(limit=19.0, typical=18.0)}
+    limits = limits_from_good(good, SPECS, 0.01, 'any', fixed)
+    assert list(limits) == KEYS
+    assert limits[KEYS[2]] == fixed[KEYS[2]]
+    rejected = int((good[KEYS[2]] > 19.0).sum())
+    assert expected_false_rejects(good, SPECS, 0.01, 'any', fixed).rejected >= rejected > 10
+
+
+def test_an_error_names_the_measure() -> None:
+    with pytest.raises(SettingError, match=r'a\.m0: .*at least 4'):
+        limits_from_good({KEYS[0]: np.ones(3)}, SPECS, 0.01)
+
+
+@pytest.mark.parametrize('rejected', [0, 1, 5])
+@pytest.mark.parametrize('rate', [0.3, 0.05, 0.005])
+def test_so_many_parts_are_needed_and_not_one_fewer(rate: float, rejected: int) -> None:
+    needed = parts_needed(rate, rejected)
+    assert promised_rate(needed, rejected=rejected) <= rate
+    assert promised_rate(needed - 1, rejected=rejected) > rate
+    assert (parts_needed(0.005), parts_needed(0.05)) == (598, 59)
+
+
+def test_the_interval_is_exact() -> None:
+    # scipy.stats.binomtest(k, n).proportion_ci(method='exact')
+    assert FalseRejects(0, 60).interval == pytest.approx((0.0, 0.0596), abs=1e-4)
+    assert FalseRejects(3, 50).interval == pytest.approx((0.0125, 0.1655), abs=1e-4)
+    assert FalseRejects(8, 8).interval == pytest.approx((0.6306, 1.0), abs=1e-4)
+    assert FalseRejects(8, 8).promised_rate == 1.0
+
+
+def test_the_promise_says_what_is_missing() -> None:
+    few = FalseRejects(0, 60).promise(0.005)
+    for words in ('0 %', '6 %', '0 of 60', '598 good parts', '538 are missing', 'promise 4.9 %'):
+        assert words in few
+    assert FalseRejects(0, 598).promise(0.005).endswith('enough are there.')
+    assert '334 are missing' in FalseRejects(1, 613).promise(0.005)
+
+
+@pytest.mark.parametrize('side', [HIGH, LOW])
+def test_a_shift_of_all_parts_makes_no_strays_but_a_defect_does(side: BadSide) -> None:
+    rng = np.random.default_rng(17)
+    spec = MeasureSpec('m', '1', side, 'Of a part.', -INF, INF)
+    sign = 1.0 if side == HIGH else -1.0
+    taught = 20.0 + rng.standard_normal(60)
+    usual = limit_from_good(sign * taught, side, 0.005, -INF, INF)
+    later = 20.0 + np.clip(rng.standard_normal(40), -2.0, 2.0)
+    later[3] = 30.0
+    for moved in (later, later + 100.0, later - 15.0):
+        assert list(np.flatnonzero(are_strays(sign * moved, usual, spec))) == [3]
+
+
+def test_strays_are_looked_for_on_a_wider_scale_where_all_parts_measure_more() -> None:
+    rng = np.random.default_rng(18)
+    usual = limit_from_good(rng.gamma(9.0, 1.0, 60), HIGH, 0.005, 0.0)
+    assert not are_strays(10.0 * rng.gamma(9.0, 1.0, 40), usual, PEAK).any()
+
+
+def test_few_parts_off_the_perfect_end_tell_nothing() -> None:
+    areas = np.zeros(60)
+    areas[:4] = 7.0
+    assert tells_nothing(areas, PEAK)
+    areas[:5] = 7.0
+    assert not tells_nothing(areas, PEAK)
+    assert not tells_nothing(np.full(8, 3.0), PEAK)
+
+
+def test_where_taught_parts_were_all_perfect_only_single_parts_stray() -> None:
+    usual = MeasureLimit(limit=100.0, typical=0.0)
+    areas = np.array([0.0] * 20 + [60.0, 400.0])
+    assert list(np.flatnonzero(are_strays(areas, usual, PEAK))) == [21]
+    assert not are_strays(np.array([30.0, 90.0, 130.0, 300.0]), usual, PEAK).any()
+
+
+def test_a_part_of_no_taught_class_is_rejected_whatever_the_combination() -> None:
+    likeness = replace(SPECS[KEYS[0]], class_range=(5.0, 3.0))
+    specs = {KEYS[0]: likeness, KEYS[1]: SPECS[KEYS[1]]}
+    limits = dict.fromkeys(KEYS, MeasureLimit(limit=4.0, typical=1.0))
+    good = {KEYS[0]: np.array([9.0, 1.0, 9.0]), KEYS[1]: np.array([1.0, 9.0, 9.0])}
+    assert list(are_rejected(good, limits, specs, 'all')) == [True, False, True]
+    assert list(are_rejected(good, limits, SPECS, 'all')) == [False, False, True]
+    assert are_rejected(good, limits, specs, 'any').all()

@@ -292,21 +292,12 @@ def test_row_recipe_switch_falls_between_two_parts() -> None:
 def test_row_limits_act_on_the_next_part() -> None:
     cell = decider()
     cell.part_seen(part(1), 0.0)
-    cell.limits_changed({('ssim', 'mse'): 25.0}, LimitOrigin.RUNTIME)
+    cell.limits_changed(LIMITS.changed({('ssim', 'mse'): 25.0}, LimitOrigin.RUNTIME))
     cell.part_seen(part(2), 0.0)
     for number, expected in ((1, Reason.WITHIN_LIMITS), (2, Reason.LIMIT_EXCEEDED)):
         cell.score_received(score('ssim', number=number), 0.01)
         decisions = cell.score_received(score('variation', number=number), 0.01)
         assert reason(decisions) is expected
-
-
-def test_row_threshold_refused_leaves_the_limits() -> None:
-    cell = decider()
-    with pytest.raises(LimitError, match='limit nan refused'):
-        cell.limits_changed(
-            {('variation', 'z'): 25.0, ('ssim', 'mse'): math.nan}, LimitOrigin.RUNTIME
-        )
-    assert cell.terms == TERMS
 
 
 def test_row_no_recipe_rejects_and_takes_no_limits() -> None:
@@ -315,7 +306,7 @@ def test_row_no_recipe_rejects_and_takes_no_limits() -> None:
     assert decision.judgement.reason is Reason.NOT_READY
     assert decision.terms is None
     with pytest.raises(LimitError, match='before a recipe is in force'):
-        cell.limits_changed({('ssim', 'mse'): 70.0}, LimitOrigin.RUNTIME)
+        cell.limits_changed(LIMITS)
 
 
 def test_row_late_duplicate_or_unknown_scores_change_nothing() -> None:
@@ -635,3 +626,63 @@ AnyCourseOfEvents.TestCase.settings = settings(
     derandomize=True, database=None, deadline=None, max_examples=150, stateful_step_count=40
 )
 TestAnyCourseOfEvents = AnyCourseOfEvents.TestCase
+
+
+def test_a_decision_says_what_was_measured_the_worst_value_over_the_frames() -> None:
+    cell = decider()
+    cell.part_seen(part(frames=2), 0.0)
+    decisions = []
+    for frame, values in enumerate(((30.0, 50.0), (90.0, 20.0))):
+        cell.score_received(score('ssim', values[0], frame=frame), 0.01)
+        decisions = cell.score_received(score('variation', values[1], frame=frame), 0.01)
+    assert reason(decisions) is Reason.LIMIT_EXCEEDED
+    assert one(decisions).measured == {('ssim', 'mse'): 90.0, ('variation', 'z'): 50.0}
+
+
+def test_low_is_worse_where_bad_is_low() -> None:
+    limits = LimitTable((Limit('ssim', 'mse', 10.0, BadSide.LOW, 20.0),))
+    cell = decider(replace(TERMS, limits=limits))
+    cell.part_seen(part(frames=2), 0.0)
+    cell.score_received(score('ssim', 18.0, frame=0), 0.01)
+    decision = one(cell.score_received(score('ssim', 13.0, frame=1), 0.01))
+    assert decision.measured == {('ssim', 'mse'): 13.0}
+
+
+@pytest.mark.parametrize('fault', ['none', 'nan', 'hash', 'tilted', 'missing', 'problem'])
+@pytest.mark.parametrize('station', [None, STATION], ids=['belt', 'station'])
+def test_a_part_that_was_not_measured_whole_has_no_measures(
+    fault: str, station: StationSettings | None
+) -> None:
+    cell = decider(station=station)
+    problems = {0: 'truncated'} if fault == 'problem' else {}
+    decisions = cell.part_seen(part(frames=3, problems=problems), 0.0)
+    for frame in (0, 1, 2):
+        for scorer in ('ssim', 'variation'):
+            sent = score(scorer, frame=frame)
+            if frame == 0 and fault in SCORES:
+                sent = SCORES[fault][0](sent)
+            if frame > 0 or fault not in ('missing', 'problem'):
+                decisions += cell.score_received(sent, 0.01)
+    decision = one(decisions + cell.tick(1.0))
+    # In station mode two of three frames are enough, and the other need not have been scored yet.
+    is_measured = fault == 'none' or (fault == 'missing' and station is not None)
+    assert bool(decision.measured) == is_measured
+
+
+def test_in_station_mode_frames_beyond_those_judged_do_not_count() -> None:
+    cell = decider(station=StationSettings(frames=1, required_passes=1))
+    cell.part_seen(part(frames=2), 0.0)
+    for scorer in ('ssim', 'variation'):
+        cell.score_received(score(scorer, 90.0, frame=1), 0.01)
+    cell.score_received(score('ssim'), 0.01)
+    decision = one(cell.score_received(score('variation'), 0.01))
+    assert decision.measured == {('ssim', 'mse'): 30.0, ('variation', 'z'): 30.0}
+
+
+def test_a_part_of_unknown_class_was_measured() -> None:
+    limits = LimitTable((replace(LIMITS.limits[0], tells_class=True),))
+    cell = decider(replace(TERMS, limits=limits))
+    cell.part_seen(part(), 0.0)
+    decision = one(cell.score_received(score('ssim', 90.0), 0.01))
+    assert decision.judgement.reason is Reason.UNKNOWN_CLASS
+    assert decision.measured == {('ssim', 'mse'): 90.0}

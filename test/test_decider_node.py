@@ -17,7 +17,9 @@ from cell_bench import NodeBench
 from rclpy.node import Node
 from std_srvs.srv import Trigger
 
+from anomaly_inspection.learning.running_calibration import CalibrationState
 from anomaly_inspection.msg import (
+    Calibration,
     Decision,
     Fault,
     Limit,
@@ -33,7 +35,7 @@ from anomaly_inspection.nodes.decider_node import DeciderNode
 from anomaly_inspection.nodes.qos import EVENT, LATCHED
 from anomaly_inspection.nodes.stamps import stamp_from_nanoseconds
 from anomaly_inspection.recipes.folder import read_recipe
-from anomaly_inspection.srv import LoadRecipe, SetLimits
+from anomaly_inspection.srv import Calibrate, LoadRecipe, SetLimits
 from anomaly_inspection.steady_clock import steady_clock_id
 
 pytestmark = pytest.mark.ros
@@ -48,15 +50,17 @@ class Line(Node):
     def __init__(self, context, recipe_folder):
         super().__init__('line', context=context)
         self.recipe = read_recipe(recipe_folder)
-        self.heard = {Decision: [], Fault: [], LimitsInForce: [], RecipeInForce: []}
+        self.heard = {}
         self.announced = []
         for message_type, topic, qos in (
+            (Calibration, 'calibration', LATCHED),
             (Decision, 'decision', EVENT),
             (Fault, 'fault', LATCHED),
             (LimitsInForce, 'limits_in_force', LATCHED),
             (RecipeInForce, 'recipe_in_force', LATCHED),
         ):
-            self.create_subscription(message_type, topic, self.heard[message_type].append, qos)
+            heard = self.heard[message_type] = []
+            self.create_subscription(message_type, topic, heard.append, qos)
         self.create_subscription(RecipeInForce, 'recipe_prepare', self.announced.append, LATCHED)
         self.part_out = self.create_publisher(Part, 'part', EVENT)
         self.score_out = self.create_publisher(Score, 'score', EVENT)
@@ -125,6 +129,7 @@ class Bench(NodeBench):
         self.wait(lambda: self.node.is_ready)
         self.wait(lambda: self.line.part_out.get_subscription_count() > 0)
         self.wait(lambda: self.line.score_out.get_subscription_count() > 0)
+        self.wait(lambda: self.line.heard[LimitsInForce])
         return self
 
     def decision(self, part_id):
@@ -373,3 +378,258 @@ def test_a_recipe_that_a_scorer_cannot_prepare_leaves_the_old_one_in_force(
     bench.line.part(2)
     bench.line.scores(2)
     assert bench.decision(2).verdict == Decision.VERDICT_PASS
+
+
+# Calibration: the next parts are good
+
+STATE = CalibrationState
+
+
+class Calibrating:
+    """
+    A line of good parts whose mse lies about a tenth over what was taught.
+
+    """
+
+    def __init__(self, bench, parts=8):
+        self.bench, self.line = bench, bench.line
+        bench.wait(lambda: self.line.heard[LimitsInForce] and self.line.heard[Calibration])
+        self.old = self.limits()
+        response = bench.call(Calibrate, 'decider/calibrate', parts=parts)
+        assert response.success, response.message
+
+    def limits(self):
+        message = self.line.heard[LimitsInForce][-1]
+        return {f'{e.scorer}.{e.measure}': (e.value, e.typical) for e in message.limits}
+
+    def mse(self, part_id):
+        return self.bench.limit('ssim', 'mse').typical * (1.1 + 0.01 * (part_id % 3))
+
+    def good_parts(self, *part_ids):
+        for part_id in part_ids:
+            self.line.part(part_id)
+            self.line.scores(part_id, ssim__mse=self.mse(part_id))
+            self.bench.decision(part_id)
+
+    def until(self, state, words=''):
+        def is_so():
+            last = self.line.heard[Calibration][-1]
+            return last.state == state and words in last.detail
+
+        self.bench.wait(is_so)
+        return self.line.heard[Calibration][-1]
+
+    def call(self, name):
+        return self.bench.call(Trigger, f'decider/{name}')
+
+
+def test_the_limits_come_from_the_next_parts_and_change_between_two(bench):
+    cell = Calibrating(bench)
+    cell.good_parts(*range(1, 8))
+    assert cell.until(STATE.COLLECTING, '7 of 8').parts == 7
+    assert cell.limits() == cell.old
+    limit = cell.old['ssim.mse'][0]
+    bench.line.part(9)
+    bench.wait(lambda: bench.node._decider.next_deadline())
+    cell.good_parts(8)
+    said = cell.until(STATE.DONE)
+    assert (said.parts, said.parts_wanted) == (8, 8)
+    assert f'ssim.mse {limit:.4g} -> ' in said.detail
+    assert '598 good parts' in said.detail
+    bench.wait(lambda: cell.limits() != cell.old)
+    new, typical = cell.limits()['ssim.mse']
+    assert typical == pytest.approx(1.11 * cell.old['ssim.mse'][1])
+    assert typical < new < limit
+    assert cell.limits()['ssim.largest_region'] == cell.old['ssim.largest_region']
+    assert bench.node.get_parameter('limits.ssim.mse').value == new
+    between = (new + limit) / 2
+    bench.line.scores(9, ssim__mse=between)
+    assert bench.decision(9).verdict == Decision.VERDICT_PASS, 'it came under the old limits'
+    bench.line.part(10)
+    bench.line.scores(10, ssim__mse=between)
+    assert bench.decision(10).verdict == Decision.VERDICT_REJECT
+
+
+def test_only_parts_that_came_after_the_call_and_were_measured_count(bench):
+    bench.line.part(1)
+    bench.wait(lambda: bench.node._decider.next_deadline())
+    cell = Calibrating(bench)
+    bench.line.scores(1)
+    bench.decision(1)
+    bench.line.part(2, problem='2.png is truncated')
+    bench.decision(2)
+    assert cell.until(STATE.COLLECTING, 'not counted: 1 FRAME_INVALID').parts == 0
+    bench.line.part(3)
+    bench.line.scores(3, ssim__mse=1e4)
+    assert bench.decision(3).verdict == Decision.VERDICT_REJECT
+    assert cell.until(STATE.COLLECTING, '1 of 8').parts == 1, 'a rejected part may be a good one'
+
+
+def test_undo_brings_exactly_the_old_limits_back_once(bench):
+    assert not bench.call(Trigger, 'decider/undo_calibration').success
+    origins = {e.origin for e in bench.line.heard[LimitsInForce][-1].limits}
+    cell = Calibrating(bench)
+    assert 'under way' in cell.call('undo_calibration').message
+    cell.good_parts(*range(1, 9))
+    cell.until(STATE.DONE)
+    bench.wait(lambda: bench.line.heard[LimitsInForce][-1].is_unsaved)
+    assert cell.call('undo_calibration').success
+    cell.until(STATE.UNDONE)
+    bench.wait(lambda: cell.limits() == cell.old)
+    assert {e.origin for e in bench.line.heard[LimitsInForce][-1].limits} == origins
+    assert bench.node.get_parameter('limits.ssim.mse').value == cell.old['ssim.mse'][0]
+    refused = cell.call('undo_calibration')
+    assert not refused.success
+    assert 'no calibration to undo' in refused.message
+
+
+def test_a_calibration_on_a_stalled_line_waits_is_seen_and_can_be_cancelled(bench):
+    cell = Calibrating(bench, parts=50)
+    assert bench.node.diagnostic_values()['calibration'] == (
+        'collecting: 0 of 50 good parts collected'
+    )
+    again = bench.call(Calibrate, 'decider/calibrate', parts=8)
+    assert 'under way' in again.message
+    assert 'under way' in cell.call('save_limits').message
+    assert cell.call('cancel_calibration').success
+    cell.until(STATE.FAILED, 'cancelled')
+    assert not cell.call('cancel_calibration').success
+    cell.good_parts(1)
+    assert cell.limits() == cell.old
+    assert bench.call(Calibrate, 'decider/calibrate', parts=8).success
+
+
+@pytest.mark.parametrize(
+    ('request_', 'says'),
+    [
+        ({'parts': 7}, '8 to 100000'),
+        ({'parts': 100_001}, '8 to 100000'),
+        ({'parts': 8, 'false_reject_rate': 0.5}, 'over 0 and below 0.5'),
+        ({'parts': 8, 'false_reject_rate': -0.1}, 'over 0 and below 0.5'),
+        ({'parts': 8, 'false_reject_rate': math.nan}, 'over 0 and below 0.5'),
+    ],
+)
+def test_a_request_out_of_range_is_refused(bench, request_, says):
+    response = bench.call(Calibrate, 'decider/calibrate', **request_)
+    assert not response.success
+    assert says in response.message
+    assert bench.node.diagnostic_values()['calibration'] == 'none'
+
+
+def test_before_a_recipe_is_in_force_nothing_is_calibrated(make_bench):
+    bench = make_bench().wait_until_active()
+    assert 'no recipe' in bench.call(Calibrate, 'decider/calibrate', parts=8).message
+
+
+def test_many_parts_unlike_the_others_fail_it(bench):
+    cell = Calibrating(bench)
+    for part_id in range(1, 9):
+        bench.line.part(part_id)
+        bench.line.scores(part_id, ssim__mse=1e4 if part_id in (3, 6) else cell.mse(part_id))
+        bench.decision(part_id)
+    said = cell.until(STATE.FAILED, '2 of 8')
+    assert 'part 3: ssim.mse 1e+04' in said.detail
+    assert cell.limits() == cell.old
+    assert not cell.call('undo_calibration').success
+
+
+def test_a_limit_set_by_hand_meanwhile_fails_it(bench):
+    cell = Calibrating(bench)
+    value, typical = cell.old['ssim.mse']
+    assert bench.set_parameter('limits.ssim.mse', value).successful
+    assert bench.node._calibration.is_collecting, 'nothing has changed'
+    assert bench.set_parameter('limits.ssim.mse', typical + 5.0).successful
+    cell.until(STATE.FAILED, 'ssim.mse was set by hand')
+    bench.wait(lambda: cell.limits()['ssim.mse'][0] == typical + 5.0)
+
+
+def test_a_decider_that_is_stopped_gives_it_up(bench):
+    cell = Calibrating(bench)
+    bench.node.trigger_deactivate()
+    cell.until(STATE.FAILED, 'the decider was stopped')
+
+
+def test_given_up_while_the_limits_are_derived_changes_nothing(bench, monkeypatch):
+    import threading
+
+    from anomaly_inspection.learning.running_calibration import RunningCalibration
+
+    derive, may_go_on = RunningCalibration.derived, threading.Event()
+
+    def derive_later(run):
+        may_go_on.wait(20.0)
+        return derive(run)
+
+    monkeypatch.setattr(RunningCalibration, 'derived', derive_later)
+    cell = Calibrating(bench)
+    cell.good_parts(*range(1, 9))
+    assert cell.call('cancel_calibration').success
+    may_go_on.set()
+    cell.good_parts(9)
+    cell.until(STATE.FAILED, 'cancelled')
+    assert cell.limits() == cell.old
+
+
+@pytest.fixture
+def own_recipe_bench(make_bench, taught_recipe, tmp_path):
+    folder = tmp_path / 'small'
+    shutil.copytree(taught_recipe, folder)
+    return make_bench(folder, deadline_s=5.0).bring_into_force()
+
+
+def save_limits(bench):
+    announced = len(bench.line.announced)
+    client = bench.line.create_client(Trigger, 'decider/save_limits')
+    bench.wait(client.service_is_ready)
+    future = client.call_async(Trigger.Request())
+    bench.wait(lambda: len(bench.line.announced) > announced)
+    bench.line.confirm(bench.line.announced[-1].hash)
+    bench.wait(future.done)
+    assert future.result().success, future.result().message
+
+
+def test_saved_limits_keep_their_typical_values_and_drop_the_undo(own_recipe_bench):
+    bench = own_recipe_bench
+    cell = Calibrating(bench)
+    cell.good_parts(*range(1, 9))
+    cell.until(STATE.DONE)
+    bench.wait(lambda: cell.limits() != cell.old)
+    calibrated = cell.limits()
+    save_limits(bench)
+    saved = read_recipe(bench.line.recipe.path)
+    assert saved.version == bench.line.recipe.version + 1
+    assert {
+        f'{name}.{measure}': (limit.limit, limit.typical)
+        for name, scorer in saved.scorers.items()
+        for measure, limit in scorer.limits.items()
+    } == calibrated
+    assert len(saved.scorers['ssim'].good['mse']) == 8
+    assert 'on the running cell' in saved.provenance.source
+    cell.until(Calibration().state)
+    assert not cell.call('undo_calibration').success
+
+
+def test_after_an_undo_the_limits_of_the_recipe_are_saved(own_recipe_bench):
+    bench = own_recipe_bench
+    cell = Calibrating(bench)
+    cell.good_parts(*range(1, 9))
+    cell.until(STATE.DONE)
+    assert cell.call('undo_calibration').success
+    save_limits(bench)
+    saved = read_recipe(bench.line.recipe.path).scorers['ssim']
+    assert (saved.limits['mse'].limit, saved.limits['mse'].typical) == cell.old['ssim.mse']
+    assert len(saved.good['mse']) > 8
+
+
+def test_a_recipe_that_comes_into_force_gives_it_up(bench, taught_recipe, tmp_path):
+    cell = Calibrating(bench)
+    other = tmp_path / 'other'
+    shutil.copytree(taught_recipe, other)
+    (other / 'recipe.yaml').write_text((other / 'recipe.yaml').read_text() + '\n# another hash\n')
+    client = bench.line.create_client(LoadRecipe, 'decider/load_recipe')
+    bench.wait(client.service_is_ready)
+    announced = len(bench.line.announced)
+    client.call_async(LoadRecipe.Request(path=str(other)))
+    bench.wait(lambda: len(bench.line.announced) > announced)
+    bench.line.confirm(bench.line.announced[-1].hash)
+    cell.until(STATE.FAILED, 'came into force')

@@ -15,6 +15,7 @@ import pytest
 from anomaly_inspection.deciding import part_judge
 from anomaly_inspection.deciding.judge import Combination, Reason, Verdict
 from anomaly_inspection.deciding.limits import LimitOrigin
+from anomaly_inspection.learning.running_calibration import CalibrationState
 from anomaly_inspection.scoring.frame_scorer import ScoreStatus
 from anomaly_inspection.scoring.measure import BadSide
 from anomaly_inspection.sorting.sort_event import Action, Cause, Outcome
@@ -36,6 +37,7 @@ def constants(message: str, prefix: str) -> dict[str, int]:
 @pytest.mark.parametrize(
     ('message', 'prefix', 'enumeration'),
     [
+        ('Calibration', 'STATE', CalibrationState),
         ('Decision', 'VERDICT', Verdict),
         ('Decision', 'REASON', Reason),
         ('LimitsInForce', 'COMBINATION', Combination),

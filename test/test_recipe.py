@@ -8,6 +8,7 @@ one.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, UTC
 import hashlib
 import itertools
@@ -16,7 +17,7 @@ from pathlib import Path
 import re
 import shutil
 import threading
-from typing import Any
+from typing import Any, ClassVar
 
 import cv2
 import numpy as np
@@ -39,6 +40,8 @@ from anomaly_inspection.recipes.recipe import (
 from anomaly_inspection.scoring.frame_scorer import RegionSettings, ScoreStatus
 from anomaly_inspection.scoring.measure import BadSide
 from anomaly_inspection.scoring.registry import scorer_class
+from anomaly_inspection.scoring.registry import SCORERS as SCORERS_BY_NAME
+from anomaly_inspection.scoring.variation import VariationScorer
 
 WIDTH, HEIGHT = 64, 48
 SCORERS = ('ssim', 'variation')
@@ -681,3 +684,105 @@ def test_the_fallback_without_exchange_keeps_the_old_version(
     old = content(copy)
     assert write_recipe(recipe, copy).version == 2
     assert content(copy.with_name('pump.v1')) == old
+
+
+# ------------------------------------------------------------------------------ files of a scorer
+
+
+class VariationWithFiles(VariationScorer):
+    """
+    A scorer that keeps files beside its arrays, as one with a network does.
+
+    """
+
+    name: ClassVar[str] = 'variation'
+
+    def to_arrays(self) -> dict[str, Any]:
+        return {**super().to_arrays(), 'model.xml': b'', 'loss.by-epoch.svg': b''}
+
+
+@pytest.fixture
+def with_files(recipe: Recipe, monkeypatch: pytest.MonkeyPatch) -> Recipe:
+    monkeypatch.setitem(SCORERS_BY_NAME, 'variation', VariationWithFiles)
+    return with_arrays(recipe, {'model.xml': FILE, 'loss.by-epoch.svg': FILE[:3]})
+
+
+FILE = np.frombuffer(b'<net/>\x00\xff\r\n', np.uint8)
+
+
+def with_arrays(recipe: Recipe, arrays: dict[str, np.ndarray]) -> Recipe:
+    part = recipe.scorers['variation']
+    changed = replace(part, arrays=part.arrays | arrays)
+    return replace(recipe, scorers={**recipe.scorers, 'variation': changed})
+
+
+def test_arrays_with_a_dot_in_their_name_are_files(with_files: Recipe, tmp_path: Path) -> None:
+    path = tmp_path / 'pump'
+    read = write_recipe(with_files, path)
+    files = {str(file.relative_to(path)) for file in path.rglob('*') if file.is_file()}
+    assert {'model/variation/model.xml', 'model/variation/loss.by-epoch.svg'} <= files
+    assert (path / 'model/variation/model.xml').read_bytes() == FILE.tobytes()
+    with np.load(path / 'statistics.npz') as archive:
+        assert not [key for key in archive.files if key.endswith(('.xml', '.svg'))]
+    arrays = read.scorers['variation'].arrays
+    np.testing.assert_array_equal(arrays['model.xml'], FILE, strict=True)
+    np.testing.assert_array_equal(arrays['loss.by-epoch.svg'], FILE[:3], strict=True)
+    (path / 'model/variation/model.xml').write_bytes(b'<net />')
+    assert read_recipe(path).hash != read.hash
+
+
+@pytest.mark.parametrize(
+    'stranger',
+    [
+        'model/model.xml',
+        'model/variation/deeper/model.xml',
+        'model/variation/name_without_dot',
+        'model/variation/.hidden',
+        'model/variation/white space.xml',
+        'model/variation/unknown.bin',
+        'model/ssim/model.xml',
+        'model/retired_scorer/model.xml',
+    ],
+)
+def test_a_stranger_among_the_files_of_a_scorer_is_refused(
+    with_files: Recipe, tmp_path: Path, stranger: str
+) -> None:
+    path = tmp_path / 'pump'
+    write_recipe(with_files, path)
+    (path / stranger).parent.mkdir(parents=True, exist_ok=True)
+    (path / stranger).write_bytes(b'x')
+    with pytest.raises(RecipeError, match=re.escape(stranger.removesuffix('/model.xml'))):
+        read_recipe(path)
+
+
+def test_a_file_of_a_scorer_hidden_among_its_arrays_is_refused(
+    with_files: Recipe, tmp_path: Path
+) -> None:
+    path = tmp_path / 'pump'
+    write_recipe(with_files, path)
+    with np.load(path / 'statistics.npz') as archive:
+        arrays = dict(archive)
+    np.savez(path / 'statistics.npz', **arrays, **{'variation/model.xml': FILE})
+    with pytest.raises(RecipeError, match=r"'variation/model\.xml' belongs to no scorer"):
+        read_recipe(path)
+
+
+@pytest.mark.parametrize(
+    ('key', 'array'),
+    [
+        ('../../escaped.xml', FILE),
+        ('/tmp/escaped.xml', FILE),
+        ('..', FILE),
+        ('.hidden', FILE),
+        ('model.', FILE),
+        ('under/model.xml', FILE),
+        ('model.xml', FILE.astype(np.int16)),
+        ('model.xml', FILE.reshape(2, 5)),
+    ],
+)
+def test_what_cannot_be_a_file_of_a_scorer_is_not_written(
+    with_files: Recipe, tmp_path: Path, key: str, array: np.ndarray
+) -> None:
+    with pytest.raises(RecipeError, match=re.escape(f"'variation/{key}'")):
+        write_recipe(with_arrays(with_files, {key: array}), tmp_path / 'recipes' / 'pump')
+    assert list(tmp_path.rglob('*.*')) == []

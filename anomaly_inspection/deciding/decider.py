@@ -16,7 +16,6 @@ What holds, whatever comes in whatever order:
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 import math
 from typing import TYPE_CHECKING
@@ -30,11 +29,12 @@ from anomaly_inspection.deciding.part_judge import (
     judge_station_part,
     StationSettings,
     STATUS_OK,
+    worst_measures,
 )
 from anomaly_inspection.errors import LimitError, SettingError
 
 if TYPE_CHECKING:
-    from anomaly_inspection.deciding.limits import LimitOrigin
+    from anomaly_inspection.deciding.limits import LimitTable
 
 __all__ = [
     'Decider',
@@ -47,6 +47,14 @@ __all__ = [
     'StationSettings',
     'Terms',
 ]
+
+# With any other reason a part was not measured whole.
+_MEASURED = {
+    Reason.WITHIN_LIMITS,
+    Reason.LIMIT_EXCEEDED,
+    Reason.UNKNOWN_CLASS,
+    Reason.TOO_FEW_FRAMES_PASSED,
+}
 
 
 @dataclass(frozen=True)
@@ -186,19 +194,24 @@ class Decider:
         self._terms = terms
         self.reset_fault()
 
-    def limits_changed(self, values: Mapping[tuple[str, str], float], origin: LimitOrigin) -> None:
+    def limits_changed(self, limits: LimitTable) -> None:
         """
-        Judge by other limits from the next part on: all of them, or none.
+        Judge by other limits from the next part on.
+
+        Parameters
+        ----------
+        limits : LimitTable
+            Of the measures of the recipe in force.
 
         Raises
         ------
         LimitError
-            When one of them is refused, or no recipe is in force.
+            When no recipe is in force.
 
         """
         if self._terms is None:
             raise LimitError('no limits can be set before a recipe is in force')
-        self._terms = replace(self._terms, limits=self._terms.limits.changed(values, origin))
+        self._terms = replace(self._terms, limits=limits)
 
     def next_deadline(self) -> float | None:
         """
@@ -370,8 +383,15 @@ class Decider:
             if score.status == STATUS_OK and score.recipe_hash == part.terms.recipe_hash
         }:
             self.reset_fault()
+        measured = {}
+        if judgement.reason in _MEASURED:
+            frames = list(part.frames.values())
+            station = self._settings.station
+            measured = worst_measures(frames[: station.frames] if station else frames, part.terms)
         stamp_ns = next(iter(part.frames))
-        return self._record(Decision(part.key, stamp_ns, judgement, part.terms, part.exposure_s))
+        return self._record(
+            Decision(part.key, stamp_ns, judgement, part.terms, part.exposure_s, measured)
+        )
 
     def _record(self, decision: Decision) -> Decision:
         """

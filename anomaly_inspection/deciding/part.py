@@ -7,7 +7,7 @@ What the decider hears of a part, and what it says of it.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -115,6 +115,9 @@ class Decision:
         What it was judged by; None when no recipe was in force.
     exposure_s : float
         Exposure of its first frame, own steady clock, seconds: what latency counts from.
+    measured : mapping of (scorer, measure) to float
+        What was compared with the limits, the worst value over its frames; empty when a frame
+        could not be measured, or scores were missing.
 
     """
 
@@ -123,3 +126,4 @@ class Decision:
     judgement: Judgement
     terms: Terms | None
     exposure_s: float
+    measured: Mapping[tuple[str, str], float] = field(default_factory=dict)

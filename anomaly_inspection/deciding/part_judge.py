@@ -6,13 +6,14 @@ From the scores of a part's frames to its verdict: pure functions.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 import math
 from typing import TYPE_CHECKING
 
 from anomaly_inspection.deciding.judge import judge, Judgement, Reason, rejected, Verdict
 from anomaly_inspection.errors import SettingError
+from anomaly_inspection.scoring.measure import BadSide
 
 if TYPE_CHECKING:
     from anomaly_inspection.deciding.part import ScoreReceived, Terms
@@ -84,6 +85,28 @@ def judge_frame(frame: FrameScores, terms: Terms) -> Judgement | None:
     measures = {scorer: score.measures for scorer, score in frame.scores.items()}
     part_classes = [score.part_class for score in frame.scores.values() if score.part_class]
     return judge(measures, terms.limits, terms.combination, part_classes)
+
+
+def worst_measures(frames: Iterable[FrameScores], terms: Terms) -> dict[tuple[str, str], float]:
+    """
+    Give the worst value of each measure over the frames that have all their scores.
+
+    Returns
+    -------
+    dict of (scorer, measure) to float
+        Empty when a frame could not be measured.
+
+    """
+    scored = [(frame, judge_frame(frame, terms)) for frame in frames]
+    judged = [(frame, judgement) for frame, judgement in scored if judgement is not None]
+    if not judged or any(math.isnan(judgement.anomaly_score) for _, judgement in judged):
+        return {}
+    return {
+        (limit.scorer, limit.measure): (max if limit.bad_side is BadSide.HIGH else min)(
+            frame.scores[limit.scorer].measures[limit.measure] for frame, _ in judged
+        )
+        for limit in terms.limits
+    }
 
 
 def judge_belt_part(

@@ -36,24 +36,34 @@ as a margin beyond that part.
 
 from __future__ import annotations
 
+from bisect import bisect_left
+from dataclasses import dataclass
 import math
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.special import stdtrit
+from scipy.special import betaincinv, stdtrit
 
 from anomaly_inspection.errors import SettingError
 from anomaly_inspection.recipes.recipe import MeasureLimit
 from anomaly_inspection.scoring.measure import BadSide
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
     from anomaly_inspection.scoring.measure import MeasureSpec
 
+    Good = Mapping[tuple[str, str], NDArray[np.float64]]
+    Specs = Mapping[tuple[str, str], MeasureSpec]
+
+FEWEST_PARTS = 8
+LARGEST_SHARE_LEFT_OUT = 0.1
+
 _FEWEST_VALUES = 4
+_FEWEST_OFF_PERFECT = 5
+_MOST_TURNS = 100
 _MARGIN_BEYOND_WORST = 0.1
 _TAIL_SHAPE = 0.5
 # Good parts that hardly differ (a simulation without noise) must not give a limit that any camera
@@ -62,6 +72,74 @@ _SMALLEST_STEP = 0.05
 _SMALLEST_STEP_OF_RANGE = 0.01
 _OUTLYING_DEVIATIONS = 8.0
 _MEDIAN_OF_HALF_NORMAL = 0.6745
+
+
+@dataclass(frozen=True)
+class FalseRejects:
+    """
+    How many good parts were rejected by limits that were derived without them.
+
+    Parameters
+    ----------
+    rejected, parts : int
+        0 <= rejected <= parts, at least one part.
+
+    """
+
+    rejected: int
+    parts: int
+
+    @property
+    def rate(self) -> float:
+        """
+        Give the share.
+
+        """
+        return self.rejected / self.parts
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """
+        Give the 95 % interval of the true rate (Clopper & Pearson, doi:10.1093/biomet/26.4.404).
+
+        """
+        passed = self.parts - self.rejected
+        low = float(betaincinv(self.rejected, passed + 1, 0.025)) if self.rejected else 0.0
+        high = float(betaincinv(self.rejected + 1, passed, 0.975)) if passed else 1.0
+        return low, high
+
+    @property
+    def promised_rate(self) -> float:
+        """
+        Give the rate that these parts can promise; see `promised_rate`.
+
+        """
+        return promised_rate(self.parts, rejected=self.rejected)
+
+    def promise(self, false_reject_rate: float) -> str:
+        """
+        Say what rate is expected, which can be promised, and how many parts are missing.
+
+        Parameters
+        ----------
+        false_reject_rate : float
+            The rate asked for.
+
+        """
+        low, high = self.interval
+        needed = parts_needed(false_reject_rate, self.rejected)
+        text = (
+            f'Expected false rejects: {_percent(self.rate)} (95 % interval {_percent(low)} to '
+            f'{_percent(high)}), as {self.rejected} of {self.parts} good parts lie beyond limits '
+            f'derived without them. To promise {_percent(false_reject_rate)} takes {needed} good '
+            f'parts, {self.rejected or "none"} of them rejected'
+        )
+        if needed <= self.parts:
+            return f'{text}: enough are there.'
+        return (
+            f'{text}: {needed - self.parts} are missing, these promise '
+            f'{_percent(self.promised_rate)}.'
+        )
 
 
 def limit_from_good(
@@ -134,6 +212,27 @@ def check_rate(false_reject_rate: float) -> None:
         )
 
 
+def check_enough(offered: int, left_out: Mapping[str, str]) -> None:
+    """
+    Raise SettingError when too many parts are unlike the others: nobody can say which are good.
+
+    Parameters
+    ----------
+    offered : int
+        Parts, those left out included.
+    left_out : mapping of name to reason
+        At most a tenth, or one, may be; 8 parts must remain.
+
+    """
+    allowed = max(1, math.floor(LARGEST_SHARE_LEFT_OUT * offered))
+    if len(left_out) > allowed or offered - len(left_out) < FEWEST_PARTS:
+        reasons = '; '.join(f'{name}: {why}' for name, why in left_out.items())
+        raise SettingError(
+            f'{len(left_out)} of {offered} good images are unlike the others; allowed: at most '
+            f'{allowed}, with {FEWEST_PARTS} left{f" ({reasons})" if reasons else ""}'
+        )
+
+
 def outliers(values: NDArray[np.float64], spec: MeasureSpec) -> list[int]:
     """
     Find good parts so far on the bad side of the others that they cannot be like them.
@@ -168,18 +267,206 @@ def outliers(values: NDArray[np.float64], spec: MeasureSpec) -> list[int]:
     return [int(index) for index in np.flatnonzero(~(signed <= far))]
 
 
-def promised_rate(count: int, confidence: float = 0.95) -> float:
+def are_strays(
+    values: NDArray[np.float64], usual: MeasureLimit, spec: MeasureSpec
+) -> NDArray[np.bool_]:
+    """
+    Tell which parts differ more from each other than good parts of the recipe do.
+
+    Light that has changed moves all parts, a defect moves one: a part strays when it lies beyond
+    the usual limit after that was moved, and widened, as the typical part has moved.
+
+    Parameters
+    ----------
+    values : ndarray of float64, (n,)
+        One measure of the parts.
+    usual : MeasureLimit
+        Limit and typical value as the good parts of the recipe gave them.
+    spec : MeasureSpec
+        The measure.
+
+    Returns
+    -------
+    ndarray of bool, (n,)
+
+    """
+    signed, perfect, _ = _high_is_bad(values, spec.bad_side, spec.minimum, spec.maximum)
+    sign = 1.0 if spec.bad_side == BadSide.HIGH else -1.0
+    typical, reach = sign * usual.typical, abs(usual.limit - usual.typical)
+    middle = float(np.median(signed))
+    if math.isfinite(perfect) and middle > perfect:
+        # Nobody knows how far parts differ that were all perfect when they were taught.
+        reach *= (
+            max(1.0, (middle - perfect) / (typical - perfect)) if typical > perfect else math.inf
+        )
+    return np.asarray(signed > middle + reach)
+
+
+def tells_nothing(values: NDArray[np.float64], spec: MeasureSpec) -> bool:
+    """
+    Tell whether too few parts have left the perfect end of a measure to say how far others may go.
+
+    """
+    signed, perfect, _ = _high_is_bad(values, spec.bad_side, spec.minimum, spec.maximum)
+    off = int((signed > perfect).sum())
+    return math.isfinite(perfect) and off < min(_FEWEST_OFF_PERFECT, values.size / 2)
+
+
+def promised_rate(count: int, confidence: float = 0.95, rejected: int = 0) -> float:
     """
     Give the false-reject rate that good parts alone can promise, whatever the model.
 
-    When none of `count` held-out good parts is rejected, the true rate is below this with the
-    given confidence: (1 - rate)^count = 1 - confidence (Clopper & Pearson,
-    doi:10.1093/biomet/26.4.404; 60 parts: 4.9 %).
+    When so many of `count` good parts are rejected by limits derived without them, the true rate
+    is below this with the given confidence (Clopper & Pearson, doi:10.1093/biomet/26.4.404; none
+    of 60 parts: 4.9 %).
 
     """
-    if count < 1:
-        raise SettingError(f'{count} good parts; at least 1 is needed')
-    return 1.0 - math.pow(1.0 - confidence, 1.0 / count)
+    if count < 1 or not 0 <= rejected <= count:
+        raise SettingError(
+            f'{rejected} of {count} good parts rejected; allowed: 0 to all of at least 1'
+        )
+    if rejected == count:
+        return 1.0
+    return float(betaincinv(rejected + 1, count - rejected, confidence))
+
+
+def parts_needed(false_reject_rate: float, rejected: int = 0, confidence: float = 0.95) -> int:
+    """
+    Give how many good parts, so many of them rejected, promise a false-reject rate.
+
+    The smallest count for which `promised_rate` is not above it (0.5 %, none rejected: 598).
+
+    """
+    check_rate(false_reject_rate)
+    most = math.ceil(20.0 * (rejected + 1) / false_reject_rate)
+    return 1 + bisect_left(
+        range(1, most),
+        True,
+        key=lambda count: (
+            count >= rejected and promised_rate(count, confidence, rejected) <= false_reject_rate
+        ),
+    )
+
+
+def rate_of_each(false_reject_rate: float, measure_count: int, combination: str = 'any') -> float:
+    """
+    Give the rate of each limit, so that all together reject no more good parts than wanted.
+
+    Where any measure beyond its limit rejects, they share it (Bonferroni), with one share for the
+    alignment that can fail. Where only all of them reject, each may have all of it. Both hold
+    however the measures depend on each other; as those of one part move together, good parts of
+    the simulated line and of five real products met about a third of the rate asked for.
+
+    """
+    return false_reject_rate if combination == 'all' else false_reject_rate / (1 + measure_count)
+
+
+def limits_from_good(
+    good: Good,
+    specs: Specs,
+    false_reject_rate: float,
+    combination: str = 'any',
+    fixed: Mapping[tuple[str, str], MeasureLimit] | None = None,
+) -> dict[tuple[str, str], MeasureLimit]:
+    """
+    Give the limits that all together reject good parts at a wanted rate.
+
+    Parameters
+    ----------
+    good : mapping of (scorer, measure) to ndarray of float64, (n,)
+        Each measure of held-out good parts.
+    specs : mapping of (scorer, measure) to MeasureSpec
+        The same measures.
+    false_reject_rate : float
+        Share of good parts that may be rejected, over 0 and below 0.5.
+    combination : 'any' or 'all'
+        Whether one measure beyond its limit rejects a part, or only all of them together.
+    fixed : mapping of (scorer, measure) to MeasureLimit, optional
+        Limits that are given, not derived.
+
+    Raises
+    ------
+    SettingError
+        See `limit_from_good`; names the measure.
+
+    """
+    check_rate(false_reject_rate)
+    rate_each = rate_of_each(false_reject_rate, len(good), combination)
+    limits = dict(fixed or {})
+    for key, values in good.items():
+        if key in limits:
+            continue
+        spec = specs[key]
+        try:
+            limits[key] = limit_from_good(
+                values, spec.bad_side, rate_each, spec.minimum, spec.maximum
+            )
+        except SettingError as error:
+            raise SettingError(f'{".".join(key)}: {error}') from error
+    return {key: limits[key] for key in good}
+
+
+def are_rejected(
+    good: Good,
+    limits: Mapping[tuple[str, str], MeasureLimit],
+    specs: Specs,
+    combination: str = 'any',
+) -> NDArray[np.bool_]:
+    """
+    Tell which parts lie beyond the limits.
+
+    Returns
+    -------
+    ndarray of bool, (n,)
+
+    """
+    beyond = [
+        values > limits[key].limit
+        if specs[key].bad_side == BadSide.HIGH
+        else values < limits[key].limit
+        for key, values in good.items()
+    ]
+    if combination == 'any':
+        return np.asarray(np.any(beyond, axis=0))
+    # A part of no taught class is rejected whatever else it measures.
+    strangers = [one for one, key in zip(beyond, good, strict=True) if specs[key].class_range]
+    return np.asarray(np.all(beyond, axis=0) | np.any(strangers, axis=0))
+
+
+def expected_false_rejects(
+    good: Good,
+    specs: Specs,
+    false_reject_rate: float,
+    combination: str = 'any',
+    fixed: Mapping[tuple[str, str], MeasureLimit] | None = None,
+) -> FalseRejects:
+    """
+    Estimate how many good parts to come the limits will reject.
+
+    A limit lies beyond every part that it was derived from, so counting those says nothing. Here
+    each part (of more than 100, each hundredth of them) is judged by limits that were derived
+    from all others by the same rule. Parts that were left out as unlike the others are not in it,
+    nor are good parts to come that cannot be aligned.
+
+    Parameters are those of `limits_from_good`.
+
+    """
+    check_rate(false_reject_rate)
+    count = len(next(iter(good.values())))
+    turns = min(count, _MOST_TURNS)
+    rejected = 0
+    for turn in range(turns):
+        is_out = np.arange(count) % turns == turn
+        limits = limits_from_good(
+            {key: values[~is_out] for key, values in good.items()},
+            specs,
+            false_reject_rate,
+            combination,
+            fixed,
+        )
+        out = {key: values[is_out] for key, values in good.items()}
+        rejected += int(are_rejected(out, limits, specs, combination).sum())
+    return FalseRejects(rejected, count)
 
 
 def _high_is_bad(
@@ -243,6 +530,10 @@ def _smallest_step(typical: float, perfect: float, worst: float) -> float:
         return _SMALLEST_STEP * distance
     span = worst - perfect
     return _SMALLEST_STEP_OF_RANGE * span if math.isfinite(span) else 1.0
+
+
+def _percent(rate: float) -> str:
+    return f'{100 * rate:.2g} %'
 
 
 def _rounded(value: float) -> float:

@@ -33,10 +33,14 @@ from anomaly_inspection.imaging.light import LIGHTS
 from anomaly_inspection.imaging.preprocessing import PreprocessingSettings, Preprocessor
 from anomaly_inspection.learning.auto import choose, DEFAULT_BUDGET_MS
 from anomaly_inspection.learning.calibration import (
+    check_enough,
     check_rate,
+    FEWEST_PARTS,
+    LARGEST_SHARE_LEFT_OUT,
     limit_from_good,
     outliers,
     promised_rate,
+    rate_of_each,
 )
 from anomaly_inspection.recipes.recipe import (
     check_name,
@@ -61,17 +65,16 @@ if TYPE_CHECKING:
 
     from anomaly_inspection.imaging.preprocessing import Prepared
     from anomaly_inspection.imaging.region_of_interest import RegionOfInterest
+    from anomaly_inspection.scoring.scorer import Scorer
 
     Progress = Callable[[int, int, str], None]
 
-FEWEST_PARTS = 8
 MOST_REFERENCES = 20
 DEFAULT_FALSE_REJECT_RATE = 0.005
 AUTO = 'auto'
 
 _FOLDS = 5
 _LEAVE_ONE_OUT_BELOW = 20
-_LARGEST_SHARE_LEFT_OUT = 0.1
 _THUMBNAIL_PX = 32
 # Colours of CIE Lab, a and b as 8-bit values.
 _COLOUR_SPREAD = 3.0
@@ -93,13 +96,19 @@ _LEAST_CONFIDENCE = 0.3
 _CONFIDENCE_MARGIN = 0.8
 _SHARE_OF_BRIGHT, _FEWEST_BRIGHT = 0.01, 3
 _MIN_AREA_PX = 4
+_LEAST_REGION_LIMIT = 1e-6
 _SHARE_WITH_REGIONS = 0.1
 _FEWEST_WITH_REGIONS = 5
 _CONFIDENCE = MeasureSpec('confidence', '1', BadSide.LOW, 'Of the alignment.', 0.0, 1.0)
 
 
 @dataclass(frozen=True, eq=False)
-class _Part:
+class Part:
+    """
+    A good part, prepared.
+
+    """
+
     name: str
     prepared: Prepared
 
@@ -181,7 +190,7 @@ def teach(
     if region_of_interest is not None and preprocessing is not None:
         raise SettingError('give region_of_interest inside preprocessing, not beside it')
     left_out = _unfit(named, frame_format)
-    _check_enough(len(named), left_out)
+    check_enough(len(named), left_out)
     settings = preprocessing or _chosen_preprocessing(
         [one for one in named if one[0] not in left_out], frame_format, region_of_interest, report
     )
@@ -192,7 +201,7 @@ def teach(
             lambda some, chosen: teach(
                 some,
                 name=name,
-                classes=classes and {one: classes[one] for one, _ in some},
+                classes=classes,
                 scorers=tuple(chosen),
                 scorer_settings=chosen,
                 preprocessing=settings,
@@ -202,11 +211,11 @@ def teach(
             progress=report,
         )
         scorers, given = tuple(choice.settings), choice.settings
-    measure_count = 1 + sum(len(measures_of(scorer)) for scorer in scorers)
-    # Any measure beyond its limit rejects: the wanted rate is shared out among them (Bonferroni).
-    rate_each = false_reject_rate / measure_count
+    rate_each = rate_of_each(
+        false_reject_rate, sum(len(measures_of(scorer)) for scorer in scorers)
+    )
     while True:
-        _check_enough(len(named), left_out)
+        check_enough(len(named), left_out)
         remaining = [one for one in named if one[0] not in left_out]
         references = _references(remaining)
         preprocessor = Preprocessor(settings, frame_format, references[0], references[1:])
@@ -216,7 +225,7 @@ def teach(
                 scorer: _scorer_settings(scorer, parts) | given[scorer] for scorer in scorers
             }
             held_out = {
-                scorer: _HeldOut.of(scorer, chosen[scorer], parts, report) for scorer in scorers
+                scorer: HeldOut.of(scorer, chosen[scorer], parts, report) for scorer in scorers
             }
             for held in held_out.values():
                 unlike |= held.unlike
@@ -245,21 +254,85 @@ def teach(
         frame_format=frame_format,
         preprocessing=settings,
         scorers={
-            scorer: _scorer_recipe(scorer, chosen[scorer], parts, held, rate_each, frame_format)
+            scorer: scorer_recipe(
+                scorer,
+                chosen[scorer],
+                scorer_class(scorer).fit([part.prepared for part in parts], chosen[scorer]),
+                held,
+                rate_each,
+                frame_format,
+            )
             for scorer, held in held_out.items()
         },
         references=references,
     )
 
 
+def good_parts(
+    recipe: Recipe,
+    images: Iterable[NDArray[np.uint8] | tuple[str, NDArray[np.uint8]]],
+    progress: Progress | None = None,
+) -> tuple[list[Part], dict[str, str]]:
+    """
+    Prepare frames of good parts as a recipe says.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        Its preprocessing is used as it is.
+    images : iterable of ndarray of uint8, or of (name, ndarray)
+        As for `teach`.
+    progress : callable (done, total, what), optional
+        As for `teach`.
+
+    Returns
+    -------
+    parts : list of Part
+        In the order of the frames.
+    left_out : dict of str to str
+        Names of the frames that are unlike the others, with the reason.
+
+    Raises
+    ------
+    SettingError
+        When there are too few frames, or too many are unlike the others.
+    FrameError
+        When a frame is not of the recipe's format; names it.
+
+    """
+    named = _named(images)
+    frame_format = replace(
+        _common_format(named), saturated_share=recipe.frame_format.saturated_share
+    )
+    if frame_format != recipe.frame_format:
+        raise FrameError(
+            f'the images are {_text(frame_format)}; the recipe {recipe.name} is for '
+            f'{_text(recipe.frame_format)}'
+        )
+    left_out = _unfit(named, frame_format) | {
+        name: 'left out at teaching'
+        for name, _ in named
+        if any(entry.startswith(f'{name}: ') for entry in recipe.provenance.left_out)
+    }
+    preprocessor = Preprocessor(
+        recipe.preprocessing, frame_format, recipe.references[0], recipe.references[1:]
+    )
+    remaining = [one for one in named if one[0] not in left_out]
+    parts, unlike = _prepared(
+        remaining, preprocessor, {}, progress or (lambda done, total, what: None)
+    )
+    check_enough(len(named), left_out | unlike)
+    return [part for part in parts if part.name not in unlike], left_out | unlike
+
+
 @dataclass(frozen=True, eq=False)
-class _HeldOut:
+class HeldOut:
     """
     What one scorer measures in parts it was not fitted to.
 
     Parameters
     ----------
-    parts : list of _Part
+    parts : list of Part
         Those measured, n.
     measures : dict of str to ndarray, (n,)
         The scorer's own measures.
@@ -272,7 +345,7 @@ class _HeldOut:
 
     """
 
-    parts: list[_Part]
+    parts: list[Part]
     measures: dict[str, NDArray[np.float64]]
     maps: list[NDArray[np.float16]]
     classes: list[str]
@@ -280,8 +353,8 @@ class _HeldOut:
 
     @classmethod
     def of(
-        cls, scorer: str, settings: dict[str, Any], parts: Sequence[_Part], report: Progress
-    ) -> _HeldOut:
+        cls, scorer: str, settings: dict[str, Any], parts: Sequence[Part], report: Progress
+    ) -> HeldOut:
         kind = scorer_class(scorer)
         fold_of = _folds(parts)
         class_spec = _class_spec(scorer)
@@ -322,6 +395,26 @@ class _HeldOut:
             )
         return held
 
+    @classmethod
+    def by(cls, fitted: Scorer, parts: Sequence[Part], report: Progress) -> HeldOut:
+        """
+        Measure parts by a scorer that was fitted without any of them.
+
+        """
+        outputs = []
+        for part in parts:
+            outputs.append(fitted.score(part.prepared))
+            report(len(outputs), len(parts), f'measuring held-out parts, {fitted.name}')
+        return cls(
+            list(parts),
+            {
+                spec.name: np.array([output.measures[spec.name] for output in outputs])
+                for spec in fitted.measures
+            },
+            [output.anomaly_map.astype(np.float16) for output in outputs],
+            [output.part_class for output in outputs],
+        )
+
     def are_variants(self, spec: MeasureSpec) -> bool:
         """
         Tell whether many parts match none of the others: each is a class of its own.
@@ -329,9 +422,9 @@ class _HeldOut:
         """
         assert spec.class_range is not None
         strangers = _is_beyond(self.measures[spec.name], spec.class_range[0], spec)
-        return int(strangers.sum()) > _LARGEST_SHARE_LEFT_OUT * len(strangers)
+        return int(strangers.sum()) > LARGEST_SHARE_LEFT_OUT * len(strangers)
 
-    def with_their_like(self, scorer: str, spec: MeasureSpec) -> _HeldOut:
+    def with_their_like(self, scorer: str, spec: MeasureSpec) -> HeldOut:
         """
         Keep only the parts whose like is among the others: what a part measures against a stranger
         says nothing of the limits.
@@ -343,8 +436,8 @@ class _HeldOut:
         odd = alike.outliers(scorer)
         return alike._only([i for i, part in enumerate(alike.parts) if part.name not in odd])
 
-    def _only(self, indices: Sequence[int] | NDArray[np.intp]) -> _HeldOut:
-        return _HeldOut(
+    def _only(self, indices: Sequence[int] | NDArray[np.intp]) -> HeldOut:
+        return HeldOut(
             [self.parts[i] for i in indices],
             {name: values[indices] for name, values in self.measures.items()},
             [self.maps[i] for i in indices],
@@ -383,7 +476,7 @@ def _is_beyond(values: NDArray[np.float64], bound: float, spec: MeasureSpec) -> 
     return np.asarray(values > bound if spec.bad_side is BadSide.HIGH else values < bound)
 
 
-def _folds(parts: Sequence[_Part]) -> list[int]:
+def _folds(parts: Sequence[Part]) -> list[int]:
     """
     Give the fold of every part, each class spread over all of them.
 
@@ -451,6 +544,10 @@ def _saturated_share(named: Sequence[tuple[str, NDArray[np.uint8]]]) -> float:
     if len(bright) < max(_FEWEST_BRIGHT, _SHARE_OF_BRIGHT * len(named)):
         return SATURATED_SHARE
     return round((1.0 + max(bright)) / 2, 6)
+
+
+def _text(frame_format: FrameFormat) -> str:
+    return f'{frame_format.width}x{frame_format.height} {frame_format.encoding}'
 
 
 def _unfit(
@@ -597,7 +694,7 @@ def _variation(
 
     """
     found = _aligned(settings, frame_format, references, frames)
-    if len(found) < (1.0 - _LARGEST_SHARE_LEFT_OUT) * len(frames):
+    if len(found) < (1.0 - LARGEST_SHARE_LEFT_OUT) * len(frames):
         return math.inf
     return _spread(_flattened(found, flatten_px) if flatten_px else found)
 
@@ -670,7 +767,7 @@ def _prepared(
     preprocessor: Preprocessor,
     classes: Mapping[str, str],
     report: Progress,
-) -> tuple[list[_Part], dict[str, str]]:
+) -> tuple[list[Part], dict[str, str]]:
     """
     Prepare frames; those that cannot be, or far less surely than the others, come with the reason.
 
@@ -679,7 +776,7 @@ def _prepared(
     for done, (name, frame) in enumerate(named, start=1):
         try:
             prepared = preprocessor.prepare(frame)
-            parts.append(_Part(name, replace(prepared, part_class=classes.get(name, ''))))
+            parts.append(Part(name, replace(prepared, part_class=classes.get(name, ''))))
         except AlignmentError as error:
             unlike[name] = str(error)
         report(done, len(named), 'preparing')
@@ -689,27 +786,13 @@ def _prepared(
     return parts, unlike
 
 
-def _confidences(parts: Sequence[_Part]) -> NDArray[np.float64]:
+def _confidences(parts: Sequence[Part]) -> NDArray[np.float64]:
     """
     Give how sure the alignment of each part is; empty when they are not aligned.
 
     """
     alignments = (part.prepared.alignment for part in parts)
     return np.array([alignment.confidence for alignment in alignments if alignment], np.float64)
-
-
-def _check_enough(offered: int, left_out: dict[str, str]) -> None:
-    """
-    Refuse to teach when too many frames are unlike the others: then nobody can say which are good.
-
-    """
-    allowed = max(1, math.floor(_LARGEST_SHARE_LEFT_OUT * offered))
-    if len(left_out) > allowed or offered - len(left_out) < FEWEST_PARTS:
-        reasons = '; '.join(f'{name}: {why}' for name, why in left_out.items())
-        raise SettingError(
-            f'{len(left_out)} of {offered} good images are unlike the others; allowed: at most '
-            f'{allowed}, with {FEWEST_PARTS} left ({reasons})'
-        )
 
 
 def _checked_settings(
@@ -735,7 +818,7 @@ def _checked_settings(
     return checked
 
 
-def _scorer_settings(scorer: str, parts: Sequence[_Part]) -> dict[str, Any]:
+def _scorer_settings(scorer: str, parts: Sequence[Part]) -> dict[str, Any]:
     """
     Give the defaults, but for what the good parts need.
 
@@ -757,13 +840,13 @@ def _scorer_settings(scorer: str, parts: Sequence[_Part]) -> dict[str, Any]:
     if 'surface' in settings:
         sample = [part.prepared for part in parts[:: math.ceil(len(parts) / _ALIGNMENT_SAMPLE)]]
         settings['surface'] = 'texture' if is_texture(sample) else 'picture'
-    if 'stride_px' in settings:
+    if settings.get('stride_px'):
         shape = parts[0].prepared.image.shape
         settings['stride_px'] = smallest_stride_px(shape, settings['stride_px'])
     return settings
 
 
-def _needs_many_references(scorer: str, settings: dict[str, Any], parts: Sequence[_Part]) -> bool:
+def _needs_many_references(scorer: str, settings: dict[str, Any], parts: Sequence[Part]) -> bool:
     """
     Tell whether good parts clearly find more alike ones among many references than among few.
 
@@ -789,15 +872,18 @@ def _needs_many_references(scorer: str, settings: dict[str, Any], parts: Sequenc
     return bool(unlike_many < _CLEARLY_LOWER * unlike_few)
 
 
-def _scorer_recipe(
+def scorer_recipe(
     scorer: str,
     settings: dict[str, Any],
-    parts: Sequence[_Part],
-    held: _HeldOut,
+    fitted: Scorer,
+    held: HeldOut,
     rate_each: float,
     frame_format: FrameFormat,
 ) -> ScorerRecipe:
-    kind = scorer_class(scorer)
+    """
+    Give a fitted scorer its limits, from parts that it was not fitted to.
+
+    """
     peaks = np.array([float(one.max()) for one in held.maps])
     region = RegionSettings(_region_limit(peaks), _MIN_AREA_PX)
     frame_size = (frame_format.width, frame_format.height)
@@ -824,7 +910,7 @@ def _scorer_recipe(
         limits={
             spec.name: _limit(good[spec.name], spec, rate_each) for spec in measures_of(scorer)
         },
-        arrays=kind.fit([part.prepared for part in parts], settings).to_arrays(),
+        arrays=fitted.to_arrays(),
         good=good,
     )
 
@@ -856,7 +942,8 @@ def _region_limit(peaks: NDArray[np.float64]) -> float:
 
     """
     share = max(_SHARE_WITH_REGIONS, _FEWEST_WITH_REGIONS / len(peaks))
-    return float(f'{np.quantile(peaks, 1.0 - share):.6g}')
+    # Never 0, even where no good part shows anything: maps are published in units of it.
+    return max(_LEAST_REGION_LIMIT, float(f'{np.quantile(peaks, 1.0 - share):.6g}'))
 
 
 def _references(

@@ -6,7 +6,7 @@ The decider node: the one owner of the limits and the one recipe switch.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 import time
 from typing import Any
@@ -30,7 +30,10 @@ from anomaly_inspection.deciding.decider import (
 from anomaly_inspection.deciding.judge import Combination
 from anomaly_inspection.deciding.limits import Limit, LimitOrigin, LimitTable
 from anomaly_inspection.errors import LimitError, RecipeError, SettingError
+from anomaly_inspection.learning.recalibration import Recalibration
+from anomaly_inspection.learning.running_calibration import RunningCalibration
 from anomaly_inspection.msg import (
+    Calibration,
     Decision,
     Fault,
     LimitInForce,
@@ -54,9 +57,9 @@ from anomaly_inspection.nodes.spin import spin_node
 from anomaly_inspection.nodes.stamps import nanoseconds_from_stamp, stamp_from_nanoseconds
 from anomaly_inspection.recipes.folder import read_recipe, write_recipe
 from anomaly_inspection.recipes.limit_table import limit_table
-from anomaly_inspection.recipes.recipe import Recipe
+from anomaly_inspection.recipes.recipe import MeasureLimit, Recipe
 from anomaly_inspection.scoring.measure import BadSide
-from anomaly_inspection.srv import LoadRecipe, SetLimits
+from anomaly_inspection.srv import Calibrate, LoadRecipe, SetLimits
 from anomaly_inspection.steady_clock import exposure_on_this_clock
 
 _TICK_S = 0.01
@@ -132,6 +135,17 @@ class _Switch:
     ready: set[str] = field(default_factory=set)
 
 
+@dataclass(frozen=True)
+class _InForce:
+    """
+    Limits, and the calibration that their typical values come from; None = those of the recipe.
+
+    """
+
+    limits: LimitTable
+    calibrated: Recalibration | None
+
+
 class DeciderNode(InspectionNode[DeciderParameters]):
     """
     Takes part, score and thresholds; gives exactly one decision for each part.
@@ -146,6 +160,10 @@ class DeciderNode(InspectionNode[DeciderParameters]):
         self._last_timeout_s = 0.0
         self._fault_is_published = False
         self._decider: Decider | None = None
+        self._calibration: RunningCalibration | None = None
+        self._calibration_start_s = 0.0
+        self._calibrated: Recalibration | None = None
+        self._before_calibration: _InForce | None = None
         super().__init__('decider', DeciderParameters, **options)
 
     @property
@@ -180,6 +198,7 @@ class DeciderNode(InspectionNode[DeciderParameters]):
         self._recipe_prepare = self.publish_on(RecipeInForce, 'recipe_prepare', LATCHED)
         self._recipe_in_force = self.publish_on(RecipeInForce, 'recipe_in_force', LATCHED)
         self._fault = self.publish_on(Fault, 'fault', LATCHED)
+        self._calibration_out = self.publish_on(Calibration, 'calibration', LATCHED)
         self.listen(Part, 'part', self._take_part, EVENT)
         self.listen(Score, 'score', self._take_score, EVENT)
         self.listen(Thresholds, 'thresholds', self._take_thresholds, EVENT)
@@ -187,6 +206,9 @@ class DeciderNode(InspectionNode[DeciderParameters]):
         self.serve(SetLimits, '~/set_limits', lambda request: self._set_limits(request.limits))
         self.serve(LoadRecipe, '~/load_recipe', self._load_recipe)
         self.serve(Trigger, '~/save_limits', self._save_limits)
+        self.serve(Calibrate, '~/calibrate', self._calibrate)
+        self.serve(Trigger, '~/cancel_calibration', self._cancel_calibration)
+        self.serve(Trigger, '~/undo_calibration', self._undo_calibration)
         self.every(_TICK_S, self._tick)
 
     def activate(self) -> None:
@@ -198,6 +220,7 @@ class DeciderNode(InspectionNode[DeciderParameters]):
         assert self._limits is not None
         self._is_in_force = False
         self._publish_fault('', is_first=True)
+        self._publish_calibration()
         self._announce(_Switch(self._recipe, self._limits, float('inf')))
 
     def deactivate(self) -> None:
@@ -207,6 +230,7 @@ class DeciderNode(InspectionNode[DeciderParameters]):
         """
         assert self._decider is not None
         self._publish(self._decider.flush(steady_s()))
+        self._fail_calibration('the decider was stopped')
         self._switch = None
         self._is_in_force = False
 
@@ -218,6 +242,7 @@ class DeciderNode(InspectionNode[DeciderParameters]):
         if self._limits is not None:
             self._undeclare_limits(self._limits)
         self._recipe = self._limits = self._decider = None
+        self._calibration = self._calibrated = self._before_calibration = None
 
     def diagnostic_values(self) -> dict[str, object]:
         """
@@ -230,6 +255,9 @@ class DeciderNode(InspectionNode[DeciderParameters]):
         return {
             'recipe': f'{self._recipe.name} v{self._recipe.version}',
             'recipe is in force': self._is_in_force,
+            'calibration': 'none'
+            if self._calibration is None
+            else f'{self._calibration.state.name.lower()}: {self._calibration.detail}',
             'passed': counts.passed,
             **{
                 f'rejected {reason.name}': number
@@ -307,6 +335,7 @@ class DeciderNode(InspectionNode[DeciderParameters]):
             self._decision.publish(message)
             if message.reason == Decision.REASON_TIMEOUT:
                 self._last_timeout_s = now
+            self._collect(decision)
         if decisions:
             self._publish_fault(self._decider.fault_reason)
 
@@ -358,7 +387,7 @@ class DeciderNode(InspectionNode[DeciderParameters]):
         ]
         result = super().set_parameters_atomically(converted)
         if result.successful and values:
-            self._use_limits(table, values)
+            self._use_limits(table)
         return result
 
     def _take_thresholds(self, message: Thresholds) -> None:
@@ -391,19 +420,22 @@ class DeciderNode(InspectionNode[DeciderParameters]):
             f'{limit.scorer}.{limit.measure} {limit.value:g}' for limit in limits
         )
 
-    def _use_limits(self, table: LimitTable, values: dict[tuple[str, str], float]) -> None:
+    def _use_limits(self, table: LimitTable) -> None:
         before = {limit.name: limit.value for limit in self._limits or ()}
+        changed = [limit for limit in table if before.get(limit.name) != limit.value]
         self._limits = table
-        for limit in table:
-            if before.get(limit.name) != limit.value:
-                self.get_logger().info(
-                    f'limit {limit.name}: {before.get(limit.name):g} -> {limit.value:g} '
-                    '(lost at restart unless saved with ~/save_limits)'
-                )
+        for limit in changed:
+            self.get_logger().info(
+                f'limit {limit.name}: {before.get(limit.name):g} -> {limit.value:g} '
+                '(lost at restart unless saved with ~/save_limits)'
+            )
+        if changed:
+            names = ', '.join(limit.name for limit in changed)
+            self._fail_calibration(f'{names} was set by hand meanwhile')
         if self._switch is not None and self._recipe is self._switch.recipe:
             self._switch.limits = table
         if self._is_in_force and self._decider is not None:
-            self._decider.limits_changed(values, LimitOrigin.RUNTIME)
+            self._decider.limits_changed(table)
             self._publish_limits()
 
     def _publish_limits(self) -> None:
@@ -470,6 +502,145 @@ class DeciderNode(InspectionNode[DeciderParameters]):
         for limit in table:
             self.undeclare_parameter(_parameter_name(limit))
 
+    def _exchange_limits(self, table: LimitTable) -> None:
+        """
+        Declare the limits anew: range and description of a parameter say its typical value.
+
+        """
+        assert self._limits is not None
+        self._undeclare_limits(self._limits)
+        self._limits = None
+        self._declare_limits(table)
+        self._limits = table
+
+    # Calibration
+
+    def _calibrate(self, request: Any) -> str:
+        if not self._is_in_force or self._recipe is None:
+            raise RecipeError('no recipe is in force yet; try again')
+        self._check_not_calibrating()
+        assert self._limits is not None
+        run = RunningCalibration(
+            self._recipe,
+            {
+                (limit.scorer, limit.measure): MeasureLimit(limit.value, limit.typical)
+                for limit in self._limits
+            },
+            self._combination(self._recipe).name.lower(),
+            request.parts,
+            request.false_reject_rate,
+        )
+        self._calibration, self._calibration_start_s = run, steady_s()
+        self._publish_calibration()
+        return (
+            f'the next {run.parts_wanted} parts count as good; until the last of them the limits '
+            'stay as they are'
+        )
+
+    def _cancel_calibration(self, request: Any) -> str:
+        if self._calibration is None or not self._calibration.is_collecting:
+            raise SettingError('no calibration is under way')
+        self._fail_calibration('cancelled')
+        return 'cancelled; the limits have not changed'
+
+    def _undo_calibration(self, request: Any) -> str:
+        self._check_not_calibrating()
+        before = self._before_calibration
+        if before is None or self._calibration is None:
+            raise SettingError('there is no calibration to undo since the recipe came into force')
+        self._before_calibration = None
+        self._bring_limits_into_force(before)
+        self._calibration.undo()
+        self._publish_calibration()
+        return 'the limits from before act from the next part on'
+
+    def _check_not_calibrating(self) -> None:
+        if self._calibration is not None and self._calibration.is_collecting:
+            raise SettingError(
+                f'a calibration is under way: {self._calibration.detail}; wait for its end or '
+                'call ~/cancel_calibration'
+            )
+
+    def _collect(self, decision: CoreDecision) -> None:
+        run = self._calibration
+        if run is None or not run.is_collecting:
+            return
+        # 'The next parts' are those that had not come when this was said.
+        if decision.exposure_s < self._calibration_start_s:
+            return
+        name, reason = f'part {decision.key[1]}', decision.judgement.reason.name
+        is_complete = run.take(name, decision.measured, reason)
+        self._publish_calibration()
+        if is_complete:
+            assert self.executor is not None
+            self.executor.create_task(self._derive_limits, run)
+
+    async def _derive_limits(self, run: RunningCalibration) -> None:
+        try:
+            result = await self.in_background(run.derived)
+            # It may have been given up meanwhile.
+            if run.is_collecting:
+                self._finish_calibration(run, result)
+        except Exception as error:  # noqa: BLE001 - nobody awaits this task
+            if run.is_collecting:
+                self._fail_calibration(self.describe(error))
+
+    def _finish_calibration(self, run: RunningCalibration, result: Recalibration) -> None:
+        assert self._limits is not None
+        before = _InForce(self._limits, self._calibrated)
+        table = LimitTable(
+            tuple(
+                replace(
+                    limit,
+                    value=result.limits[limit.scorer, limit.measure].limit,
+                    typical=result.limits[limit.scorer, limit.measure].typical,
+                    origin=LimitOrigin.RUNTIME,
+                )
+                for limit in before.limits
+            )
+        )
+        self._bring_limits_into_force(_InForce(table, result))
+        self._before_calibration = before
+        run.finish(result)
+        self.get_logger().info(run.detail)
+        self._publish_calibration()
+
+    def _fail_calibration(self, reason: str) -> None:
+        if self._calibration is not None and self._calibration.is_collecting:
+            self._calibration.fail(reason)
+            self.get_logger().warning(f'calibration given up: {self._calibration.detail}')
+            self._publish_calibration()
+
+    def _forget_calibration(self, recipe: Recipe) -> None:
+        """
+        Give up the calibration, or what could be undone: another recipe comes into force.
+
+        """
+        self._calibrated = self._before_calibration = None
+        if self._calibration is not None and self._calibration.is_collecting:
+            self._fail_calibration(f'recipe {recipe.name} v{recipe.version} came into force')
+        else:
+            self._calibration = None
+            self._publish_calibration()
+
+    def _bring_limits_into_force(self, in_force: _InForce) -> None:
+        assert self._decider is not None
+        self._exchange_limits(in_force.limits)
+        self._calibrated = in_force.calibrated
+        self._decider.limits_changed(in_force.limits)
+        self._publish_limits()
+
+    def _publish_calibration(self) -> None:
+        message = Calibration()
+        run = self._calibration
+        if run is not None:
+            message.state = int(run.state)
+            message.parts = run.parts
+            message.parts_wanted = run.parts_wanted
+            message.detail = run.detail
+        message.header.stamp = self.get_clock().now().to_msg()
+        self._calibration_out.publish(message)
+
     # Recipes
 
     def _combination(self, recipe: Recipe) -> Combination:
@@ -490,8 +661,12 @@ class DeciderNode(InspectionNode[DeciderParameters]):
         assert self._limits is not None
         if self._switch is not None or not self._is_in_force or self._recipe.path is None:
             raise RecipeError('no recipe is in force, or another one is being prepared; try again')
+        self._check_not_calibrating()
         values = {(limit.scorer, limit.measure): limit.value for limit in self._limits}
-        recipe, path = self._recipe.with_limits(values), self._recipe.path
+        recipe, path = self._recipe, self._recipe.path
+        if self._calibrated is not None:
+            recipe = self._calibrated.applied_to(recipe, 'parts on the running cell')
+        recipe = recipe.with_limits(values)
         return await self._switch_to(await self.in_background(lambda: write_recipe(recipe, path)))
 
     async def _switch_to(self, recipe: Recipe) -> str:
@@ -555,10 +730,9 @@ class DeciderNode(InspectionNode[DeciderParameters]):
                 self.get_logger().warning(
                     f'limits of {self._recipe.name} that were set at runtime are lost'
                 )
-            self._undeclare_limits(self._limits)
-            self._recipe, self._limits = recipe, None
-            self._declare_limits(switch.limits)
-            self._limits = switch.limits
+            self._forget_calibration(recipe)
+            self._recipe = recipe
+            self._exchange_limits(switch.limits)
         self._decider.recipe_switched(
             Terms(
                 recipe.name,

@@ -9,6 +9,7 @@ Recipes on disk: read and check a recipe folder, write one so that nobody ever s
       references/000.png   good frames as taught; the first is the alignment reference
       statistics.npz       '<scorer>/<array>' fitted data,
                            'good/<scorer>.<measure>' held-out good parts
+      model/<scorer>/*.*   fitted data whose name holds a dot: files of their own, as a network is
 
 """
 
@@ -23,6 +24,7 @@ import io
 import math
 import os
 from pathlib import Path
+import re
 import secrets
 import shutil
 from typing import Any, TYPE_CHECKING
@@ -68,6 +70,8 @@ MOST_REFERENCES = 20
 _YAML = 'recipe.yaml'
 _STATISTICS = 'statistics.npz'
 _REFERENCES = 'references'
+_MODEL = 'model'
+_FILE_NAME = r'[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)+'
 _CREATED_FORMAT = '%Y-%m-%dT%H:%M:%SZ'
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
@@ -75,8 +79,8 @@ _RENAME_EXCHANGE = 2
 _HEADER = """\
 # A recipe of anomaly_inspection: all that the cell knows of one product.
 # Limits, region settings and texts may be edited by hand; a limit must stay on the bad side of
-# its typical value. Preprocessing, settings and statistics.npz belong together: teach again to
-# change them. Lengths are in pixels, gray levels go from 0 to 255, times are UTC.
+# its typical value. Preprocessing, settings, statistics.npz and model/ belong together: teach
+# again to change them. Lengths are in pixels, gray levels go from 0 to 255, times are UTC.
 """
 
 
@@ -240,11 +244,19 @@ def _recipe(reader: MappingReader, folder: Path, files: Mapping[str, bytes]) -> 
     frame_format = _frame_format(reader.mapping('frame'))
     preprocessing = _preprocessing(reader)
     statistics = _statistics(folder / _STATISTICS, files)
+    models = _models(folder, files)
     parts = reader.mapping('scorers')
     scorers = {
-        name: _scorer(name, parts.mapping(name), folder / _STATISTICS, statistics)
+        name: _scorer(name, parts.mapping(name), folder, statistics, models.pop(name, {}))
         for name in parts.keys(allowed=SCORERS)
     }
+    if all(part.limits.keys() <= part.not_judged for part in scorers.values()):
+        raise RecipeError(f'{folder / _YAML}: no measure is judged; allowed: one at least')
+    if models:
+        raise RecipeError(
+            f'{folder / _MODEL / min(models)} belongs to no scorer of the recipe; it has: '
+            f'{", ".join(scorers)}'
+        )
     if statistics:
         raise RecipeError(
             f'{folder / _STATISTICS}: array {min(statistics)!r} belongs to no scorer and no '
@@ -328,13 +340,15 @@ def _created(reader: MappingReader) -> str:
 def _scorer(
     name: str,
     reader: MappingReader,
-    statistics_path: Path,
+    folder: Path,
     statistics: dict[str, NDArray[Any]],
+    model: dict[str, NDArray[np.uint8]],
 ) -> ScorerRecipe:
     """
     Read one scorer; takes its arrays out of the statistics.
 
     """
+    statistics_path = folder / _STATISTICS
     settings = reader.plain_mapping('settings')
     region_reader = reader.mapping('region')
     region = RegionSettings(
@@ -345,12 +359,14 @@ def _scorer(
     measures = reader.mapping('measures')
     specs = {spec.name: spec for spec in measures_of(name)}
     measures.keys(allowed=specs)
-    limits, good = {}, {}
+    limits, good, not_judged = {}, {}, set()
     for spec in specs.values():
         measure = measures.mapping(spec.name)
         measure.choice('unit', (spec.unit,))
         measure.choice('bad_side', (spec.bad_side.name.lower(),))
         limits[spec.name] = MeasureLimit(measure.number('limit'), measure.number('typical'))
+        if not measure.truth('judged', default=True):
+            not_judged.add(spec.name)
         measure.finish()
         check_limit(f'scorers.{name}.measures.{spec.name}', spec, limits[spec.name])
         good[spec.name] = _good(f'good/{name}.{spec.name}', statistics_path, statistics)
@@ -360,20 +376,24 @@ def _scorer(
     arrays = {
         key.removeprefix(prefix): statistics.pop(key)
         for key in list(statistics)
-        if key.startswith(prefix)
+        if key.startswith(prefix) and '.' not in key
     }
+    arrays |= model
     kind = scorer_class(name)
     try:
-        kind.from_arrays(arrays, settings)
+        known = kind.from_arrays(arrays, settings).to_arrays()
     except SettingError as error:
         raise reader.error('settings', f'is {settings}: {error}') from error
     except RecipeError as error:
-        raise RecipeError(f'{statistics_path}: {prefix}: {error}') from error
+        files = f', {folder / _MODEL / name}' if model else ''
+        raise RecipeError(f'{statistics_path}: {prefix}{files}: {error}') from error
+    if strangers := sorted(model.keys() - known.keys()):
+        raise RecipeError(f'{folder / _MODEL / name / strangers[0]} is no file that {name} knows')
     # A default may change with the package; a recipe must not change with it.
     for key in kind.default_settings:
         if key not in settings:
             raise reader.error(f'settings.{key}', 'is missing')
-    return ScorerRecipe(settings, region, limits, arrays, good)
+    return ScorerRecipe(settings, region, limits, arrays, good, frozenset(not_judged))
 
 
 def _good(key: str, path: Path, statistics: dict[str, NDArray[Any]]) -> NDArray[np.float64]:
@@ -407,6 +427,25 @@ def _statistics(path: Path, files: Mapping[str, bytes]) -> dict[str, NDArray[Any
         if array.dtype.kind == 'f' and not np.isfinite(array).all():
             raise RecipeError(f'{path}: array {key!r} holds values that are not finite')
     return arrays
+
+
+def _models(folder: Path, files: Mapping[str, bytes]) -> dict[str, dict[str, NDArray[np.uint8]]]:
+    """
+    Give the files in model/ by scorer and name.
+
+    """
+    models: dict[str, dict[str, NDArray[np.uint8]]] = {}
+    for path, content in files.items():
+        top, *names = Path(path).parts
+        if top != _MODEL:
+            continue
+        if len(names) != 2 or not re.fullmatch(_FILE_NAME, names[1]):
+            raise RecipeError(
+                f'{folder / path} does not belong there; allowed: {_MODEL}/<scorer>/<file>, the '
+                'name of letters, digits, "_" and "-" with one or more dots inside'
+            )
+        models.setdefault(names[0], {})[names[1]] = np.frombuffer(content, np.uint8)
+    return models
 
 
 def _references(
@@ -473,8 +512,13 @@ def _write_files(recipe: Recipe, folder: Path) -> None:
 
     """
     arrays: dict[str, Any] = {}
+    models: dict[Path, bytes] = {}
     for name, part in recipe.scorers.items():
-        arrays |= {f'{name}/{key}': array for key, array in part.arrays.items()}
+        for key, array in part.arrays.items():
+            if '.' in key:
+                models[folder / _MODEL / name / key] = _file_content(f'{name}/{key}', array)
+            else:
+                arrays[f'{name}/{key}'] = array
         arrays |= {f'good/{name}.{key}': values for key, values in part.good.items()}
     statistics = io.BytesIO()
     np.savez(statistics, **arrays)
@@ -485,8 +529,26 @@ def _write_files(recipe: Recipe, folder: Path) -> None:
             folder / _REFERENCES / _reference_name(index), cv2.imencode('.png', frame)[1].tobytes()
         )
     _write(folder / _YAML, _yaml_text(recipe).encode())
-    _sync(folder / _REFERENCES)
-    _sync(folder)
+    for path, content in models.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _write(path, content)
+    for kept in {folder, folder / _REFERENCES, *(one for path in models for one in path.parents)}:
+        if kept.is_relative_to(folder):
+            _sync(kept)
+
+
+def _file_content(key: str, array: NDArray[Any]) -> bytes:
+    if not re.fullmatch(_FILE_NAME, key.partition('/')[2]):
+        raise RecipeError(
+            f'array {key!r} cannot be a file; allowed: letters, digits, "_" and "-" with one or '
+            'more dots inside'
+        )
+    if array.dtype != np.uint8 or array.ndim != 1:
+        raise RecipeError(
+            f'array {key!r} is {array.dtype} of shape {array.shape}; allowed, because its name '
+            'holds a dot: the bytes of a file, uint8 in one dimension'
+        )
+    return array.tobytes()
 
 
 def _write(path: Path, content: bytes) -> None:
@@ -574,6 +636,7 @@ def _yaml_text(recipe: Recipe) -> str:
         _entry('preprocessing_fingerprint', recipe.preprocessing.fingerprint()),
         '',
         '# any: one measure beyond its limit rejects the part; all: only all of them together do.',
+        "# A measure with 'judged: false' is published, but plays no part in this.",
         _entry('combination', recipe.combination),
         '',
         'scorers:',
@@ -594,6 +657,8 @@ def _yaml_text(recipe: Recipe) -> str:
                 'unit': spec.unit,
                 'bad_side': spec.bad_side.name.lower(),
             }
+            if spec.name in part.not_judged:
+                values['judged'] = False
             lines += [f'      # {spec.description}', f'      {spec.name}: {_flow(values)}']
         lines.append('')
     names = [_reference_name(index) for index in range(len(recipe.references))]

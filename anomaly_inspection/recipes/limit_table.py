@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def limit_table(recipe: Recipe) -> LimitTable:
     """
-    Give all limits of a recipe, in the order of its scorers and their measures.
+    Give the limits of all judged measures of a recipe, in the order of its scorers and measures.
 
     """
     return LimitTable(
@@ -34,5 +34,6 @@ def limit_table(recipe: Recipe) -> LimitTable:
             )
             for scorer_name, scorer in recipe.scorers.items()
             for spec in recipe.measures(scorer_name)
+            if spec.name not in scorer.not_judged
         )
     )

@@ -141,6 +141,17 @@ class MappingReader:
             )
         return float(value)
 
+    def truth(self, key: str, default: bool) -> bool:
+        """
+        Give true or false; the default when the key is missing.
+
+        """
+        self._read.add(key)
+        value = self._values.get(key, default)
+        if type(value) is not bool:
+            raise self.error(key, f'is {value!r}; allowed: true or false')
+        return value
+
     def finish(self) -> None:
         """
         Refuse keys that nobody has read.

@@ -11,11 +11,12 @@ import math
 import re
 from typing import Any, TYPE_CHECKING
 
-from anomaly_inspection.errors import LimitError, SettingError
+from anomaly_inspection.errors import LimitError, RecipeError, SettingError
 from anomaly_inspection.imaging.preprocessing import Preprocessor
 from anomaly_inspection.scoring.frame_scorer import FrameScorer, REGION_MEASURES
 from anomaly_inspection.scoring.measure import BadSide
 from anomaly_inspection.scoring.registry import scorer_class
+from anomaly_inspection.scoring.scorer import TrainedOnPreprocessing
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -107,6 +108,8 @@ class ScorerRecipe:
         The fitted data, as the scorer's `to_arrays` gives them.
     good : dict of str to ndarray of float64, (n,)
         Each measure of the held-out good parts: what the limits were derived from.
+    not_judged : frozenset of str
+        Measures that are published but play no part in the verdict.
 
     """
 
@@ -115,6 +118,7 @@ class ScorerRecipe:
     limits: dict[str, MeasureLimit]
     arrays: dict[str, NDArray[Any]] = field(repr=False)
     good: dict[str, NDArray[np.float64]] = field(repr=False)
+    not_judged: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,7 +144,7 @@ class Recipe:
         Good frames as the camera gave them, at least one; the first is the alignment reference,
         the others tell which of its edges good parts share.
     combination : 'any' or 'all'
-        Whether one measure beyond its limit rejects a part, or only all of them together.
+        Whether one judged measure beyond its limit rejects a part, or only all of them together.
     version : int
         Counts up from 1 at each writing; 0 = never written.
     created : str
@@ -187,6 +191,8 @@ class Recipe:
         for name in wanted:
             part = self._scorer(name)
             scorer = scorer_class(name).from_arrays(part.arrays, part.settings)
+            if isinstance(scorer, TrainedOnPreprocessing):
+                self._check_trained_on(name, scorer.preprocessing_fingerprint)
             fitted[name] = (scorer, part.region)
         return FrameScorer(
             Preprocessor(
@@ -231,6 +237,15 @@ class Recipe:
             check_limit(f'{scorer_name}.{measure_name}', spec, changed)
             scorers[scorer_name] = replace(part, limits={**part.limits, measure_name: changed})
         return replace(self, scorers=scorers, path=None, hash='')
+
+    def _check_trained_on(self, scorer_name: str, fingerprint: str) -> None:
+        own = self.preprocessing.fingerprint()
+        if fingerprint != own:
+            raise RecipeError(
+                f'the network of {scorer_name} was trained on images of another preprocessing '
+                f'(fingerprint {fingerprint}) than that of recipe {self.name} ({own}): train it '
+                'again'
+            )
 
     def _scorer(self, name: str) -> ScorerRecipe:
         if name not in self.scorers:

@@ -9,6 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from anomaly_inspection.errors import SettingError
+from anomaly_inspection.scoring.autoencoder import AutoencoderScorer
+from anomaly_inspection.scoring.openvino import OpenvinoScorer
 from anomaly_inspection.scoring.patch_statistics import PatchStatisticsScorer
 from anomaly_inspection.scoring.ssim import SsimScorer
 from anomaly_inspection.scoring.template import TemplateScorer
@@ -19,7 +21,14 @@ if TYPE_CHECKING:
 
 SCORERS: dict[str, type[Scorer]] = {
     scorer.name: scorer
-    for scorer in (SsimScorer, VariationScorer, PatchStatisticsScorer, TemplateScorer)
+    for scorer in (
+        SsimScorer,
+        VariationScorer,
+        PatchStatisticsScorer,
+        TemplateScorer,
+        AutoencoderScorer,
+        OpenvinoScorer,
+    )
 }
 
 

@@ -7,7 +7,7 @@ What a scorer is: the protocol every scoring method follows, and the checks they
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol, Self, TYPE_CHECKING
+from typing import Any, ClassVar, Protocol, runtime_checkable, Self, TYPE_CHECKING
 
 import numpy as np
 
@@ -105,6 +105,22 @@ class Scorer(Protocol):
         ...
 
 
+@runtime_checkable
+class TrainedOnPreprocessing(Protocol):
+    """
+    A scorer whose network knows images of one preprocessing; a recipe with another refuses it.
+
+    """
+
+    @property
+    def preprocessing_fingerprint(self) -> str:
+        """
+        Give the `PreprocessingSettings.fingerprint` of the images it was trained on.
+
+        """
+        ...
+
+
 @dataclass(frozen=True)
 class Setting:
     """
@@ -113,7 +129,7 @@ class Setting:
     Parameters
     ----------
     default : float, int or str
-        An int asks for whole numbers, a str for one of the `choices`.
+        An int asks for whole numbers, a str for one of the `choices`, or any text without them.
     minimum, maximum : float
         Allowed range of a number, both ends allowed.
     choices : tuple of str
@@ -135,6 +151,10 @@ class Setting:
             if value not in self.choices:
                 raise SettingError(f'{key} is {value!r}; allowed: {", ".join(self.choices)}')
             return str(value)
+        if isinstance(self.default, str):
+            if not isinstance(value, str):
+                raise SettingError(f'{key} is {value!r}; allowed: a text')
+            return value
         kind = 'a whole number' if isinstance(self.default, int) else 'a number'
         allowed = f'{kind} from {self.minimum:g} to {self.maximum:g}'
         if (
