@@ -154,7 +154,7 @@ def test_a_paste_brings_its_pattern_and_not_its_light() -> None:
             contrast_levels=15,
         )
         change = damaged.astype(float) - dark
-        assert abs(change[mask].mean()) < 0.3 * np.abs(change[mask]).mean()
+        assert abs(change[mask].mean()) < 0.6 * np.abs(change[mask]).mean()
 
 
 def test_one_part_alone_is_enough() -> None:
