@@ -34,20 +34,18 @@ from anomaly_inspection.capture.image_folder import ImageFolder
 from anomaly_inspection.errors import SettingError
 from anomaly_inspection.evaluation.evaluate import evaluate_dataset, Evaluation, NO_PART
 from anomaly_inspection.evaluation.figures import Estimate, proportion, ranking
-from anomaly_inspection.imaging.region_of_interest import RegionOfInterest
 from anomaly_inspection.learning.teach import AUTO, DEFAULT_FALSE_REJECT_RATE, teach
 from benchmarks.charts import intervals
+from benchmarks.real_sets import DATASETS, REGIONS
 from benchmarks.report import machine, publish, ROOT, Table
 from benchmarks.simple_methods import SimpleMethods, small_gray, SSIM_BEST, SSIM_MEAN, Z_MAP
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from anomaly_inspection.imaging.region_of_interest import RegionOfInterest
     from anomaly_inspection.recipes.recipe import Recipe
 
-    Frames = Sequence[tuple[str, NDArray[np.uint8]]]
-
-DATASETS = ROOT.parent / 'shared' / 'datasets'
 LOG = Path(__file__).with_name('final_runs.jsonl')
 DEV, FINAL = 'dev', 'final'
 # Wide, so that what is chosen hangs less on how busy the machine is.
@@ -88,8 +86,7 @@ class Product:
 
 PRODUCTS = (
     Product('mvtec_bottle', 0.995, 0.978),
-    # Of the three bottles in view the middle one is judged.
-    Product('bottle_line', 0.99, 0.98, RegionOfInterest(112, 4, 132, 280)),
+    Product('bottle_line', 0.99, 0.98, REGIONS['bottle_line']),
     Product('dice', 0.999, 0.999, f1_goal=0.95),
     Product('casting', 0.93, 0.788),
     Product('magnetic_tile', 0.90, 0.792),

@@ -32,7 +32,8 @@ from anomaly_inspection.imaging.region_of_interest import RegionOfInterest
 from anomaly_inspection.scoring.ssim import structural_similarity_map
 from benchmarks.alignments import ecc, error_px
 from benchmarks.charts import share_curves
-from benchmarks.report import machine, publish, ROOT, Table
+from benchmarks.real_sets import DATASETS, REGIONS, SETS
+from benchmarks.report import machine, publish, Table
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -40,10 +41,6 @@ if TYPE_CHECKING:
     Gray = NDArray[np.uint8]
     Map = NDArray[np.float64]
 
-DATASETS = ROOT.parent / 'shared' / 'datasets'
-SETS = ('mvtec_bottle', 'bottle_line', 'casting', 'dice', 'magnetic_tile', 'deeppcb')
-# Of the three bottles in view the middle one is judged.
-REGIONS = {'bottle_line': RegionOfInterest(112, 4, 132, 280)}
 SIMULATED = 'simulated line'
 LINE = SimulatedLineSettings(
     seed=21, defect_rate=0.0, shift_px=0.0, rotation_deg=0.0, light=0.0, noise_levels=0.0

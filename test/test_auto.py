@@ -107,12 +107,9 @@ def test_what_takes_longer_than_the_budget_is_not_chosen(
 ) -> None:
     monkeypatch.setattr(auto, 'CANDIDATES', (('template', {}), ('variation', {})))
     times_ms = {'variation': 4.0, 'template': 40.0}
-    measure = auto._scores
-
-    def timed(recipe: Recipe, *given: Any) -> Any:
-        return measure(recipe, *given)[0], times_ms[next(iter(recipe.scorers))]
-
-    monkeypatch.setattr(auto, '_scores', timed)
+    monkeypatch.setattr(
+        auto, '_scoring_ms', lambda recipe, *_: times_ms[next(iter(recipe.scorers))]
+    )
     choice = choose(ALIKE, plain_teach, budget_ms=20)
     assert tuple(choice.settings) == ('variation',)
     assert any('over the 20 ms allowed' in reason for reason in choice.reasons)

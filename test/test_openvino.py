@@ -390,6 +390,13 @@ def test_wrong_metadata_is_refused(
         OpenvinoScorer.fit([coloured()], settings)
 
 
+def test_one_channel_has_one_mean(tmp_path: Path) -> None:
+    metadata = {'mean': [0.485, 0.456, 0.406], 'std': [1, 1, 1]}
+    settings = saved(tmp_path, network([1, 1, SIDE, SIDE], highest), metadata)
+    with pytest.raises(RecipeError, match=r'mean is \[0.485, .*allowed: one number'):
+        OpenvinoScorer.fit([coloured()], settings)
+
+
 def test_files_that_are_not_there_are_refused_by_name(tmp_path: Path) -> None:
     with pytest.raises(SettingError, match=r"openvino\.model is ''"):
         OpenvinoScorer.fit([coloured()], {})
@@ -444,6 +451,7 @@ def test_comes_back_from_its_arrays(tmp_path: Path) -> None:
         ('image_shape', np.array([20, 24, 4])),
         ('image_shape', np.array([20, 0])),
         ('image_shape', np.array([20])),
+        ('image_shape', np.array([10**9, 10**9])),
         ('model.xml', None),
         ('metadata.json', np.frombuffer(b'{', np.uint8)),
         ('history.csv', np.frombuffer(b'x', np.uint8)),

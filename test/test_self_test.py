@@ -47,14 +47,18 @@ def plate(seed: int, noise: float = 10.0) -> NDArray[np.uint8]:
 NEW = [(f'new {seed}', plate(seed)) for seed in range(100, 106)]
 
 
-@pytest.fixture(scope='module')
-def recipe() -> Recipe:
+def taught_on(count: int) -> Recipe:
     return teach(
-        [plate(seed) for seed in range(16)],
+        [plate(seed) for seed in range(count)],
         name='plate',
         scorers=['variation'],
         preprocessing=PreprocessingSettings(alignment=AlignmentSettings('none')),
     )
+
+
+@pytest.fixture(scope='module')
+def recipe() -> Recipe:
+    return taught_on(16)
 
 
 @pytest.fixture(scope='module')
@@ -129,6 +133,14 @@ def test_only_taught_images_are_used_but_said(recipe: Recipe) -> None:
     only = self_test(recipe, taught, sizes_px=(16,), contrasts=(60,), defects_each=1)
     assert len(only.outcomes) == len(only.kinds)
     assert 'the shares seen may be too high' in only.notes[0]
+
+
+def test_images_stay_where_nobody_can_tell_which_were_taught() -> None:
+    recipe = taught_on(30)
+    taught = [(f'taught {seed}', plate(seed)) for seed in range(30)]
+    mixed = self_test(recipe, taught + NEW, sizes_px=(16,), contrasts=(60,), defects_each=1)
+    assert len(mixed.images) + len(mixed.rejected) == 36
+    assert f'{len(recipe.references)} of the {len(recipe.references)} good parts' in mixed.notes[0]
 
 
 def test_images_that_are_rejected_as_they_are_get_no_defects(recipe: Recipe) -> None:

@@ -7,6 +7,7 @@ Training an autoencoder: from frames of good parts to a recipe, through kills an
 from dataclasses import replace
 import errno
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -184,19 +185,25 @@ def test_a_killed_training_goes_on_to_what_it_would_have_been(
     assert not (folder / 'checkpoint.npz').exists()
 
 
-@pytest.fixture
-def checkpoint(tmp_path, recipe, frames):
-    """
-    The folder of a training that was ended after its first epoch.
-
-    """
+@pytest.fixture(scope='module')
+def ended(recipe, frames, tmp_path_factory):
+    folder = tmp_path_factory.mktemp('ended')
 
     def stop(epoch):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        train(recipe, frames, TINY, folder=tmp_path, epoch_done=stop)
-    return tmp_path
+        train(recipe, frames, TINY, folder=folder, epoch_done=stop)
+    return folder
+
+
+@pytest.fixture
+def checkpoint(ended, tmp_path):
+    """
+    The folder of a training that was ended after its first epoch.
+
+    """
+    return shutil.copytree(ended, tmp_path / 'training')
 
 
 def test_only_the_same_training_can_be_gone_on_with(checkpoint, recipe, frames):

@@ -13,7 +13,6 @@ when the recipe of both sees clearly more at its limits.
 
 from __future__ import annotations
 
-from contextlib import suppress
 from dataclasses import dataclass, field
 import math
 import time
@@ -28,6 +27,7 @@ from anomaly_inspection.imaging.preprocessing import Preprocessor
 from anomaly_inspection.learning.synthetic_defects import part_in_region, random_defect
 from anomaly_inspection.recipes.limit_table import limit_table
 from anomaly_inspection.scoring.frame_scorer import ScoreStatus
+from anomaly_inspection.scoring.registry import scorer_class
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -246,8 +246,9 @@ class _Split:
         if not self.damaged:
             others = [frame for _, frame in self.taught]
             self.damaged = _damaged(preprocessor, self.held_out, others, self.defect_count)
-        scores, scoring_ms = _scores(recipe, preprocessor, self.held_out + self.damaged)
+        scores = _scores(recipe, self.held_out + self.damaged)
         count = len(self.held_out)
+        scoring_ms = _scoring_ms(recipe, preprocessor, self.damaged[:_TIMED_FRAMES])
         return _Trial(settings, scores[:count], scores[count:], scoring_ms)
 
 
@@ -328,25 +329,16 @@ def _clear_defect(
     return damaged
 
 
-def _scores(
-    recipe: Recipe, preprocessor: Preprocessor, frames: Sequence[NDArray[np.uint8]]
-) -> tuple[NDArray[np.float64], float]:
+def _scores(recipe: Recipe, frames: Sequence[NDArray[np.uint8]]) -> NDArray[np.float64]:
     """
-    Give the anomaly score of each frame, and the median time of scoring one, in ms.
+    Give the anomaly score of each frame; infinity for what cannot be judged.
 
     """
     frame_scorer = recipe.frame_scorer()
     limits = list(limit_table(recipe))
-    scores, times_ms, preparing_ms = [], [], []
-    for place, frame in enumerate(frames):
-        started_s = time.perf_counter()
+    scores = []
+    for frame in frames:
         found = {score.scorer: score for score in frame_scorer.score(frame)}
-        times_ms.append(1e3 * (time.perf_counter() - started_s))
-        if place < _TIMED_FRAMES:
-            started_s = time.perf_counter()
-            with suppress(AlignmentError):
-                preprocessor.prepare(frame)
-            preparing_ms.append(1e3 * (time.perf_counter() - started_s))
         is_judged = all(score.status is ScoreStatus.OK for score in found.values())
         scores.append(
             max(
@@ -356,8 +348,31 @@ def _scores(
             if is_judged
             else math.inf
         )
-    scoring_ms = float(np.median(times_ms) - np.median(preparing_ms))
-    return np.array(scores, np.float64), max(0.0, scoring_ms)
+    return np.array(scores, np.float64)
+
+
+def _scoring_ms(
+    recipe: Recipe, preprocessor: Preprocessor, frames: Sequence[NDArray[np.uint8]]
+) -> float:
+    """
+    Give the median time of scoring a prepared frame, infinity when none can be prepared.
+
+    """
+    scorers = [
+        scorer_class(name).from_arrays(part.arrays, part.settings)
+        for name, part in recipe.scorers.items()
+    ]
+    times_ms = []
+    for frame in frames:
+        try:
+            prepared = preprocessor.prepare(frame)
+        except AlignmentError:
+            continue
+        started_s = time.perf_counter()
+        for scorer in scorers:
+            scorer.score(prepared)
+        times_ms.append(1e3 * (time.perf_counter() - started_s))
+    return float(np.median(times_ms)) if times_ms else math.inf
 
 
 def _best(trials: Sequence[_Trial]) -> _Trial:

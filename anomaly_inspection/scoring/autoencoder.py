@@ -117,7 +117,7 @@ class AutoencoderScorer:
             '1',
             BadSide.LOW,
             'Nearness of the latent vector (of the strangest patch) to those of the training '
-            'images; 1 = one of them, 0.5 = as far as they are from each other.',
+            'images; 1 = one of them, 0.5 = five times as far as they are from each other.',
             maximum=1.0,
         ),
     )

@@ -5,13 +5,15 @@ Latent density: how near the bottleneck of a network comes to what good parts ha
 With r the distance of a latent vector to the nearest taught one, and s the median of the same
 distance between the taught ones, each to the nearest other ::
 
-    density = 1 / (1 + (r / s)^2)
+    density = 1 / (1 + (r / 5s)^2)
 
-It is Cauchy's kernel on the nearest neighbour: 1 for a taught image, about 1/2 for a good part, 0
-infinitely far away; below 1/101 beyond ten times the usual distance. Both distances grow alike
-with the number of latent dimensions, and both shrink alike with the number of images, so neither
-sets the scale. (A Gaussian kernel density in thousands of dimensions is a nearest-neighbour
-distance too, but one whose zero and unit hang on dimensions, images and bandwidth.)
+It is Cauchy's kernel on the nearest neighbour: 1 for a taught image, about 0.96 for a good part,
+0.5 at five times the usual distance, 0.01 at fifty times, 0 infinitely far away. Both distances
+grow alike with the number of latent dimensions, and both shrink alike with the number of images,
+so neither sets the scale. (A Gaussian kernel density in thousands of dimensions is a
+nearest-neighbour distance too, but one whose zero and unit hang on dimensions, images and
+bandwidth.) The kernel is five wide so that good parts lie where it falls with r squared: limits
+are extrapolated from them, and one narrower presses what is beyond them against 0.
 
 """
 
@@ -26,6 +28,7 @@ from anomaly_inspection.errors import FrameError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+_WIDTH = 5.0
 # What is compared with at every frame: 32 MB at most, and a millisecond or two.
 _MOST_VECTORS, _MOST_VALUES = 1000, 8_000_000
 
@@ -90,4 +93,4 @@ class LatentDensity:
         centred = latent - self.centre
         nearest = int(np.argmin(self._squares - 2.0 * (self.taught @ centred)))
         distance = float(np.linalg.norm(self.taught[nearest] - centred))
-        return 1.0 / (1.0 + (distance / self.spacing) ** 2)
+        return 1.0 / (1.0 + (distance / (_WIDTH * self.spacing)) ** 2)

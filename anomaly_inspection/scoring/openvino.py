@@ -59,6 +59,8 @@ if TYPE_CHECKING:
 
 # Where channels, height and width stand.
 _PLACES = {'nchw': (1, 2, 3), 'nhwc': (3, 1, 2)}
+# As large as a frame can be.
+_LARGEST_PX = 16384
 # What the model's own thresholds make of map and score.
 _LABELS = {'pred_label', 'pred_mask'}
 
@@ -143,6 +145,12 @@ class OpenvinoScorer:
         network = read_network(files)
         self._metadata = read_metadata(network, _content(files))
         self._layout, (self._channels, height, width) = _layout(network, self._metadata.layout)
+        for key, values in (('mean', self._metadata.mean), ('std', self._metadata.std)):
+            if len(values) not in (1, self._channels):
+                raise RecipeError(
+                    f'{METADATA}: {key} is {list(values)}; allowed: one number, as the model '
+                    'takes images of one channel'
+                )
         self._size_px = (width or like.shape[1], height or like.shape[0])
         self._model = Model(network, self._input(like).shape)
         self._map_index, self._score_index = self._found()
@@ -185,8 +193,13 @@ class OpenvinoScorer:
 
         """
         shape = fitted_array(arrays, 'image_shape', np.int64, (1,)).tolist()
-        if not (len(shape) == 2 or (len(shape) == 3 and shape[2] == 3)) or min(shape) < 1:
-            raise RecipeError(f'image_shape is {shape}; allowed: height, width, and 3 for BGR')
+        if not (len(shape) == 2 or (len(shape) == 3 and shape[2] == 3)) or not (
+            1 <= min(shape) <= max(shape) <= _LARGEST_PX
+        ):
+            raise RecipeError(
+                f'image_shape is {shape}; allowed: height and width from 1 to {_LARGEST_PX}, and '
+                '3 for BGR'
+            )
         files = {key: array for key, array in arrays.items() if '.' in key}
         if strangers := files.keys() - {MODEL_XML, MODEL_BIN, METADATA}:
             raise RecipeError(f'{min(strangers)} is not a file of the scorer openvino')
