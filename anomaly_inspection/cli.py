@@ -393,7 +393,7 @@ def _print_classes(scorer: Any) -> None:
     help='End after so many passes that make held-out good parts no better.',
 )
 @click.option('--batch', type=int, default=8, show_default=True, help='Images of one step.')
-@click.option('--learning-rate', type=float, default=5e-4, show_default=True)
+@click.option('--learning-rate', type=float, default=1e-3, show_default=True)
 @click.option('--seed', type=int, default=0, show_default=True)
 @click.option(
     '--shift-px',

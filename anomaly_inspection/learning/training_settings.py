@@ -112,7 +112,7 @@ class TrainingSettings:
     epochs: int = 200
     patience: int = 20
     batch: int = 8
-    learning_rate: float = 5e-4
+    learning_rate: float = 1e-3
     seed: int = 0
     augmentation: Augmentation = field(default_factory=Augmentation)
     denoising: Denoising = field(default_factory=Denoising)

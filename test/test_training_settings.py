@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-What a network sees of the good parts: variations, spoiled inputs, patches; no TensorFlow.
+Settings of a training, and what a network sees of the good parts; no TensorFlow.
 
 """
 
@@ -9,11 +9,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from anomaly_inspection.cli import main
 from anomaly_inspection.errors import SettingError
 from anomaly_inspection.imaging.net_input import net_input
 from anomaly_inspection.learning.augmentation import Augmentation, Denoising, spoiled, varied
 from anomaly_inspection.learning.training_data import plain_batches, spoiled_batches
-from anomaly_inspection.learning.training_settings import NETS, TrainingSettings
+from anomaly_inspection.learning.training_settings import LOSSES, NETS, TrainingSettings
 
 STILL = Augmentation(shift_px=0, rotation_deg=0, brightness=0)
 
@@ -169,3 +170,18 @@ def test_augmentation_out_of_range_is_refused(kind, changes):
 def test_every_net_can_be_asked_for():
     for name, net in NETS.items():
         assert TrainingSettings(name).side_px == net.side_px in net.sides_px
+
+
+def test_the_command_offers_what_there_is_with_the_same_defaults():
+    options = {option.name: option for option in main.commands['train'].params}
+    settings = TrainingSettings()
+    parts = {**vars(settings), **vars(settings.augmentation), **vars(settings.denoising)}
+    shared = set(parts) & set(options)
+    assert {'architecture', 'loss', 'learning_rate', 'shift_px', 'noise', 'patience'} <= shared
+    assert {name: options[name].default for name in shared} == {
+        name: parts[name] for name in shared
+    }
+    for name in NETS:
+        assert name in options['architecture'].help
+    for name in LOSSES:
+        assert name in options['loss'].help
