@@ -35,6 +35,7 @@ from anomaly_inspection.learning.calibration import (
     check_rate,
     limit_from_good,
     outliers,
+    OUTLYING_DEVIATIONS,
     promised_rate,
 )
 from anomaly_inspection.recipes.recipe import (
@@ -88,6 +89,7 @@ _MANY_REFERENCES, _MOST_REFERENCE_VALUES = 40, 8_000_000
 # An alignment that finds less than this of the reference's edges in a good part is a guess.
 _LEAST_CONFIDENCE = 0.3
 _CONFIDENCE_MARGIN = 0.8
+_DEVIATIONS_OF_A_VARIANT = 4.0
 _SHARE_OF_BRIGHT, _FEWEST_BRIGHT = 0.01, 3
 _MIN_AREA_PX = 4
 _SHARE_WITH_REGIONS = 0.1
@@ -311,7 +313,8 @@ class _HeldOut:
         assert spec.class_range is not None
         has_like = ~_is_beyond(self.measures[spec.name], spec.class_range[1], spec)
         alike = self._only(np.flatnonzero(has_like))
-        odd = alike.outliers(scorer)
+        # Variants that differ in a detail alone are common where there are many.
+        odd = alike.outliers(scorer, _DEVIATIONS_OF_A_VARIANT)
         return alike._only([i for i, part in enumerate(alike.parts) if part.name not in odd])
 
     def _only(self, indices: Sequence[int] | NDArray[np.intp]) -> _HeldOut:
@@ -322,7 +325,7 @@ class _HeldOut:
             [self.classes[i] for i in indices],
         )
 
-    def outliers(self, scorer: str) -> dict[str, str]:
+    def outliers(self, scorer: str, deviations: float = OUTLYING_DEVIATIONS) -> dict[str, str]:
         """
         Give the names of the parts that are unlike the others, with the reason.
 
@@ -334,7 +337,7 @@ class _HeldOut:
         }
         for spec in scorer_class(scorer).measures:
             values = self.measures[spec.name]
-            for index in outliers(values, spec):
+            for index in outliers(values, spec, deviations):
                 unlike[self.parts[index].name] = (
                     f'{scorer}.{spec.name} {values[index]:.4g}, '
                     f'the others about {float(np.median(values)):.4g}'

@@ -46,7 +46,7 @@ _LIGHT_PX, _DARK_LEVELS, _LEVELS_PER_UNIT = 8.0, 20.0, 50.0
 # Gradients of a texture are judged by those around, over so many cells; flat ones by this least.
 _AROUND_CELLS, _LEAST_GRADIENT, _RELATIVE_UNIT = 55, 0.3, 10.0
 # Share of the area: the mean over all of it hides what is not everywhere.
-_WORST_SHARE = 0.05
+_WORST_SHARE = 0.01
 # Neighbouring patches overlap by this much, in cells of the grid.
 _POOLING_CELLS = 0.7
 # Gray levels; less than a camera's noise leaves: only for images that are all the same.
@@ -91,7 +91,7 @@ class PatchStatisticsScorer:
             'worst_mean_distance',
             '1',
             BadSide.HIGH,
-            'Mean distance over the worst twentieth of the area; about 1 is typical.',
+            'Mean distance over the worst hundredth of the area; about 1 is typical.',
         ),
     )
     map_unit: ClassVar[str] = '1'
