@@ -16,9 +16,9 @@ from anomaly_inspection.errors import FrameError, RecipeError, SettingError
 from anomaly_inspection.imaging.preprocessing import Prepared
 from anomaly_inspection.scoring import patch_statistics
 from anomaly_inspection.scoring.patch_statistics import (
-    is_texture,
     PatchStatisticsScorer,
     smallest_stride_px,
+    surface_of,
 )
 
 SIZE = (96, 128)
@@ -47,6 +47,14 @@ def texture_image(seed, sigma=2.0):
     """Draw a cloudy texture that lies anywhere."""
     noise = cv2.GaussianBlur(np.random.default_rng(seed).normal(0, 1, SIZE), (0, 0), sigma)
     return clipped(120 + 20 * noise / noise.std())
+
+
+def streaks_image(seed):
+    """Draw a brushed surface: streaks of many strengths down the image, anywhere."""
+    rng = np.random.default_rng(seed)
+    lines = rng.gamma(0.7, 12.0, SIZE[1]) * rng.choice([-1, 1], SIZE[1])
+    noise = rng.normal(0, 3, SIZE)
+    return clipped(110 + cv2.GaussianBlur(lines + noise, (0, 0), sigmaX=1, sigmaY=3))
 
 
 def prepared(image, valid=None):
@@ -199,13 +207,39 @@ def test_pooled_patches_of_several_kinds_are_judged_by_their_own_kind():
 
 
 def test_a_texture_is_what_has_no_picture_in_common():
-    assert is_texture([prepared(texture_image(seed)) for seed in range(12)])
-    assert not is_texture(good_parts(12))
+    assert surface_of([prepared(texture_image(seed)) for seed in range(12)]) == 'texture'
+    assert surface_of(good_parts(12)) == 'picture'
+    streaks = [streaks_image(seed) for seed in range(12)]
+    assert surface_of([prepared(image) for image in streaks]) == 'streaks_down'
+    assert surface_of([prepared(image.T.copy()) for image in streaks]) == 'streaks_across'
     # Several kinds of part are several pictures.
     kinds = [prepared(texture_image(seed % 3)) for seed in range(12)]
-    assert not is_texture(kinds)
-    assert not is_texture(kinds[:1])
-    assert not is_texture([prepared(np.full(SIZE, 90, np.uint8))] * 4)
+    assert surface_of(kinds) == 'picture'
+    assert surface_of(kinds[:1]) == 'picture'
+    assert surface_of([prepared(np.full(SIZE, 90, np.uint8))] * 4) == 'picture'
+
+
+@pytest.mark.parametrize('runs', ['down', 'across'])
+def test_a_whole_streak_belongs_to_a_texture_of_streaks_a_piece_of_one_does_not(runs):
+    def drawn(image):
+        return prepared(image if runs == 'down' else image.T.copy())
+
+    def with_streak(rows):
+        image = streaks_image(100).astype(float)
+        image[rows, 60:63] += 60
+        return drawn(clipped(image))
+
+    taught = [drawn(streaks_image(seed)) for seed in range(30)]
+    odd = {}
+    for surface in ('texture', f'streaks_{runs}'):
+        scorer = PatchStatisticsScorer.fit(taught, {'surface': surface})
+        whole, piece = (
+            scorer.score(with_streak(rows)).measures['peak_distance']
+            for rows in (slice(None), slice(40, 56))
+        )
+        odd[surface] = piece / whole
+    assert odd[f'streaks_{runs}'] > 1.5
+    assert odd[f'streaks_{runs}'] > 1.3 * odd['texture']
 
 
 def test_another_colour_of_the_same_gray_shows_in_colour_frames_only():
@@ -343,7 +377,7 @@ def test_identical_images_give_finite_distances_of_zero():
 def test_odd_sizes_and_strides_work(shape, stride_px):
     rng = np.random.default_rng(0)
     parts = [prepared(rng.integers(0, 256, shape, np.uint8)) for _ in range(5)]
-    for settings in (POSITION, POOLED, TEXTURE):
+    for settings in (POSITION, POOLED, TEXTURE, {'surface': 'streaks_across'}):
         scorer = PatchStatisticsScorer.fit(parts, {**settings, 'stride_px': stride_px})
         output = scorer.score(parts[0])
         assert output.anomaly_map.shape == shape[:2]
@@ -361,7 +395,13 @@ def test_fitting_and_scoring_in_pieces_gives_the_same(settings, monkeypatch):
 
 @pytest.mark.parametrize(
     'settings',
-    [POSITION, POOLED, TEXTURE, {**TEXTURE, **POOLED}, {'stride_px': 8, 'neighbours': 2}],
+    [
+        POSITION,
+        POOLED,
+        TEXTURE,
+        {'surface': 'streaks_down', **POOLED},
+        {'stride_px': 8, 'neighbours': 2},
+    ],
 )
 def test_comes_back_the_same_from_its_arrays(settings):
     scorer = PatchStatisticsScorer.fit(good_parts(10), settings)

@@ -48,7 +48,7 @@ from anomaly_inspection.recipes.recipe import (
 )
 from anomaly_inspection.scoring.frame_scorer import RegionSettings
 from anomaly_inspection.scoring.measure import BadSide, MeasureSpec
-from anomaly_inspection.scoring.patch_statistics import is_texture, smallest_stride_px
+from anomaly_inspection.scoring.patch_statistics import smallest_stride_px, surface_of
 from anomaly_inspection.scoring.region import find_regions
 from anomaly_inspection.scoring.registry import scorer_class
 from anomaly_inspection.scoring.variation import flattened
@@ -707,7 +707,7 @@ def _scorer_settings(scorer: str, parts: Sequence[_Part]) -> dict[str, Any]:
         settings['references'] = _MANY_REFERENCES
     if 'surface' in settings:
         sample = [part.prepared for part in parts[:: math.ceil(len(parts) / _ALIGNMENT_SAMPLE)]]
-        settings['surface'] = 'texture' if is_texture(sample) else 'picture'
+        settings['surface'] = surface_of(sample)
     if 'stride_px' in settings:
         shape = parts[0].prepared.image.shape
         settings['stride_px'] = smallest_stride_px(shape, settings['stride_px'])
