@@ -209,6 +209,7 @@ def teach(
                 preprocessing=settings,
                 false_reject_rate=false_reject_rate,
             ),
+            has_classes=classes is not None,
             budget_ms=speed_budget_ms,
             progress=report,
         )
@@ -606,8 +607,10 @@ def _chosen_preprocessing(
     if region_of_interest is not None:
         side = min(region_of_interest.width, region_of_interest.height)
     near, far = max(8.0, float(round(0.05 * side))), float(round(0.2 * side))
+    # What the recipe will accept at least: parts that pass in the cell are taught as well.
+    least_confidence = round(_CONFIDENCE_MARGIN * _LEAST_CONFIDENCE, 2)
     alignments = [
-        AlignmentSettings(kind, search_px, search_deg, _SEARCH_SCALE, _LEAST_CONFIDENCE)
+        AlignmentSettings(kind, search_px, search_deg, _SEARCH_SCALE, least_confidence)
         for kind, search_px, search_deg in (
             ('none', near, 0.0),
             ('translation', near, 0.0),
