@@ -91,7 +91,7 @@ class Line(Node):
             )
         )
 
-    def scores(self, part_id, *, recipe=None, **measures):
+    def scores(self, part_id, *, recipe=None, part_class='', **measures):
         """
         Send typical scores of all scorers, but for the measures given as scorer__measure=value.
 
@@ -104,6 +104,7 @@ class Line(Node):
                 scorer=name,
                 status=Score.STATUS_OK,
                 recipe_hash=recipe.hash,
+                part_class=part_class if name == 'ssim' else '',
                 measures=[
                     Measure(name=measure, value=measures.get(f'{name}__{measure}', limit.typical))
                     for measure, limit in scorer.limits.items()
@@ -183,6 +184,12 @@ def test_typical_scores_pass_and_a_limit_exceeded_rejects(bench):
     )
     assert rejected.worst_measure == 'ssim.mse'
     assert rejected.anomaly_score > 1
+
+
+def test_the_class_of_the_part_is_said(bench):
+    bench.line.part(1)
+    bench.line.scores(1, part_class='face two')
+    assert bench.decision(1).comparison.endswith(", class 'face two' -> PASS")
 
 
 @pytest.mark.parametrize('value', [math.nan, math.inf, -math.inf])

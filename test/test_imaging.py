@@ -6,6 +6,7 @@ From frame to prepared image: frame check, region of interest, light, filters, g
 
 from __future__ import annotations
 
+from dataclasses import replace
 import math
 from typing import Any
 
@@ -17,7 +18,7 @@ import pytest
 from anomaly_inspection.errors import AlignmentError, FrameError, SettingError
 from anomaly_inspection.imaging.alignment import Alignment, AlignmentSettings
 from anomaly_inspection.imaging.filters import Bilateral, filter_from_mapping, Gauss, Median
-from anomaly_inspection.imaging.frame_check import check_frame, FrameFormat
+from anomaly_inspection.imaging.frame_check import check_frame, FrameFormat, saturation
 from anomaly_inspection.imaging.light import Light, LightMeter
 from anomaly_inspection.imaging.preprocessing import (
     map_to_frame,
@@ -117,6 +118,19 @@ def test_a_bright_background_and_a_dark_scene_are_judged() -> None:
     dim = np.zeros((HEIGHT, WIDTH), np.uint8)
     dim[100:120, 100:120] = 20
     check_frame(dim, MONO)
+
+
+def test_how_bright_is_too_bright_can_be_set() -> None:
+    bright = np.full((HEIGHT, WIDTH), 255, np.uint8)
+    bright[100:124, 100:130] = 30
+    assert saturation(bright) == pytest.approx(0.99, abs=0.002)
+    with pytest.raises(FrameError, match=r'saturated: 99\.\d+%.*wanted less than 98\.00%'):
+        check_frame(bright, MONO)
+    check_frame(bright, replace(MONO, saturated_share=0.995))
+    with pytest.raises(FrameError, match='saturated: 100'):
+        check_frame(np.full_like(bright, 255), replace(MONO, saturated_share=1.0))
+    with pytest.raises(SettingError, match=r'saturated_share is 0\.4.*0\.5 to 1'):
+        replace(MONO, saturated_share=0.4)
 
 
 def test_a_frame_need_not_be_contiguous() -> None:

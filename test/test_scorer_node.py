@@ -254,6 +254,20 @@ def test_an_image_that_is_none_of_ours_is_an_invalid_frame(bench, good, fields, 
     assert bench.scored_with(2, good)
 
 
+def test_the_class_that_a_scorer_tells_is_published(bench, good, monkeypatch):
+    score = SsimScorer.score
+    monkeypatch.setattr(
+        SsimScorer,
+        'score',
+        lambda self, prepared: replace(score(self, prepared), part_class='face two'),
+    )
+    bench.line.part(1)
+    bench.line.image(1, good)
+    scores = bench.scores(1)
+    assert scores['ssim'].part_class == 'face two'
+    assert scores['variation'].part_class == ''
+
+
 def test_a_scorer_that_fails_says_so_and_the_others_go_on(bench, good, monkeypatch):
     def fail(self, prepared):
         raise ZeroDivisionError('there is no part')

@@ -317,6 +317,31 @@ def test_a_stranger_among_good_parts_is_left_out_and_named(
     assert rejected(recipe, STRANGERS[stranger])
 
 
+def nearly_white(seed: int) -> np.ndarray:
+    frame = np.full((96, 96), 255, np.uint8)
+    frame[40:50, 40 : 52 + seed % 3] = np.random.default_rng(seed).integers(0, 60, (10, 1))
+    return frame
+
+
+def test_frames_as_bright_as_several_good_ones_are_no_fault() -> None:
+    plain = PreprocessingSettings.from_mapping({'alignment': {'kind': 'none'}, 'light': 'none'})
+    frames = [(f'bright {seed}', nearly_white(seed)) for seed in range(12)]
+    white = ('white', np.full((96, 96), 255, np.uint8))
+    recipe = teach([*frames, white], name='board', preprocessing=plain)
+    assert [entry.split(':')[0] for entry in recipe.provenance.left_out] == ['white']
+    assert 0.985 < recipe.frame_format.saturated_share < 1
+    assert not rejected(recipe, nearly_white(99))
+    assert rejected(recipe, white[1])
+
+
+def test_one_glaring_frame_among_good_ones_is_still_left_out() -> None:
+    glaring = np.full_like(good_frames(1)[0][1], 255)
+    glaring[:9, :9] = 0
+    recipe = teach([*good_frames(20), ('glaring', glaring)], name='block')
+    assert [entry.split(':')[0] for entry in recipe.provenance.left_out] == ['glaring']
+    assert recipe.frame_format.saturated_share == 0.98
+
+
 def test_too_many_strangers_are_refused_by_name() -> None:
     frames = [*good_frames(16), ('black 1', STRANGERS['black']), ('black 2', STRANGERS['black'])]
     with pytest.raises(SettingError, match=r'2 of 18 good images.*black 1.*black 2'):

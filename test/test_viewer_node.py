@@ -24,6 +24,7 @@ from anomaly_inspection.msg import (
     Region,
     Score,
 )
+from anomaly_inspection.nodes import viewer_node
 from anomaly_inspection.nodes.image_conversion import array_from_image, image_from_array
 from anomaly_inspection.nodes.qos import EVENT, IMAGE, LATCHED
 from anomaly_inspection.nodes.stamps import nanoseconds_from_stamp, stamp_from_nanoseconds
@@ -102,7 +103,7 @@ class Cell(Peer):
         values[:, middle:] = 0.0 if glows_left else 3.0
         self.say('anomaly_map', image_from_array(values, stamp_from_nanoseconds(part_id), 'belt'))
 
-    def score(self, part_id, status=Score.STATUS_OK, regions=()):
+    def score(self, part_id, status=Score.STATUS_OK, regions=(), part_class=''):
         is_ok = status == Score.STATUS_OK
         message = Score(
             session_id='test',
@@ -112,6 +113,7 @@ class Cell(Peer):
             measures=[Measure(name='mse', value=90.0)] if is_ok else [],
             regions=list(regions),
             region_limit=0.5,
+            part_class=part_class,
         )
         message.header.stamp = stamp_from_nanoseconds(part_id)
         self.say('score', message)
@@ -224,6 +226,26 @@ def test_the_picture_shows_the_part_and_says_whose_it_is(bench):
     unpacked = cv2.imdecode(np.frombuffer(compressed[0].data, np.uint8), cv2.IMREAD_COLOR)
     assert unpacked.shape == picture.shape
     assert np.abs(unpacked.astype(int) - picture).mean() < 4
+
+
+def test_the_picture_says_the_class_of_the_part(bench, monkeypatch):
+    titles = []
+
+    def drawn(*positional, title, **named):
+        titles.append(title)
+        return draw_overlay(*positional, title=title, **named)
+
+    monkeypatch.setattr(viewer_node, 'draw_overlay', drawn)
+    pictures = bench.watch()
+    bench.cell.whole_part(1)
+    bench.wait(lambda: pictures)
+    bench.cell.part(2)
+    bench.cell.image(2)
+    bench.cell.score(2, part_class='face two')
+    bench.cell.map(2)
+    bench.cell.decide(2)
+    bench.wait(lambda: len(pictures) == 2)
+    assert titles == ['part 1', 'part 2, face two']
 
 
 def test_parts_under_way_together_are_not_mixed_up(bench):

@@ -156,6 +156,7 @@ def choose(
     named: Sequence[Named],
     teach: Teach,
     *,
+    has_classes: bool = False,
     budget_ms: float = DEFAULT_BUDGET_MS,
     progress: Progress | None = None,
 ) -> Choice:
@@ -168,6 +169,9 @@ def choose(
         Frames of good parts, at least 12; of many, an even choice of 120 is used.
     teach : callable (named, settings by scorer) -> Recipe
         Makes a recipe with these scorers, all on the same preprocessing.
+    has_classes : bool
+        Whether the parts are of classes with names: then a scorer that tells them apart comes
+        first.
     budget_ms : float
         Most time that scoring a prepared frame may take on this machine, over 0.
     progress : callable (done, total, what), optional
@@ -207,13 +211,14 @@ def choose(
             f'no scorer fits the speed budget of {budget_ms:g} ms a frame; the fastest takes '
             f'{fastest:.1f} ms here ({"; ".join(reasons) or "all can be taught"})'
         )
-    best = _best(affordable)
+    knowing = [trial for trial in affordable if _knows_classes(trial)] if has_classes else []
+    best = _best(knowing or affordable)
     reasons += [
         f'{trial.text}: {trial.figures}'
         + ('' if trial in affordable else f', over the {budget_ms:g} ms allowed')
         for trial in trials
     ]
-    reasons.append(f'chosen: {best.text}')
+    reasons.append(f'chosen: {best.text}' + (', as it tells the classes apart' if knowing else ''))
     for other in sorted(affordable, key=lambda trial: -trial.auroc):
         if other.settings.keys() & best.settings.keys():
             continue
@@ -231,17 +236,24 @@ class _Split:
     """
     Good parts to teach with, and others to judge, as they are and damaged.
 
-    `damaged` is drawn at the first trial, whose recipe tells where the part is.
+    `damaged` is drawn at the first trial, whose recipe tells where the part is. `others` are all
+    that are not held out: a sample of many kinds of part has too few of each kind.
 
     """
 
     taught: list[Named]
+    others: list[Named]
     held_out: list[NDArray[np.uint8]]
     defect_count: int
     damaged: list[NDArray[np.uint8]] = field(default_factory=list)
 
     def tried(self, settings: Settings, teach: Teach) -> _Trial:
-        recipe = teach(self.taught, settings)
+        try:
+            recipe = teach(self.taught, settings)
+        except SettingError:
+            if len(self.others) == len(self.taught):
+                raise
+            recipe = teach(self.others, settings)
         preprocessor = _preprocessor(recipe)
         if not self.damaged:
             others = [frame for _, frame in self.taught]
@@ -260,9 +272,11 @@ def _splits(named: Sequence[Named]) -> list[_Split]:
     places = np.linspace(0, len(named) - 1, min(len(named), _MOST_PARTS)).round().astype(int)
     sample = [named[place] for place in places]
     thirds = range(_THIRDS) if len(sample) < _FEW_PARTS else range(1)
+    held_out = [{name for name, _ in sample[third::_THIRDS]} for third in thirds]
     return [
         _Split(
-            [one for place, one in enumerate(sample) if place % _THIRDS != third],
+            [one for one in sample if one[0] not in held_out[third]],
+            [one for one in named if one[0] not in held_out[third]],
             [frame for _, frame in sample[third::_THIRDS]],
             math.ceil(_DEFECTS / len(thirds)),
         )
@@ -276,6 +290,18 @@ def _joined(settings: Settings, trials: Sequence[_Trial]) -> _Trial:
         np.concatenate([trial.good for trial in trials]),
         np.concatenate([trial.damaged for trial in trials]),
         float(np.median([trial.scoring_ms for trial in trials])),
+    )
+
+
+def _knows_classes(trial: _Trial) -> bool:
+    """
+    Tell whether one of its scorers says of which class a part is.
+
+    """
+    return any(
+        spec.class_range is not None
+        for scorer in trial.settings
+        for spec in scorer_class(scorer).measures
     )
 
 

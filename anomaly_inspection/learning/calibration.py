@@ -70,7 +70,7 @@ _TAIL_SHAPE = 0.5
 # would trip over.
 _SMALLEST_STEP = 0.05
 _SMALLEST_STEP_OF_RANGE = 0.01
-_OUTLYING_DEVIATIONS = 8.0
+OUTLYING_DEVIATIONS = 8.0
 _MEDIAN_OF_HALF_NORMAL = 0.6745
 
 
@@ -233,13 +233,15 @@ def check_enough(offered: int, left_out: Mapping[str, str]) -> None:
         )
 
 
-def outliers(values: NDArray[np.float64], spec: MeasureSpec) -> list[int]:
+def outliers(
+    values: NDArray[np.float64], spec: MeasureSpec, deviations: float = OUTLYING_DEVIATIONS
+) -> list[int]:
     """
     Find good parts so far on the bad side of the others that they cannot be like them.
 
     On the scale of the limit's model and with the median over the worse half, which a few outliers
-    cannot move. Far is 8 deviations, more for few parts, and at least twice the typical distance
-    from the perfect end.
+    cannot move. Far is so many deviations, more for few parts, and at least twice the typical
+    distance from the perfect end.
 
     Parameters
     ----------
@@ -247,6 +249,8 @@ def outliers(values: NDArray[np.float64], spec: MeasureSpec) -> list[int]:
         One measure of held-out parts; one that is not finite is an outlier.
     spec : MeasureSpec
         The measure.
+    deviations : float
+        How far is too far.
 
     Returns
     -------
@@ -262,7 +266,7 @@ def outliers(values: NDArray[np.float64], spec: MeasureSpec) -> list[int]:
     middle = float(np.median(finite))
     worse = np.sort(finite)[finite.size // 2 :] - middle
     spread = float(np.median(worse)) / _MEDIAN_OF_HALF_NORMAL
-    far = middle + _OUTLYING_DEVIATIONS * (1.0 + 8.0 / len(values)) * spread
+    far = middle + deviations * (1.0 + 8.0 / len(values)) * spread
     far = max(_unscaled(far, perfect), _unscaled(middle, perfect) + _doubling(middle, perfect))
     return [int(index) for index in np.flatnonzero(~(signed <= far))]
 

@@ -39,6 +39,7 @@ from anomaly_inspection.learning.calibration import (
     LARGEST_SHARE_LEFT_OUT,
     limit_from_good,
     outliers,
+    OUTLYING_DEVIATIONS,
     promised_rate,
     rate_of_each,
 )
@@ -52,7 +53,7 @@ from anomaly_inspection.recipes.recipe import (
 )
 from anomaly_inspection.scoring.frame_scorer import RegionSettings
 from anomaly_inspection.scoring.measure import BadSide, MeasureSpec
-from anomaly_inspection.scoring.patch_statistics import is_texture, smallest_stride_px
+from anomaly_inspection.scoring.patch_statistics import smallest_stride_px, surface_of
 from anomaly_inspection.scoring.region import find_regions
 from anomaly_inspection.scoring.registry import scorer_class
 from anomaly_inspection.scoring.scorer import checked_settings
@@ -94,6 +95,7 @@ _MANY_REFERENCES, _MOST_REFERENCE_VALUES = 40, 8_000_000
 # An alignment that finds less than this of the reference's edges in a good part is a guess.
 _LEAST_CONFIDENCE = 0.3
 _CONFIDENCE_MARGIN = 0.8
+_DEVIATIONS_OF_A_VARIANT = 4.0
 _SHARE_OF_BRIGHT, _FEWEST_BRIGHT = 0.01, 3
 _MIN_AREA_PX = 4
 _LEAST_REGION_LIMIT = 1e-6
@@ -207,6 +209,7 @@ def teach(
                 preprocessing=settings,
                 false_reject_rate=false_reject_rate,
             ),
+            has_classes=classes is not None,
             budget_ms=speed_budget_ms,
             progress=report,
         )
@@ -433,7 +436,8 @@ class HeldOut:
         assert spec.class_range is not None
         has_like = ~_is_beyond(self.measures[spec.name], spec.class_range[1], spec)
         alike = self._only(np.flatnonzero(has_like))
-        odd = alike.outliers(scorer)
+        # Variants that differ in a detail alone are common where there are many.
+        odd = alike.outliers(scorer, _DEVIATIONS_OF_A_VARIANT)
         return alike._only([i for i, part in enumerate(alike.parts) if part.name not in odd])
 
     def _only(self, indices: Sequence[int] | NDArray[np.intp]) -> HeldOut:
@@ -444,7 +448,7 @@ class HeldOut:
             [self.classes[i] for i in indices],
         )
 
-    def outliers(self, scorer: str) -> dict[str, str]:
+    def outliers(self, scorer: str, deviations: float = OUTLYING_DEVIATIONS) -> dict[str, str]:
         """
         Give the names of the parts that are unlike the others, with the reason.
 
@@ -456,7 +460,7 @@ class HeldOut:
         }
         for spec in scorer_class(scorer).measures:
             values = self.measures[spec.name]
-            for index in outliers(values, spec):
+            for index in outliers(values, spec, deviations):
                 unlike[self.parts[index].name] = (
                     f'{scorer}.{spec.name} {values[index]:.4g}, '
                     f'the others about {float(np.median(values)):.4g}'
@@ -603,8 +607,10 @@ def _chosen_preprocessing(
     if region_of_interest is not None:
         side = min(region_of_interest.width, region_of_interest.height)
     near, far = max(8.0, float(round(0.05 * side))), float(round(0.2 * side))
+    # What the recipe will accept at least: parts that pass in the cell are taught as well.
+    least_confidence = round(_CONFIDENCE_MARGIN * _LEAST_CONFIDENCE, 2)
     alignments = [
-        AlignmentSettings(kind, search_px, search_deg, _SEARCH_SCALE, _LEAST_CONFIDENCE)
+        AlignmentSettings(kind, search_px, search_deg, _SEARCH_SCALE, least_confidence)
         for kind, search_px, search_deg in (
             ('none', near, 0.0),
             ('translation', near, 0.0),
@@ -839,7 +845,7 @@ def _scorer_settings(scorer: str, parts: Sequence[Part]) -> dict[str, Any]:
         settings['references'] = _MANY_REFERENCES
     if 'surface' in settings:
         sample = [part.prepared for part in parts[:: math.ceil(len(parts) / _ALIGNMENT_SAMPLE)]]
-        settings['surface'] = 'texture' if is_texture(sample) else 'picture'
+        settings['surface'] = surface_of(sample)
     if settings.get('stride_px'):
         shape = parts[0].prepared.image.shape
         settings['stride_px'] = smallest_stride_px(shape, settings['stride_px'])

@@ -37,16 +37,19 @@ if TYPE_CHECKING:
 
     from anomaly_inspection.imaging.preprocessing import Prepared
 
+SURFACES = ('picture', 'texture', 'streaks_down', 'streaks_across')
 # Every level halves the image, so the features of the last see eight times as far.
-_LEVELS = {'picture': 4, 'texture': 3}
+_PICTURE_LEVELS, _TEXTURE_LEVELS = 4, 3
 _DIRECTIONS = 4
 # Of a texture: light differs by factors, and what is wider than this belongs to it. Dark pixels
 # count by so many gray levels more, so that noise in them does not.
 _LIGHT_PX, _DARK_LEVELS, _LEVELS_PER_UNIT = 8.0, 20.0, 50.0
+# Of a texture of streaks, gradients across them are so many times those along.
+_STREAKY = 1.5
 # Gradients of a texture are judged by those around, over so many cells; flat ones by this least.
 _AROUND_CELLS, _LEAST_GRADIENT, _RELATIVE_UNIT = 55, 0.3, 10.0
 # Share of the area: the mean over all of it hides what is not everywhere.
-_WORST_SHARE = 0.05
+_WORST_SHARE = 0.01
 # Neighbouring patches overlap by this much, in cells of the grid.
 _POOLING_CELLS = 0.7
 # Gray levels; less than a camera's noise leaves: only for images that are all the same.
@@ -69,10 +72,10 @@ class PatchStatisticsScorer:
 
     Features of a `picture`, at four scales: gray level (colour images: L, a and b of CIE Lab) and
     strength of the gradient in four directions. Of a `texture`, at three scales: that strength in
-    the logarithm of the gray level, less its mean over 8 px, as a share of what it is around
-    and in all of the image, so that exposure, shading and how coarse the surface is do not matter;
-    of colour images a and b as well. Distances are divided by the square root of the number of
-    features, so that a typical good patch lies at about 1.
+    the logarithm of the gray level, less its mean over 8 px, as a share of what it is around,
+    along streaks and in all of the image, so that exposure, shading and how coarse the surface is
+    do not matter; of colour images a and b as well. Distances are divided by the square root of
+    the number of features, so that a typical good patch lies at about 1.
 
     What the alignment leaves over is tolerated: a patch is compared with its own position and the
     eight around it, and the nearest counts.
@@ -91,12 +94,12 @@ class PatchStatisticsScorer:
             'worst_mean_distance',
             '1',
             BadSide.HIGH,
-            'Mean distance over the worst twentieth of the area; about 1 is typical.',
+            'Mean distance over the worst hundredth of the area; about 1 is typical.',
         ),
     )
     map_unit: ClassVar[str] = '1'
     settings: ClassVar[Mapping[str, Setting]] = {
-        'surface': Setting('picture', choices=('picture', 'texture')),
+        'surface': Setting('picture', choices=SURFACES),
         'statistics': Setting('position', choices=('position', 'pooled')),
         'kinds': Setting(16, 1, 64),
         'stride_px': Setting(4, 2, 32),
@@ -139,7 +142,8 @@ class PatchStatisticsScorer:
             At least four; from about fifty on the covariances are worth their name. A pixel is
             judged later only when it is valid in at least half of them.
         settings : mapping
-            ``surface``: `picture` when good parts look alike, `texture` when they do not.
+            ``surface``: `picture` when good parts look alike; `texture` when they do not, or
+            `streaks_down`, `streaks_across` when it is one of streaks, by where they run.
             ``statistics``: a Gaussian for every `position`, or `pooled`, one for each of so many
             ``kinds`` of patch.
             ``stride_px``: edge of a cell of the grid; memory goes with its inverse square.
@@ -291,16 +295,19 @@ def smallest_stride_px(shape: Sequence[int], least_px: int) -> int:
     return stride_px
 
 
-def is_texture(images: Sequence[Prepared]) -> bool:
+def surface_of(images: Sequence[Prepared]) -> str:
     """
-    Tell whether good parts have no picture in common, nor several: even from the one most like it
-    a typical part differs by more than half of its local contrast.
+    Tell which of the SURFACES good parts show.
+
+    A texture when they have no picture in common, nor several: even from the one most like it a
+    typical part differs by more than half of its local contrast.
 
     """
     valid = np.all([part.valid for part in images], axis=0)
     if len(images) < 2 or not valid.any():
-        return False
-    contrasts = np.stack([_without_light(_gray(part.image))[valid] for part in images])
+        return 'picture'
+    planes = [_without_light(_gray(part.image)) for part in images]
+    contrasts = np.stack([plane[valid] for plane in planes])
     own = np.square(contrasts).mean(axis=1)
     apart = np.array(
         [
@@ -308,7 +315,13 @@ def is_texture(images: Sequence[Prepared]) -> bool:
             for i, one in enumerate(contrasts)
         ]
     )
-    return float(np.median(apart / np.maximum(own, _LEAST_DEVIATION**2))) > 0.5
+    if float(np.median(apart / np.maximum(own, _LEAST_DEVIATION**2))) <= 0.5:
+        return 'picture'
+    strengths = np.array([[way[valid].mean() for way in _gradients(plane)] for plane in planes])
+    across, _, down, _ = np.median(strengths, axis=0)
+    if across > _STREAKY * down:
+        return 'streaks_down'
+    return 'streaks_across' if down > _STREAKY * across else 'texture'
 
 
 def _gray(image: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -345,8 +358,10 @@ def _grid(shape: Sequence[int], stride_px: int) -> tuple[int, int]:
 
 
 def _feature_count(shape: Sequence[int], surface: str) -> int:
-    planes = (3 if len(shape) == 3 else 1) - (surface == 'texture')
-    return _LEVELS[surface] * (planes + _DIRECTIONS)
+    colours = 2 if len(shape) == 3 else 0
+    if surface == 'picture':
+        return _PICTURE_LEVELS * (1 + colours + _DIRECTIONS)
+    return _TEXTURE_LEVELS * (colours + _DIRECTIONS)
 
 
 def _features(image: NDArray[np.uint8], stride_px: int, surface: str) -> NDArray[np.float32]:
@@ -358,18 +373,18 @@ def _features(image: NDArray[np.uint8], stride_px: int, surface: str) -> NDArray
     if image.ndim == 3:
         image = np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2Lab), np.uint8)
     planes = [np.asarray(plane, np.float32) for plane in cv2.split(image)]
-    is_texture = surface == 'texture'
-    if is_texture:
+    is_picture = surface == 'picture'
+    if not is_picture:
         planes[0] = _without_light(planes[0])
     levels, strengths = [], []
-    for level in range(_LEVELS[surface]):
+    for level in range(_PICTURE_LEVELS if is_picture else _TEXTURE_LEVELS):
         if level:
             size = (planes[0].shape[1] + 1) // 2, (planes[0].shape[0] + 1) // 2
             planes = [
                 np.asarray(cv2.resize(plane, size, interpolation=cv2.INTER_AREA), np.float32)
                 for plane in planes
             ]
-        levels += [_pooled(plane, rows, columns) for plane in planes[is_texture:]]
+        levels += [_pooled(plane, rows, columns) for plane in planes[not is_picture :]]
         strengths += [_pooled(plane, rows, columns) for plane in _gradients(planes[0])]
     # A single feature would lose its axis.
     found, gradients = (
@@ -383,8 +398,8 @@ def _features(image: NDArray[np.uint8], stride_px: int, surface: str) -> NDArray
         else np.empty((rows, columns, 0), np.float32)
         for some in (levels, strengths)
     )
-    if is_texture:
-        gradients = _relative(gradients)
+    if not is_picture:
+        gradients = _relative(gradients, surface)
     return np.dstack([found, gradients])
 
 
@@ -408,17 +423,24 @@ def _without_light(plane: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.asarray((logarithm - wide) * _LEVELS_PER_UNIT, np.float32)
 
 
-def _relative(gradients: NDArray[np.float32]) -> NDArray[np.float32]:
+def _relative(gradients: NDArray[np.float32], surface: str) -> NDArray[np.float32]:
     """
     Give the strength of gradients as a share of what it is around and in all of the image.
 
+    Where there are streaks, of what it is along them as well.
+
     """
     rows, columns, count = gradients.shape
-    edges = (min(_AROUND_CELLS, columns), min(_AROUND_CELLS, rows))
-    around = np.asarray(cv2.blur(gradients, edges, borderType=cv2.BORDER_REFLECT), np.float32)
-    whole = np.median(gradients.reshape(-1, count), axis=0)
-    share = gradients / (around.reshape(gradients.shape) + whole + np.float32(_LEAST_GRADIENT))
-    return np.asarray(share * _RELATIVE_UNIT, np.float32)
+    wide, high = min(_AROUND_CELLS, columns), min(_AROUND_CELLS, rows)
+    edges = [(wide, high)]
+    if surface != 'texture':
+        edges.append((1, high) if surface == 'streaks_down' else (wide, 1))
+    usual = np.full(gradients.shape, _LEAST_GRADIENT, np.float32)
+    usual += np.median(gradients.reshape(-1, count), axis=0)
+    for edge in edges:
+        around = cv2.blur(gradients, edge, borderType=cv2.BORDER_REFLECT)
+        usual += np.asarray(around).reshape(gradients.shape)
+    return np.asarray(gradients / usual * _RELATIVE_UNIT, np.float32)
 
 
 def _gradients(plane: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:
