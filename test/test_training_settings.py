@@ -6,6 +6,7 @@ Settings of a training, and what a network sees of the good parts; no TensorFlow
 
 from dataclasses import replace
 
+import click
 import numpy as np
 import pytest
 
@@ -178,7 +179,8 @@ def test_the_command_offers_what_there_is_with_the_same_defaults():
     parts = {**vars(settings), **vars(settings.augmentation), **vars(settings.denoising)}
     shared = set(parts) & set(options)
     assert {'architecture', 'loss', 'learning_rate', 'shift_px', 'noise', 'patience'} <= shared
-    assert {name: options[name].default for name in shared} == {
+    context = click.Context(main.commands['train'])
+    assert {name: options[name].get_default(context) for name in shared} == {
         name: parts[name] for name in shared
     }
     for name in NETS:
