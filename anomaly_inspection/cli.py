@@ -380,7 +380,7 @@ def _print_classes(scorer: Any) -> None:
 )
 @click.option(
     '--residual',
-    default='ssim',
+    default='ssim_l1',
     show_default=True,
     help='How image and reconstruction are compared: ssim, l1, l2 or ssim_l1.',
 )

@@ -29,8 +29,9 @@ at a rate of 0.0625 %, the rates met were 0.02..0.11 % on normal, exponential an
 0.3) values, 0.14..0.28 % on Gumbel and shifted exponential, 0.3..0.4 % on log-normal (sigma 1)
 values.
 
-A limit is never inside the sample: it keeps a tenth of the way from typical to the worst good part
-as a margin beyond that part.
+A limit lies inside the sample only where the wanted rate allows whole parts of it to be rejected:
+then at the worst part but so many. Otherwise it keeps a tenth of the way from typical to the worst
+good part as a margin beyond that part.
 
 """
 
@@ -167,7 +168,8 @@ def limit_from_good(
     Returns
     -------
     MeasureLimit
-        Rounded to six digits. The limit lies beyond every value and inside the reachable range.
+        Rounded to six digits. The limit lies inside the reachable range, and beyond every value
+        but those that the rate allows to be rejected, which are rate * n rounded down.
 
     Raises
     ------
@@ -188,7 +190,7 @@ def limit_from_good(
     typical = _rounded(float(np.median(signed)))
     limit = max(
         _extrapolated(signed, perfect, false_reject_rate),
-        typical + (1.0 + _MARGIN_BEYOND_WORST) * (float(signed.max()) - typical),
+        _beyond_sample(signed, typical, false_reject_rate),
         typical + _smallest_step(typical, perfect, worst),
     )
     limit = min(_rounded(limit), worst)
@@ -199,6 +201,17 @@ def limit_from_good(
         )
     sign = 1.0 if bad_side == BadSide.HIGH else -1.0
     return MeasureLimit(limit=sign * limit, typical=sign * typical)
+
+
+def _beyond_sample(signed: NDArray[np.float64], typical: float, rate: float) -> float:
+    """
+    Give the least limit that the sample itself asks for; see the top of the file.
+
+    """
+    allowed = math.floor(rate * signed.size)
+    if allowed:
+        return float(np.sort(signed)[-1 - allowed])
+    return typical + (1.0 + _MARGIN_BEYOND_WORST) * (float(signed.max()) - typical)
 
 
 def check_rate(false_reject_rate: float) -> None:
@@ -447,8 +460,8 @@ def expected_false_rejects(
     """
     Estimate how many good parts to come the limits will reject.
 
-    A limit lies beyond every part that it was derived from, so counting those says nothing. Here
-    each part (of more than 100, each hundredth of them) is judged by limits that were derived
+    A limit lies beyond nearly all parts that it was derived from, so counting those says nothing.
+    Here each part (of more than 100, each hundredth of them) is judged by limits that were derived
     from all others by the same rule. Parts that were left out as unlike the others are not in it,
     nor are good parts to come that cannot be aligned.
 

@@ -123,9 +123,9 @@ class AutoencoderScorer:
     )
     map_unit: ClassVar[str] = '1'
     settings: ClassVar[Mapping[str, Setting]] = {
-        'residual': Setting('ssim', choices=('ssim', 'l1', 'l2', 'ssim_l1')),
+        'residual': Setting('ssim_l1', choices=('ssim', 'l1', 'l2', 'ssim_l1')),
         'tolerance': Setting('good_parts', choices=('good_parts', 'none')),
-        'smooth_px': Setting(5, 1, 63),
+        'smooth_px': Setting(9, 1, 63),
         'patch_px': Setting(0, 0, 4096),
         'stride_px': Setting(0, 0, 4096),
     }
