@@ -388,7 +388,7 @@ def _print_classes(scorer: Any) -> None:
 @click.option(
     '--patience',
     type=int,
-    default=20,
+    default=30,
     show_default=True,
     help='End after so many passes that make held-out good parts no better.',
 )

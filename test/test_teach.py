@@ -18,7 +18,9 @@ from anomaly_inspection.imaging.alignment import AlignmentSettings
 from anomaly_inspection.imaging.preprocessing import PreprocessingSettings, Preprocessor
 from anomaly_inspection.imaging.region_of_interest import RegionOfInterest
 from anomaly_inspection.learning import teach as teach_module
-from anomaly_inspection.learning.teach import FEWEST_PARTS, MOST_REFERENCES, teach
+from anomaly_inspection.learning.calibration import FEWEST_PARTS
+from anomaly_inspection.learning.preprocessing_choice import MOST_REFERENCES
+from anomaly_inspection.learning.teach import teach
 from anomaly_inspection.recipes.folder import read_recipe, write_recipe
 from anomaly_inspection.recipes.recipe import check_limit, measures_of, Provenance, Recipe
 from anomaly_inspection.scoring import patch_statistics

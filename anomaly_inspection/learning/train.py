@@ -35,7 +35,8 @@ from anomaly_inspection.learning.calibration import FEWEST_PARTS, promised_rate,
 from anomaly_inspection.learning.checkpoint import Checkpoint
 from anomaly_inspection.learning.export import exported
 from anomaly_inspection.learning.fit import Fitting
-from anomaly_inspection.learning.teach import good_parts, HeldOut, scorer_recipe
+from anomaly_inspection.learning.held_out import HeldOut, scorer_recipe
+from anomaly_inspection.learning.teach import good_parts
 from anomaly_inspection.learning.training_report import (
     history_csv,
     loss_chart,
@@ -54,7 +55,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from anomaly_inspection.learning.checkpoint import Epoch
-    from anomaly_inspection.learning.teach import Part
+    from anomaly_inspection.learning.held_out import Part
     from anomaly_inspection.learning.training_settings import TrainingSettings
     from anomaly_inspection.recipes.recipe import Recipe
 

@@ -110,7 +110,7 @@ class TrainingSettings:
     patch_px: int = 0
     latent: int = 0
     epochs: int = 200
-    patience: int = 20
+    patience: int = 30
     batch: int = 8
     learning_rate: float = 1e-3
     seed: int = 0
