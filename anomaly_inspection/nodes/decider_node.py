@@ -582,8 +582,11 @@ class DeciderNode(InspectionNode[DeciderParameters]):
             if run.is_collecting:
                 self._finish_calibration(run, result)
         except Exception as error:  # noqa: BLE001 - nobody awaits this task
+            text = self.describe(error)
             if run.is_collecting:
-                self._fail_calibration(self.describe(error))
+                self._fail_calibration(text)
+            else:
+                self.get_logger().error(f'the calibration ended with an error: {text}')
 
     def _finish_calibration(self, run: RunningCalibration, result: Recalibration) -> None:
         assert self._limits is not None
