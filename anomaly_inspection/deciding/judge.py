@@ -44,6 +44,8 @@ class Reason(IntEnum):
     TOO_FEW_FRAMES_PASSED = 8
     NOT_READY = 9
     UNKNOWN_CLASS = 10
+    CHALLENGE_DUE = 11
+    CHALLENGE_PART = 12
 
 
 class Combination(IntEnum):
