@@ -11,6 +11,7 @@ The errors of the package.
     ├── AlignmentError   the part could not be aligned to its reference
     ├── RecipeError      a recipe is missing, broken or of another version
     ├── LimitError       a limit is refused
+    ├── LinkError        the serial link to the device, or a line on it, is not as it must be
     └── GateError        a gate did not do or did not confirm what it was told
 
 Every message names the value it complains about and the allowed range.
@@ -63,6 +64,13 @@ class RecipeError(InspectionError):
 class LimitError(InspectionError):
     """
     A limit is refused: unknown measure, not finite, or on the good side of typical.
+
+    """
+
+
+class LinkError(InspectionError):
+    """
+    The serial link to the device, or a line on it, is not as it must be.
 
     """
 

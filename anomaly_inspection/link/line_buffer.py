@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+From a stream of bytes to lines.
+
+"""
+
+from __future__ import annotations
+
+from anomaly_inspection.link.protocol import LONGEST_LINE
+
+
+class LineBuffer:
+    """
+    Cuts bytes into lines at line feeds; what is too long is dropped up to its line feed.
+
+    Holds at most one line, so a device that floods costs no memory.
+
+    Attributes
+    ----------
+    overlong : int
+        Lines dropped because they were longer than `LONGEST_LINE`.
+
+    """
+
+    def __init__(self) -> None:
+        self.overlong = 0
+        self._held = bytearray()
+        self._is_dropping = False
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """
+        Take bytes, give the lines they complete, without line feeds; empty lines are left out.
+
+        """
+        lines = []
+        *ends, rest = data.split(b'\n')
+        for end in ends:
+            self._hold(end)
+            if self._held and not self._is_dropping:
+                lines.append(bytes(self._held))
+            self.clear()
+        self._hold(rest)
+        return lines
+
+    def clear(self) -> None:
+        """
+        Forget the line that has begun.
+
+        """
+        self._held.clear()
+        self._is_dropping = False
+
+    def _hold(self, data: bytes) -> None:
+        self._held += data[: LONGEST_LINE + 1]
+        if len(self._held) > LONGEST_LINE and not self._is_dropping:
+            self.overlong += 1
+            self._is_dropping = True
+            del self._held[LONGEST_LINE:]
