@@ -294,7 +294,9 @@ def test_a_failed_challenge_blocks_until_the_next_is_passed() -> None:
     good, bad = cell.see(), cell.see()
     cell.score(good, BAD)
     assert cell.state is ChallengeState.FAILED
-    assert 'good gold sample came out wrong, LIMIT_EXCEEDED: ssim.mse 70.0 > 60.0' in cell.detail
+    assert cell.detail.startswith(
+        'failed: good gold sample came out wrong, LIMIT_EXCEEDED; production is blocked: call'
+    )
     assert not cell.production_passes
     (decision,) = cell.score(bad, BAD)
     assert decision.judgement.reason is Reason.CHALLENGE_PART, 'it came as a known bad one'

@@ -176,6 +176,8 @@ def test_a_known_bad_part_that_looks_good_fails_it_and_still_does_not_pass(bench
 
 def test_a_known_part_that_times_out_fails_it_and_dead_scorers_still_stop_the_line(make_bench):
     bench = make_bench(deadline_s=0.3, timeouts_to_fault=2).bring_into_force()
+    assert reason(bench.part(is_late=True)) == BLOCKED
+    bench.wait(lambda: bench.node._last_timeout_s > 0)
     bench.start()
     timed_out = bench.part(is_late=True)
     assert (timed_out.reason, timed_out.known_as) == (
@@ -183,9 +185,7 @@ def test_a_known_part_that_times_out_fails_it_and_dead_scorers_still_stop_the_li
         Decision.KNOWN_AS_GOOD,
     )
     bench.until(Challenge.STATE_FAILED, 'TIMEOUT')
-    assert reason(bench.part(is_late=True)) == BLOCKED
     bench.wait(lambda: bench.line.heard[Fault][-1].active)
-    assert bench.node._last_timeout_s > 0
 
 
 def test_with_grace_a_challenge_that_is_due_warns_first(make_bench):

@@ -418,14 +418,15 @@ class Challenge:
             # A reject without a measurement proves nothing about the scorers.
             is_right = judgement.verdict is Verdict.REJECT and bool(decision.measured)
         words = 'came out right' if is_right else f'came out wrong, {judgement.reason.name}'
-        detail = f'{part.text} {words}: {judgement.comparison}'
+        result = f'{part.text} {words}'
+        detail = f'{result}: {judgement.comparison}'
         self._events.append(
             ChallengeEvent(ChallengeEventKind.PART, detail, part.text, decision.key, is_right)
         )
         if part.run is not self._run:
             return
         if not is_right:
-            self._fail(detail)
+            self._fail(result)
             return
         part.run.parts_right += 1
         if part.run.parts_right == len(self._settings.parts):

@@ -151,7 +151,7 @@ class ChallengeFace:
         )
         message.header.stamp = self._node.get_clock().now().to_msg()
         self._event.publish(message)
-        self._node.get_logger().info(f'challenge, {event.kind.name.lower()}: {event.detail}')
+        self._node.get_logger().info(f'challenge: {event.detail}')
 
     def _publish_state(self, status: ChallengeStatus, now: float) -> None:
         if status.state is ChallengeState.OFF:
