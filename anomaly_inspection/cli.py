@@ -844,7 +844,7 @@ def run(
 
 def _print_part(record: PartRecord) -> None:
     color = 'green' if record.verdict == 'PASS' else 'red'
-    notes = []
+    notes = [f'challenge: known {record.known_as}'] if record.known_as else []
     if record.is_escape:
         notes.append(f'[bold red]ESCAPE of {record.true_class}[/]')
     if record.is_false_reject:
@@ -901,6 +901,11 @@ def _print_summary(result: Any) -> dict[str, Any]:
         ),
     ):
         console.print(f'  {name:<22}{value}')
+    if summary['challenge_parts'] or summary['blocked']:
+        console.print(
+            f'  not counted above     {summary["challenge_parts"]} parts of challenges, '
+            f'{summary["blocked"]} blocked because one was due'
+        )
     for reason in result.line_stop_reasons:
         console.print(f'  [bold red]line stopped[/]          {_escaped(reason)}', soft_wrap=True)
     return summary

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 _START_TIMEOUT_S = 30.0
 # Beyond deadline and travel time: what a busy machine may need to deliver the last messages.
 _LAST_PART_TIMEOUT_S = 10.0
+_KNOWN_AS = {Decision.KNOWN_AS_GOOD: 'good', Decision.KNOWN_AS_BAD: 'bad'}
 
 
 @dataclass
@@ -292,6 +293,7 @@ def _record(watched: _Watched, source: FrameSource) -> PartRecord:
         verdict=Verdict(decision.verdict).name if decision else '',
         reason=Reason(decision.reason).name if decision else '',
         comparison=decision.comparison if decision else '',
+        known_as=_KNOWN_AS.get(decision.known_as, '') if decision else '',
         anomaly_score=decision.anomaly_score if decision else float('nan'),
         latency_s=decision.latency_s if decision else float('nan'),
         has_passed_gate=event.action == SortEvent.ACTION_PASSED if event else None,
