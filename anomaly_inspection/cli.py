@@ -317,7 +317,8 @@ def _print_recipe(recipe: Any) -> None:
         if each.kind == 'colour_highlight':
             console.print(
                 f'what lies more than {each.tolerance_levels:g} levels (CIE Lab, a and b) from '
-                f'the colours {" ".join(each.colours)} turns {each.toward}',
+                f'the colours of good parts ({len(each.colours)}, see recipe.yaml) turns '
+                f'{each.toward}',
                 soft_wrap=True,
             )
     console.print(

@@ -35,9 +35,8 @@ SHARE_BEYOND = 1e-4
 LEAST_TOLERANCE_LEVELS = 4.0
 # Twice as much shows faint stains on bottles clearly less, half as much hardly better.
 RAMP_LEVELS = 8.0
-# As many as a ColourHighlight may hold; more must clearly take fewer others for known.
+# Up to as many as a ColourHighlight may hold.
 _COUNTS = (1, 2, 4, 8, 16, 32, 64)
-_CLEARLY_FEWER = 0.9
 _FOLDS = 5
 _SEED = 1
 _CUBE_STEP = 8
@@ -72,12 +71,12 @@ def chosen_highlight(parts: Iterable[Prepared]) -> ColourHighlight:
         gray = cv2.cvtColor(part.image, cv2.COLOR_BGR2GRAY)[part.valid]
         levels += np.bincount(gray, minlength=256)
     histograms = np.array(counted)
-    best, fewest = None, PLACES / _CLEARLY_FEWER
+    best, fewest = None, PLACES + 1
     for count in _COUNTS:
         tolerance = _tolerance(histograms, count)
         places = _reference_places(histograms, count)
         known = int(np.count_nonzero(distances(places) <= tolerance))
-        if tolerance <= HIGHEST_TOLERANCE_LEVELS and known < _CLEARLY_FEWER * fewest:
+        if tolerance <= HIGHEST_TOLERANCE_LEVELS and known < fewest:
             best, fewest = (places, tolerance), known
     if best is None:
         raise SettingError(
