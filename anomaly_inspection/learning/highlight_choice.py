@@ -6,6 +6,7 @@ Choose what the colour highlight knows: the colours of good parts, and how far n
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import cv2
@@ -119,6 +120,10 @@ def _reference_places(histograms: Histograms, count: int) -> NDArray[np.uint16]:
 
 
 def _tolerance(histograms: Histograms, count: int) -> float:
+    """
+    Give the tolerance that held-out good parts need with so many colours, levels.
+
+    """
     fold_of = np.arange(len(histograms)) % _FOLDS
     reached = []
     for fold in range(min(_FOLDS, len(histograms))):
@@ -128,8 +133,8 @@ def _tolerance(histograms: Histograms, count: int) -> float:
             within = np.cumsum(histogram[order])
             last = np.searchsorted(within, (1 - SHARE_BEYOND) * within[-1])
             reached.append(float(away[order[last]]))
-    tolerance = np.quantile(reached, 1 - LARGEST_SHARE_LEFT_OUT, method='lower')
-    return max(LEAST_TOLERANCE_LEVELS, round(float(tolerance), 1))
+    widest = float(np.quantile(reached, 1 - LARGEST_SHARE_LEFT_OUT, method='lower'))
+    return max(LEAST_TOLERANCE_LEVELS, math.ceil(10 * widest) / 10)
 
 
 def _toward(levels: NDArray[np.int64], places: NDArray[np.uint16], tolerance: float) -> str:
