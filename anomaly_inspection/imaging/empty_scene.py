@@ -78,6 +78,8 @@ class EmptyScene:
 
     Parameters
     ----------
+    first : ndarray of float32, (channels, h, w)
+        The first frame, gray levels 0..255, taken for the empty scene until more is known.
     contrast_levels : float
         A cell has changed when a channel differs by more than this, or where the cell is used to
         vary, by more than four times its mean deviation; gray levels 0..255.
@@ -89,14 +91,14 @@ class EmptyScene:
     """
 
     def __init__(
-        self, *, contrast_levels: float, shift_cells: int, absorb_after_s: float
+        self, first: Cells, *, contrast_levels: float, shift_cells: int, absorb_after_s: float
     ) -> None:
         self._contrast = contrast_levels
         side = 2 * shift_cells + 1
         self._neighbourhood = np.ones((side, side), np.uint8)
         self._absorb_after_s = absorb_after_s
-        self._look: Cells | None = None
         self.absorbed_count = 0
+        self._start(first)
 
     @property
     def gain(self) -> float:
@@ -104,7 +106,7 @@ class EmptyScene:
         Brightness of the last frame against the learned scene, mean over the channels; 1 = alike.
 
         """
-        return 1.0 if self._look is None else float(self._gain.mean())
+        return float(self._gain.mean())
 
     @property
     def known_s(self) -> float:
@@ -113,7 +115,7 @@ class EmptyScene:
         most `absorb_after_s`.
 
         """
-        return 0.0 if self._look is None else float(np.median(self._known_s))
+        return float(np.median(self._known_s))
 
     @property
     def unmoved_s(self) -> float:
@@ -121,7 +123,7 @@ class EmptyScene:
         For how long a change has stood still that covers a hundredth of the cells, seconds.
 
         """
-        return 0.0 if self._look is None else float(np.quantile(self._still_s, 1 - MOVED_SHARE))
+        return float(np.quantile(self._still_s, 1 - MOVED_SHARE))
 
     def learn(self, frames: Sequence[Cells]) -> float:
         """
@@ -157,7 +159,7 @@ class EmptyScene:
                 'Learn while nothing moves and no part is in view'
             )
         self._start(look)
-        self._deviation = deviations.mean(axis=0)
+        self._deviation[:] = deviations.mean(axis=0)
         self._known_s[:] = self._absorb_after_s
         return float(self._deviation.mean())
 
@@ -168,14 +170,12 @@ class EmptyScene:
         Parameters
         ----------
         cells : ndarray of float32, (channels, h, w)
-            The frame, gray levels 0..255. The first one is taken for the empty scene.
+            The frame, gray levels 0..255.
         step_s : float
             Since the frame before, seconds.
 
         """
         step_s = min(max(step_s, 0.0), _LONGEST_STEP_S)
-        if self._look is None:
-            self._start(cells)
         self._follow_exposure(cells)
         self._normal = cells / self._gain
         mask = self._changed()
@@ -211,14 +211,15 @@ class EmptyScene:
 
     def _start(self, look: Cells) -> None:
         shape = look.shape[1:]
-        self._look = look.astype(np.float32)
-        self._deviation = np.zeros(shape, np.float32)
-        self._gain = np.ones((look.shape[0], 1, 1), np.float32)
+        self._look: Cells = look.astype(np.float32)
+        self._normal = self._look
+        self._deviation: Cells = np.zeros(shape, np.float32)
+        self._gain: Cells = np.ones((look.shape[0], 1, 1), np.float32)
         self._empty = np.ones(shape, bool)
-        self._known_s = np.zeros(shape, np.float32)
+        self._known_s: Cells = np.zeros(shape, np.float32)
         # The look that may take over, and for how long it has stood still.
         self._candidate = self._look.copy()
-        self._still_s = np.zeros(shape, np.float32)
+        self._still_s: Cells = np.zeros(shape, np.float32)
         # The look before the last absorption, valid where something was absorbed.
         self._before = self._look.copy()
         self._absorbed = np.zeros(shape, bool)
@@ -241,9 +242,7 @@ class EmptyScene:
             stepped = [np.median(ratios, axis=1, keepdims=True)]
             if was_empty.any():
                 stepped.append(np.median(ratios[:, was_empty], axis=1, keepdims=True))
-            tried = max(
-                (self._fits(frame, look, gain) for gain in stepped), key=np.count_nonzero
-            )
+            tried = max((self._fits(frame, look, gain) for gain in stepped), key=np.count_nonzero)
             # A large part that comes all at once makes another gain fit better, too.
             if np.count_nonzero(tried) >= _TIMES_BETTER * np.count_nonzero(fits):
                 fits = tried
@@ -270,7 +269,8 @@ class EmptyScene:
             low = np.minimum(cv2.erode(look, self._neighbourhood), _WHITE_LEVEL / gain)
             np.maximum(outside, low - normal, out=outside)
             np.maximum(outside, normal - cv2.dilate(look, self._neighbourhood), out=outside)
-        return outside > np.maximum(self._contrast, 4 * self._deviation)
+        changed: Mask = outside > np.maximum(self._contrast, 4 * self._deviation)
+        return changed
 
     def _take_back(self, mask: Mask) -> bool:
         """

@@ -15,7 +15,7 @@ import numpy as np
 
 from anomaly_inspection.errors import FrameError, SettingError
 from anomaly_inspection.imaging.empty_scene import EmptyScene
-from anomaly_inspection.imaging.frame_check import ENCODINGS, FrameFormat
+from anomaly_inspection.imaging.frame_check import FrameFormat
 from anomaly_inspection.imaging.region_of_interest import RegionOfInterest
 from anomaly_inspection.imaging.setting_check import check_integer, check_number
 
@@ -163,6 +163,71 @@ class Sight:
         return None
 
 
+@dataclass(frozen=True)
+class _Grid:
+    """
+    The cells that the region of a frame is brought down to.
+
+    """
+
+    frame_format: FrameFormat
+    region: RegionOfInterest
+    trigger_x_px: int
+    cell_px: int
+
+    @classmethod
+    def of(cls, image: NDArray[np.uint8], settings: PresenceSettings) -> _Grid:
+        """
+        Lay the grid over frames like this one; raises SettingError where the region leaves it.
+
+        """
+        height, width = image.shape[:2]
+        frame_format = FrameFormat(width, height, 'mono8' if image.ndim == 2 else 'bgr8')
+        region = settings.region_of_interest or RegionOfInterest.whole(frame_format)
+        region.check_inside(frame_format)
+        column = settings.trigger_x_px
+        if column is None:
+            column = region.x + region.width // 2
+        if not region.x <= column < region.x + region.width:
+            raise SettingError(
+                f'trigger_x_px {column} is not in the region of interest; '
+                f'allowed: {region.x} to {region.x + region.width - 1}'
+            )
+        return cls(frame_format, region, column, -(-region.width // _MOST_COLUMNS))
+
+    @property
+    def columns(self) -> int:
+        """
+        How many cells lie side by side.
+
+        """
+        return self.region.width // self.cell_px
+
+    def in_cells(self, length_px: int) -> int:
+        """
+        Give a length in cells, at least 1.
+
+        """
+        return max(1, round(length_px / self.cell_px))
+
+    def cells(self, image: NDArray[np.uint8]) -> Cells:
+        """
+        Bring the region of a frame down; raises FrameError for a frame of another format.
+
+        """
+        if image.shape != self.frame_format.shape:
+            raise FrameError(
+                f'frame is of shape {image.shape}, '
+                f'wanted {self.frame_format.shape} as the first one'
+            )
+        region, cell = self.region, self.cell_px
+        width, height = self.columns, region.height // cell
+        crop = image[region.y : region.y + height * cell, region.x : region.x + width * cell]
+        cells = cv2.resize(crop, (width, height), interpolation=cv2.INTER_AREA)
+        channels_first = cells.reshape(height, width, -1).transpose(2, 0, 1)
+        return np.ascontiguousarray(channels_first, dtype=np.float32)
+
+
 class PresenceDetector:
     """
     Looks for parts in frame after frame; not thread-safe.
@@ -174,8 +239,11 @@ class PresenceDetector:
 
     def __init__(self, settings: PresenceSettings) -> None:
         self._settings = settings
-        self._format: FrameFormat | None = None
+        self._grid: _Grid | None = None
+        self._scene: EmptyScene | None = None
         self._exposure_s = 0.0
+        self._heights: NDArray[np.intp] | None = None
+        self._motion = 0
 
     @property
     def scene(self) -> EmptyScene | None:
@@ -183,7 +251,7 @@ class PresenceDetector:
         The empty scene as it is known; None before the first frame.
 
         """
-        return self._scene if self._format is not None else None
+        return self._scene
 
     def see(self, image: NDArray[np.uint8], exposure_s: float) -> Sight:
         """
@@ -204,21 +272,22 @@ class PresenceDetector:
             When region or trigger column do not lie in the frame.
 
         """
-        cells = self._cells(image)
+        grid, scene, cells = self._taken_in(image)
         step_s, self._exposure_s = exposure_s - self._exposure_s, exposure_s
-        change = self._scene.compare(cells, step_s)
-        heights = np.count_nonzero(self._parts_alone(change.mask), axis=0)
-        stretches = self._stretches(heights)
-        self._motion = _motion(self._heights, heights, self._motion)
+        change = scene.compare(cells, step_s)
+        heights = np.count_nonzero(self._parts_alone(change.mask, grid), axis=0)
+        stretches = _stretches(heights, grid.in_cells(self._settings.smallest_gap_px))
+        if self._heights is not None:
+            self._motion = _motion(self._heights, heights, self._motion)
         self._heights = heights
-        self._scene.follow(change.mask, self._occupied(stretches), step_s)
-        cell, left, columns = self._cell_px, self._region.x, heights.size
+        scene.follow(change.mask, self._occupied(stretches, grid), step_s)
+        left, cell = grid.region.x, grid.cell_px
         return Sight(
             exposure_s=exposure_s,
-            trigger_x_px=self._trigger_x_px,
+            trigger_x_px=grid.trigger_x_px,
             stretches=tuple(
-                Stretch(left + cell * a, left + cell * b, a == 0 or b == columns)
-                for a, b in stretches
+                Stretch(left + cell * start, left + cell * end, start == 0 or end == grid.columns)
+                for start, end in stretches
             ),
             motion_px=float(cell * self._motion),
             has_returned=change.has_returned,
@@ -246,101 +315,64 @@ class PresenceDetector:
         """
         if len(images) < 2:
             raise FrameError(f'{len(images)} frames to learn from, allowed: 2 or more')
-        noise = self._scene_of(images).learn([self._cells(image) for image in images])
+        taken_in = [self._taken_in(image) for image in images]
+        scene = taken_in[0][1]
+        noise = scene.learn([cells for _, _, cells in taken_in])
         return f'the empty scene is learned from {len(images)} frames, noise {noise:.1f} levels'
 
-    def _scene_of(self, images: Sequence[NDArray[np.uint8]]) -> EmptyScene:
-        self._cells(images[0])
-        return self._scene
-
-    def _cells(self, image: NDArray[np.uint8]) -> Cells:
+    def _taken_in(self, image: NDArray[np.uint8]) -> tuple[_Grid, EmptyScene, Cells]:
         """
-        Bring the region of a frame down to the grid.
+        Bring a frame down to the grid, which is laid by the first one.
 
         """
-        if self._format is None:
-            self._adopt(image)
-        assert self._format is not None
-        if image.shape != self._format.shape:
-            raise FrameError(
-                f'frame is of shape {image.shape}, wanted {self._format.shape} as the first one'
-            )
-        region, cell = self._region, self._cell_px
-        height, width = region.height // cell, region.width // cell
-        crop = image[
-            region.y : region.y + height * cell, region.x : region.x + width * cell
-        ]
-        cells = cv2.resize(crop, (width, height), interpolation=cv2.INTER_AREA)
-        cells = cells.reshape(height, width, -1).transpose(2, 0, 1)
-        return np.ascontiguousarray(cells, dtype=np.float32)
-
-    def _adopt(self, image: NDArray[np.uint8]) -> None:
-        """
-        Take the format of the first frame, and check that region and column lie in it.
-
-        """
-        settings = self._settings
-        encodings = {channels: name for name, channels in ENCODINGS.items()}
-        channels = 1 if image.ndim == 2 else image.shape[-1]
-        height, width = image.shape[:2]
-        frame_format = FrameFormat(width, height, encodings.get(channels, str(channels)))
-        region = settings.region_of_interest or RegionOfInterest.whole(frame_format)
-        region.check_inside(frame_format)
-        column = settings.trigger_x_px
-        if column is None:
-            column = region.x + region.width // 2
-        if not region.x <= column < region.x + region.width:
-            raise SettingError(
-                f'trigger_x_px {column} is not in the region of interest; '
-                f'allowed: {region.x} to {region.x + region.width - 1}'
-            )
-        self._region, self._trigger_x_px = region, column
-        self._cell_px = -(-region.width // _MOST_COLUMNS)
-        self._gap_cells = max(1, round(settings.smallest_gap_px / self._cell_px))
-        self._scene = EmptyScene(
-            contrast_levels=settings.contrast_levels,
-            shift_cells=-(-settings.camera_shift_px // self._cell_px),
-            absorb_after_s=settings.absorb_after_s,
+        grid = self._grid or _Grid.of(image, self._settings)
+        cells = grid.cells(image)
+        scene = self._scene or EmptyScene(
+            cells,
+            contrast_levels=self._settings.contrast_levels,
+            shift_cells=-(-self._settings.camera_shift_px // grid.cell_px),
+            absorb_after_s=self._settings.absorb_after_s,
         )
-        self._heights: NDArray[np.intp] = np.zeros(region.width // self._cell_px, np.intp)
-        self._motion = 0
-        self._format = frame_format
+        self._grid, self._scene = grid, scene
+        return grid, scene, cells
 
-    def _parts_alone(self, mask: Mask) -> NDArray[np.uint8]:
+    def _parts_alone(self, mask: Mask, grid: _Grid) -> NDArray[np.uint8]:
         """
         Close what is narrower along the belt than a gap, leave out what is smaller than a part.
 
         """
-        side = max(1, round(self._settings.smallest_part_px / self._cell_px))
-        closed = cv2.morphologyEx(
-            mask.view(np.uint8), cv2.MORPH_CLOSE, np.ones((1, self._gap_cells), np.uint8)
-        )
-        return cv2.morphologyEx(closed, cv2.MORPH_OPEN, np.ones((side, side), np.uint8))
+        gap = grid.in_cells(self._settings.smallest_gap_px)
+        side = grid.in_cells(self._settings.smallest_part_px)
+        changed = mask.astype(np.uint8)
+        closed = cv2.morphologyEx(changed, cv2.MORPH_CLOSE, np.ones((1, gap), np.uint8))
+        opened = cv2.morphologyEx(closed, cv2.MORPH_OPEN, np.ones((side, side), np.uint8))
+        return np.asarray(opened, np.uint8)
 
-    def _stretches(self, heights: NDArray[np.intp]) -> list[tuple[int, int]]:
-        """
-        Find the stretches of covered columns, cells, half-open.
-
-        """
-        edges = np.flatnonzero(np.diff(heights > 0, prepend=False, append=False)).tolist()
-        joined: list[tuple[int, int]] = []
-        for start, end in zip(edges[::2], edges[1::2], strict=True):
-            if joined and start - joined[-1][1] < self._gap_cells:
-                joined[-1] = (joined[-1][0], end)
-            else:
-                joined.append((start, end))
-        return joined
-
-    def _occupied(self, stretches: Sequence[tuple[int, int]]) -> Mask:
+    def _occupied(self, stretches: Sequence[tuple[int, int]], grid: _Grid) -> Mask:
         """
         Mark the columns of parts, and as many around them as a part may reach faintly.
 
         """
-        occupied = np.zeros(self._heights.size, bool)
-        around = max(2, self._gap_cells)
+        occupied = np.zeros(grid.columns, bool)
+        around = max(2, grid.in_cells(self._settings.smallest_gap_px))
         for start, end in stretches:
             occupied[max(0, start - around) : end + around] = True
         return occupied
+
+
+def _stretches(heights: NDArray[np.intp], gap: int) -> list[tuple[int, int]]:
+    """
+    Find the stretches of covered columns, cells, half-open; joins those closer than the gap.
+
+    """
+    edges = np.flatnonzero(np.diff(heights > 0, prepend=False, append=False)).tolist()
+    joined: list[tuple[int, int]] = []
+    for start, end in zip(edges[::2], edges[1::2], strict=True):
+        if joined and start - joined[-1][1] < gap:
+            joined[-1] = (joined[-1][0], end)
+        else:
+            joined.append((start, end))
+    return joined
 
 
 def _motion(before: NDArray[np.intp], now: NDArray[np.intp], expected: int) -> int:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """
 The whole cell in one process: camera and scorers on one thread, decider and sorter on another,
-viewer on a third.
+part detector and viewer on one each.
 
 """
 
@@ -18,6 +18,7 @@ from rclpy.signals import SignalHandlerOptions
 from anomaly_inspection.errors import InspectionError
 from anomaly_inspection.nodes.camera_node import CameraNode
 from anomaly_inspection.nodes.decider_node import DeciderNode
+from anomaly_inspection.nodes.part_detector_node import PartDetectorNode
 from anomaly_inspection.nodes.scorer_node import ScorerNode
 from anomaly_inspection.nodes.sorter_node import SorterNode
 from anomaly_inspection.nodes.spin import NodeThread
@@ -68,6 +69,7 @@ class Cell:
             self.decider = make(DeciderNode, 'decider')
             self.viewer = make(ViewerNode, 'viewer')
             self.scorer = make(ScorerNode, 'scorer')
+            self.part_detector = make(PartDetectorNode, 'part_detector')
             self.camera = make(CameraNode, 'camera')
         except InspectionError:
             self._destroy()
@@ -75,6 +77,7 @@ class Cell:
         groups = {
             'decider and sorter': [self.sorter, self.decider],
             'viewer': [self.viewer],
+            'part detector': [self.part_detector],
             'camera and scorer': [self.scorer, self.camera],
         }
         self._threads = [
