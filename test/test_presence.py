@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from anomaly_inspection.errors import FrameError, SettingError
-from anomaly_inspection.imaging.passage import PassageTracker, StationTracker
+from anomaly_inspection.imaging.passage import PassageTracker, StationTracker, Travel
 from anomaly_inspection.imaging.presence import PresenceDetector, PresenceSettings, Sight, Stretch
 from anomaly_inspection.imaging.region_of_interest import RegionOfInterest
 
@@ -24,9 +24,9 @@ class Watch:
 
     """
 
-    def __init__(self, *, patience_s=0.2, **settings):
+    def __init__(self, *, patience_s=0.2, travel=Travel.EITHER, **settings):
         self.detector = PresenceDetector(PresenceSettings(**settings))
-        self.tracker = PassageTracker(patience_s)
+        self.tracker = PassageTracker(patience_s, travel)
         self.passages = []
         self.told_at = []
         self.frames = 0
@@ -174,6 +174,14 @@ def test_a_part_in_the_first_frame_is_not_taken_for_the_scene_for_long(middle_px
     assert np.abs(np.array(frames[-3:]) - wanted).max() <= 1
     # The first part, or the place it has left, may count, or not: it stood there from the start.
     assert len(frames) <= 4
+
+
+@pytest.mark.parametrize('speed_px', [8.0, -8.0])
+def test_what_crosses_against_the_belt_is_no_part_where_its_way_is_known(speed_px):
+    belt = DrawnBelt(queue([MIDDLE - 25 * speed_px]), speed_px)
+    watch = Watch(travel=Travel.TO_THE_RIGHT)
+    assert len(watch.run(belt, 60)) == (speed_px > 0)
+    assert watch.tracker.against_count == (speed_px < 0)
 
 
 def test_what_is_smaller_than_a_part_is_none():

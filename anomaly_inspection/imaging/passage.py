@@ -7,6 +7,7 @@ From sights to parts: which frame of a passing part is the best one, and when a 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import IntEnum
 from typing import Generic, TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
@@ -20,6 +21,17 @@ _REMEMBERED_FRAMES = 5
 _EMPTY_FRAMES = 2
 # Edges are not found more exactly than this.
 _EDGE_NOISE_PX = 6
+
+
+class Travel(IntEnum):
+    """
+    Which way the belt runs, as the frames show it.
+
+    """
+
+    EITHER = 0
+    TO_THE_RIGHT = 1
+    TO_THE_LEFT = -1
 
 
 @dataclass(frozen=True)
@@ -49,7 +61,8 @@ class _Part(Generic[F]):
     is_told: bool = False
     best: Passage[F] | None = None
     best_s: float = 0.0
-    offset_px: float | None = None
+    first_offset_px: float | None = None
+    offset_px: float = 0.0
     absent_frames: int = 0
 
 
@@ -68,11 +81,15 @@ class PassageTracker(Generic[F]):
     ----------
     patience_s : float
         Seconds, above 0.
+    travel : Travel
+        What crosses the column the other way is no part: a part that is put back, a hand.
 
     """
 
-    def __init__(self, patience_s: float) -> None:
+    def __init__(self, patience_s: float, travel: Travel = Travel.EITHER) -> None:
         self._patience_s = patience_s
+        self._travel = travel
+        self.against_count = 0
         self._part: _Part[F] | None = None
         self.covered_since_s: float | None = None
 
@@ -126,6 +143,10 @@ class PassageTracker(Generic[F]):
             return []
         part.is_told = True
         best, part.best = part.best, None
+        assert part.first_offset_px is not None
+        if self._travel * (part.offset_px - part.first_offset_px) < -_EDGE_NOISE_PX:
+            self.against_count += 1
+            return []
         return [best]
 
     def _has_best(self, part: _Part[F], sight: Sight, now: Stretch, frame: F) -> bool:
@@ -139,7 +160,9 @@ class PassageTracker(Generic[F]):
         if best is None or (now.is_cut, distance_px) < (best.stretch.is_cut, best.distance_px):
             part.best = best = Passage(frame, now, distance_px)
             part.best_s = sight.exposure_s
-        has_crossed = part.offset_px is not None and part.offset_px * offset_px <= 0
+        if part.first_offset_px is None:
+            part.first_offset_px = part.offset_px = offset_px
+        has_crossed = part.offset_px * offset_px < 0
         moves_away = distance_px > best.distance_px + _EDGE_NOISE_PX
         part.offset_px = offset_px
         has_passed = not best.stretch.is_cut and (has_crossed or moves_away or distance_px < 1)

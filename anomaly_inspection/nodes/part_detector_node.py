@@ -22,7 +22,7 @@ from std_srvs.srv import Trigger
 from anomaly_inspection.capture.frame_choice import FrameChoice, Moment
 from anomaly_inspection.capture.photo_eye import PhotoEye
 from anomaly_inspection.errors import FrameError, InspectionError, SettingError
-from anomaly_inspection.imaging.passage import PassageTracker, StationTracker
+from anomaly_inspection.imaging.passage import PassageTracker, StationTracker, Travel
 from anomaly_inspection.imaging.presence import PresenceDetector, PresenceSettings
 from anomaly_inspection.imaging.region_of_interest import RegionOfInterest
 from anomaly_inspection.msg import Part
@@ -145,6 +145,13 @@ class PartDetectorParameters(NodeParameters):
         unit='px',
         minimum=0,
         maximum=16384,
+        read_only=True,
+    )
+    travel: str = parameter(
+        'either',
+        'Which way the belt runs in the picture; what crosses the column the other way, as a hand '
+        'does or a part that is put back, is no part.',
+        choices=('either', 'to_the_right', 'to_the_left'),
         read_only=True,
     )
     contrast_levels: float = parameter(
@@ -349,7 +356,9 @@ class PartDetectorNode(InspectionNode[PartDetectorParameters]):
                     parameters.station_interval_s, parameters.station_frames
                 )
             else:
-                self._passages = PassageTracker(parameters.patience_s)
+                self._passages = PassageTracker(
+                    parameters.patience_s, Travel[parameters.travel.upper()]
+                )
         elif not self._is_idle:
             self._eye = PhotoEye(parameters.part_interval_s)
             self._choice = FrameChoice(parameters.frame_timeout_s, _WAITING_PARTS)
@@ -395,6 +404,8 @@ class PartDetectorNode(InspectionNode[PartDetectorParameters]):
             values['edges left out as chatter'] = self._eye.chatter_count
         if self._choice is not None:
             values['parts waiting for their frame'] = self._choice.waiting_count
+        if self._passages is not None:
+            values['crossings against the belt'] = self._passages.against_count
         scene = self._detector.scene if self._detector else None
         if scene is not None:
             values |= {
