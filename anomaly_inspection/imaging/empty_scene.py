@@ -36,8 +36,12 @@ if TYPE_CHECKING:
 _FOLLOW_S = 3.0
 # A look must have stood this long before it may take the place of one that was hardly known.
 _SETTLE_S = 0.4
+# A look from before is forgotten when the one that took its place is known so many times longer.
+_FORGOTTEN_TIMES = 10
 # Longer gaps between frames count as this: what was not seen has not stood still.
 _LONGEST_STEP_S = 0.5
+# While another look hides the one that may take over, its time runs back at this rate.
+_HIDDEN_COSTS = 0.5
 # Share of the absorbed cells that must look as before for the change to be taken back.
 _RETURNED_SHARE = 0.1
 # Another gain is believed at once when it makes so many times more lit cells look as they did.
@@ -182,17 +186,16 @@ class EmptyScene:
         has_returned = self._take_back(mask)
         if has_returned:
             mask = self._changed()
-        self._absorb(mask, step_s)
+        self._empty = ~mask
+        self._absorb(step_s)
         return SceneChange(mask, has_returned)
 
-    def follow(self, mask: Mask, occupied: Mask, step_s: float) -> None:
+    def follow(self, occupied: Mask, step_s: float) -> None:
         """
-        Let the look follow drift where the scene is empty.
+        Let the look follow the frame that was last compared, where the scene is empty.
 
         Parameters
         ----------
-        mask : ndarray of bool, (h, w)
-            Where the frame that was last compared differs.
         occupied : ndarray of bool, (w,)
             Columns in which a part may be: they stay as they are. What differs in others is how
             the empty scene varies.
@@ -201,9 +204,6 @@ class EmptyScene:
 
         """
         step_s = min(max(step_s, 0.0), _LONGEST_STEP_S)
-        self._empty = ~mask
-        self._known_s[self._empty] += step_s
-        np.minimum(self._known_s, self._absorb_after_s, out=self._known_s)
         rate = np.where(occupied, 0, 1 - np.exp(-step_s / _FOLLOW_S)).astype(np.float32)
         difference = self._normal - self._look
         self._look += rate * difference
@@ -220,8 +220,9 @@ class EmptyScene:
         # The look that may take over, and for how long it has stood still.
         self._candidate = self._look.copy()
         self._still_s: Cells = np.zeros(shape, np.float32)
-        # The look before the last absorption, valid where something was absorbed.
+        # The look before the last absorption and how long it was known, where there was one.
         self._before = self._look.copy()
+        self._before_s: Cells = np.zeros(shape, np.float32)
         self._absorbed = np.zeros(shape, bool)
 
     def _follow_exposure(self, cells: Cells) -> None:
@@ -269,14 +270,18 @@ class EmptyScene:
             low = np.minimum(cv2.erode(look, self._neighbourhood), _WHITE_LEVEL / gain)
             np.maximum(outside, low - normal, out=outside)
             np.maximum(outside, normal - cv2.dilate(look, self._neighbourhood), out=outside)
-        changed: Mask = outside > np.maximum(self._contrast, 4 * self._deviation)
+        changed: Mask = outside > self._tolerance()
         return changed
+
+    def _tolerance(self) -> Cells:
+        return np.maximum(np.float32(self._contrast), 4 * self._deviation)
 
     def _take_back(self, mask: Mask) -> bool:
         """
         Bring the scene from before the last absorption back where it shows again.
 
         """
+        self._absorbed &= _FORGOTTEN_TIMES * self._before_s >= self._known_s
         absorbed = np.count_nonzero(self._absorbed)
         if not absorbed:
             return False
@@ -284,26 +289,37 @@ class EmptyScene:
         returned = np.count_nonzero(self._absorbed & mask & fits)
         if returned < max(2, _RETURNED_SHARE * absorbed):
             return False
-        self._look[:, self._absorbed] = self._before[:, self._absorbed]
+        np.copyto(self._look, self._before, where=self._absorbed)
+        np.copyto(self._known_s, self._before_s, where=self._absorbed)
         self._absorbed[:] = False
         return True
 
-    def _absorb(self, mask: Mask, step_s: float) -> None:
+    def _absorb(self, step_s: float) -> None:
         """
         Let what has stood still longer than the scene was known take its place.
 
+        Each cell is compared with its own look alone: beside a cell that has changed already the
+        neighbours' would let everything pass.
+
         """
-        if not mask.any():
-            self._still_s[:] = 0
-            return
-        stands = mask & (_largest(self._normal - self._candidate) <= self._contrast)
-        np.copyto(self._candidate, self._normal, where=mask & ~stands)
-        self._still_s = np.where(stands, self._still_s + np.float32(step_s), np.float32(0))
+        differs = _largest(self._normal - self._look) > self._tolerance()
+        self._known_s += np.where(differs, np.float32(0), np.float32(step_s))
+        np.minimum(self._known_s, self._absorb_after_s, out=self._known_s)
+        stands = differs & (_largest(self._normal - self._candidate) <= self._contrast)
+        # Parts that pass over a changed place hide it, but are no reason to begin anew; the scene
+        # as it was is.
+        gained_s = np.where(stands, np.float32(step_s), np.float32(-_HIDDEN_COSTS * step_s))
+        self._still_s = np.where(differs, self._still_s + gained_s, np.float32(0))
+        begins = differs & (self._still_s < 0)
+        np.copyto(self._candidate, self._normal, where=begins)
+        self._still_s[begins] = 0
         ripe = stands & (self._still_s >= np.maximum(self._known_s, _SETTLE_S))
         if not ripe.any():
             return
         was_known = ripe & (self._known_s >= _SETTLE_S)
-        np.copyto(self._before, self._look, where=was_known & ~self._absorbed)
+        fresh = was_known & ~self._absorbed
+        np.copyto(self._before, self._look, where=fresh)
+        np.copyto(self._before_s, self._known_s, where=fresh)
         self._absorbed |= was_known
         np.copyto(self._look, self._candidate, where=ripe)
         self._known_s[ripe] = self._still_s[ripe]

@@ -280,7 +280,7 @@ class PresenceDetector:
         if self._heights is not None:
             self._motion = _motion(self._heights, heights, self._motion)
         self._heights = heights
-        scene.follow(change.mask, self._occupied(stretches, grid), step_s)
+        scene.follow(self._occupied(stretches, grid), step_s)
         left, cell = grid.region.x, grid.cell_px
         return Sight(
             exposure_s=exposure_s,
