@@ -279,8 +279,8 @@ def measure(folder: Path | None = None) -> Path:
     publish(
         'part_detection',
         'Real belts (line_clips), one setting for all: the defaults of the part detector, with '
-        'region and trigger column as the README of the set tells them; travel told: and which way '
-        'the belt runs.',
+        'region and trigger column as the README of the set tells them; travel told: and which '
+        'way the belt runs.',
         [table],
         plot=timelines('Parts over the trigger column, and the frames chosen', drawn),
         figures={'clips': figures},
