@@ -310,8 +310,21 @@ class PartDetectorNode(InspectionNode[PartDetectorParameters]):
         self._callers: dict[Moment, Future] = {}
 
     @property
-    def _is_idle(self) -> bool:
+    def is_idle(self) -> bool:
+        """
+        Whether the camera cuts the parts.
+
+        """
         return self.parameters.trigger == 'none'
+
+    @property
+    def longest_wait_s(self) -> float:
+        """
+        From the last frame, or the last edge of a photo eye, to its part at the latest, seconds.
+
+        """
+        parameters = self.parameters
+        return max(parameters.patience_s, parameters.frame_timeout_s + parameters.eye_to_frame_s())
 
     def configure(self) -> None:
         """
@@ -325,7 +338,7 @@ class PartDetectorNode(InspectionNode[PartDetectorParameters]):
                 "when its part is removed with trigger 'presence' alone"
             )
         self._presence_settings = parameters.presence_settings()
-        if self._is_idle:
+        if self.is_idle:
             return
         self._part = self.publish_on(Part, 'part', EVENT)
         self._part_image = self.publish_on(Image, 'part/image', IMAGE)
@@ -359,7 +372,7 @@ class PartDetectorNode(InspectionNode[PartDetectorParameters]):
                 self._passages = PassageTracker(
                     parameters.patience_s, Travel[parameters.travel.upper()]
                 )
-        elif not self._is_idle:
+        elif not self.is_idle:
             self._eye = PhotoEye(parameters.part_interval_s)
             self._choice = FrameChoice(parameters.frame_timeout_s, _WAITING_PARTS)
 
@@ -391,7 +404,7 @@ class PartDetectorNode(InspectionNode[PartDetectorParameters]):
         Give session, frames and parts, and what is known of the empty scene.
 
         """
-        if self._is_idle:
+        if self.is_idle:
             return {'trigger': 'none: idle, the camera cuts the parts'}
         values: dict[str, object] = {
             'trigger': self.parameters.trigger,
@@ -400,6 +413,9 @@ class PartDetectorNode(InspectionNode[PartDetectorParameters]):
             'parts': self._part_id,
             'parts without a frame': self._problem_parts,
         }
+        if self.is_active:
+            parts, images = self.listener_counts()
+            values |= {'subscriptions to part': parts, 'subscriptions to part/image': images}
         if self._eye is not None and self.parameters.trigger == 'photo_eye':
             values['edges left out as chatter'] = self._eye.chatter_count
         if self._choice is not None:
@@ -422,6 +438,13 @@ class PartDetectorNode(InspectionNode[PartDetectorParameters]):
 
         """
         return self._part_id
+
+    def listener_counts(self) -> tuple[int, int]:
+        """
+        Give the number of subscriptions to part and to part/image.
+
+        """
+        return self._part.get_subscription_count(), self._part_image.get_subscription_count()
 
     # Frames
 
