@@ -51,6 +51,7 @@ bench: build
 
 accuracy: build
 	@bash scripts/in_cell.sh .venv/bin/python -m benchmarks.accuracy $(SETS)
+	@bash scripts/in_cell.sh .venv/bin/python -m benchmarks.part_detection
 
 clean:
 	rm -rf .venv build install log out .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
