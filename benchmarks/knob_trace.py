@@ -8,7 +8,7 @@ The converter is simulated, the filter is the firmware's own.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 import subprocess
 
 import numpy as np
@@ -73,8 +73,8 @@ def turns() -> list[float]:
     """
     return [
         *np.full(1000, 0.30),
-        *np.linspace(0.30, 0.80, 60),
-        *np.full(1440, 0.80),
+        *np.linspace(0.30, 0.80, 40),
+        *np.full(1460, 0.80),
         *np.linspace(0.80, 0.55, 1000),
         *np.full(1500, 0.55),
     ]
@@ -82,74 +82,72 @@ def turns() -> list[float]:
 
 def picture(positions: Sequence[float]) -> str:
     """
-    Draw the whole script, and beside it one second of stillness, enlarged.
+    Draw the whole script, and enlarged the quick turn and one second of stillness.
 
     """
     raw, smoothed = trace(positions, noise_counts=NOISE_COUNTS, seed=1)
-    raw_steps = [1000 * value / LARGEST_RAW for value in raw]
-    still = slice(1500, 2500)
-    middle = round(float(np.mean(smoothed[still])))
+    # On the scale of the smoothed value, see firmware/lib/scaling.
+    raw_steps = [1000 * (value - 41) / (4054 - 41) for value in raw]
+    whole, turn, still = slice(0, 5000, 4), slice(980, 1130), slice(3800, 4800)
+    middle = 5 * round(float(np.mean(smoothed[still])) / 5)
     parts = [
-        '<svg xmlns="http://www.w3.org/2000/svg" width="980" height="400" '
-        'viewBox="0 0 980 400" font-family="sans-serif" font-size="13">',
-        '<rect width="980" height="400" fill="#ffffff"/>',
+        '<svg xmlns="http://www.w3.org/2000/svg" width="980" height="390" '
+        'viewBox="0 0 980 390" font-family="sans-serif" font-size="13">',
+        '<rect width="980" height="390" fill="#ffffff"/>',
         _text(64, 30, 'A potentiometer before and after smoothing', size=16, colour=_INK),
-        _text(64, 50, '12-bit converter with noise of 20 counts; steps of 1000'),
-        *_panel(64, 560, raw_steps, smoothed, (200, 900), 100, 1000, 'whole script, s'),
-        *_panel(
-            680,
-            270,
-            raw_steps[still],
-            smoothed[still],
-            (middle - 20, middle + 20),
-            5,
-            250,
-            'a still knob, one second, enlarged',
-        ),
-        f'<rect x="430" y="20" width="14" height="10" fill="{_RAW}"/>',
-        _text(450, 30, 'as converted'),
-        f'<rect x="550" y="20" width="14" height="10" fill="{_SMOOTHED}"/>',
-        _text(570, 30, 'smoothed'),
-        '</svg>',
+        _text(64, 50, '12-bit converter with noise of 20 counts, simulated; steps of 1000'),
+        f'<rect x="700" y="20" width="14" height="10" rx="2" fill="{_RAW}"/>',
+        _text(720, 30, 'as converted'),
+        f'<rect x="830" y="20" width="14" height="10" rx="2" fill="{_SMOOTHED}"/>',
+        _text(850, 30, 'smoothed'),
     ]
-    return '\n'.join(parts) + '\n'
+    panels = (
+        (64, 380, whole, (200, 900), 100, 1000, 'the whole script, s'),
+        (510, 180, turn, (200, 900), 100, 50, 'the quick turn, ms'),
+        (756, 204, still, (middle - 20, middle + 20), 5, 250, 'a still knob, ms'),
+    )
+    for left, width, part, shown, tick_steps, tick_ms, title in panels:
+        shown_ms = range(len(raw))[part]
+        unit_ms = 1000 if part == whole else 1
+        length_ms = len(shown_ms) * shown_ms.step
+        ticks = {
+            at_ms / length_ms: f'{at_ms / unit_ms:g}' for at_ms in range(0, length_ms + 1, tick_ms)
+        }
+        curves = (raw_steps[part], smoothed[part])
+        parts += _panel(left, width, curves, shown, tick_steps, ticks, title)
+    return '\n'.join([*parts, '</svg>']) + '\n'
 
 
 def _panel(
     left: float,
     width: float,
-    raw: Sequence[float],
-    smoothed: Sequence[float],
-    shown: tuple[float, float],
+    curves: tuple[Sequence[float], Sequence[float]],
+    shown: tuple[int, int],
     tick_steps: int,
-    tick_ms: int,
+    ticks: Mapping[float, str],
     title: str,
 ) -> list[str]:
     top, height = 76, 260
     low, high = shown
-
-    def x_at(time_ms: float) -> float:
-        return left + width * time_ms / len(raw)
-
-    def y_at(value: float) -> float:
-        return top + height * (high - min(max(value, low), high)) / (high - low)
-
-    def curve(values: Sequence[float], colour: str, thickness: float) -> str:
-        points = ' '.join(f'{x_at(at):.1f},{y_at(value):.1f}' for at, value in enumerate(values))
-        return (
+    parts = []
+    for value in range(low, high + 1, tick_steps):
+        y = top + height * (high - value) / (high - low)
+        parts.append(f'<path d="M{left} {y:.1f}h{width}" stroke="{_GRID}"/>')
+        parts.append(_text(left - 8, y + 4, str(value), anchor='end'))
+    for share, text in ticks.items():
+        parts.append(_text(left + width * share, top + height + 20, text, 'middle'))
+    parts.append(_text(left + width / 2, top + height + 42, title, 'middle'))
+    for values, colour, thickness in zip(curves, (_RAW, _SMOOTHED), (1, 2), strict=True):
+        points = ' '.join(
+            f'{left + width * at / len(values):.1f},'
+            f'{top + height * (high - min(max(value, low), high)) / (high - low):.1f}'
+            for at, value in enumerate(values)
+        )
+        parts.append(
             f'<polyline points="{points}" fill="none" stroke="{colour}" '
             f'stroke-width="{thickness}" stroke-linejoin="round"/>'
         )
-
-    parts = []
-    for value in range(int(low), int(high) + 1, tick_steps):
-        y = y_at(value)
-        parts.append(f'<path d="M{left} {y:.1f}h{width}" stroke="{_GRID}"/>')
-        parts.append(_text(left - 8, y + 4, str(value), anchor='end'))
-    for time_ms in range(0, len(raw) + 1, tick_ms):
-        parts.append(_text(x_at(time_ms), top + height + 20, f'{time_ms / 1000:g}', 'middle'))
-    parts.append(_text(left + width / 2, top + height + 44, title, 'middle'))
-    return [*parts, curve(raw, _RAW, 1), curve(smoothed, _SMOOTHED, 2)]
+    return parts
 
 
 def _text(

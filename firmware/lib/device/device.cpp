@@ -86,7 +86,7 @@ bool Device::gate_is_open(std::uint32_t now_ms) {
 }
 
 // Flickers while the gate is open, is lit while a computer talks, flashes once a second when none
-// does. Dark means no power, or a loop that hangs.
+// does.
 bool Device::lamp_is_lit(std::uint32_t now_ms) const {
   if (gate_.is_open()) {
     return now_ms % 100 < 50;
