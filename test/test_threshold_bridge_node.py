@@ -281,13 +281,19 @@ def test_a_measure_the_recipe_does_not_have_is_told(make_bench, taught_recipe):
 
 
 def test_a_range_on_the_good_side_of_typical_is_told(make_bench, taught_recipe):
-    bench = make_bench(
-        taught_recipe, **{'channel_34.low': 0.001, 'channel_34.high': 9.0, 'channels': ['34']}
-    ).ready()
+    ranges = {
+        'channel_34.low': 0.001,
+        'channel_34.high': 9.0,
+        'channel_39.measure': 'ssim.mean_ssim',
+        'channel_39.low': 0.5,
+        'channel_39.high': 1.0,
+    }
+    bench = make_bench(taught_recipe, **ranges).ready()
     bench.wait(lambda: bench.node.problem('channel 34'))
     assert 'variation.peak_z: limit 0.001 refused, allowed: above' in bench.node.problem(
         'channel 34'
     )
+    assert 'limit 1.0 refused' in bench.node.problem('channel 39')
     refused = bench.grab()
     assert not refused.success
     assert 'limit 0.001 refused' in refused.message
@@ -308,9 +314,12 @@ def test_what_the_decider_refuses_is_told(make_bench, taught_recipe):
     -4 is on the bad side; that the measure does not reach below -1, the decider knows.
 
     """
-    low_bad = {'channel_39.measure': 'ssim.mean_ssim', 'channel_39.low': -5.0}
-    bench = make_bench(taught_recipe, **low_bad, **{'channel_39.high': -4.0})
-    bench.ready()
+    beyond = {
+        'channel_39.measure': 'ssim.mean_ssim',
+        'channel_39.low': -5.0,
+        'channel_39.high': -4.0,
+    }
+    bench = make_bench(taught_recipe, **beyond).ready()
     assert bench.grab().success
     bench.wait(lambda: bench.node.problem('thresholds'))
     assert 'ssim.mean_ssim -4.25 was sent' in bench.node.problem('thresholds')
@@ -392,7 +401,7 @@ def test_stopped_and_started_again_it_reads_on(make_bench, taught_recipe):
 @pytest.mark.parametrize(
     ('parameters', 'words'),
     [
-        ({'channels': ['34', 'x']}, 'allowed are 1 to 4 different GPIO numbers'),
+        ({'channels': ['34', 'x', '39']}, 'allowed are 1 to 4 different GPIO numbers'),
         ({'channels': ['34', '34']}, 'allowed are 1 to 4 different GPIO numbers'),
         ({'channels': ['256']}, 'allowed are 1 to 4 different GPIO numbers'),
         ({'channels': ['34']}, 'parameter channel_39.measure: channels names only 34'),

@@ -473,10 +473,6 @@ class ThresholdBridgeNode(InspectionNode[ThresholdBridgeParameters]):
         Give the position of a knob; raises LinkError when it is not known, or too old to act.
 
         """
-        if self._link is None:
-            raise LinkError('port is empty')
-        if not self._link.is_connected:
-            raise LinkError(self._link.problem or f'{self.parameters.port}: not connected yet')
         sample = self._told.samples.get(channel.number) if self._told is not None else None
         if sample is None:
             raise LinkError(f'channel {channel.number}: the device has not told it')
@@ -501,6 +497,10 @@ class ThresholdBridgeNode(InspectionNode[ThresholdBridgeParameters]):
         Bring all knobs into force that can be; raises when none can.
 
         """
+        if self._link is None:
+            raise LinkError('port is empty: there are no knobs')
+        if not self._link.is_connected:
+            raise LinkError(self._link.problem or f'{self.parameters.port}: not connected yet')
         now = steady_s()
         positions, refusals = {}, []
         for channel in self._channels.values():
