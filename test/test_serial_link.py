@@ -23,6 +23,7 @@ from anomaly_inspection.link.device_clock import DeviceClock
 from anomaly_inspection.link.legacy import decode_legacy, LegacyAgreement, LegacyReading
 from anomaly_inspection.link.protocol import (
     Ask,
+    decode,
     encode,
     GateState,
     Hello,
@@ -50,6 +51,7 @@ class Heard:
             lambda line, received_s: self.lines.append((line, received_s)),
             take_legacy=(lambda reading, _: self.legacy.append(reading)) if legacy else None,
             silence_s=silence_s,
+            first_silence_s=silence_s,
         )
         self.link.start()
 
@@ -237,6 +239,48 @@ def test_a_restart_of_the_device_is_another_connection(device: PtyDevice, hear: 
     assert heard.link.counters.lost == lost
 
 
+def test_a_device_that_has_not_heard_hi_is_told_again(hear: Hear) -> None:
+    """
+    Some ESP32 start when their port is opened, and say hello without having been told hi.
+
+    """
+    device = PtyDevice(says_readings=False)
+    heard = hear(device.path)
+    heard.wait(lambda: device.heard == [Hi()])
+    device.start_s = time.monotonic()
+    device.say(Hello(0, (1, 0, 0)))
+    heard.wait(lambda: device.heard == [Hi(), Hi()])
+    device.say(Hello(device.uptime_ms() + 100, (1, 0, 0)))
+    heard.wait(lambda: len(heard.lines) == 2)
+    assert heard.link._is_greeted
+    device.close()
+
+
+def test_a_device_that_does_not_answer_hi_is_told_again(hear: Hear) -> None:
+    device = PtyDevice(says_readings=False)
+    heard = hear(device.path)
+    heard.wait(lambda: device.heard == [Hi()])
+    heard.wait(lambda: device.say_readings() or len(device.heard) >= 2)  # type: ignore[func-returns-value]
+    device.close()
+
+
+def test_a_port_that_never_spoke_is_given_longer(hear: Hear) -> None:
+    device = PtyDevice(says_readings=False)
+    link = SerialLink(device.path, lambda line, received_s: None, silence_s=0.01)
+    link.start()
+    end_s = time.monotonic() + 20
+    while not device.heard and time.monotonic() < end_s:
+        time.sleep(0.005)
+    time.sleep(0.1)
+    device.say_readings()
+    while not link.is_connected and time.monotonic() < end_s:
+        time.sleep(0.001)
+    assert link.counters.lines == 1
+    assert link.counters.reconnects == 0
+    link.stop()
+    device.close()
+
+
 def test_a_device_that_floods_costs_little(device: PtyDevice, hear: Hear) -> None:
     heard = hear(device.path)
     heard.wait_until_connected()
@@ -339,6 +383,14 @@ def test_a_taker_that_fails_does_not_end_the_link(
     assert heard.link.counters.reconnects == 1
 
 
+def said(client: socket.socket) -> list[object]:
+    """
+    What the link has said to a client.
+
+    """
+    return [decode(line).message for line in client.recv(1000).splitlines()]
+
+
 def test_over_tcp(hear: Hear) -> None:
     with socket.create_server(('127.0.0.1', 0)) as server:
         heard = hear(f'socket://127.0.0.1:{server.getsockname()[1]}')
@@ -347,10 +399,10 @@ def test_over_tcp(hear: Hear) -> None:
             with client:
                 assert client.recv(100) == encode(2 * turn, Hi())
                 for sequence in range(50):
-                    client.sendall(encode(sequence, Hello(sequence, (1, 0, 0))))
+                    client.sendall(encode(sequence, GateState(sequence, 0, False, 0)))
                 heard.wait(lambda turn=turn: len(heard.lines) == 50 * (turn + 1))  # type: ignore[misc]
                 heard.link.send(Ask())
-                assert client.recv(100) == encode(2 * turn + 1, Ask())
+                heard.wait(lambda client=client: Ask() in said(client))  # type: ignore[misc]
             heard.wait(lambda: not heard.link.is_connected)
             assert 'disconnected' in heard.link.problem
 

@@ -65,8 +65,8 @@ class Panel(Peer):
 
 
 class Bench(NodeBench):
-    def __init__(self, context, recipe_folder=None, **parameters):
-        self.device = PtyDevice()
+    def __init__(self, context, recipe_folder=None, *, says_readings=True, **parameters):
+        self.device = PtyDevice(says_readings=says_readings)
         self.panel = Panel(context)
         self.recipe_folder = recipe_folder
         self.decider = self.decider_thread = None
@@ -354,12 +354,13 @@ def test_another_recipe_lets_the_knobs_rest(make_bench):
 def test_old_lines_act_when_two_agree(make_bench, taught_recipe):
     bench = make_bench(
         taught_recipe,
+        says_readings=False,
         legacy_protocol=True,
         **{'channel_39.legacy_full_scale': 1.0, 'channel_34.legacy_full_scale': 4000.0},
     )
-    bench.device.says_readings = False
     bench.wait_until_active()
     bench.wait(lambda: bench.node._in_force)
+    bench.wait(lambda: bench.device.heard)
     bench.device.say_bytes(b'_34#1000#34_\n_39#0.5#39_\r\n_34#3900#34_\n_39#0.501#39_\r\n')
     bench.wait(lambda: bench.panel.positions)
     [reading] = bench.panel.positions[-1].readings

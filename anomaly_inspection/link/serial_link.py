@@ -37,6 +37,8 @@ BAUD_RATE = 115_200
 FIRST_RETRY_S = 0.2
 LAST_RETRY_S = 5.0
 _WRITE_TIMEOUT_S = 0.2
+# For the answer to hi, from a device that says something.
+_GREET_AGAIN_S = 0.2
 _POLL_S = 0.1
 _POLL_WITHOUT_FILE_S = 0.01
 _CHUNK = 4096
@@ -53,6 +55,8 @@ _CAUSES = {
     errno.EHOSTDOWN: 'the device is off or out of reach',
     errno.EIO: 'the device is gone',
 }
+# pyserial's words for a port that has hung up.
+_GONE = 'returned no data'
 
 
 @dataclass
@@ -97,6 +101,8 @@ class SerialLink:
         Called alike with the lines of the old system; None = they are broken lines.
     silence_s : float
         Without a whole line for so long the port is closed and opened again, seconds.
+    first_silence_s : float
+        The same until the first line: a port over Bluetooth is open before it is connected.
 
     Attributes
     ----------
@@ -125,6 +131,7 @@ class SerialLink:
         *,
         take_legacy: Callable[[LegacyReading, float], None] | None = None,
         silence_s: float = 2.0,
+        first_silence_s: float = 10.0,
     ) -> None:
         self.url = url
         self.is_connected = False
@@ -134,6 +141,7 @@ class SerialLink:
         self._take = take
         self._take_legacy = take_legacy
         self._silence_s = silence_s
+        self._first_silence_s = first_silence_s
         self._clock = DeviceClock()
         self._clock_lock = threading.Lock()
         # Guards the port's writing side and the sequence.
@@ -142,6 +150,8 @@ class SerialLink:
         self._was_open = False
         self._write_failure = ''
         self._sequence = 0
+        self._is_greeted = False
+        self._hi_s = 0.0
         self._received_sequence: int | None = None
         self._last_broken = ''
         self._retry_s = FIRST_RETRY_S
@@ -248,8 +258,8 @@ class SerialLink:
         with self._write_lock:
             self._port = port
             self._write_failure = ''
-            self._begin()
-            self._write(Hi(), None)
+        self._begin()
+        self._greet(time.monotonic())
 
     def _disconnect(self) -> None:
         # The lock: nobody may be writing to what is closed.
@@ -259,6 +269,12 @@ class SerialLink:
                 self._port.close()
                 self._port = None
         self._begin()
+
+    def _greet(self, now_s: float) -> None:
+        self._is_greeted = False
+        self._hi_s = now_s
+        with self._write_lock:
+            self._write(Hi(), None)
 
     def _begin(self) -> None:
         with self._clock_lock:
@@ -280,9 +296,13 @@ class SerialLink:
             self.counters.overlong = overlong_before + lines.overlong
             if self._write_failure:
                 raise LinkError(self._write_failure)
-            if now_s - heard_s > self._silence_s:
+            silence_s = self._silence_s if self.is_connected else self._first_silence_s
+            if now_s - heard_s > silence_s:
                 last = f' (the last line: {self._last_broken})' if self._last_broken else ''
-                raise LinkError(f'open, but no whole line for {self._silence_s:g} s{last}')
+                raise LinkError(f'open, but no whole line for {silence_s:g} s{last}')
+            is_owed = self.is_connected and not self._is_greeted
+            if is_owed and now_s - self._hi_s > _GREET_AGAIN_S:
+                self._greet(now_s)
             self._stopping.wait(len(data) / _MOST_BYTES_PER_S)
 
     def _await_bytes(self) -> bytes:
@@ -318,6 +338,7 @@ class SerialLink:
             except LinkError:
                 pass
             else:
+                self._is_greeted = True
                 self._heard()
                 self._take_legacy(reading, now_s)
                 return True
@@ -347,6 +368,9 @@ class SerialLink:
             goes_on = self._clock.take(message.uptime_ms, now_s)
         if isinstance(message, Hello) or not goes_on:
             self.connection += 1
+            # A device that started after it was told hi has not heard it: some start when their
+            # port is opened.
+            self._is_greeted = goes_on and message.uptime_ms >= 1e3 * (now_s - self._hi_s)
 
     # With the write lock held
 
@@ -367,6 +391,8 @@ class SerialLink:
 def _cause(error: Exception) -> str:
     if isinstance(error, LinkError):
         return str(error)
+    if _GONE in str(error):
+        return _CAUSES[errno.EIO]
     if isinstance(error, OSError):
         return _CAUSES.get(error.errno or 0, str(error))
     return f'{type(error).__name__}: {error}'
