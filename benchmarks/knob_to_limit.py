@@ -181,11 +181,11 @@ def measure(steps: int, *, folder: Path | None = None) -> Path:
         f'{NOISE_COUNTS} of 4096, 115200 baud; bridge and decider in processes of their own.',
         [table],
         plot=share_curves(
-            'Share of turns by time until they have arrived',
+            'Share of turns by time',
             {'follow on': taken_ms},
             axis_title='ms, logarithmic',
-            low=10.0,
-            high=1000.0,
+            low=5.0,
+            high=500.0,
         ),
         figures={
             'steps': steps,

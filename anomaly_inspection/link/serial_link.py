@@ -30,6 +30,7 @@ from anomaly_inspection.link.protocol import (
     Hello,
     Hi,
     Line,
+    PROTOCOL_VERSION,
     SEQUENCES,
 )
 
@@ -47,6 +48,7 @@ _MOST_BYTES_PER_S = 100_000
 # pyserial gives up to connect to a socket:// after 5 s.
 _JOIN_S = 6.0
 
+_PROTOCOL = f'version {PROTOCOL_VERSION} of the protocol'
 _CAUSES = {
     errno.ENOENT: 'there is no such device',
     errno.EACCES: 'no permission; is the user in group dialout?',
@@ -153,7 +155,6 @@ class SerialLink:
         self._is_greeted = False
         self._hi_s = 0.0
         self._received_sequence: int | None = None
-        self._last_broken = ''
         self._retry_s = FIRST_RETRY_S
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f'link {url}', daemon=True)
@@ -286,20 +287,22 @@ class SerialLink:
         lines = LineBuffer()
         overlong_before = self.counters.overlong
         heard_s = time.monotonic()
-        self._last_broken = ''
+        has_spoken = False
         while not self._stopping.is_set():
             data = self._await_bytes()
+            has_spoken = has_spoken or bool(data)
             now_s = time.monotonic()
             for line in lines.feed(data):
                 if self._take_bytes(line, now_s):
                     heard_s = now_s
+                    has_spoken = False
             self.counters.overlong = overlong_before + lines.overlong
             if self._write_failure:
                 raise LinkError(self._write_failure)
             silence_s = self._silence_s if self.is_connected else self._first_silence_s
             if now_s - heard_s > silence_s:
-                last = f' (the last line: {self._last_broken})' if self._last_broken else ''
-                raise LinkError(f'open, but no whole line for {silence_s:g} s{last}')
+                what = f'what it says is not of {_PROTOCOL}' if has_spoken else 'it says nothing'
+                raise LinkError(f'open, but no whole line for {silence_s:g} s: {what}')
             is_owed = self.is_connected and not self._is_greeted
             if is_owed and now_s - self._hi_s > _GREET_AGAIN_S:
                 self._greet(now_s)
@@ -321,17 +324,19 @@ class SerialLink:
         """
         try:
             line = decode(data)
-            if not isinstance(line.message, Answer):
-                raise LinkError(f'line {data!r}: that is what a computer says, not a device')
-        except LinkError as error:
-            return self._take_legacy_bytes(data, now_s, str(error))
+        except LinkError:
+            return self._take_legacy_bytes(data, now_s)
+        if not isinstance(line.message, Answer):
+            # An echo of what this link, or another computer, has said.
+            self.counters.broken += 1
+            return False
         self._count_lost(line)
         self._take_uptime(line.message, now_s)
         self._heard()
         self._take(line, now_s)
         return True
 
-    def _take_legacy_bytes(self, data: bytes, now_s: float, what_is_wrong: str) -> bool:
+    def _take_legacy_bytes(self, data: bytes, now_s: float) -> bool:
         if self._take_legacy is not None:
             try:
                 reading = decode_legacy(data)
@@ -343,7 +348,6 @@ class SerialLink:
                 self._take_legacy(reading, now_s)
                 return True
         self.counters.broken += 1
-        self._last_broken = what_is_wrong
         return False
 
     def _heard(self) -> None:
