@@ -22,6 +22,10 @@ from anomaly_inspection.nodes.decider_node import DeciderNode, DeciderParameters
 from anomaly_inspection.nodes.part_detector_node import PartDetectorNode, PartDetectorParameters
 from anomaly_inspection.nodes.scorer_node import ScorerNode, ScorerParameters
 from anomaly_inspection.nodes.sorter_node import SorterNode, SorterParameters
+from anomaly_inspection.nodes.threshold_bridge_node import (
+    ThresholdBridgeNode,
+    ThresholdBridgeParameters,
+)
 from anomaly_inspection.nodes.viewer_node import ViewerNode, ViewerParameters
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -31,6 +35,7 @@ NODES = {
     'part_detector': (PartDetectorNode, PartDetectorParameters),
     'scorer': (ScorerNode, ScorerParameters),
     'sorter': (SorterNode, SorterParameters),
+    'threshold_bridge': (ThresholdBridgeNode, ThresholdBridgeParameters),
     'viewer': (ViewerNode, ViewerParameters),
 }
 TOPICS = {

@@ -23,7 +23,7 @@ INTERFACES = sorted([*ROOT.glob('msg/*.msg'), *ROOT.glob('srv/*.srv')])
 SOURCES = sorted((ROOT / 'anomaly_inspection').rglob('*.py'))
 EXECUTABLES = (
     *('camera_node', 'part_detector_node', 'scorer_node', 'decider_node', 'sorter_node'),
-    *('viewer_node', 'cell'),
+    *('viewer_node', 'threshold_bridge_node', 'cell'),
 )
 
 # Where the module is not called as its rosdep key or its name on PyPI.
@@ -34,9 +34,15 @@ ROSDEP_KEYS = {
     'rich': 'python3-rich',
     'scipy': 'python3-scipy',
     'sklearn': 'python3-sklearn',
+    'serial': 'python3-serial',
     'yaml': 'python3-yaml',
 }
-PYPI_NAMES = {'cv2': 'opencv-python-headless', 'sklearn': 'scikit-learn', 'yaml': 'pyyaml'}
+PYPI_NAMES = {
+    'cv2': 'opencv-python-headless',
+    'serial': 'pyserial',
+    'sklearn': 'scikit-learn',
+    'yaml': 'pyyaml',
+}
 # No key that rosdep can install everywhere. Networks need it and say so; nothing else does.
 FROM_PIP_ONLY = {'openvino'}
 # The same, and only to train: `pip install .[train]`.

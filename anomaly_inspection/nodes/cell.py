@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """
 The whole cell in one process: camera and scorers on one thread, decider and sorter on another,
-part detector and viewer on one each.
+part detector, viewer and threshold bridge on one each.
 
 """
 
@@ -22,6 +22,7 @@ from anomaly_inspection.nodes.part_detector_node import PartDetectorNode
 from anomaly_inspection.nodes.scorer_node import ScorerNode
 from anomaly_inspection.nodes.sorter_node import SorterNode
 from anomaly_inspection.nodes.spin import NodeThread
+from anomaly_inspection.nodes.threshold_bridge_node import ThresholdBridgeNode
 from anomaly_inspection.nodes.viewer_node import ViewerNode
 
 if TYPE_CHECKING:
@@ -68,6 +69,7 @@ class Cell:
             # Made last to first, so that whoever listens stands before whoever speaks.
             self.sorter = make(SorterNode, 'sorter')
             self.decider = make(DeciderNode, 'decider')
+            self.threshold_bridge = make(ThresholdBridgeNode, 'threshold_bridge')
             self.viewer = make(ViewerNode, 'viewer')
             self.scorer = make(ScorerNode, 'scorer')
             self.part_detector = make(PartDetectorNode, 'part_detector')
@@ -78,6 +80,7 @@ class Cell:
             raise
         groups = {
             'decider and sorter': [self.sorter, self.decider],
+            'threshold bridge': [self.threshold_bridge],
             'viewer': [self.viewer],
             'part detector': [self.part_detector],
             'camera and scorer': [self.scorer, self.camera],
