@@ -7,6 +7,7 @@ A serial port that is kept open, read by a thread of its own.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 import errno
 import io
@@ -263,12 +264,14 @@ class SerialLink:
         self._greet(time.monotonic())
 
     def _disconnect(self) -> None:
-        # The lock: nobody may be writing to what is closed.
+        # The lock: nobody may be writing to what is closed. To close may take a while itself.
         with self._write_lock:
             self.is_connected = False
-            if self._port is not None:
-                self._port.close()
-                self._port = None
+            port, self._port = self._port, None
+        if port is not None:
+            # A port that hung up may say so once more.
+            with suppress(OSError):
+                port.close()
         self._begin()
 
     def _greet(self, now_s: float) -> None:

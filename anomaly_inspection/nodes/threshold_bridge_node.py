@@ -406,8 +406,11 @@ class ThresholdBridgeNode(InspectionNode[ThresholdBridgeParameters]):
         assert self._link is not None
         connection = self._link.connection
         told = self._told
-        before = told.samples if told is not None and told.connection == connection else {}
-        self._told = _Told(connection, received_s, {**before, **samples}, presses)
+        if told is None or told.connection != connection:
+            told = _Told(connection, received_s, {})
+        # Lines of the old system know no button.
+        presses = told.presses if presses is None else presses
+        self._told = _Told(connection, received_s, {**told.samples, **samples}, presses)
 
     # What becomes of it
 
@@ -424,7 +427,7 @@ class ThresholdBridgeNode(InspectionNode[ThresholdBridgeParameters]):
             return
         self._taken = told
         has_begun = told.connection != self._connection
-        is_pressed = not has_begun and told.presses != self._presses
+        is_pressed = not has_begun and self._presses not in (None, told.presses)
         self._connection, self._presses = told.connection, told.presses
         if has_begun:
             self._rest()
