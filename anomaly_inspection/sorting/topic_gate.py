@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+A gate behind two topics: what it is told, and what it says of itself.
+
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+import threading
+
+from anomaly_inspection.errors import GateError
+from anomaly_inspection.sorting.gate import Gate
+from anomaly_inspection.sorting.repeated_output import RepeatedOutput
+
+_WORDS = {None: 'nothing', True: 'that it is open', False: 'that it is at rest'}
+
+
+class TopicGate(Gate):
+    """
+    Tells an actuator again and again how to stand, and believes it only when it says so.
+
+    The actuator rests when it has heard nothing for `3 * period_s`, and answers whatever it hears
+    with how it stands. A telling has no answer of its own: what failed shows at `confirm`.
+
+    Parameters
+    ----------
+    tell : callable
+        Publishes whether the gate must be open; does not block.
+    timeout_s : float
+        How long `confirm` waits for the actuator, seconds.
+    period_s : float
+        Between two tellings, seconds.
+
+    """
+
+    def __init__(
+        self, tell: Callable[[bool], None], *, timeout_s: float, period_s: float
+    ) -> None:
+        self._output = RepeatedOutput(tell, period_s=period_s)
+        self._timeout_s = timeout_s
+        self._answer = threading.Condition()
+        self._said: bool | None = None
+
+    def answer_received(self, is_open: bool) -> None:
+        """
+        Take what the actuator says of itself; returns at once.
+
+        """
+        with self._answer:
+            self._said = is_open
+            self._answer.notify()
+
+    def connect(self) -> None:
+        """
+        Begin to tell the actuator to rest; whether it is there, `confirm` finds out.
+
+        """
+        self._output.start()
+
+    def open(self, duration_s: float) -> None:
+        """
+        Tell the actuator to open, and to rest after the duration; does not block.
+
+        """
+        self._output.open(duration_s)
+
+    def rest(self) -> None:
+        """
+        Tell the actuator to rest; does not block.
+
+        """
+        self._output.rest()
+
+    def confirm(self, *, is_open: bool) -> None:
+        """
+        Tell the actuator once more, and wait until it says that it stands so.
+
+        """
+        with self._answer:
+            self._said = None
+            self._output.say_again()
+            if not self._answer.wait_for(lambda: self._said is is_open, self._timeout_s):
+                raise GateError(
+                    f'the actuator said {_WORDS[self._said]} within {self._timeout_s:g} s, '
+                    f'it should say {_WORDS[is_open]}'
+                )
+
+    def close(self) -> None:
+        """
+        Tell the actuator to rest and fall silent.
+
+        """
+        try:
+            self._output.rest()
+        except Exception:  # noqa: BLE001 - it never raises; silence brings the gate to rest
+            pass
+        self._output.stop()
