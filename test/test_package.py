@@ -31,9 +31,15 @@ ROSDEP_KEYS = {
     'rich': 'python3-rich',
     'scipy': 'python3-scipy',
     'sklearn': 'python3-sklearn',
+    'serial': 'python3-serial',
     'yaml': 'python3-yaml',
 }
-PYPI_NAMES = {'cv2': 'opencv-python-headless', 'sklearn': 'scikit-learn', 'yaml': 'pyyaml'}
+PYPI_NAMES = {
+    'cv2': 'opencv-python-headless',
+    'serial': 'pyserial',
+    'sklearn': 'scikit-learn',
+    'yaml': 'pyyaml',
+}
 # No key that rosdep can install everywhere. Networks need it and say so; nothing else does.
 FROM_PIP_ONLY = {'openvino'}
 # The same, and only to train: `pip install .[train]`.

@@ -30,6 +30,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     'deciding': {'scoring'},
     'capture': {'steady_clock'},
     'sorting': set(),
+    'link': set(),
     'overlay': {'scoring', 'imaging'},
     'steady_clock': set(),
 }

@@ -1,0 +1,371 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+A serial port that is kept open, read by a thread of its own.
+
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+import errno
+import io
+import select
+import termios
+import threading
+import time
+from typing import Any
+
+import serial
+
+from anomaly_inspection.errors import LinkError, SettingError
+from anomaly_inspection.link.device_clock import DeviceClock
+from anomaly_inspection.link.legacy import decode_legacy, LegacyReading
+from anomaly_inspection.link.line_buffer import LineBuffer
+from anomaly_inspection.link.protocol import (
+    Answer,
+    Command,
+    decode,
+    encode,
+    Hello,
+    Hi,
+    Line,
+    SEQUENCES,
+)
+
+BAUD_RATE = 115_200
+FIRST_RETRY_S = 0.2
+LAST_RETRY_S = 5.0
+_WRITE_TIMEOUT_S = 0.2
+_POLL_S = 0.1
+_POLL_WITHOUT_FILE_S = 0.01
+_CHUNK = 4096
+# Nine times what 115200 baud carry: what floods more is read no faster.
+_MOST_BYTES_PER_S = 100_000
+# pyserial gives up to connect to a socket:// after 5 s.
+_JOIN_S = 6.0
+
+_CAUSES = {
+    errno.ENOENT: 'there is no such device',
+    errno.EACCES: 'no permission; is the user in group dialout?',
+    errno.EAGAIN: 'another process has it open',
+    errno.EBUSY: 'another process has it open',
+    errno.EHOSTDOWN: 'the device is off or out of reach',
+    errno.EIO: 'the device is gone',
+}
+
+
+@dataclass
+class LinkCounters:
+    """
+    What came over a link since it was made.
+
+    Parameters
+    ----------
+    lines : int
+        Whole lines of the device.
+    broken : int
+        Lines that are not whole, or not those of a device.
+    lost : int
+        Lines that never came, by gaps in the sequence numbers.
+    overlong : int
+        Lines dropped because they were too long.
+    reconnects : int
+        How often the port was opened again.
+
+    """
+
+    lines: int = 0
+    broken: int = 0
+    lost: int = 0
+    overlong: int = 0
+    reconnects: int = 0
+
+
+class SerialLink:
+    """
+    Speaks the protocol of docs/protocol.md with a device, and connects again whenever it must.
+
+    Parameters
+    ----------
+    url : str
+        A port or URL of pyserial: /dev/rfcomm0, /dev/ttyUSB0, socket://host:port, loop://.
+    take : callable
+        Called in the link's own thread with each whole line and the steady clock's time of its
+        reception, seconds. Must return soon.
+    take_legacy : callable or None
+        Called alike with the lines of the old system; None = they are broken lines.
+    silence_s : float
+        Without a whole line for so long the port is closed and opened again, seconds.
+
+    Attributes
+    ----------
+    is_connected : bool
+        Whether the port is open and the device has said a whole line.
+    problem : str
+        '' while connected, else one sentence that names port and cause.
+    connection : int
+        Counted up when the port is opened, and when the device has started anew: what was known
+        of the device before holds no longer. Changes in the link's thread, between two lines.
+    counters : LinkCounters
+        What came so far.
+
+    Raises
+    ------
+    SettingError
+        When pyserial does not know such a URL.
+
+    """
+
+    def __init__(
+        self,
+        url: str,
+        take: Callable[[Line, float], None],
+        *,
+        take_legacy: Callable[[LegacyReading, float], None] | None = None,
+        silence_s: float = 2.0,
+    ) -> None:
+        self.url = url
+        self.is_connected = False
+        self.problem = f'{url}: not open yet'
+        self.connection = 0
+        self.counters = LinkCounters()
+        self._take = take
+        self._take_legacy = take_legacy
+        self._silence_s = silence_s
+        self._clock = DeviceClock()
+        self._clock_lock = threading.Lock()
+        # Guards the port's writing side and the sequence.
+        self._write_lock = threading.Lock()
+        self._port: Any = None
+        self._was_open = False
+        self._write_failure = ''
+        self._sequence = 0
+        self._received_sequence: int | None = None
+        self._last_broken = ''
+        self._retry_s = FIRST_RETRY_S
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=f'link {url}', daemon=True)
+        self._closed_port()
+
+    def start(self) -> None:
+        """
+        Begin to connect; does not block.
+
+        """
+        self._thread.start()
+
+    def stop(self) -> None:
+        """
+        Close the port; blocks until the thread has ended, 6 s at most while a port hangs in open.
+
+        """
+        self._stopping.set()
+        if self._thread.is_alive():
+            self._thread.join(_JOIN_S)
+
+    def send(self, command: Command, *, sequence: int | None = None) -> int:
+        """
+        Write one line; blocks 0.2 s at most.
+
+        Parameters
+        ----------
+        command : Command
+            What to say.
+        sequence : int or None
+            None = the next number of this link; that of an earlier line says it again.
+
+        Returns
+        -------
+        int
+            The sequence number of the line.
+
+        Raises
+        ------
+        LinkError
+            When the link is not connected, or the line could not be written in time.
+
+        """
+        with self._write_lock:
+            if self._port is None or not self.is_connected:
+                raise LinkError(f'not sent: {self.problem}')
+            return self._write(command, sequence)
+
+    def device_uptime_ms(self, now_s: float) -> float:
+        """
+        Give the best lower bound of the device's clock now, milliseconds modulo 2^32.
+
+        Parameters
+        ----------
+        now_s : float
+            Steady clock, seconds.
+
+        Raises
+        ------
+        LinkError
+            While it is unknown.
+
+        """
+        with self._clock_lock:
+            return self._clock.uptime_ms(now_s)
+
+    # In the link's thread
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                self._connect()
+                self._read()
+            except Exception as error:  # noqa: BLE001 - whatever it is, the link must go on
+                self.problem = f'{self.url}: {_cause(error)}'
+            self._disconnect()
+            self._stopping.wait(self._retry_s)
+            self._retry_s = min(2 * self._retry_s, LAST_RETRY_S)
+        self.problem = f'{self.url}: closed'
+
+    def _closed_port(self) -> Any:
+        try:
+            return serial.serial_for_url(
+                self.url,
+                do_not_open=True,
+                baudrate=BAUD_RATE,
+                timeout=0,
+                write_timeout=_WRITE_TIMEOUT_S,
+                exclusive=True,
+            )
+        except ValueError as error:
+            raise SettingError(
+                f'port {self.url!r} is refused ({error}), allowed: a device such as /dev/rfcomm0 '
+                'or a URL such as socket://host:port'
+            ) from None
+
+    def _connect(self) -> None:
+        port = self._closed_port()
+        port.open()
+        self.counters.reconnects += self._was_open
+        self._was_open = True
+        with self._write_lock:
+            self._port = port
+            self._write_failure = ''
+            self._begin()
+            self._write(Hi(), None)
+
+    def _disconnect(self) -> None:
+        # The lock: nobody may be writing to what is closed.
+        with self._write_lock:
+            self.is_connected = False
+            if self._port is not None:
+                self._port.close()
+                self._port = None
+        self._begin()
+
+    def _begin(self) -> None:
+        with self._clock_lock:
+            self._clock.reset()
+        self._received_sequence = None
+        self.connection += 1
+
+    def _read(self) -> None:
+        lines = LineBuffer()
+        overlong_before = self.counters.overlong
+        heard_s = time.monotonic()
+        self._last_broken = ''
+        while not self._stopping.is_set():
+            data = self._await_bytes()
+            now_s = time.monotonic()
+            for line in lines.feed(data):
+                if self._take_bytes(line, now_s):
+                    heard_s = now_s
+            self.counters.overlong = overlong_before + lines.overlong
+            if self._write_failure:
+                raise LinkError(self._write_failure)
+            if now_s - heard_s > self._silence_s:
+                last = f' (the last line: {self._last_broken})' if self._last_broken else ''
+                raise LinkError(f'open, but no whole line for {self._silence_s:g} s{last}')
+            self._stopping.wait(len(data) / _MOST_BYTES_PER_S)
+
+    def _await_bytes(self) -> bytes:
+        try:
+            ready, _, _ = select.select([self._port.fileno()], [], [], _POLL_S)
+        except io.UnsupportedOperation:
+            # loop:// and rfc2217:// cannot be waited for.
+            self._stopping.wait(_POLL_WITHOUT_FILE_S)
+            ready = [self._port]
+        return bytes(self._port.read(_CHUNK)) if ready else b''
+
+    def _take_bytes(self, data: bytes, now_s: float) -> bool:
+        """
+        Take one line; whether it was whole.
+
+        """
+        try:
+            line = decode(data)
+            if not isinstance(line.message, Answer):
+                raise LinkError(f'line {data!r}: that is what a computer says, not a device')
+        except LinkError as error:
+            return self._take_legacy_bytes(data, now_s, str(error))
+        self._count_lost(line)
+        self._take_uptime(line.message, now_s)
+        self._heard()
+        self._take(line, now_s)
+        return True
+
+    def _take_legacy_bytes(self, data: bytes, now_s: float, what_is_wrong: str) -> bool:
+        if self._take_legacy is not None:
+            try:
+                reading = decode_legacy(data)
+            except LinkError:
+                pass
+            else:
+                self._heard()
+                self._take_legacy(reading, now_s)
+                return True
+        self.counters.broken += 1
+        self._last_broken = what_is_wrong
+        return False
+
+    def _heard(self) -> None:
+        self.counters.lines += 1
+        self._retry_s = FIRST_RETRY_S
+        self.is_connected = True
+        self.problem = ''
+
+    def _count_lost(self, line: Line) -> None:
+        before = self._received_sequence
+        self._received_sequence = line.sequence
+        if before is not None and not isinstance(line.message, Hello):
+            gap = (line.sequence - before - 1) % SEQUENCES
+            # Backwards: the device has started anew and its hello was lost.
+            if gap < SEQUENCES // 2:
+                self.counters.lost += gap
+
+    def _take_uptime(self, message: Answer, now_s: float) -> None:
+        with self._clock_lock:
+            if isinstance(message, Hello):
+                self._clock.reset()
+            goes_on = self._clock.take(message.uptime_ms, now_s)
+        if isinstance(message, Hello) or not goes_on:
+            self.connection += 1
+
+    # With the write lock held
+
+    def _write(self, command: Command, sequence: int | None) -> int:
+        if sequence is None:
+            sequence = self._sequence
+            self._sequence = (self._sequence + 1) % SEQUENCES
+        line = encode(sequence, command)
+        try:
+            self._port.write(line)
+        except (OSError, termios.error) as error:
+            # Half a line may stand in the device's buffer: the thread connects anew.
+            self._write_failure = f'cannot be written to: {_cause(error)}'
+            raise LinkError(f'{self.url}: {self._write_failure}') from error
+        return sequence
+
+
+def _cause(error: Exception) -> str:
+    if isinstance(error, LinkError):
+        return str(error)
+    if isinstance(error, OSError):
+        return _CAUSES.get(error.errno or 0, str(error))
+    return f'{type(error).__name__}: {error}'
