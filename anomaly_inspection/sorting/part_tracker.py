@@ -340,11 +340,16 @@ class PartTracker:
         Tell how a task went; '' = the gate did it.
 
         """
+        if not error:
+            return
         track = self._tracks.get(task.key)
-        if error and track is not None:
+        if track is not None:
             self._fail(track, error)
-        elif error:
-            self._failure = self._failure or error
+        self._failure = self._failure or error
+        # A gate that fails is told to rest: where that is PASS, no other window is sure either.
+        if self._settings.gate_rests_in_pass:
+            for other in self._opened_tracks():
+                self._fail(other, error)
 
     def take_failure(self) -> str:
         """
@@ -435,12 +440,16 @@ class PartTracker:
             return self._fire(track, now)
         if track.stage is _Stage.OPENED:
             track.stage = _Stage.CLOSING
+            if track.has_failed:
+                # Told too late: it may still be moving.
+                return None
             if now < track.closes_s:
                 return GateTask(GateCall.CONFIRM_OPEN, track.key)
-            # At worst a good part was sorted out; that the gate rests again is still read back.
-            track.detail = (
-                f'the gate acknowledged; too late to read back, {now - track.arrival_s:.3f} s'
-            )
+            late_s = now - track.arrival_s
+            track.detail = f'the gate acknowledged; too late to read back, {late_s:.3f} s'
+            if self._settings.gate_rests_in_pass:
+                self._fail(track, 'the part may have passed')
+            # Else a good part was sorted out at worst; that the gate rests is still read back.
         elif track.stage in (_Stage.CLOSING, _Stage.RESTING):
             is_left_alone = track.stage is _Stage.RESTING
             track.stage = _Stage.LEAVING
@@ -469,7 +478,9 @@ class PartTracker:
             else:
                 track.reject(Cause.GATE_FAILED, told_late)
                 must_open = False
-        duration_s = track.closes_s - self._settings.actuation_s - now
+        # Opening begins anew: it must not shorten a window that another part still needs.
+        closes_s = max(other.closes_s for other in (track, *self._opened_tracks()))
+        duration_s = closes_s - self._settings.actuation_s - now
         if not must_open or duration_s <= 0:
             track.stage = _Stage.LEAVING if must_open else _Stage.RESTING
             return None

@@ -7,6 +7,7 @@ A gate behind two topics: what it is told, and what it says of itself.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 import threading
 
 from anomaly_inspection.errors import GateError
@@ -34,9 +35,7 @@ class TopicGate(Gate):
 
     """
 
-    def __init__(
-        self, tell: Callable[[bool], None], *, timeout_s: float, period_s: float
-    ) -> None:
+    def __init__(self, tell: Callable[[bool], None], *, timeout_s: float, period_s: float) -> None:
         self._output = RepeatedOutput(tell, period_s=period_s)
         self._timeout_s = timeout_s
         self._answer = threading.Condition()
@@ -91,8 +90,7 @@ class TopicGate(Gate):
         Tell the actuator to rest and fall silent.
 
         """
-        try:
+        # It never raises; silence brings the gate to rest.
+        with suppress(Exception):
             self._output.rest()
-        except Exception:  # noqa: BLE001 - it never raises; silence brings the gate to rest
-            pass
         self._output.stop()
