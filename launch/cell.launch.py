@@ -78,7 +78,9 @@ def generate_launch_description() -> LaunchDescription:
                     respawn_delay=1.0,
                 )
                 # The sorter first: whoever listens stands before whoever speaks.
-                for name in ('sorter', 'decider', 'viewer', 'scorer', 'camera')
+                for name in (
+                    *('sorter', 'decider', 'threshold_bridge', 'viewer', 'scorer', 'camera'),
+                )
             ],
         ]
     )

@@ -21,6 +21,10 @@ from anomaly_inspection.nodes.camera_node import CameraNode, CameraParameters
 from anomaly_inspection.nodes.decider_node import DeciderNode, DeciderParameters
 from anomaly_inspection.nodes.scorer_node import ScorerNode, ScorerParameters
 from anomaly_inspection.nodes.sorter_node import SorterNode, SorterParameters
+from anomaly_inspection.nodes.threshold_bridge_node import (
+    ThresholdBridgeNode,
+    ThresholdBridgeParameters,
+)
 from anomaly_inspection.nodes.viewer_node import ViewerNode, ViewerParameters
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -29,6 +33,7 @@ NODES = {
     'decider': (DeciderNode, DeciderParameters),
     'scorer': (ScorerNode, ScorerParameters),
     'sorter': (SorterNode, SorterParameters),
+    'threshold_bridge': (ThresholdBridgeNode, ThresholdBridgeParameters),
     'viewer': (ViewerNode, ViewerParameters),
 }
 TOPICS = {

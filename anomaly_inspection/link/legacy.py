@@ -67,13 +67,6 @@ class LegacyAgreement:
         self._full_scales = full_scales
         self._before: dict[int, float] = {}
 
-    def clear(self) -> None:
-        """
-        Forget what was read: another connection.
-
-        """
-        self._before.clear()
-
     def take(self, reading: LegacyReading) -> float | None:
         """
         Give the position of the knob, 0 to 1; None when it may not act.

@@ -103,7 +103,8 @@ class SerialLink:
     is_connected : bool
         Whether the port is open and the device has said a whole line.
     problem : str
-        '' while connected, else one sentence that names port and cause.
+        '' while connected and until something went wrong, else one sentence that names port and
+        cause.
     connection : int
         Counted up when the port is opened, and when the device has started anew: what was known
         of the device before holds no longer. Changes in the link's thread, between two lines.
@@ -127,7 +128,7 @@ class SerialLink:
     ) -> None:
         self.url = url
         self.is_connected = False
-        self.problem = f'{url}: not open yet'
+        self.problem = ''
         self.connection = 0
         self.counters = LinkCounters()
         self._take = take
@@ -188,7 +189,7 @@ class SerialLink:
         """
         with self._write_lock:
             if self._port is None or not self.is_connected:
-                raise LinkError(f'not sent: {self.problem}')
+                raise LinkError(self.problem or f'{self.url}: not connected yet')
             return self._write(command, sequence)
 
     def device_uptime_ms(self, now_s: float) -> float:

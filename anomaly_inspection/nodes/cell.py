@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """
 The whole cell in one process: camera and scorers on one thread, decider and sorter on another,
-viewer on a third.
+viewer and threshold bridge on one each.
 
 """
 
@@ -21,6 +21,7 @@ from anomaly_inspection.nodes.decider_node import DeciderNode
 from anomaly_inspection.nodes.scorer_node import ScorerNode
 from anomaly_inspection.nodes.sorter_node import SorterNode
 from anomaly_inspection.nodes.spin import NodeThread
+from anomaly_inspection.nodes.threshold_bridge_node import ThresholdBridgeNode
 from anomaly_inspection.nodes.viewer_node import ViewerNode
 
 if TYPE_CHECKING:
@@ -66,6 +67,7 @@ class Cell:
             # Made last to first, so that whoever listens stands before whoever speaks.
             self.sorter = make(SorterNode, 'sorter')
             self.decider = make(DeciderNode, 'decider')
+            self.threshold_bridge = make(ThresholdBridgeNode, 'threshold_bridge')
             self.viewer = make(ViewerNode, 'viewer')
             self.scorer = make(ScorerNode, 'scorer')
             self.camera = make(CameraNode, 'camera')
@@ -74,6 +76,7 @@ class Cell:
             raise
         groups = {
             'decider and sorter': [self.sorter, self.decider],
+            'threshold bridge': [self.threshold_bridge],
             'viewer': [self.viewer],
             'camera and scorer': [self.scorer, self.camera],
         }

@@ -71,9 +71,18 @@ def parameter(
     return field(default=default, metadata=metadata)
 
 
-def declare_parameters(node: Node, parameters_type: type[T]) -> T:
+def declare_parameters(node: Node, defaults: type[T] | T, *, prefix: str = '') -> T:
     """
-    Declare every field of the dataclass on the node and give the values that act.
+    Declare every field of a dataclass on the node and give the values that act.
+
+    Parameters
+    ----------
+    node : Node
+        Where they are declared.
+    defaults : type or instance of the dataclass
+        A type: with its own defaults.
+    prefix : str
+        Stands before the name of every field.
 
     Raises
     ------
@@ -83,15 +92,21 @@ def declare_parameters(node: Node, parameters_type: type[T]) -> T:
 
     """
     values = {}
-    for item in fields(parameters_type):  # type: ignore[arg-type]
+    for item in fields(defaults):  # type: ignore[arg-type]
+        name = prefix + item.name
+        default = _ros_value(getattr(defaults, item.name))
         given = node.declare_parameter(
-            item.name, _ros_value(item.default), ParameterDescriptor(dynamic_typing=True)
+            name, default, ParameterDescriptor(dynamic_typing=True)
         ).value
-        node.undeclare_parameter(item.name)
-        values[item.name] = _checked(item, given)
+        node.undeclare_parameter(name)
+        try:
+            values[item.name] = _checked(item, given)
+        except SettingError as error:
+            raise SettingError(f'{prefix}{error}') from None
         node.declare_parameter(
-            item.name, _ros_value(values[item.name]), _descriptor(item), ignore_override=True
+            name, _ros_value(values[item.name]), _descriptor(item), ignore_override=True
         )
+    parameters_type = defaults if isinstance(defaults, type) else type(defaults)
     return parameters_type(**values)
 
 
