@@ -13,7 +13,11 @@ end ends the process.
 from __future__ import annotations
 
 import asyncio
+import queue
+import signal
+import subprocess
 import sys
+import threading
 import time
 
 import click
@@ -21,9 +25,97 @@ from pymodbus.constants import ExcCodes
 from pymodbus.server import ModbusTcpServer
 from pymodbus.simulator import DataType, SimData, SimDevice
 
+from benchmarks.report import ROOT
+
 WRITE_COIL, WRITE_REGISTER, WRITE_REGISTERS = 5, 6, 16
 READ_COILS, READ_INPUTS = 1, 2
 BROKEN_UNIT = 2
+
+
+class PlcProcess:
+    """
+    The PLC in a process of its own; ends with its `with` block.
+
+    Parameters
+    ----------
+    port : int
+        TCP port on this machine; 0 = any that is free.
+
+    Attributes
+    ----------
+    port : int
+        The port it has.
+    movements : queue of (float, bool)
+        When the gate moved, seconds on the clock of `time.monotonic()`, and whether it opened.
+
+    """
+
+    def __init__(self, port: int = 0) -> None:
+        self.movements: queue.Queue[tuple[float, bool]] = queue.Queue()
+        self._answers: queue.Queue[str] = queue.Queue()
+        self.port = port
+        self.start()
+
+    def start(self) -> None:
+        """
+        Start it, or start it again on the same port.
+
+        """
+        command = [sys.executable, '-m', 'benchmarks.plc', '--port', str(self.port)]
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT
+        )
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+        self.port = int(self._answers.get(timeout=60).split()[1])
+
+    def kill(self) -> None:
+        """
+        Kill it, as a loss of power does.
+
+        """
+        self._process.kill()
+        self._end()
+
+    def freeze(self, *, is_frozen: bool) -> None:
+        """
+        Let it accept everything and answer nothing, or go on.
+
+        """
+        self._process.send_signal(signal.SIGSTOP if is_frozen else signal.SIGCONT)
+
+    def tell(self, command: str) -> None:
+        """
+        Give a command and wait until it is obeyed.
+
+        """
+        assert self._process.stdin is not None
+        self._process.stdin.write(f'{command}\n')
+        self._process.stdin.flush()
+        answer = self._answers.get(timeout=60)
+        assert answer == f'now {command}', answer
+
+    def __enter__(self) -> PlcProcess:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+
+    def _end(self) -> None:
+        self._process.wait()
+        self._reader.join()
+        for stream in (self._process.stdin, self._process.stdout):
+            assert stream is not None
+            stream.close()
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            time_s, _, what = line.strip().partition(' ')
+            if what in ('open', 'rest'):
+                self.movements.put((float(time_s), what == 'open'))
+            else:
+                self._answers.put(what)
 
 
 class Plc:

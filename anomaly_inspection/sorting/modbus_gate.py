@@ -131,7 +131,7 @@ class ModbusGate(Gate):
     def __init__(self, wiring: ModbusWiring, *, timeout_s: float, period_s: float) -> None:
         self._wiring = wiring
         self._timeout_s = timeout_s
-        self._output = RepeatedOutput(self._write_coil, period_s=period_s)
+        self._output = RepeatedOutput(self._write_coil, period_s=period_s, name=self._place)
         # pymodbus' client takes one request at a time.
         self._lock = threading.Lock()
         self._client: Any = None

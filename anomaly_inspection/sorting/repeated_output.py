@@ -28,17 +28,20 @@ class RepeatedOutput:
         Called by one thread at a time.
     period_s : float
         Between two sayings, seconds, above 0.
+    name : str
+        What the gate is called in errors.
 
     """
 
-    def __init__(self, write: Callable[[bool], None], *, period_s: float) -> None:
+    def __init__(self, write: Callable[[bool], None], *, period_s: float, name: str) -> None:
         self._write = write
+        self._not_connected = f'{name}: not connected'
         self._period_s = period_s
         # Held while writing: what is said is always the newest.
         self._condition = threading.Condition()
         self._closes_s = -math.inf
         self._next_s = -math.inf
-        self._failure = 'not connected'
+        self._failure = self._not_connected
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
@@ -51,7 +54,7 @@ class RepeatedOutput:
         try:
             self.rest()
         except Exception:
-            self._failure = 'not connected'
+            self._failure = self._not_connected
             raise
         self._thread = threading.Thread(target=self._repeat, name='gate output', daemon=True)
         self._thread.start()
@@ -62,7 +65,7 @@ class RepeatedOutput:
 
         """
         with self._condition:
-            self._failure = self._failure or 'not connected'
+            self._failure = self._failure or self._not_connected
             self._condition.notify()
         if self._thread is not None:
             self._thread.join()

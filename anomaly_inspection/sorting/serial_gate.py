@@ -102,6 +102,7 @@ class SerialGate(Gate):
         duration_ms = round(1000 * duration_s)
         if not 1 <= duration_ms <= LONGEST_DURATION_MS:
             raise GateError(f'duration {duration_s} s, allowed: 0.001 to 60')
+        self._check_link()
         try:
             uptime_ms = self._link.device_uptime_ms(time.monotonic())
         except LinkError as error:
@@ -143,11 +144,14 @@ class SerialGate(Gate):
         self._connection = None
 
     def _command(self, command: Command) -> GateState:
+        self._check_link()
+        return self._ask(command)
+
+    def _check_link(self) -> None:
         if not self._link.is_connected:
             raise GateError(f'gate at {self._link.problem}')
         if self._link.connection != self._connection:
             raise GateError(f'gate at {self._url}: the link or the device has started anew')
-        return self._ask(command)
 
     def _ask(self, command: Command) -> GateState:
         """

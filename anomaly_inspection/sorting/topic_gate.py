@@ -36,7 +36,7 @@ class TopicGate(Gate):
     """
 
     def __init__(self, tell: Callable[[bool], None], *, timeout_s: float, period_s: float) -> None:
-        self._output = RepeatedOutput(tell, period_s=period_s)
+        self._output = RepeatedOutput(tell, period_s=period_s, name="topic 'gate'")
         self._timeout_s = timeout_s
         self._answer = threading.Condition()
         self._said: bool | None = None
