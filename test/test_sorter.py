@@ -355,6 +355,103 @@ def test_gate_that_has_failed_is_not_asked_again_before_the_reset() -> None:
     ]
 
 
+# The gate while no part needs it.
+
+
+@pytest.mark.parametrize('trouble', [GateTrouble.SILENT, GateTrouble.STUCK])
+def test_gate_that_is_lost_stops_the_line_before_the_next_part(trouble: GateTrouble) -> None:
+    bench = Bench()
+    bench.sorter.check_gate(bench.now)
+    assert not bench.sorter.line_stop.is_active
+    if trouble is GateTrouble.STUCK:
+        bench.gate.open(9.0)
+        bench.now = 0.1
+    bench.gate.trouble = trouble
+    bench.sorter.check_gate(bench.now)
+    assert bench.sorter.line_stop.is_active
+    bench.part(1)
+    bench.until(9.0)
+    assert [event.action for event in bench.events] == [Action.REJECTED]
+
+
+def test_gate_is_not_asked_for_rest_in_a_parts_window() -> None:
+    bench = Bench()
+    bench.part(1)
+    for now in (0.86, 0.95, 1.05, 1.15):
+        bench.until(now)
+        bench.sorter.check_gate(bench.now)
+    bench.until(9.0)
+    assert [event.outcome for event in bench.events] == [Outcome.CONFIRMED]
+
+
+# A gate that rests in PASS.
+
+
+def test_gate_that_rests_in_pass_is_told_for_every_part_but_those_with_a_fresh_pass() -> None:
+    bench = Bench(belt=RESTS_IN_PASS)
+    for number, passes in enumerate([True, False, None, True], 1):
+        bench.part(number, passes)
+        bench.until(float(number))
+    bench.until(9.0)
+    assert [(event.action, event.cause) for event in bench.events] == [
+        (Action.PASSED, Cause.DECISION),
+        (Action.REJECTED, Cause.DECISION),
+        (Action.REJECTED, Cause.NO_DECISION),
+        (Action.PASSED, Cause.DECISION),
+    ]
+    assert bench.openings() == [(pytest.approx(t), pytest.approx(t + 0.2)) for t in (1.9, 2.9)]
+    assert {event.outcome for event in bench.events} == {Outcome.CONFIRMED}
+
+
+def test_parts_that_are_too_close_are_sorted_out_together() -> None:
+    bench = Bench(belt=RESTS_IN_PASS)
+    bench.part(1)
+    bench.until(0.1)
+    bench.part(2)
+    bench.until(9.0)
+    assert [(event.action, event.cause) for event in bench.events] == [
+        (Action.REJECTED, Cause.TOO_CLOSE)
+    ] * 2
+    assert stood_open(bench.openings(), 0.9, 1.2)
+
+
+def test_stopped_line_sorts_out_what_comes_where_the_gate_rests_in_pass() -> None:
+    bench = Bench(belt=RESTS_IN_PASS)
+    bench.sorter.stop_line('clear the belt', 0.0)
+    assert bench.sorter.line_stop == LineStop(True, 'clear the belt', 0.0)
+    bench.part(1)
+    bench.until(9.0)
+    assert [(event.action, event.cause) for event in bench.events] == [
+        (Action.REJECTED, Cause.LINE_STOPPED)
+    ]
+    assert bench.sorter.reset(bench.now) == ''
+
+
+def test_parts_that_a_stopped_sorter_leaves_on_the_belt_are_not_hushed_up() -> None:
+    bench = Bench(belt=RESTS_IN_PASS)
+    for number, passes in ((1, True), (2, False), (3, None)):
+        bench.part(number, passes)
+        bench.until(bench.now + 0.301)
+    events = bench.sorter.flush(bench.now)
+    assert [event.outcome for event in events] == [
+        Outcome.CONFIRMED,
+        Outcome.FAILED,
+        Outcome.FAILED,
+    ]
+
+
+def test_gate_that_fails_in_one_window_fails_every_part_whose_window_it_is() -> None:
+    bench = Bench(belt=RESTS_IN_PASS)
+    for _ in range(3):
+        bench.part(len(bench.tracker._tracks) + 1, passes=False)
+        bench.until(bench.now + 0.03)
+    bench.until(0.95)
+    bench.gate.trouble = GateTrouble.SILENT
+    bench.until(9.0)
+    assert {event.outcome for event in bench.events} == {Outcome.FAILED}
+    assert bench.sorter.line_stop.is_active
+
+
 # The row: the decider's fault (parts without scores again and again).
 
 
