@@ -26,7 +26,8 @@ class Actuator:
         self.is_stuck = self.is_silent = False
         self.breaks_with: Exception | None = None
         self.is_open = False
-        self.gate = TopicGate(self.hear, timeout_s=0.5, period_s=0.02)
+        self.is_there = True
+        self.gate = TopicGate(self.hear, lambda: self.is_there, timeout_s=0.5, period_s=0.02)
 
     def hear(self, is_open: bool) -> None:
         if self.breaks_with is not None:
@@ -57,6 +58,13 @@ def test_actuator_is_told_over_and_over_and_to_rest_in_the_end(actuator: Actuato
     for _ in range(3):
         actuator.hears(True)
     actuator.hears(False)
+
+
+def test_actuator_that_is_not_there(actuator: Actuator) -> None:
+    actuator.is_there = False
+    with pytest.raises(GateError, match="no actuator within 3 s: .* topic 'gate'"):
+        actuator.gate.connect()
+    assert actuator.told.empty()
 
 
 def test_it_is_believed_when_it_says_so(actuator: Actuator) -> None:

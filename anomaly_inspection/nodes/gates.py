@@ -131,7 +131,12 @@ def make_gate(
         return ModbusGate(wiring, timeout_s=timeout_s, period_s=period_s)
     told = node.publish_on(Bool, 'gate', NEWEST)
     gate = TopicGate(
-        lambda is_open: told.publish(Bool(data=is_open)), timeout_s=timeout_s, period_s=period_s
+        lambda is_open: told.publish(Bool(data=is_open)),
+        lambda: told.get_subscription_count() > 0 and said.get_publisher_count() > 0,
+        timeout_s=timeout_s,
+        period_s=period_s,
     )
-    node.listen(Bool, 'gate_state', lambda said: gate.answer_received(said.data), NEWEST)
+    said = node.listen(
+        Bool, 'gate_state', lambda message: gate.answer_received(message.data), NEWEST
+    )
     return gate

@@ -9,11 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 import threading
+import time
 
 from anomaly_inspection.errors import GateError
 from anomaly_inspection.sorting.gate import Gate
 from anomaly_inspection.sorting.repeated_output import RepeatedOutput
 
+# Nodes that start together find each other within a second or two.
+_CONNECT_S = 3.0
+_LOOK_S = 0.05
 _WORDS = {None: 'nothing', True: 'that it is open', False: 'that it is at rest'}
 
 
@@ -28,6 +32,8 @@ class TopicGate(Gate):
     ----------
     tell : callable
         Publishes whether the gate must be open; does not block.
+    is_heard : callable
+        Whether somebody listens to that and says how the gate stands.
     timeout_s : float
         How long `confirm` waits for the actuator, seconds.
     period_s : float
@@ -35,8 +41,16 @@ class TopicGate(Gate):
 
     """
 
-    def __init__(self, tell: Callable[[bool], None], *, timeout_s: float, period_s: float) -> None:
+    def __init__(
+        self,
+        tell: Callable[[bool], None],
+        is_heard: Callable[[], bool],
+        *,
+        timeout_s: float,
+        period_s: float,
+    ) -> None:
         self._output = RepeatedOutput(tell, period_s=period_s, name="topic 'gate'")
+        self._is_heard = is_heard
         self._timeout_s = timeout_s
         self._answer = threading.Condition()
         self._said: bool | None = None
@@ -52,9 +66,20 @@ class TopicGate(Gate):
 
     def connect(self) -> None:
         """
-        Begin to tell the actuator to rest; whether it is there, `confirm` finds out.
+        Wait for an actuator, up to 3 s, and begin to tell it to rest.
+
+        What it says in answer is heard by `confirm` alone: at the activation of a node its
+        executor is busy.
 
         """
+        end_s = time.monotonic() + _CONNECT_S
+        while not self._is_heard():
+            if time.monotonic() > end_s:
+                raise GateError(
+                    f'no actuator within {_CONNECT_S:g} s: somebody must listen to the topic '
+                    "'gate' and publish 'gate_state'"
+                )
+            time.sleep(_LOOK_S)
         self._output.start()
 
     def open(self, duration_s: float) -> None:
