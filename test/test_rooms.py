@@ -29,7 +29,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     'deciding': {'scoring'},
     'capture': {'steady_clock'},
-    'sorting': set(),
+    'sorting': {'link'},
     'link': set(),
     'overlay': {'scoring', 'imaging'},
     'steady_clock': set(),

@@ -6,7 +6,8 @@ Sorter: no part rides through an open gate without its PASS, and a gate that fai
 
 from __future__ import annotations
 
-from itertools import product
+from dataclasses import replace
+from itertools import pairwise, product
 import math
 import threading
 
@@ -21,6 +22,8 @@ from anomaly_inspection.sorting.sort_event import Action, Cause, Outcome, SortEv
 from anomaly_inspection.sorting.sorter import LineStop, Sorter
 
 SETTINGS = TrackerSettings(travel_time_s=1.0, window_s=0.2, actuation_s=0.05, dead_time_s=0.1)
+RESTS_IN_PASS = replace(SETTINGS, gate_rests_in_pass=True)
+EITHER_REST = pytest.mark.parametrize('belt', [SETTINGS, RESTS_IN_PASS], ids=['reject', 'pass'])
 
 
 class Bench:
@@ -29,14 +32,17 @@ class Bench:
 
     """
 
-    def __init__(self, lateness_s: list[float] | None = None) -> None:
+    def __init__(
+        self, lateness_s: list[float] | None = None, belt: TrackerSettings = SETTINGS
+    ) -> None:
         self.now = 0.0
         self.lateness_s = lateness_s or [0.0]
         self.steps = 0
         self.gate = SimulatedGate(lambda: self.now, actuation_s=SETTINGS.actuation_s)
         self.gate.connect()
         self.gate.actions.clear()
-        self.tracker = PartTracker(SETTINGS)
+        self.belt = belt
+        self.tracker = PartTracker(belt)
         self.sorter = Sorter(self.tracker, self.gate)
         self.events: list[SortEvent] = []
 
@@ -99,6 +105,20 @@ def test_parts_are_sorted_as_decided() -> None:
     assert not bench.sorter.line_stop.is_active
 
 
+def stood_open(openings: list[tuple[float, float]], begin_s: float, end_s: float) -> bool:
+    """
+    Whether the gate stood open from beginning to end.
+
+    """
+    covering = [span for span in openings if span[1] > begin_s and span[0] < end_s]
+    return (
+        bool(covering)
+        and covering[0][0] <= begin_s + 1e-6
+        and covering[-1][1] >= end_s - 1e-6
+        and all(before[1] >= after[0] - 1e-6 for before, after in pairwise(covering))
+    )
+
+
 def check_belt(
     bench: Bench,
     arrivals_s: dict[int, float],
@@ -120,12 +140,19 @@ def check_belt(
             for begin_s, end_s in bench.openings()
         )
         if event.action is Action.PASSED:
-            assert may_pass[number], 'passed without its verdict'
-        elif met:
-            assert event.outcome is Outcome.FAILED, 'rode through an open gate, hushed up'
+            assert may_pass[number] or (
+                bench.belt.gate_rests_in_pass and event.outcome is Outcome.FAILED
+            ), 'passed without its verdict'
+        elif met != bench.belt.gate_rests_in_pass:
+            assert event.outcome is Outcome.FAILED, 'went to the good side, hushed up'
         if must_pass[number]:
             assert event.action is Action.PASSED, event
             assert event.cause is Cause.DECISION
+            assert met != bench.belt.gate_rests_in_pass
+        if bench.belt.gate_rests_in_pass:
+            is_out = stood_open(bench.openings(), arrival_s - half_s / 2, arrival_s + half_s)
+            assert is_out or may_pass[number] or event.outcome is Outcome.FAILED, 'hushed up'
+            continue
         if event.action is Action.PASSED and event.cause is Cause.DECISION:
             assert any(
                 begin_s <= arrival_s - half_s / 2 + 1e-6 and end_s >= arrival_s + half_s - 1e-6
@@ -175,6 +202,11 @@ def check_course(parts: list[tuple[float, float, float | None, bool]], bench: Be
             and max(bench.lateness_s) == 0.0
             and not bench.sorter.line_stop.is_active
         )
+        if bench.belt.gate_rests_in_pass and seen_s <= fire_s and not may_pass[number]:
+            # Known in time and the thread on time: nothing may excuse it.
+            assert max(bench.lateness_s) > 0.05 or stood_open(
+                bench.openings(), arrivals_s[number] - 0.05, arrivals_s[number] + 0.1
+            )
     check_belt(bench, arrivals_s, may_pass, must_pass)
 
 
@@ -182,19 +214,21 @@ SEEN_AFTER_S = [0.01, 0.84, 0.86, 0.97, 1.3]
 DECIDED_AFTER_S = [0.005, 0.3, 0.86, 1.3, None]
 
 
+@EITHER_REST
 @pytest.mark.parametrize('gap_s', [0.0, 0.1, 0.25, 0.301, 0.9])
-def test_two_parts_for_every_order_of_their_messages(gap_s: float) -> None:
+def test_two_parts_for_every_order_of_their_messages(gap_s: float, belt: TrackerSettings) -> None:
     ways = list(product(SEEN_AFTER_S, DECIDED_AFTER_S, [True, False]))
     for first, second in product(ways, ways):
         parts = [
             (e, e + seen, None if decided is None else e + decided, passes)
             for e, (seen, decided, passes) in ((1.0, first), (1.0 + gap_s, second))
         ]
-        bench = Bench()
+        bench = Bench(belt=belt)
         let_come(bench, parts, 9.0)
         check_course(parts, bench)
 
 
+@EITHER_REST
 @settings(derandomize=True, database=None, deadline=None, max_examples=300)
 @given(
     st.lists(
@@ -210,7 +244,9 @@ def test_two_parts_for_every_order_of_their_messages(gap_s: float) -> None:
     st.lists(st.sampled_from([0.0, 0.0, 0.001, 0.03, 0.12, 0.4]), min_size=1, max_size=7),
 )
 def test_many_parts_with_a_thread_that_is_late(
-    gaps: list[tuple[float, float, float | None, bool]], lateness_s: list[float]
+    belt: TrackerSettings,
+    gaps: list[tuple[float, float, float | None, bool]],
+    lateness_s: list[float],
 ) -> None:
     parts = []
     exposure_s = 0.0
@@ -218,7 +254,7 @@ def test_many_parts_with_a_thread_that_is_late(
         exposure_s += gap_s
         decided_s = None if decided is None else exposure_s + decided
         parts.append((exposure_s, exposure_s + seen, decided_s, passes))
-    bench = Bench(lateness_s)
+    bench = Bench(lateness_s, belt)
     let_come(bench, parts, 30.0)
     check_course(parts, bench)
 
@@ -317,6 +353,103 @@ def test_gate_that_has_failed_is_not_asked_again_before_the_reset() -> None:
         Outcome.FAILED,
         Outcome.FAILED,
     ]
+
+
+# The gate while no part needs it.
+
+
+@pytest.mark.parametrize('trouble', [GateTrouble.SILENT, GateTrouble.STUCK])
+def test_gate_that_is_lost_stops_the_line_before_the_next_part(trouble: GateTrouble) -> None:
+    bench = Bench()
+    bench.sorter.check_gate(bench.now)
+    assert not bench.sorter.line_stop.is_active
+    if trouble is GateTrouble.STUCK:
+        bench.gate.open(9.0)
+        bench.now = 0.1
+    bench.gate.trouble = trouble
+    bench.sorter.check_gate(bench.now)
+    assert bench.sorter.line_stop.is_active
+    bench.part(1)
+    bench.until(9.0)
+    assert [event.action for event in bench.events] == [Action.REJECTED]
+
+
+def test_gate_is_not_asked_for_rest_in_a_parts_window() -> None:
+    bench = Bench()
+    bench.part(1)
+    for now in (0.86, 0.95, 1.05, 1.15):
+        bench.until(now)
+        bench.sorter.check_gate(bench.now)
+    bench.until(9.0)
+    assert [event.outcome for event in bench.events] == [Outcome.CONFIRMED]
+
+
+# A gate that rests in PASS.
+
+
+def test_gate_that_rests_in_pass_is_told_for_every_part_but_those_with_a_fresh_pass() -> None:
+    bench = Bench(belt=RESTS_IN_PASS)
+    for number, passes in enumerate([True, False, None, True], 1):
+        bench.part(number, passes)
+        bench.until(float(number))
+    bench.until(9.0)
+    assert [(event.action, event.cause) for event in bench.events] == [
+        (Action.PASSED, Cause.DECISION),
+        (Action.REJECTED, Cause.DECISION),
+        (Action.REJECTED, Cause.NO_DECISION),
+        (Action.PASSED, Cause.DECISION),
+    ]
+    assert bench.openings() == [(pytest.approx(t), pytest.approx(t + 0.2)) for t in (1.9, 2.9)]
+    assert {event.outcome for event in bench.events} == {Outcome.CONFIRMED}
+
+
+def test_parts_that_are_too_close_are_sorted_out_together() -> None:
+    bench = Bench(belt=RESTS_IN_PASS)
+    bench.part(1)
+    bench.until(0.1)
+    bench.part(2)
+    bench.until(9.0)
+    assert [(event.action, event.cause) for event in bench.events] == [
+        (Action.REJECTED, Cause.TOO_CLOSE)
+    ] * 2
+    assert stood_open(bench.openings(), 0.9, 1.2)
+
+
+def test_stopped_line_sorts_out_what_comes_where_the_gate_rests_in_pass() -> None:
+    bench = Bench(belt=RESTS_IN_PASS)
+    bench.sorter.stop_line('clear the belt', 0.0)
+    assert bench.sorter.line_stop == LineStop(True, 'clear the belt', 0.0)
+    bench.part(1)
+    bench.until(9.0)
+    assert [(event.action, event.cause) for event in bench.events] == [
+        (Action.REJECTED, Cause.LINE_STOPPED)
+    ]
+    assert bench.sorter.reset(bench.now) == ''
+
+
+def test_parts_that_a_stopped_sorter_leaves_on_the_belt_are_not_hushed_up() -> None:
+    bench = Bench(belt=RESTS_IN_PASS)
+    for number, passes in ((1, True), (2, False), (3, None)):
+        bench.part(number, passes)
+        bench.until(bench.now + 0.301)
+    events = bench.sorter.flush(bench.now)
+    assert [event.outcome for event in events] == [
+        Outcome.CONFIRMED,
+        Outcome.FAILED,
+        Outcome.FAILED,
+    ]
+
+
+def test_gate_that_fails_in_one_window_fails_every_part_whose_window_it_is() -> None:
+    bench = Bench(belt=RESTS_IN_PASS)
+    for _ in range(3):
+        bench.part(len(bench.tracker._tracks) + 1, passes=False)
+        bench.until(bench.now + 0.03)
+    bench.until(0.95)
+    bench.gate.trouble = GateTrouble.SILENT
+    bench.until(9.0)
+    assert {event.outcome for event in bench.events} == {Outcome.FAILED}
+    assert bench.sorter.line_stop.is_active
 
 
 # The row: the decider's fault (parts without scores again and again).

@@ -5,6 +5,7 @@ The sorter node over DDS: which part the gate opens for, and when the line must 
 """
 
 import math
+import threading
 import time
 
 import pytest
@@ -13,10 +14,11 @@ pytest.importorskip('anomaly_inspection.msg', reason='needs ROS 2 and the built 
 
 from cell_bench import NodeBench, Peer
 from rclpy.lifecycle import TransitionCallbackReturn
+from std_msgs.msg import Bool
 from std_srvs.srv import Trigger
 
-from anomaly_inspection.msg import Decision, Fault, LineStop, Part, SortEvent
-from anomaly_inspection.nodes.qos import EVENT, LATCHED
+from anomaly_inspection.msg import Decision, Fault, LineRun, LineStop, Part, SortEvent
+from anomaly_inspection.nodes.qos import EVENT, LATCHED, NEWEST
 from anomaly_inspection.nodes.sorter_node import SorterNode
 from anomaly_inspection.nodes.stamps import nanoseconds_from_stamp, stamp_from_nanoseconds
 from anomaly_inspection.sorting.simulated_gate import GateTrouble
@@ -34,6 +36,8 @@ BELT = {
     'gate_distance_m': TRAVEL_S * SPEED_M_PER_S,
     'window_s': WINDOW_S,
 }
+# The pitch of the parts that `line_run` counts on.
+PITCH_S = WINDOW_S + 0.02
 LONG_BELT = {**BELT, 'gate_distance_m': 50.0}
 
 
@@ -277,6 +281,157 @@ def test_a_fault_told_while_the_node_was_inactive_stops_the_line(bench):
     assert not bench.node._sorter.line_stop.is_active
     bench.node.trigger_activate()
     bench.wait(lambda: bench.line.line_stops[-1].active)
+
+
+# The gates
+
+
+class Actuator:
+    """
+    Does what docs/gates.md asks of an actuator on topics.
+
+    """
+
+    def __init__(self, line):
+        self.is_open = self.is_stuck = self.is_silent = False
+        self.openings = 0
+        self.answers = line.create_publisher(Bool, 'gate_state', NEWEST)
+        line.create_subscription(Bool, 'gate', self.take, NEWEST)
+
+    def take(self, told):
+        if told.data and not self.is_open:
+            self.openings += 1
+        self.is_open = self.is_open if self.is_stuck else told.data
+        if not self.is_silent:
+            self.answers.publish(Bool(data=self.is_open))
+
+
+ON_TOPICS = {'gate': 'topic', 'gate_timeout_s': 0.5, 'dead_time_s': 0.5}
+
+
+def test_an_actuator_on_topics_sorts(make_bench):
+    bench = make_bench(**ON_TOPICS)
+    actuator = Actuator(bench.line)
+    bench.ready()
+    bench.line.part(1)
+    bench.line.decide(1)
+    assert bench.outcome(1) == PASSED
+    assert actuator.openings == 1
+    assert not actuator.is_open
+    actuator.is_stuck = True
+    bench.line.part(2)
+    bench.line.decide(2)
+    assert bench.event(2).outcome == SortEvent.OUTCOME_FAILED
+    bench.wait(lambda: bench.line.line_stops[-1].active)
+    assert 'the actuator said that it is at rest' in bench.line.line_stops[-1].reason
+    actuator.is_stuck = False
+    assert bench.reset().success
+
+
+def test_an_actuator_that_says_nothing_stops_the_line_before_the_first_part(make_bench):
+    bench = make_bench(**ON_TOPICS)
+    Actuator(bench.line).is_silent = True
+    bench.ready()
+    bench.wait(lambda: bench.line.line_stops[-1].active)
+    assert 'the actuator said nothing within 0.5 s' in bench.line.line_stops[-1].reason
+
+
+@pytest.mark.parametrize(
+    ('settings', 'words'),
+    [
+        ({'gate': 'serial'}, "gate 'serial' needs gate_port"),
+        ({'gate': 'modbus'}, "gate 'modbus' needs modbus_host"),
+        (
+            {'gate': 'modbus', 'modbus_host': '127.0.0.1', 'gate_timeout_s': 0.03},
+            'gate_timeout_s 0.03 s, allowed: not longer than dead_time_s, 0.02 s',
+        ),
+        (ON_TOPICS, 'cannot activate: no actuator within 3 s: somebody must listen to the topic'),
+        ({'gate': 'serial', 'gate_port': 'nonsense://x'}, "port 'nonsense://x' is refused"),
+        (
+            {'gate': 'serial', 'gate_port': '/dev/no_such_port'},
+            'cannot activate: gate at /dev/no_such_port: there is no such device',
+        ),
+        (
+            {'gate': 'modbus', 'modbus_host': '127.0.0.1', 'modbus_port': 1},
+            'cannot activate: Modbus 127.0.0.1:1 unit 1: no connection within',
+        ),
+    ],
+)
+def test_a_gate_that_cannot_be_keeps_the_node_down_and_says_why(make_bench, settings, words):
+    bench = make_bench(**settings)
+    bench.wait(lambda: bench.node.problem('lifecycle'))
+    assert words in bench.node.problem('lifecycle')
+    assert not bench.node.is_active
+
+
+# A gate that rests in PASS
+
+
+@pytest.fixture
+def permits(make_bench):
+    bench = make_bench(gate_rests_in='pass', autostart=False)
+    bench.permits = bench.line.hear(LineRun, 'line_run', NEWEST)
+    bench.node.trigger_configure()
+    bench.node.trigger_activate()
+    return bench.ready()
+
+
+def test_the_line_may_run_only_after_a_reset_and_only_for_one_pitch(permits):
+    permits.wait(lambda: permits.permits)
+    assert 'clear the belt' in permits.line.line_stops[-1].reason
+    assert not any(permit.permitted for permit in permits.permits)
+    assert permits.reset().success
+    permits.wait(lambda: sum(permit.permitted for permit in permits.permits) > 3)
+    assert {permit.valid_for_s for permit in permits.permits} == {0.0, PITCH_S}
+
+
+def test_a_part_without_a_pass_is_sorted_out_and_one_with_it_left_alone(permits):
+    permits.reset()
+    permits.line.part(1)
+    assert permits.outcome(1)[::2] == (REJECTED, SortEvent.CAUSE_NO_DECISION)
+    assert len(permits.openings()) == 1
+    permits.line.part(2)
+    permits.line.decide(2)
+    assert permits.outcome(2) == PASSED
+    assert len(permits.openings()) == 1
+
+
+@pytest.mark.parametrize('end', ['fault', 'gate', 'deactivate'])
+def test_the_permit_is_withdrawn_when_sorting_ends(permits, end):
+    permits.reset()
+    permits.wait(lambda: permits.permits and permits.permits[-1].permitted)
+    if end == 'fault':
+        permits.line.fault('three time-outs in a row')
+    elif end == 'gate':
+        permits.node._gate.trouble = GateTrouble.SILENT
+    else:
+        permits.node.trigger_deactivate()
+    permits.wait(lambda: not permits.permits[-1].permitted)
+    assert permits.permits[-1].valid_for_s == 0.0
+    if end == 'deactivate':
+        permits.node.trigger_activate()
+        permits.wait(lambda: permits.line.line_stops[-1].active)
+        assert not permits.permits[-1].permitted
+
+
+def test_a_gate_thread_that_hangs_gives_no_permit(permits, monkeypatch):
+    permits.reset()
+    permits.wait(lambda: permits.permits and permits.permits[-1].permitted)
+    is_asked, may_answer = threading.Event(), threading.Event()
+
+    def hang(*, is_open):
+        is_asked.set()
+        may_answer.wait(60)
+
+    monkeypatch.setattr(permits.node._gate, 'confirm', hang)
+    assert is_asked.wait(20)
+    before = len(permits.permits)
+    permits.line.fault('a reason to wake up')
+    permits.wait(lambda: permits.node._sorter.line_stop.is_active)
+    # At most the one that was on its way.
+    assert len(permits.permits) <= before + 1
+    may_answer.set()
+    permits.wait(lambda: not permits.permits[-1].permitted)
 
 
 # Lifecycle

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from rcl_interfaces.msg import SetParametersResult
     from rclpy.publisher import Publisher
     from rclpy.qos import QoSProfile
+    from rclpy.subscription import Subscription
 
 OK = DiagnosticStatus.OK
 WARN = DiagnosticStatus.WARN
@@ -155,7 +156,7 @@ class InspectionNode(LifecycleNode, Generic[P]):
 
     def listen(
         self, message_type: type, topic: str, callback: Callable[[Any], None], qos: QoSProfile
-    ) -> None:
+    ) -> Subscription[Any]:
         """
         Subscribe; the callback runs only while the node is active.
 
@@ -176,6 +177,7 @@ class InspectionNode(LifecycleNode, Generic[P]):
             message_type, topic, take, qos, event_callbacks=events
         )
         self._endpoints.append((self.destroy_subscription, subscription))
+        return subscription
 
     def every(self, period_s: float, callback: Callable[[], None]) -> None:
         """

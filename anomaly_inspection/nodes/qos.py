@@ -21,3 +21,7 @@ LATCHED = QoSProfile(
     reliability=ReliabilityPolicy.RELIABLE,
     durability=DurabilityPolicy.TRANSIENT_LOCAL,
 )
+
+#: What only counts while it is new: gate, gate_state, line_run. A queue of old ones would be
+#: taken for fresh.
+NEWEST = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)

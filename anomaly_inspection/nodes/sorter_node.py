@@ -15,38 +15,39 @@ from typing import Any
 from std_srvs.srv import Trigger
 
 from anomaly_inspection.errors import GateError
-from anomaly_inspection.msg import Decision, Fault, LineStop, Part, SortEvent
-from anomaly_inspection.nodes.inspection_node import (
-    ERROR,
-    InspectionNode,
-    NodeParameters,
-    steady_s,
-)
+from anomaly_inspection.msg import Decision, Fault, LineRun, LineStop, Part, SortEvent
+from anomaly_inspection.nodes.gates import GateParameters, make_gate
+from anomaly_inspection.nodes.inspection_node import ERROR, InspectionNode, steady_s
 from anomaly_inspection.nodes.parameters import parameter
-from anomaly_inspection.nodes.qos import EVENT, LATCHED
+from anomaly_inspection.nodes.qos import EVENT, LATCHED, NEWEST
 from anomaly_inspection.nodes.spin import spin_node
 from anomaly_inspection.nodes.stamps import stamp_from_nanoseconds
 from anomaly_inspection.sorting.gate import Gate
 from anomaly_inspection.sorting.part_tracker import PartTracker, TrackerSettings
-from anomaly_inspection.sorting.simulated_gate import SimulatedGate
 from anomaly_inspection.sorting.sort_event import SortEvent as CoreSortEvent
 from anomaly_inspection.sorting.sorter import Sorter
 from anomaly_inspection.steady_clock import exposure_on_this_clock
 
 _LONGEST_SLEEP_S = 0.5
+_BELT_UNKNOWN = (
+    'the sorter has started and the gate rests in PASS: clear the belt between camera and gate, '
+    'then reset'
+)
 
 
 @dataclass(frozen=True)
-class SorterParameters(NodeParameters):
+class SorterParameters(GateParameters):
     """
     Parameters of the sorter node.
 
     """
 
-    gate: str = parameter(
-        'simulated',
-        "The actuator; every gate rests in REJECT. 'simulated' exists in memory only.",
-        choices=('simulated',),
+    gate_rests_in: str = parameter(
+        'reject',
+        "Where parts go when the gate is left alone. 'pass' only where the mechanics allow "
+        'nothing else: then the gate sorts out whatever has no fresh PASS, the belt must obey '
+        'line_run, and the line begins stopped until ~/reset.',
+        choices=('reject', 'pass'),
         read_only=True,
     )
     gate_distance_m: float = parameter(
@@ -98,12 +99,13 @@ class SorterParameters(NodeParameters):
             window_s=self.window_s,
             actuation_s=self.actuation_s,
             dead_time_s=self.dead_time_s,
+            gate_rests_in_pass=self.gate_rests_in == 'pass',
         )
 
 
 class SorterNode(InspectionNode[SorterParameters]):
     """
-    Takes part, decision and fault; moves the gate, gives sort_event and line_stop.
+    Takes part, decision and fault; moves the gate, gives sort_event, line_stop and line_run.
 
     The gate is moved by a thread of its own: neither a slow gate nor a slow callback holds up the
     other.
@@ -117,6 +119,8 @@ class SorterNode(InspectionNode[SorterParameters]):
         self._wake = threading.Event()
         self._thread: threading.Thread | None = None
         self._published_stop: LineStop | None = None
+        self._line_run: Any = None
+        self._permit_due_s = -math.inf
         self._events = 0
         super().__init__('sorter', SorterParameters, **options)
 
@@ -134,10 +138,16 @@ class SorterNode(InspectionNode[SorterParameters]):
         Check belt and gate in time, make the endpoints.
 
         """
-        self._gate = SimulatedGate(time.monotonic, actuation_s=self.parameters.actuation_s)
+        settings = self.parameters.tracker_settings()
+        self._gate = make_gate(self, self.parameters, settings)
         # Lives until cleanup: a line stop outlasts deactivation, only a reset ends it.
-        self._sorter = Sorter(PartTracker(self.parameters.tracker_settings()), self._gate)
+        self._sorter = Sorter(PartTracker(settings), self._gate)
         self._published_stop = None
+        self._line_run = None
+        if settings.gate_rests_in_pass:
+            self._line_run = self.publish_on(LineRun, 'line_run', NEWEST)
+        # How long a permit counts: the shortest time between two parts that are told apart.
+        self._pitch_s = settings.closest_s
         self._sort_event = self.publish_on(SortEvent, 'sort_event', EVENT)
         self._line_stop = self.publish_on(LineStop, 'line_stop', LATCHED)
         self.listen(Part, 'part', self._take_part, EVENT)
@@ -151,7 +161,14 @@ class SorterNode(InspectionNode[SorterParameters]):
 
         """
         assert self._gate is not None
-        self._gate.connect()
+        assert self._sorter is not None
+        try:
+            self._gate.connect()
+        except GateError:
+            self._gate.close()
+            raise
+        if self._line_run is not None:
+            self._sorter.stop_line(_BELT_UNKNOWN, steady_s())
         self._publish_line_stop()
         self._stop.clear()
         self._thread = threading.Thread(target=self._sort_until_stopped, name='sorter gate')
@@ -168,6 +185,7 @@ class SorterNode(InspectionNode[SorterParameters]):
             self._thread.join()
             self._thread = None
         if self._sorter is not None and self._gate is not None:
+            self._publish_line_run(permitted=False)
             self._publish(self._sorter.flush(steady_s()))
             self._publish_line_stop()
             self._gate.close()
@@ -234,21 +252,31 @@ class SorterNode(InspectionNode[SorterParameters]):
     def _sort_until_stopped(self) -> None:
         assert self._sorter is not None
         sorter = self._sorter
+        longest_s = _LONGEST_SLEEP_S if self._line_run is None else self._pitch_s / 3
+        check_due_s = -math.inf
         while not self._stop.is_set():
             self._wake.clear()
+            sleep_s = longest_s
             try:
-                due_s = sorter.next_due()
                 now = steady_s()
-                is_due = due_s is not None and due_s <= now
-                if is_due:
+                due_s = sorter.next_due()
+                free_s = math.inf if due_s is None else due_s - now
+                if free_s <= 0:
                     self._publish(sorter.step(now))
+                    sleep_s = 0.0
+                elif check_due_s <= now and free_s > self.parameters.gate_timeout_s:
+                    sorter.check_gate(now)
+                    check_due_s = now + longest_s
+                    sleep_s = 0.0
+                else:
+                    sleep_s = min(free_s, longest_s)
                 self._publish_line_stop()
+                if self._permit_due_s <= now:
+                    self._publish_line_run(permitted=not sorter.line_stop.is_active)
             except Exception as error:  # noqa: BLE001 - a thread's edge: sorting must go on
                 self.report('gate thread', ERROR, f'gate thread: {self.describe(error)}')
-                is_due, due_s = False, None
-            if not is_due:
-                sleep_s = _LONGEST_SLEEP_S if due_s is None else due_s - now
-                self._wake.wait(min(sleep_s, _LONGEST_SLEEP_S))
+            if sleep_s > 0:
+                self._wake.wait(sleep_s)
 
     def _publish(self, events: list[CoreSortEvent]) -> None:
         for event in events:
@@ -282,6 +310,16 @@ class SorterNode(InspectionNode[SorterParameters]):
             self.clear('line stop')
         self._line_stop.publish(message)
         self._published_stop = message
+        if stop.is_active:
+            self._publish_line_run(permitted=False)
+
+    def _publish_line_run(self, *, permitted: bool) -> None:
+        if self._line_run is None:
+            return
+        message = LineRun(permitted=permitted, valid_for_s=self._pitch_s if permitted else 0.0)
+        message.header.stamp = self.get_clock().now().to_msg()
+        self._line_run.publish(message)
+        self._permit_due_s = steady_s() + self._pitch_s / 3
 
 
 def main() -> None:

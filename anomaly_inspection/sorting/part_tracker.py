@@ -12,6 +12,9 @@ The gate is told to open at `fire` if the verdict is PASS by then, and to go bac
 at `closes`. Everything else is REJECT: the gate is not touched. Two parts whose arrivals are
 closer than window and dead time cannot be told apart, and both are rejected.
 
+Where the mechanics make the gate rest in PASS, it is the other way round: told to open means told
+to sort out, and it is told so for every part without a fresh PASS, however late.
+
 """
 
 from __future__ import annotations
@@ -59,6 +62,8 @@ class TrackerSettings:
     dead_time_s : float
         From the end of a window until the gate rests for sure, seconds; at least `actuation_s` and
         5 ms.
+    gate_rests_in_pass : bool
+        Whether a gate that is left alone lets parts pass, and one that is open sorts them out.
     parts : int
         Parts that are followed or remembered at once, at least 1.
     early_decisions : int
@@ -72,6 +77,7 @@ class TrackerSettings:
     window_s: float
     actuation_s: float = 0.0
     dead_time_s: float = 0.02
+    gate_rests_in_pass: bool = False
     parts: int = 512
     early_decisions: int = 256
     early_decision_age_s: float = 5.0
@@ -168,7 +174,7 @@ class _Stage(Enum):
     OPENED = 2
     # Read back, or told to rest early; to be read back when the dead time is over.
     CLOSING = 3
-    # The gate was left alone; to be read back at the arrival.
+    # The gate is left alone; to be read back at the arrival.
     RESTING = 4
     # Nothing left to ask; the event is due when the window is over.
     LEAVING = 5
@@ -195,6 +201,10 @@ class _Track:
     @property
     def was_opened(self) -> bool:
         return not math.isnan(self.told_s)
+
+    @property
+    def has_fresh_pass(self) -> bool:
+        return self.passes is True and self.cause is None
 
     def reject(self, cause: Cause, detail: str) -> None:
         """
@@ -239,7 +249,7 @@ class PartTracker:
             self._events.append(
                 SortEvent(
                     key,
-                    Action.REJECTED,
+                    self._action(was_opened=False),
                     Outcome.FAILED,
                     Cause.LINE_STOPPED,
                     detail,
@@ -297,8 +307,9 @@ class PartTracker:
 
         """
         for track in list(self._tracks.values()):
+            rides_on = self._settings.gate_rests_in_pass and not track.has_fresh_pass
             track.cause, track.detail = cause, detail
-            track.has_failed = track.has_failed or not gate_rests
+            track.has_failed = track.has_failed or not gate_rests or rides_on
             self._finish(track)
 
     def advance(self, now: float) -> tuple[GateTask | None, list[SortEvent]]:
@@ -329,11 +340,16 @@ class PartTracker:
         Tell how a task went; '' = the gate did it.
 
         """
+        if not error:
+            return
         track = self._tracks.get(task.key)
-        if error and track is not None:
+        if track is not None:
             self._fail(track, error)
-        elif error:
-            self._failure = self._failure or error
+        self._failure = self._failure or error
+        # A gate that fails is told to rest: where that is PASS, no other window is sure either.
+        if self._settings.gate_rests_in_pass:
+            for other in self._opened_tracks():
+                self._fail(other, error)
 
     def take_failure(self) -> str:
         """
@@ -342,6 +358,14 @@ class PartTracker:
         """
         failure, self._failure = self._failure, ''
         return failure
+
+    @property
+    def must_rest(self) -> bool:
+        """
+        Whether no part needs the gate open now, and none has just had it so.
+
+        """
+        return not self._opened_tracks()
 
     def next_due(self) -> float | None:
         """
@@ -374,6 +398,13 @@ class PartTracker:
                 other.reject(
                     Cause.TOO_CLOSE, f'{gap_s:.3f} s from part {_text(track.key)}, {limit}'
                 )
+        if self._settings.gate_rests_in_pass:
+            # Both are sorted out; at worst one that was let pass already goes with the other.
+            if gap_s < self._settings.closest_s and other.has_fresh_pass:
+                other.reject(
+                    Cause.TOO_CLOSE, f'it may have been sorted out with part {_text(track.key)}'
+                )
+            return
         latest_rest_s = track.opens_s - self._settings.dead_time_s
         is_open_for_track = other.told_s < track.closes_s and other.back_s > latest_rest_s
         if not (other.was_opened and is_open_for_track):
@@ -409,20 +440,23 @@ class PartTracker:
             return self._fire(track, now)
         if track.stage is _Stage.OPENED:
             track.stage = _Stage.CLOSING
+            if track.has_failed:
+                # Told too late: it may still be moving.
+                return None
             if now < track.closes_s:
                 return GateTask(GateCall.CONFIRM_OPEN, track.key)
-            # At worst a good part was sorted out; that the gate rests again is still read back.
-            track.detail = (
-                f'the gate acknowledged; too late to read back, {now - track.arrival_s:.3f} s'
-            )
-        elif track.stage is _Stage.CLOSING:
+            late_s = now - track.arrival_s
+            track.detail = f'the gate acknowledged; too late to read back, {late_s:.3f} s'
+            if self._settings.gate_rests_in_pass:
+                self._fail(track, 'the part may have passed')
+            # Else a good part was sorted out at worst; that the gate rests is still read back.
+        elif track.stage in (_Stage.CLOSING, _Stage.RESTING):
+            is_left_alone = track.stage is _Stage.RESTING
             track.stage = _Stage.LEAVING
-            return GateTask(GateCall.CONFIRM_REST, track.key)
-        elif track.stage is _Stage.RESTING:
             if not self._opened_tracks():
-                track.stage = _Stage.LEAVING
                 return GateTask(GateCall.CONFIRM_REST, track.key)
-            self._fail(track, 'it became known when the gate was open for a later part')
+            if is_left_alone and not self._settings.gate_rests_in_pass:
+                self._fail(track, 'it became known when the gate was open for a later part')
         else:
             self._finish(track)
         return None
@@ -432,20 +466,26 @@ class PartTracker:
         Settle what is done with a part: from here on no verdict changes it.
 
         """
+        rests_in_pass = self._settings.gate_rests_in_pass
         late_s = now - track.fire_s
         if track.passes is None:
             track.reject(Cause.NO_DECISION, 'no decision came before the gate had to act')
-        elif track.passes and late_s > self._settings.window_s / 4:
-            track.reject(Cause.GATE_FAILED, f'the gate could only be told {late_s:.3f} s late')
-        if track.cause is not None or not track.passes:
-            track.stage = _Stage.RESTING
+        must_open = track.has_fresh_pass != rests_in_pass
+        if must_open and late_s > self._settings.window_s / 4:
+            told_late = f'the gate could only be told {late_s:.3f} s late'
+            if rests_in_pass:
+                self._fail(track, f'{told_late}, the part may have passed')
+            else:
+                track.reject(Cause.GATE_FAILED, told_late)
+                must_open = False
+        # Opening begins anew: it must not shorten a window that another part still needs.
+        closes_s = max(other.closes_s for other in (track, *self._opened_tracks()))
+        duration_s = closes_s - self._settings.actuation_s - now
+        if not must_open or duration_s <= 0:
+            track.stage = _Stage.LEAVING if must_open else _Stage.RESTING
             return None
-        # Opening again would take the time away from reading back that the last window is over.
-        for earlier in self._opened_tracks():
-            self._finish(earlier)
         track.stage = _Stage.OPENED
         track.told_s = now
-        duration_s = track.closes_s - self._settings.actuation_s - now
         return GateTask(GateCall.OPEN, track.key, duration_s)
 
     def _opened_tracks(self) -> list[_Track]:
@@ -465,6 +505,10 @@ class PartTracker:
         if track.stage is not _Stage.APPROACHING:
             track.stage = _Stage.LEAVING
 
+    def _action(self, *, was_opened: bool) -> Action:
+        passed = was_opened != self._settings.gate_rests_in_pass
+        return Action.PASSED if passed else Action.REJECTED
+
     def _finish(self, track: _Track) -> None:
         del self._tracks[track.key]
         self._past[track.key] = track
@@ -473,7 +517,7 @@ class PartTracker:
         self._events.append(
             SortEvent(
                 track.key,
-                Action.PASSED if track.was_opened else Action.REJECTED,
+                self._action(was_opened=track.was_opened),
                 Outcome.FAILED if track.has_failed else Outcome.CONFIRMED,
                 track.cause or Cause.DECISION,
                 track.detail,

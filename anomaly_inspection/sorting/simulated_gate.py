@@ -103,7 +103,10 @@ class SimulatedGate(Gate):
         if not duration_s > 0:
             raise GateError(f'duration {duration_s} s, allowed: above 0')
         self.actions.append(GateAction(now, 'open', duration_s))
-        self._move((now + self._delay_s, True), (now + duration_s + self._delay_s, False))
+        # One that is on its way to open already gets there no later.
+        opening = [when for when, is_open in self._movements if is_open and when > now]
+        opens_s = min([now + self._delay_s, *opening])
+        self._move((opens_s, True), (now + duration_s + self._delay_s, False))
 
     def rest(self) -> None:
         """

@@ -108,6 +108,14 @@ class Sorter:
             if is_active:
                 self._stop(self._fault, now)
 
+    def stop_line(self, reason: str, now: float) -> None:
+        """
+        Stop the line for a reason of the caller's; a reset starts it again.
+
+        """
+        with self._state_lock:
+            self._stop(reason, now)
+
     def next_due(self) -> float | None:
         """
         When `step` has something to do again, steady clock; None when no part is followed.
@@ -135,11 +143,28 @@ class Sorter:
         finally:
             self._gate_lock.release()
 
+    def check_gate(self, now: float) -> None:
+        """
+        Read back that the gate rests while no part needs it, so that a gate that is lost stops the
+        line before the next part; blocks as long as the gate does.
+
+        """
+        with self._gate_lock:
+            with self._state_lock:
+                if self._gate_failure or not self._tracker.must_rest:
+                    return
+            error = self._ask_gate(GateTask(GateCall.CONFIRM_REST, ('', 0)))
+            with self._state_lock:
+                if error:
+                    self._gate_failure = error
+                    self._stop(error, now)
+
     def reset(self, now: float) -> str:
         """
         Let the line run again, unless the cause of the stop lasts; blocks while the gate does.
 
-        Parts that were on the belt before stay rejected: nobody knows where they are.
+        Parts that were on the belt before stay rejected: nobody knows where they are. A gate that
+        rests in PASS would let them pass: clear the belt between camera and gate before.
 
         Returns
         -------

@@ -1,0 +1,279 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+A gate behind Modbus TCP: a PLC that counts the window, or a coil of an I/O module.
+
+docs/gates.md says what the other side must do.
+
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from enum import Enum
+import inspect
+import threading
+from typing import Any
+
+from pymodbus.client import ModbusTcpClient
+from pymodbus.exceptions import ModbusException
+
+from anomaly_inspection.errors import GateError, SettingError
+from anomaly_inspection.sorting.gate import Gate
+from anomaly_inspection.sorting.repeated_output import RepeatedOutput
+
+_LONGEST_DURATION_S = 60.0
+_LAST_NUMBER = 65_535
+# pymodbus 3.10 renamed it.
+_UNIT_KEYWORD = next(
+    name
+    for name in ('device_id', 'slave')
+    if name in inspect.signature(ModbusTcpClient.read_coils).parameters
+)
+
+
+class Drive(Enum):
+    """
+    How the gate is driven.
+
+    """
+
+    # The PLC counts: two holding registers, number of the command and milliseconds (0 = rest).
+    REGISTER = 'register'
+    # We count, and write the coil anew every period: an I/O module with a watchdog.
+    COIL = 'coil'
+    # We count, and count up a holding register every period, which the PLC watches.
+    COIL_AND_COUNTER = 'coil_and_counter'
+
+
+class ReadBack(Enum):
+    """
+    Where it shows how the gate stands, true = open.
+
+    """
+
+    COIL = 'coil'
+    INPUT = 'input'
+
+
+@dataclass(frozen=True)
+class ModbusWiring:
+    """
+    Where the gate is.
+
+    Parameters
+    ----------
+    host : str
+        Name or address.
+    port : int
+        1 to 65535.
+    unit : int
+        Unit (slave, device) number, 0 to 255.
+    drive : Drive
+        How it is driven.
+    register : int
+        Holding register: of the command's number, its milliseconds in the next one; or of the
+        counter. 0 to 65534, counted from 0 as on the wire.
+    coil : int
+        Coil of the gate, 0 to 65535.
+    read_back : ReadBack
+        Whether a coil or a discrete input tells how the gate stands.
+    read_back_address : int
+        Which, 0 to 65535.
+
+    """
+
+    host: str
+    port: int = 502
+    unit: int = 1
+    drive: Drive = Drive.REGISTER
+    register: int = 0
+    coil: int = 0
+    read_back: ReadBack = ReadBack.COIL
+    read_back_address: int = 0
+
+    def __post_init__(self) -> None:
+        if not self.host.strip():
+            raise SettingError(f'Modbus host {self.host!r}, allowed: a name or an address')
+        ranges = {
+            'port': (1, 65_535),
+            'unit': (0, 255),
+            'register': (0, 65_534),
+            'coil': (0, 65_535),
+            'read_back_address': (0, 65_535),
+        }
+        for name, (least, largest) in ranges.items():
+            value = getattr(self, name)
+            if not least <= value <= largest:
+                raise SettingError(f'Modbus {name} {value}, allowed: {least} to {largest}')
+
+
+class ModbusGate(Gate):
+    """
+    Drives a gate by Modbus TCP and reads back how it stands.
+
+    A connection that fails is closed, so that an answer which comes late is never taken for that
+    to another request; `connect` opens a new one.
+
+    Parameters
+    ----------
+    wiring : ModbusWiring
+        Where the gate is.
+    timeout_s : float
+        How long an answer may take, seconds. A call blocks for twice that at most, `connect` for
+        four times.
+    period_s : float
+        Between two writings of a coil or counter, seconds.
+
+    """
+
+    def __init__(self, wiring: ModbusWiring, *, timeout_s: float, period_s: float) -> None:
+        self._wiring = wiring
+        self._timeout_s = timeout_s
+        self._output = RepeatedOutput(self._write_coil, period_s=period_s, name=self._place)
+        # pymodbus' client takes one request at a time.
+        self._lock = threading.Lock()
+        self._client: Any = None
+        self._number = 0
+
+    def connect(self) -> None:
+        """
+        Connect anew and bring the gate to rest.
+
+        """
+        self._output.stop()
+        self._disconnect()
+        wiring = self._wiring
+        client: Any = ModbusTcpClient(
+            wiring.host, port=wiring.port, timeout=self._timeout_s, retries=0
+        )
+        if not client.connect():
+            raise GateError(
+                f'{self._place}: no connection within {self._timeout_s:g} s; is the server '
+                'running, and is nothing between that blocks it?'
+            )
+        self._client = client
+        try:
+            if wiring.drive is Drive.REGISTER:
+                # Going on from the last number, lest the PLC take the next for one it has done.
+                self._number = self._registers()[0]
+                self.rest()
+            else:
+                self._output.start()
+        except GateError:
+            self._disconnect()
+            raise
+
+    def open(self, duration_s: float) -> None:
+        """
+        Open the gate for the duration.
+
+        """
+        if not 0 < duration_s <= _LONGEST_DURATION_S:
+            raise GateError(f'duration {duration_s} s, allowed: above 0, up to 60')
+        if self._wiring.drive is Drive.REGISTER:
+            self._command(max(1, round(1000 * duration_s)))
+        else:
+            self._output.open(duration_s)
+
+    def rest(self) -> None:
+        """
+        Bring the gate to rest.
+
+        """
+        if self._wiring.drive is Drive.REGISTER:
+            self._command(0)
+        else:
+            self._output.rest()
+
+    def confirm(self, *, is_open: bool) -> None:
+        """
+        Read back how the gate stands.
+
+        """
+        address = self._wiring.read_back_address
+        name = self._wiring.read_back.value
+
+        def read(client: Any, **unit: int) -> Any:
+            if self._wiring.read_back is ReadBack.COIL:
+                return client.read_coils(address, count=1, **unit)
+            return client.read_discrete_inputs(address, count=1, **unit)
+
+        bits = self._ask(f'reading {name} {address}', read).bits
+        if bits[:1] != [is_open]:
+            words = {True: 'open', False: 'at rest'}
+            raise GateError(
+                f'{self._place}: {name} {address} is {bits[:1]}, the gate should be '
+                f'{words[is_open]}'
+            )
+
+    def close(self) -> None:
+        """
+        Bring the gate to rest and disconnect.
+
+        """
+        # It never raises; silence brings the gate to rest.
+        with suppress(Exception):
+            self.rest()
+        self._output.stop()
+        self._disconnect()
+
+    @property
+    def _place(self) -> str:
+        return f'Modbus {self._wiring.host}:{self._wiring.port} unit {self._wiring.unit}'
+
+    def _command(self, duration_ms: int) -> None:
+        self._number = self._number % _LAST_NUMBER + 1
+        values = [self._number, duration_ms]
+        address = self._wiring.register
+        self._ask(
+            f'writing {values} to registers {address} and {address + 1}',
+            lambda client, **unit: client.write_registers(address, values, **unit),
+        )
+
+    def _registers(self) -> list[int]:
+        address = self._wiring.register
+        answer = self._ask(
+            f'reading register {address}',
+            lambda client, **unit: client.read_holding_registers(address, count=1, **unit),
+        )
+        return list(answer.registers)
+
+    def _write_coil(self, is_open: bool) -> None:
+        coil, register = self._wiring.coil, self._wiring.register
+        self._ask(
+            f'writing {is_open} to coil {coil}',
+            lambda client, **unit: client.write_coil(coil, is_open, **unit),
+        )
+        if self._wiring.drive is Drive.COIL_AND_COUNTER:
+            self._number = self._number % _LAST_NUMBER + 1
+            self._ask(
+                f'writing {self._number} to register {register}',
+                lambda client, **unit: client.write_register(register, self._number, **unit),
+            )
+
+    def _ask(self, what: str, request: Callable[..., Any]) -> Any:
+        with self._lock:
+            if self._client is None:
+                raise GateError(f'{self._place}: not connected ({what})')
+            try:
+                answer = request(self._client, **{_UNIT_KEYWORD: self._wiring.unit})
+            except (ModbusException, OSError) as error:
+                answer = error
+            # pymodbus 3.6 returns what later versions raise.
+            if isinstance(answer, Exception):
+                self._client.close()
+                self._client = None
+                raise GateError(
+                    f'{self._place}: {what} failed within {self._timeout_s:g} s: {answer}'
+                ) from answer
+        if answer.isError():
+            raise GateError(f'{self._place}: {what} was refused: {answer}')
+        return answer
+
+    def _disconnect(self) -> None:
+        with self._lock:
+            if self._client is not None:
+                self._client.close()
+                self._client = None

@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+An output that cannot close by itself: told over and over, and told to rest when the window ends.
+
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+import math
+import threading
+import time
+
+from anomaly_inspection.errors import GateError
+
+
+class RepeatedOutput:
+    """
+    Says on a thread of its own how a gate must stand, every period, and when its window is over.
+
+    Who drives the gate must let it rest when nothing has been said for longer than that: so a dead
+    process and a cut cable end the window as well.
+
+    Parameters
+    ----------
+    write : callable
+        Tells the gate to be open (True) or at rest (False); may block, raises when it fails.
+        Called by one thread at a time.
+    period_s : float
+        Between two sayings, seconds, above 0.
+    name : str
+        What the gate is called in errors.
+
+    """
+
+    def __init__(self, write: Callable[[bool], None], *, period_s: float, name: str) -> None:
+        self._write = write
+        self._not_connected = f'{name}: not connected'
+        self._period_s = period_s
+        # Held while writing: what is said is always the newest.
+        self._condition = threading.Condition()
+        self._closes_s = -math.inf
+        self._next_s = -math.inf
+        self._failure = self._not_connected
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """
+        Tell the gate to rest, and begin to repeat; raises when the gate cannot be told.
+
+        """
+        self.stop()
+        self._failure = ''
+        try:
+            self.rest()
+        except Exception:
+            self._failure = self._not_connected
+            raise
+        self._thread = threading.Thread(target=self._repeat, name='gate output', daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """
+        Stop to repeat; blocks while the writing under way does.
+
+        """
+        with self._condition:
+            self._failure = self._failure or self._not_connected
+            self._condition.notify()
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+
+    def open(self, duration_s: float) -> None:
+        """
+        Tell the gate to open now, and to rest after the duration, seconds.
+
+        """
+        self._tell(time.monotonic() + duration_s)
+
+    def rest(self) -> None:
+        """
+        Tell the gate to rest now.
+
+        """
+        self._tell(-math.inf)
+
+    def say_again(self) -> None:
+        """
+        Tell the gate what it was told last.
+
+        """
+        self._tell(self._closes_s)
+
+    def _tell(self, closes_s: float) -> None:
+        with self._condition:
+            if self._failure:
+                raise GateError(self._failure)
+            self._closes_s = closes_s
+            self._say()
+            self._condition.notify()
+
+    def _say(self) -> None:
+        now = time.monotonic()
+        self._next_s = now + self._period_s
+        is_open = now < self._closes_s
+        if is_open:
+            self._next_s = min(self._next_s, self._closes_s)
+        self._write(is_open)
+
+    def _repeat(self) -> None:
+        with self._condition:
+            while not self._failure:
+                wait_s = self._next_s - time.monotonic()
+                if wait_s > 0:
+                    self._condition.wait(wait_s)
+                    continue
+                try:
+                    self._say()
+                # Whoever asks next hears of it; silence lets the gate rest.
+                except Exception as error:  # noqa: BLE001
+                    self._failure = str(error) if isinstance(error, GateError) else repr(error)

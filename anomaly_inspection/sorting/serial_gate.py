@@ -1,0 +1,192 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+The gate output of the ESP32, commanded over the serial link of docs/protocol.md.
+
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+import math
+import threading
+import time
+
+from anomaly_inspection.errors import GateError, LinkError
+from anomaly_inspection.link.protocol import (
+    Ask,
+    Command,
+    GateState,
+    Hi,
+    Line,
+    LONGEST_DURATION_MS,
+    Open,
+    Refusal,
+    Rest,
+    UPTIMES,
+)
+from anomaly_inspection.link.serial_link import SerialLink
+from anomaly_inspection.sorting.gate import Gate
+
+# A port has to be opened, and a device that restarts with it has to boot.
+_CONNECT_S = 3.0
+_TRIES = 3
+_REASONS = {
+    'hi': 'it has started anew and its gate rests',
+    'late': 'the command came too late',
+    'range': 'a field is out of range',
+    'what': 'its firmware does not know the command',
+}
+
+
+class SerialGate(Gate):
+    """
+    Commands the device and waits for its answer; what gets lost is said again.
+
+    The device counts the window itself, so a dead process or a cut cable leaves the gate to close
+    by itself. A command that comes later than the time-out, by the device's own clock, is refused
+    there. After the link was lost, or the device has started anew, every call fails until
+    `connect`.
+
+    Parameters
+    ----------
+    url : str
+        Serial port or URL, as in SerialLink.
+    timeout_s : float
+        How long a call waits for the answer, seconds.
+
+    Raises
+    ------
+    SettingError
+        When pyserial does not know such a URL.
+
+    """
+
+    def __init__(self, url: str, *, timeout_s: float) -> None:
+        self._url = url
+        self._timeout_s = timeout_s
+        self._link = SerialLink(url, self._take)
+        self._is_started = False
+        self._heard = threading.Condition()
+        # Since which of the link's connections the device knows us.
+        self._connection: int | None = None
+        self._awaited: int | None = None
+        self._answer: GateState | Refusal | None = None
+
+    def connect(self) -> None:
+        """
+        Wait for the device, up to 3 s, and bring its gate to rest.
+
+        """
+        self._connection = None
+        if not self._is_started:
+            # A link that was stopped cannot start again.
+            self._link = SerialLink(self._url, self._take)
+            self._link.start()
+            self._is_started = True
+        with self._heard:
+            if not self._heard.wait_for(lambda: self._link.is_connected, _CONNECT_S):
+                raise GateError(f'gate at {self._link.problem}')
+        try:
+            self._link.send(Hi())
+        except LinkError as error:
+            raise GateError(f'gate: {error}') from error
+        self._ask(Rest())
+        # The device has answered what was said before, so nothing is on its way any more.
+        self._connection = self._link.connection
+
+    def open(self, duration_s: float) -> None:
+        """
+        Open the gate; the device counts the duration.
+
+        """
+        duration_ms = round(1000 * duration_s)
+        if not 1 <= duration_ms <= LONGEST_DURATION_MS:
+            raise GateError(f'duration {duration_s} s, allowed: 0.001 to 60')
+        self._check_link()
+        try:
+            uptime_ms = self._link.device_uptime_ms(time.monotonic())
+        except LinkError as error:
+            raise GateError(f'gate: {error}') from error
+        by_ms = math.floor(uptime_ms + 1000 * self._timeout_s) % UPTIMES
+        self._command(Open(duration_ms, by_ms, silence_ms=duration_ms))
+
+    def rest(self) -> None:
+        """
+        Bring the gate to rest.
+
+        """
+        self._command(Rest())
+
+    def confirm(self, *, is_open: bool) -> None:
+        """
+        Ask the device how its gate stands.
+
+        """
+        state = self._command(Ask())
+        if state.is_open != is_open:
+            words = {True: 'open', False: 'at rest'}
+            raise GateError(
+                f'gate at {self._url}: it is {words[state.is_open]}, it should be {words[is_open]}'
+            )
+
+    def close(self) -> None:
+        """
+        Bring the gate to rest and let go of the port.
+
+        """
+        if not self._is_started:
+            return
+        # It never raises; the device closes the gate by itself.
+        with suppress(GateError):
+            self.rest()
+        self._link.stop()
+        self._is_started = False
+        self._connection = None
+
+    def _command(self, command: Command) -> GateState:
+        self._check_link()
+        return self._ask(command)
+
+    def _check_link(self) -> None:
+        if not self._link.is_connected:
+            raise GateError(f'gate at {self._link.problem}')
+        if self._link.connection != self._connection:
+            raise GateError(f'gate at {self._url}: the link or the device has started anew')
+
+    def _ask(self, command: Command) -> GateState:
+        """
+        Say a command until it is answered, up to three times.
+
+        """
+        name = type(command).__name__.lower()
+        deadline_s = time.monotonic() + self._timeout_s
+        sequence: int | None = None
+        try:
+            for tries_left in range(_TRIES, 0, -1):
+                with self._heard:
+                    if sequence is None:
+                        self._answer = None
+                    sequence = self._awaited = self._link.send(command, sequence=sequence)
+                    left_s = (deadline_s - time.monotonic()) / tries_left
+                    if self._heard.wait_for(lambda: self._answer is not None, max(0.0, left_s)):
+                        break
+        except LinkError as error:
+            raise GateError(f'gate, {name}: {error}') from error
+        answer = self._answer
+        if answer is None:
+            raise GateError(
+                f'gate at {self._url}: no answer to {name} within {self._timeout_s:g} s'
+            )
+        if isinstance(answer, Refusal):
+            raise GateError(
+                f'gate at {self._url}: the device refused {name} '
+                f'({answer.reason!r}: {_REASONS[answer.reason]})'
+            )
+        return answer
+
+    def _take(self, line: Line, received_s: float) -> None:
+        with self._heard:
+            message = line.message
+            if isinstance(message, GateState | Refusal) and message.answers == self._awaited:
+                self._answer = message
+            self._heard.notify()
