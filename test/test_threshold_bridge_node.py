@@ -17,6 +17,7 @@ from std_srvs.srv import Trigger
 from wire_bench import PtyDevice
 
 from anomaly_inspection.msg import (
+    LimitInForce,
     LimitsInForce,
     Potentiometers,
     RecipeInForce,
