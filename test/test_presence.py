@@ -184,6 +184,20 @@ def test_what_crosses_against_the_belt_is_no_part_where_its_way_is_known(speed_p
     assert watch.tracker.against_count == (speed_px < 0)
 
 
+def test_a_start_amid_parts_is_overcome_though_the_belt_never_shows_for_long():
+    # Each place is empty for 6 frames, covered for 8: no look stands for longer than 0.3 s.
+    parts = [
+        DrawnPart(MIDDLE - 110 * number, level=(190, 40, 230, 150)[number % 4])
+        for number in range(-1, 40)
+    ]
+    watch = Watch()
+    watch.run(DrawnBelt(parts), 300)
+    late = [passage.frame for passage in watch.passages if passage.frame > 150]
+    wanted = [13.75 * number for number in range(1, 40) if 150 < 13.75 * number < 299]
+    assert len(late) == len(wanted)
+    assert np.abs(np.array(late) - wanted).max() <= 1.5
+
+
 def test_what_is_smaller_than_a_part_is_none():
     parts = queue([MIDDLE - 300], length_px=12, height_px=120)
     assert Watch().run(DrawnBelt(parts), 60) == []
