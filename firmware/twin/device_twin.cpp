@@ -60,9 +60,9 @@ class Twin {
     next_tick_ns_ = steady_ns();
     while (wait_for_input()) {
       const std::int64_t now_ns = steady_ns();
-      // First, so that no byte leaves in the time before it was there.
-      write_ports(now_ns);
+      // What a busy machine delayed is made up for, a millisecond of device and line at a time.
       for (; next_tick_ns_ <= now_ns; next_tick_ns_ += tick_ns) {
+        write_ports(next_tick_ns_);
         tick();
       }
       read_ports(now_ns);
