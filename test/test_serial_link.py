@@ -442,6 +442,9 @@ def test_the_turn_of_the_devices_counter() -> None:
     for step in range(100):
         assert clock.take((UPTIMES - 1000 + 20 * step) % UPTIMES, 50.0 + 0.02 * step)
     assert clock.uptime_ms(52.0) == pytest.approx(1000)
+    # Quicker than those before the turn.
+    clock.take(1100, 52.0)
+    assert clock.uptime_ms(52.0) == pytest.approx(1100)
 
 
 @pytest.mark.parametrize('before_ms', [60_000, UPTIMES // 2 + 60_000, UPTIMES - 1000_000])
@@ -499,6 +502,7 @@ def test_old_values_act_when_two_in_a_row_agree() -> None:
     agreement.take(LegacyReading(39, 0.5))
     assert take(1200) == [0.3], 'each channel by itself'
     assert take(4001, 1200, 1200) == [None, None, 0.3], 'beyond full scale'
+    assert take(4001, 4001) == [None, None]
     assert agreement.take(LegacyReading(7, 1.0)) is None
     assert agreement.take(LegacyReading(7, 1.0)) is None
 

@@ -245,6 +245,9 @@ def test_follow_can_be_switched_while_the_node_runs(make_bench, taught_recipe):
     bench.turn(39, 0.9)
     bench.settle()
     assert len(bench.panel.thresholds) == count
+    assert bench.set_parameter('follow', True).successful
+    bench.settle()
+    assert len(bench.panel.thresholds) == count, 'turned while it did not follow'
 
 
 def test_the_limits_hold_while_the_device_is_gone(make_bench, taught_recipe):
