@@ -36,9 +36,9 @@ from benchmarks.report import machine, publish, ROOT, Table
 from firmware.twin.device_twin import DeviceTwin
 
 # Together less than the 100 ms between two of 600 parts a minute, less their unevenness.
-WINDOW_S, DEAD_TIME_S = 0.05, 0.03
+WINDOW_S, DEAD_TIME_S = 0.045, 0.04
 TRAVEL_S, SPEED_M_PER_S = 0.4, 1.0
-UNEVENNESS_S = 0.008
+UNEVENNESS_S = 0.005
 VERDICT_AFTER_S = (0.02, 0.25)
 STALL_S = 1.0
 RATES_PER_MINUTE = (120, 600)

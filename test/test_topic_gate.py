@@ -62,7 +62,7 @@ def test_actuator_is_told_over_and_over_and_to_rest_in_the_end(actuator: Actuato
 
 def test_actuator_that_is_not_there(actuator: Actuator) -> None:
     actuator.is_there = False
-    with pytest.raises(GateError, match="no actuator within 3 s: .* topic 'gate'"):
+    with pytest.raises(GateError, match=r"no actuator within 3 s: .* topic 'gate'"):
         actuator.gate.connect()
     assert actuator.told.empty()
 
