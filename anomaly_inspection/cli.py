@@ -119,6 +119,13 @@ def _four_numbers(
     help='Region of interest in pixels of the frame; what lies outside is not judged.',
 )
 @click.option(
+    '--highlight-colours',
+    is_flag=True,
+    help='Colour cameras: what has a colour that no good part has (rust, a stain, a wrong '
+    'component) becomes white or black, so that every scorer sees it. The colours come from the '
+    'good parts.',
+)
+@click.option(
     '--false-reject-rate',
     type=float,
     default=0.005,
@@ -144,6 +151,7 @@ def teach(
     settings: tuple[str, ...],
     speed_budget_ms: float,
     roi: tuple[int, int, int, int] | None,
+    highlight_colours: bool,
     false_reject_rate: float,
     model: Path | None,
     model_metadata: Path | None,
@@ -179,6 +187,7 @@ def teach(
             scorer_settings=chosen,
             speed_budget_ms=speed_budget_ms,
             region_of_interest=RegionOfInterest(*roi) if roi else None,
+            highlight_colours=highlight_colours,
             false_reject_rate=false_reject_rate,
             provenance=Provenance(taught_by=taught_by, source=str(images)),
             progress=progress,
@@ -304,6 +313,14 @@ def _print_recipe(recipe: Any) -> None:
     console.print(table)
     if 'template' in recipe.scorers:
         _print_classes(recipe.scorers['template'])
+    for each in recipe.preprocessing.filters:
+        if each.kind == 'colour_highlight':
+            console.print(
+                f'what lies more than {each.tolerance_levels:g} levels (CIE Lab, a and b) from '
+                f'the colours of good parts ({len(each.colours)}, see recipe.yaml) turns '
+                f'{each.toward}',
+                soft_wrap=True,
+            )
     console.print(
         f'recipe [bold]{recipe.name}[/] version {recipe.version} written to {recipe.path} '
         f'(alignment {recipe.preprocessing.alignment.kind}, hash {recipe.hash[:12]})',
@@ -844,7 +861,7 @@ def run(
 
 def _print_part(record: PartRecord) -> None:
     color = 'green' if record.verdict == 'PASS' else 'red'
-    notes = []
+    notes = [f'challenge: known {record.known_as}'] if record.known_as else []
     if record.is_escape:
         notes.append(f'[bold red]ESCAPE of {record.true_class}[/]')
     if record.is_false_reject:
@@ -901,6 +918,11 @@ def _print_summary(result: Any) -> dict[str, Any]:
         ),
     ):
         console.print(f'  {name:<22}{value}')
+    if summary['challenge_parts'] or summary['blocked']:
+        console.print(
+            f'  not counted above     {summary["challenge_parts"]} parts of challenges, '
+            f'{summary["blocked"]} blocked because one was due'
+        )
     for reason in result.line_stop_reasons:
         console.print(f'  [bold red]line stopped[/]          {_escaped(reason)}', soft_wrap=True)
     return summary

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-The steady clock across processes: whose it is, and when a part was exposed on ours.
+The steady clock across processes: whose it is, and when a part or a frame was exposed on ours.
 
 """
 
@@ -12,6 +12,7 @@ from pathlib import Path
 # A clock read by another core may be this far ahead.
 _LONGEST_LEAD_NS = 1_000_000
 _LONGEST_AGE_NS = 60_000_000_000
+_LONGEST_FRAME_AGE_NS = 10_000_000_000
 
 
 @cache
@@ -57,3 +58,29 @@ def exposure_on_this_clock(
     # NaN fails the comparison as well.
     age_ns = round(age_s * 1e9) if 0 <= age_s <= _LONGEST_AGE_NS / 1e9 else 0
     return received_ns - age_ns
+
+
+def exposure_of_stamp(stamp_ns: int, wall_now_ns: int, steady_now_ns: int) -> tuple[int, bool]:
+    """
+    Say when a frame was exposed, on this machine's steady clock.
+
+    Parameters
+    ----------
+    stamp_ns : int
+        Exposure on the wall clock, nanoseconds since the epoch.
+    wall_now_ns, steady_now_ns : int
+        When the frame arrived, on both clocks of this machine, nanoseconds.
+
+    Returns
+    -------
+    int
+        CLOCK_MONOTONIC, nanoseconds, never after the arrival.
+    bool
+        False when the stamp cannot be of this wall clock: it lies more than 1 ms after or 10 s
+        before the arrival. Then the exposure is given as the arrival, which is late by the time
+        that the frame travelled.
+
+    """
+    age_ns = wall_now_ns - stamp_ns
+    is_plausible = -_LONGEST_LEAD_NS <= age_ns <= _LONGEST_FRAME_AGE_NS
+    return steady_now_ns - (max(0, age_ns) if is_plausible else 0), is_plausible

@@ -271,6 +271,57 @@ def share_curves(
     return _svg(width, height, parts)
 
 
+def timelines(
+    title: str,
+    clips: Mapping[str, tuple[Sequence[tuple[int, int, bool]], Mapping[str, Sequence[int]]]],
+) -> str:
+    """
+    Draw stretches of time and what was found in them, one clip below the other.
+
+    Parameters
+    ----------
+    title : str
+        Above all.
+    clips : mapping of str to (windows, found)
+        Windows are (first frame, last frame, whether it counts); found gives frames by way.
+
+    """
+    ways = list(dict.fromkeys(way for _, found in clips.values() for way in found))
+    left, top, axis, row_h, head_h, gap = 24, 92, 900, 22, 26, 22
+    width = left + axis + 24
+    parts = [_label(left, 28, title, size=16, colour=_INK, weight=600)]
+    parts += _legend(ways, left, 58)
+    y: float = top
+    for name, (windows, found) in clips.items():
+        last = max([leave for _, leave, _ in windows] + [f for fs in found.values() for f in fs])
+        scale = axis / (1.05 * last + 1)
+        parts.append(_label(left, y + 12, name, colour=_INK, weight=600))
+        y += head_h
+        height = row_h * len(found)
+        parts.append(_line(left, y + height, left + axis, y + height, _GRID))
+        for enter, leave, counts in windows:
+            x, across = left + scale * enter, max(3.0, scale * (leave + 1 - enter))
+            fill = '#dfe6ee' if counts else '#f6dfd5'
+            parts.append(
+                f'<rect x="{x:.1f}" y="{y:.1f}" width="{across:.1f}" height="{height}" '
+                f'fill="{fill}"/>'
+            )
+        for number, way in enumerate(ways):
+            middle = y + row_h * (number + 0.5)
+            colour = COLOURS[number % len(COLOURS)]
+            parts += [
+                f'<circle cx="{left + scale * (frame + 0.5):.1f}" cy="{middle:.1f}" r="4" '
+                f'fill="{colour}"/>'
+                for frame in found.get(way, ())
+            ]
+        for tick in range(0, int(1.05 * last) + 1, 10 if last < 60 else 50):
+            x = left + scale * tick
+            parts.append(_label(x, y + height + 15, f'{tick}', size=11, anchor='middle'))
+        y += height + gap
+    parts.append(_label(left + axis / 2, y + 8, 'frame', size=11, anchor='middle'))
+    return _svg(width, y + 22, parts)
+
+
 def _stairs(
     places: Sequence[float],
     total: int,

@@ -237,7 +237,7 @@ def in_one_process(product: Product, parameter_file: Path) -> Observed:
     )
 
 
-class _Processes:
+class Processes:
     """
     Processes that end when the block ends, whatever happens in it.
 
@@ -252,7 +252,7 @@ class _Processes:
             for name in ('FASTDDS', 'FASTRTPS'):
                 self._environment.pop(f'{name}_DEFAULT_PROFILES_FILE', None)
 
-    def __enter__(self) -> _Processes:
+    def __enter__(self) -> Processes:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -357,7 +357,7 @@ def _listening() -> Iterator[_Listener]:
         context.try_shutdown()
 
 
-def _ended(processes: _Processes) -> Callable[[], bool]:
+def _ended(processes: Processes) -> Callable[[], bool]:
     return lambda: 'has ended' in processes.log('camera')
 
 
@@ -377,7 +377,7 @@ def in_separate_processes(
     with (
         tempfile.TemporaryDirectory() as logs,
         _listening() as heard,
-        _Processes(Path(logs), parameter_file, profile=True) as processes,
+        Processes(Path(logs), parameter_file, profile=True) as processes,
     ):
         processes.start('sorter')
         processes.start('scorer', recipe=product.recipe)
@@ -429,7 +429,7 @@ def naively(product: Product, parameter_file: Path) -> Observed:
     with (
         tempfile.TemporaryDirectory() as logs,
         _listening() as heard,
-        _Processes(Path(logs), parameter_file, profile=False) as processes,
+        Processes(Path(logs), parameter_file, profile=False) as processes,
     ):
         command = [sys.executable, '-m', 'benchmarks.naive_node', str(product.reference)]
         processes.run('naive', command)

@@ -194,7 +194,8 @@ def publish(
         f'{before["load_average"][0]} before and {os.getloadavg()[0]:.2f} after the run; Python '
         f'{before["python"]}, NumPy {before["numpy"]}, OpenCV {before["opencv"]}.'
     )
-    text = '\n\n'.join([f'# {name.capitalize()}', heading, measured_on])
+    title = name.replace('_', ' ').capitalize()
+    text = '\n\n'.join([f'# {title}', heading, measured_on])
     text = '\n\n'.join([text, *(table.markdown() for table in tables)]) + '\n'
     print(text)
     (folder / f'{name}.md').write_text(text + f'\n![{name}]({name}.svg)\n')

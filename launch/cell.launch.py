@@ -79,7 +79,8 @@ def generate_launch_description() -> LaunchDescription:
                 )
                 # The sorter first: whoever listens stands before whoever speaks.
                 for name in (
-                    *('sorter', 'decider', 'threshold_bridge', 'viewer', 'scorer', 'camera'),
+                    *('sorter', 'decider', 'threshold_bridge', 'viewer', 'scorer'),
+                    *('part_detector', 'camera'),
                 )
             ],
         ]

@@ -13,8 +13,10 @@ import threading
 import time
 
 import cv2
+from drawn_belt import DrawnBelt, DrawnPart
 import numpy as np
 import pytest
+import yaml
 
 pytest.importorskip('anomaly_inspection.msg', reason='needs ROS 2 and the built messages')
 
@@ -29,7 +31,15 @@ PARAMETER_FILE = Path(__file__).resolve().parents[1] / 'config' / 'cell.yaml'
 SMALL_LINE = 'line:width_px=320,height_px=240,shift_px=3,rotation_deg=2'
 
 
-def run(recipe, source, *, rate_hz=5.0, interrupt_after=None, **options):
+def run(
+    recipe,
+    source,
+    *,
+    rate_hz=5.0,
+    interrupt_after=None,
+    parameter_file=PARAMETER_FILE,
+    **options,
+):
     lines = []
     interrupted = threading.Event()
 
@@ -43,7 +53,7 @@ def run(recipe, source, *, rate_hz=5.0, interrupt_after=None, **options):
         open_source(str(source)),
         str(source),
         rate_hz=rate_hz,
-        parameter_file=PARAMETER_FILE,
+        parameter_file=parameter_file,
         interrupted=interrupted,
         part_done=part_done,
         **options,
@@ -158,6 +168,46 @@ def test_a_run_ends_after_the_parts_asked_for(taught_recipe, domain_id):
     result = run(taught_recipe, SMALL_LINE, most_parts=3, rate_hz=5.0)
     assert len(result.records) >= 3
     assert all(not record.is_lost for record in result.records)
+
+
+@pytest.fixture
+def stream_file(tmp_path):
+    """
+    A parameter file with which the part detector cuts the camera's stream.
+
+    """
+
+    def write(mode='stream', trigger='presence'):
+        content = yaml.safe_load(PARAMETER_FILE.read_text())
+        content['/**/camera']['ros__parameters']['mode'] = mode
+        content['/**/part_detector']['ros__parameters']['trigger'] = trigger
+        path = tmp_path / 'cell.yaml'
+        path.write_text(yaml.safe_dump(content))
+        return path
+
+    return write
+
+
+def test_parts_of_a_stream_are_cut_decided_and_sorted(
+    taught_recipe, domain_id, tmp_path, stream_file
+):
+    frames = tmp_path / 'frames'
+    frames.mkdir()
+    belt = DrawnBelt([DrawnPart(-60 - 240 * number) for number in range(3)], 16.0)
+    for number in range(56):
+        cv2.imwrite(str(frames / f'{number:03d}.png'), belt.frame())
+    result = run(taught_recipe, frames, rate_hz=25.0, parameter_file=stream_file())
+    assert [record.part_id for record in result.records] == [1, 2, 3]
+    assert [record.verdict for record in result.records] == ['REJECT'] * 3
+    assert all(record.has_gate_followed and not record.is_lost for record in result.records)
+
+
+@pytest.mark.parametrize(('mode', 'trigger'), [('stream', 'none'), ('free_run', 'presence')])
+def test_a_cell_in_which_none_or_two_announce_parts_is_refused(
+    taught_recipe, domain_id, stream_file, mode, trigger
+):
+    with pytest.raises(InspectionError, match=f"mode '{mode}' .* trigger '{trigger}' is refused"):
+        run(taught_recipe, SMALL_LINE, parameter_file=stream_file(mode, trigger))
 
 
 def test_parts_faster_than_the_gate_are_refused(taught_recipe, domain_id):

@@ -19,6 +19,7 @@ pytest.importorskip('anomaly_inspection.msg', reason='needs ROS 2 and the built 
 from anomaly_inspection import msg
 from anomaly_inspection.nodes.camera_node import CameraNode, CameraParameters
 from anomaly_inspection.nodes.decider_node import DeciderNode, DeciderParameters
+from anomaly_inspection.nodes.part_detector_node import PartDetectorNode, PartDetectorParameters
 from anomaly_inspection.nodes.scorer_node import ScorerNode, ScorerParameters
 from anomaly_inspection.nodes.sorter_node import SorterNode, SorterParameters
 from anomaly_inspection.nodes.threshold_bridge_node import (
@@ -31,6 +32,7 @@ ROOT = Path(__file__).resolve().parents[1]
 NODES = {
     'camera': (CameraNode, CameraParameters),
     'decider': (DeciderNode, DeciderParameters),
+    'part_detector': (PartDetectorNode, PartDetectorParameters),
     'scorer': (ScorerNode, ScorerParameters),
     'sorter': (SorterNode, SorterParameters),
     'threshold_bridge': (ThresholdBridgeNode, ThresholdBridgeParameters),

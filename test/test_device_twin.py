@@ -173,6 +173,14 @@ def test_garbage_and_flood_pass(twin: DeviceTwin, computer: Computer) -> None:
     computer.ask_uptime_ms()
 
 
+def test_bytes_take_as_long_as_at_115200_baud(twin: DeviceTwin, computer: Computer) -> None:
+    began_s = twin.tell('flood on')
+    computer.port.reset_input_buffer()
+    computer.port.timeout = 10
+    assert len(computer.port.read(4000)) == 4000
+    assert 11_520 * (time.monotonic() - began_s) > 3900
+
+
 def test_legacy_lines(twin: DeviceTwin, computer: Computer) -> None:
     twin.tell('noise 0')
     twin.tell('knob 39 1')

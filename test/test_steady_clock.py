@@ -12,7 +12,11 @@ from pathlib import Path
 import pytest
 
 from anomaly_inspection import steady_clock
-from anomaly_inspection.steady_clock import exposure_on_this_clock, steady_clock_id
+from anomaly_inspection.steady_clock import (
+    exposure_of_stamp,
+    exposure_on_this_clock,
+    steady_clock_id,
+)
 
 RECEIVED_NS = 5_000_000_000_000
 OURS = 'a-clock-of-ours'
@@ -66,3 +70,27 @@ def test_unreadable_clock_has_no_name(monkeypatch: pytest.MonkeyPatch) -> None:
     steady_clock_id.cache_clear()
     assert steady_clock_id() == ''
     steady_clock_id.cache_clear()
+
+
+WALL_NS = 1_800_000_000_000_000_000
+
+
+@pytest.mark.parametrize(
+    ('age_ns', 'taken_ns', 'is_plausible'),
+    [
+        (0, 0, True),
+        (25_000_000, 25_000_000, True),
+        (10_000_000_000, 10_000_000_000, True),
+        (-1_000_000, 0, True),
+        (-1_000_001, 0, False),
+        (10_000_000_001, 0, False),
+        (WALL_NS, 0, False),
+    ],
+)
+def test_a_stamp_of_the_wall_clock_becomes_an_exposure_of_the_steady_clock(
+    age_ns: int, taken_ns: int, is_plausible: bool
+) -> None:
+    assert exposure_of_stamp(WALL_NS - age_ns, WALL_NS, RECEIVED_NS) == (
+        RECEIVED_NS - taken_ns,
+        is_plausible,
+    )

@@ -17,6 +17,7 @@ from std_srvs.srv import Trigger
 from wire_bench import PtyDevice
 
 from anomaly_inspection.msg import (
+    LimitInForce,
     LimitsInForce,
     Potentiometers,
     RecipeInForce,
@@ -64,8 +65,8 @@ class Panel(Peer):
 
 
 class Bench(NodeBench):
-    def __init__(self, context, recipe_folder=None, **parameters):
-        self.device = PtyDevice()
+    def __init__(self, context, recipe_folder=None, *, says_readings=True, **parameters):
+        self.device = PtyDevice(says_readings=says_readings)
         self.panel = Panel(context)
         self.recipe_folder = recipe_folder
         self.decider = self.decider_thread = None
@@ -280,6 +281,176 @@ def test_a_measure_the_recipe_does_not_have_is_told(make_bench, taught_recipe):
 
 
 def test_a_range_on_the_good_side_of_typical_is_told(make_bench, taught_recipe):
-    bench = make_bench(
-        taught_recipe, **{'channel_34.low': 0.001, 'channel_34.high': 9.0, 'channels': ['34']}
+    ranges = {
+        'channel_34.low': 0.001,
+        'channel_34.high': 9.0,
+        'channel_39.measure': 'ssim.mean_ssim',
+        'channel_39.low': 0.5,
+        'channel_39.high': 1.0,
+    }
+    bench = make_bench(taught_recipe, **ranges).ready()
+    bench.wait(lambda: bench.node.problem('channel 34'))
+    assert 'variation.peak_z: limit 0.001 refused, allowed: above' in bench.node.problem(
+        'channel 34'
     )
+    assert 'limit 1.0 refused' in bench.node.problem('channel 39')
+    refused = bench.grab()
+    assert not refused.success
+    assert 'limit 0.001 refused' in refused.message
+    assert bench.panel.thresholds == []
+
+
+def test_range_curve_and_direction_are_parameters(make_bench, taught_recipe):
+    settings = {'low': 10.0, 'high': 1000.0, 'curve': 'logarithmic', 'is_reversed': True}
+    bench = make_bench(
+        taught_recipe, **{f'channel_34.{name}': value for name, value in settings.items()}
+    ).ready()
+    assert bench.grab().success
+    bench.wait(lambda: bench.panel.in_force(PEAK) == pytest.approx(10 * 100**0.75))
+
+
+def test_what_the_decider_refuses_is_told(make_bench, taught_recipe):
+    """
+    -4 is on the bad side; that the measure does not reach below -1, the decider knows.
+
+    """
+    beyond = {
+        'channel_39.measure': 'ssim.mean_ssim',
+        'channel_39.low': -5.0,
+        'channel_39.high': -4.0,
+    }
+    bench = make_bench(taught_recipe, **beyond).ready()
+    assert bench.grab().success
+    bench.wait(lambda: bench.node.problem('thresholds'))
+    assert 'ssim.mean_ssim -4.25 was sent' in bench.node.problem('thresholds')
+    assert math.isfinite(bench.panel.in_force(('ssim', 'mean_ssim')))
+
+
+def test_another_recipe_lets_the_knobs_rest(make_bench):
+    bench = make_bench(follow=True)
+    bench.wait_until_active()
+    limits_out = bench.panel.create_publisher(LimitsInForce, 'limits_in_force', LATCHED)
+
+    def in_force(recipe_hash):
+        limit = {'value': 4.0, 'unit': '1', 'bad_side': 1, 'typical': 2.0, 'origin': 1}
+        limits = [LimitInForce(scorer=s, measure=m, **limit) for s, m in (PEAK, MSE)]
+        limits_out.publish(LimitsInForce(recipe_hash=recipe_hash, limits=limits))
+        bench.wait(lambda: bench.node._recipe_hash == recipe_hash)
+
+    in_force('first')
+    bench.ready().settle()
+    bench.turn(34, 0.5)
+    bench.wait(lambda: bench.panel.thresholds)
+    in_force('second')
+    bench.settle()
+    count = len(bench.panel.thresholds)
+    bench.turn(34, 0.51)
+    bench.settle()
+    assert len(bench.panel.thresholds) == count, 'less than waking'
+    bench.turn(34, 0.7)
+    bench.wait(lambda: len(bench.panel.thresholds) > count)
+
+
+def test_old_lines_act_when_two_agree(make_bench, taught_recipe):
+    bench = make_bench(
+        taught_recipe,
+        says_readings=False,
+        legacy_protocol=True,
+        **{'channel_39.legacy_full_scale': 1.0, 'channel_34.legacy_full_scale': 4000.0},
+    )
+    bench.wait_until_active()
+    bench.wait(lambda: bench.node._in_force)
+    bench.wait(lambda: bench.device.heard)
+    bench.device.say_bytes(b'_34#1000#34_\n_39#0.5#39_\r\n_34#3900#34_\n_39#0.501#39_\r\n')
+    bench.wait(lambda: bench.panel.positions)
+    [reading] = bench.panel.positions[-1].readings
+    assert (reading.channel, reading.smoothed) == (39, pytest.approx(0.501))
+    assert math.isnan(reading.age_s)
+    answer = bench.grab()
+    assert 'ssim.mse' in answer.message
+    assert 'channel 34: the device has not told it' in answer.message
+    bench.limit_at(MSE, 0.501)
+
+
+def test_without_a_port_the_node_is_idle_and_says_so(make_bench, taught_recipe):
+    bench = make_bench(taught_recipe, port='').wait_until_active()
+    refused = bench.grab()
+    assert not refused.success
+    assert 'port is empty' in refused.message
+    assert bench.node.diagnostic_values() == {'port': 'none: set the parameter port'}
+    assert not bench.node._problems
+
+
+def test_without_a_decider_nothing_is_grabbed(make_bench):
+    bench = make_bench().wait_until_active()
+    bench.wait(lambda: bench.panel.positions)
+    refused = bench.grab()
+    assert not refused.success
+    assert 'is the decider running?' in refused.message
+
+
+def test_stopped_and_started_again_it_reads_on(make_bench, taught_recipe):
+    bench = make_bench(taught_recipe).ready()
+    bench.node.trigger_deactivate()
+    assert not bench.node._link.is_connected
+    count = len(bench.panel.positions)
+    bench.node.trigger_activate()
+    bench.wait(lambda: len(bench.panel.positions) > count)
+    bench.wait(lambda: bench.grab().success)
+
+
+@pytest.mark.parametrize(
+    ('parameters', 'words'),
+    [
+        ({'channels': ['34', 'x', '39']}, 'allowed are 1 to 4 different GPIO numbers'),
+        ({'channels': ['34', '34']}, 'allowed are 1 to 4 different GPIO numbers'),
+        ({'channels': ['256']}, 'allowed are 1 to 4 different GPIO numbers'),
+        ({'channels': ['34']}, 'parameter channel_39.measure: channels names only 34'),
+        ({'channel_34.measure': 'peak_z'}, 'allowed is scorer.measure'),
+        ({'channel_34.measure': 'ssim.mse'}, 'two channels move the same limit'),
+        (
+            {'channel_34.low': 3.0, 'channel_34.high': 2.0},
+            'channel_34.low, channel_34.high: range',
+        ),
+        ({'channel_34.curve': 'cubic'}, "allowed is 'linear', 'logarithmic'"),
+        ({'port': 'no://where'}, "port 'no://where' is refused"),
+    ],
+)
+def test_what_cannot_be_is_refused_with_the_allowed_range(make_bench, parameters, words):
+    bench = make_bench(**parameters)
+    bench.wait(lambda: bench.node.problem('lifecycle'))
+    assert words in bench.node.problem('lifecycle')
+    assert not bench.node.is_active
+
+
+def test_through_the_firmware(make_bench, taught_recipe, tmp_path):
+    """
+    The firmware's own logic behind a pty, noise included: button, knob, cable, reboot.
+
+    """
+    from firmware.twin.device_twin import DeviceTwin
+
+    with DeviceTwin(tmp_path) as twin:
+        bench = make_bench(
+            taught_recipe,
+            port=str(twin.bluetooth),
+            follow=True,
+            **{'channel_34.low': 100.0, 'channel_34.high': 200.0},
+        ).ready()
+        twin.tell('press')
+        bench.wait(lambda: abs(bench.panel.in_force(PEAK) - 150) < 1)
+        twin.tell('knob 34 0.9')
+        bench.wait(lambda: bench.panel.in_force(PEAK) > 188)
+        twin.tell('cut')
+        bench.wait(lambda: bench.node.problem('link'))
+        limit = bench.panel.in_force(PEAK)
+        twin.tell('knob 34 0.2')
+        twin.tell('plug')
+        bench.wait(lambda: not bench.node.problem('link'))
+        bench.settle(20)
+        assert bench.panel.in_force(PEAK) == limit, 'turned while the cable was out'
+        twin.tell('reboot')
+        bench.wait(lambda: bench.node._link.counters.lost == 0)
+        bench.settle(20)
+        twin.tell('knob 34 0.5')
+        bench.wait(lambda: abs(bench.panel.in_force(PEAK) - 150) < 1)

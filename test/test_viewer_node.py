@@ -118,7 +118,9 @@ class Cell(Peer):
         message.header.stamp = stamp_from_nanoseconds(part_id)
         self.say('score', message)
 
-    def decide(self, part_id, reason=Decision.REASON_LIMIT_EXCEEDED, anomaly_score=1.75):
+    def decide(
+        self, part_id, reason=Decision.REASON_LIMIT_EXCEEDED, anomaly_score=1.75, known_as=0
+    ):
         is_pass = reason == Decision.REASON_WITHIN_LIMITS
         message = Decision(
             session_id='test',
@@ -126,6 +128,7 @@ class Cell(Peer):
             verdict=Decision.VERDICT_PASS if is_pass else Decision.VERDICT_REJECT,
             reason=reason,
             anomaly_score=anomaly_score,
+            known_as=known_as,
             recipe_name='pump',
             recipe_version=3,
         )
@@ -228,7 +231,7 @@ def test_the_picture_shows_the_part_and_says_whose_it_is(bench):
     assert np.abs(unpacked.astype(int) - picture).mean() < 4
 
 
-def test_the_picture_says_the_class_of_the_part(bench, monkeypatch):
+def test_the_picture_says_the_class_of_the_part_and_what_it_is_known_as(bench, monkeypatch):
     titles = []
 
     def drawn(*positional, title, **named):
@@ -243,9 +246,9 @@ def test_the_picture_says_the_class_of_the_part(bench, monkeypatch):
     bench.cell.image(2)
     bench.cell.score(2, part_class='face two')
     bench.cell.map(2)
-    bench.cell.decide(2)
+    bench.cell.decide(2, known_as=Decision.KNOWN_AS_BAD)
     bench.wait(lambda: len(pictures) == 2)
-    assert titles == ['part 1', 'part 2, face two']
+    assert titles == ['part 1', 'part 2, known bad, face two']
 
 
 def test_parts_under_way_together_are_not_mixed_up(bench):

@@ -6,8 +6,11 @@ A device on a pseudo-terminal, for tests of what stands at the other end of the 
 
 from __future__ import annotations
 
+import array
+import fcntl
 import os
 import select
+import termios
 import threading
 import time
 import tty
@@ -31,6 +34,7 @@ class PtyDevice:
     def __init__(self, *, says_readings: bool = True) -> None:
         self._master, slave = os.openpty()
         tty.setraw(slave)
+        os.set_blocking(self._master, False)
         self.path = os.ttyname(slave)
         # Kept open: without it the other end's closing would hang up the master.
         self._slave = slave
@@ -45,6 +49,16 @@ class PtyDevice:
         self._thread = threading.Thread(target=self._serve, daemon=True)
         self._thread.start()
 
+    @property
+    def is_read(self) -> bool:
+        """
+        Whether the other end has taken all that was said.
+
+        """
+        waiting = array.array('i', [0])
+        fcntl.ioctl(self._slave, termios.FIONREAD, waiting)
+        return waiting[0] == 0
+
     def uptime_ms(self) -> int:
         return int(1e3 * (time.monotonic() - self.start_s)) % (1 << 32)
 
@@ -56,11 +70,11 @@ class PtyDevice:
         with self._lock:
             line = encode((self._sequence + skip) % 65536, message)
             self._sequence = (self._sequence + skip + 1) % 65536
-            os.write(self._master, line)
+            self._write(line)
 
     def say_bytes(self, data: bytes) -> None:
         with self._lock:
-            os.write(self._master, data)
+            self._write(data)
 
     def say_readings(self) -> None:
         channels = tuple(
@@ -89,6 +103,11 @@ class PtyDevice:
     def close(self) -> None:
         if self._master >= 0:
             self.unplug()
+
+    def _write(self, data: bytes) -> None:
+        # What nobody reads is lost, as it is with the device.
+        while data and select.select([], [self._master], [], 1.0)[1]:
+            data = data[os.write(self._master, data) :]
 
     def _serve(self) -> None:
         lines = LineBuffer()

@@ -9,6 +9,7 @@ What holds, whatever comes in whatever order:
   frames), made with that recipe, before the deadline. At the deadline what is not decided is
   rejected: TIMEOUT when a score is missing, even when another one exceeds its limit, so that a
   dead scorer shows.
+- What a challenge makes of it (see challenge.py) is part of the decision.
 - The first decision stands. Later parts, scores and repetitions are counted, never acted on.
 
 """
@@ -20,8 +21,16 @@ from dataclasses import dataclass, field, replace
 import math
 from typing import TYPE_CHECKING
 
+from anomaly_inspection.deciding.challenge import Challenge, ChallengeSettings
 from anomaly_inspection.deciding.judge import Judgement, Reason, rejected, Verdict
-from anomaly_inspection.deciding.part import Decision, PartKey, PartSeen, ScoreReceived, Terms
+from anomaly_inspection.deciding.part import (
+    Decision,
+    KnownAs,
+    PartKey,
+    PartSeen,
+    ScoreReceived,
+    Terms,
+)
 from anomaly_inspection.deciding.part_judge import (
     FrameScores,
     judge_belt_part,
@@ -109,9 +118,11 @@ class DeciderCounts:
     Parameters
     ----------
     passed : int
-        Parts passed.
+        Production parts passed.
     rejected : Counter of Reason
-        Parts rejected, by reason.
+        Production parts rejected, by reason.
+    known : Counter of KnownAs
+        Known good and known bad parts of challenges; they count nowhere else.
     scores_after_decision : int
         Scores of parts that were decided already: late, or no longer needed.
     scores_duplicate : int
@@ -123,6 +134,7 @@ class DeciderCounts:
 
     passed: int = 0
     rejected: Counter[Reason] = field(default_factory=Counter)
+    known: Counter[KnownAs] = field(default_factory=Counter)
     scores_after_decision: int = 0
     scores_duplicate: int = 0
     scores_unknown: int = 0
@@ -145,11 +157,19 @@ class Decider:
     The methods that take the time `now` (seconds, steady clock, never running backwards) give the
     decisions that have become due.
 
+    Parameters
+    ----------
+    settings : DeciderSettings
+        How long it waits, and for how much.
+    challenge : Challenge or None
+        Tells known parts from production, and blocks production; None = there are no challenges.
+
     """
 
-    def __init__(self, settings: DeciderSettings) -> None:
+    def __init__(self, settings: DeciderSettings, challenge: Challenge | None = None) -> None:
         self.counts = DeciderCounts()
         self._settings = settings
+        self._challenge = challenge or Challenge(ChallengeSettings())
         self._terms: Terms | None = None
         self._pending: dict[PartKey, _PendingPart] = {}
         self._decided: OrderedDict[PartKey, None] = OrderedDict()
@@ -191,6 +211,8 @@ class Decider:
         Judge by another recipe from the next part on; call it when all scorers have confirmed it.
 
         """
+        if self._terms is not None and terms != self._terms:
+            self._challenge.recipe_switched()
         self._terms = terms
         self.reset_fault()
 
@@ -211,6 +233,8 @@ class Decider:
         """
         if self._terms is None:
             raise LimitError('no limits can be set before a recipe is in force')
+        if _values(limits) != _values(self._terms.limits):
+            self._challenge.limits_changed()
         self._terms = replace(self._terms, limits=limits)
 
     def next_deadline(self) -> float | None:
@@ -244,16 +268,17 @@ class Decider:
         if pending is None:
             # An exposure in the future would move the deadline out of reach.
             exposure_s = min(part.exposure_s, now) if math.isfinite(part.exposure_s) else now
+            self._challenge.part_seen(part.key, exposure_s)
             if self._terms is None or refusal is not None:
                 refusal = refusal or rejected(Reason.NOT_READY, 'no recipe is in force')
                 stamp_ns = part.stamps_ns[0] if part.stamps_ns else 0
                 decision = Decision(part.key, stamp_ns, refusal, self._terms, exposure_s)
-                return [*decisions, self._record(decision)]
+                return [*decisions, self._record(decision, now)]
             deadline_s = exposure_s + self._settings.deadline_s
             pending = _PendingPart(part.key, self._terms, exposure_s, deadline_s)
             self._pending[part.key] = pending
         elif refusal is not None:
-            return [*decisions, self._decide(pending, refusal)]
+            return [*decisions, self._decide(pending, refusal, now)]
         # Whatever any version of the part said of a frame holds.
         for stamp_ns, problem in zip(part.stamps_ns, part.problems, strict=True):
             frame = pending.frames.setdefault(stamp_ns, FrameScores(problem))
@@ -290,7 +315,7 @@ class Decider:
         """
         decisions = self.tick(now)
         judgement = rejected(Reason.NOT_READY, 'the decider stopped with the part undecided')
-        return decisions + [self._decide(p, judgement) for p in list(self._pending.values())]
+        return decisions + [self._decide(p, judgement, now) for p in list(self._pending.values())]
 
     def _refusal(self, part: PartSeen, *, is_new: bool) -> Judgement | None:
         """
@@ -351,7 +376,7 @@ class Decider:
             judgement = rejected(
                 Reason.TIMEOUT, f'{self._missing(part)} within {self._settings.deadline_s:g} s'
             )
-        return [] if judgement is None else [self._decide(part, judgement)]
+        return [] if judgement is None else [self._decide(part, judgement, now)]
 
     def _missing(self, part: _PendingPart) -> str:
         missing = [
@@ -367,7 +392,7 @@ class Decider:
             return 'the part was not complete'
         return 'part and scores were not known'
 
-    def _decide(self, part: _PendingPart, judgement: Judgement) -> Decision:
+    def _decide(self, part: _PendingPart, judgement: Judgement, now: float) -> Decision:
         del self._pending[part.key]
         if judgement.reason is Reason.TIMEOUT:
             self._timeouts_in_a_row += 1
@@ -389,23 +414,29 @@ class Decider:
             station = self._settings.station
             measured = worst_measures(frames[: station.frames] if station else frames, part.terms)
         stamp_ns = next(iter(part.frames))
-        return self._record(
-            Decision(part.key, stamp_ns, judgement, part.terms, part.exposure_s, measured)
-        )
+        decision = Decision(part.key, stamp_ns, judgement, part.terms, part.exposure_s, measured)
+        return self._record(decision, now)
 
-    def _record(self, decision: Decision) -> Decision:
+    def _record(self, decision: Decision, now: float) -> Decision:
         """
         Remember that the part is decided, count it, and let go of the scores that wait for it.
 
         """
+        decision = self._challenge.decided(decision, now)
         self._decided[decision.key] = None
         if len(self._decided) > self._settings.remembered_parts:
             self._decided.popitem(last=False)
         kept = [waiting for waiting in self._early if waiting[1].key != decision.key]
         self.counts.scores_after_decision += len(self._early) - len(kept)
         self._early = kept
-        if decision.judgement.verdict is Verdict.PASS:
+        if decision.known_as is not KnownAs.UNKNOWN:
+            self.counts.known[decision.known_as] += 1
+        elif decision.judgement.verdict is Verdict.PASS:
             self.counts.passed += 1
         else:
             self.counts.rejected[decision.judgement.reason] += 1
         return decision
+
+
+def _values(limits: LimitTable) -> dict[str, float]:
+    return {limit.name: limit.value for limit in limits}

@@ -73,9 +73,9 @@ class Judgement:
         The grounds written out, violated limits first; ends in '-> PASS' or '-> REJECT'.
     anomaly_score : float
         The score that decides, above 1 if and only if the reason is LIMIT_EXCEEDED or
-        UNKNOWN_CLASS; NaN = not measured. The highest over the measures; with Combination.ALL the
-        lowest, because the part is rejected only when even that one is above 1, or its class is
-        unknown.
+        UNKNOWN_CLASS (or a challenge has put its own reason there); NaN = not measured. The
+        highest over the measures; with Combination.ALL the lowest, because the part is rejected
+        only when even that one is above 1, or its class is unknown.
     worst_measure : str
         'scorer.measure' that gave it, '' when not measured.
 

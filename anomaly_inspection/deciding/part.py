@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import IntEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -97,6 +98,17 @@ class Terms:
     combination: Combination
 
 
+class KnownAs(IntEnum):
+    """
+    What a part was known to be beforehand; the values of Decision.msg.
+
+    """
+
+    UNKNOWN = 0
+    GOOD = 1
+    BAD = 2
+
+
 @dataclass(frozen=True)
 class Decision:
     """
@@ -118,6 +130,10 @@ class Decision:
     measured : mapping of (scorer, measure) to float
         What was compared with the limits, the worst value over its frames; empty when a frame
         could not be measured, or scores were missing.
+    known_as : KnownAs
+        GOOD or BAD for the parts of a challenge, UNKNOWN for production.
+    overruled : Judgement or None
+        What the part was judged to be, where a challenge has put another judgement in its place.
 
     """
 
@@ -127,3 +143,13 @@ class Decision:
     terms: Terms | None
     exposure_s: float
     measured: Mapping[tuple[str, str], float] = field(default_factory=dict)
+    known_as: KnownAs = KnownAs.UNKNOWN
+    overruled: Judgement | None = None
+
+    @property
+    def judged(self) -> Judgement:
+        """
+        What the part was judged to be, whatever a challenge made of it.
+
+        """
+        return self.overruled or self.judgement

@@ -36,6 +36,8 @@ class PartRecord:
         What is known of it beforehand.
     verdict, reason, comparison : str
         As decided; '' = no decision came.
+    known_as : str
+        'good' or 'bad': a known part of a challenge; '' = production.
     anomaly_score : float
         NaN = not measured.
     latency_s : float
@@ -57,6 +59,7 @@ class PartRecord:
     verdict: str = ''
     reason: str = ''
     comparison: str = ''
+    known_as: str = ''
     anomaly_score: float = math.nan
     latency_s: float = math.nan
     has_passed_gate: bool | None = None
@@ -81,6 +84,22 @@ class PartRecord:
         return not self.is_lost and self.has_passed_gate == (self.verdict == 'PASS')
 
     @property
+    def is_blocked(self) -> bool:
+        """
+        Whether it is a production part rejected because a challenge was due or had failed.
+
+        """
+        return not self.known_as and self.reason == 'CHALLENGE_DUE'
+
+    @property
+    def is_inspected_production(self) -> bool:
+        """
+        Whether the figures of production may count it: no part of a challenge, and not blocked.
+
+        """
+        return not self.known_as and not self.is_blocked
+
+    @property
     def true_class(self) -> str:
         """
         'good', the kind of defect, 'no_part', or 'unknown'.
@@ -93,10 +112,11 @@ class PartRecord:
     @property
     def is_escape(self) -> bool:
         """
-        Whether a defective part passed the gate.
+        Whether a defective part passed the gate, in production.
 
         """
-        return bool(self.has_passed_gate) and self.true_class not in ('good', 'no_part', 'unknown')
+        is_defective = self.true_class not in ('good', 'no_part', 'unknown')
+        return self.is_inspected_production and bool(self.has_passed_gate) and is_defective
 
     @property
     def is_large_escape(self) -> bool:
@@ -114,10 +134,11 @@ class PartRecord:
     @property
     def is_false_reject(self) -> bool:
         """
-        Whether a good part did not pass the gate.
+        Whether a good part did not pass the gate, in production that was not blocked.
 
         """
-        return self.true_class == 'good' and not self.has_passed_gate
+        is_good = self.true_class == 'good'
+        return self.is_inspected_production and is_good and not self.has_passed_gate
 
 
 @dataclass(frozen=True)
@@ -174,17 +195,21 @@ def summarise(records: Sequence[PartRecord], duration_s: float) -> dict[str, Any
     -------
     dict
         Counts, rates, latencies in milliseconds; rates are None when nothing is known of the
-        parts.
+        parts. Parts of a challenge and blocked ones count as parts, and are asked of the gate what
+        all are; verdicts, rates and the confusion are of the others.
 
     """
-    good = [record for record in records if record.true_class == 'good']
-    defective = [r for r in records if r.true_class not in ('good', 'no_part', 'unknown')]
+    inspected = [record for record in records if record.is_inspected_production]
+    good = [record for record in inspected if record.true_class == 'good']
+    defective = [r for r in inspected if r.true_class not in ('good', 'no_part', 'unknown')]
     latencies_ms = [1e3 * record.latency_s for record in records]
     firing_ms = [1e3 * abs(record.firing_error_s) for record in records]
     return {
         'parts': len(records),
-        'passed': sum(bool(record.has_passed_gate) for record in records),
-        'rejected': sum(record.has_passed_gate is False for record in records),
+        'challenge_parts': sum(bool(record.known_as) for record in records),
+        'blocked': sum(record.is_blocked for record in records),
+        'passed': sum(bool(record.has_passed_gate) for record in inspected),
+        'rejected': sum(record.has_passed_gate is False for record in inspected),
         'lost': sum(record.is_lost for record in records),
         'gate_not_followed': sum(
             not record.is_lost and not record.has_gate_followed for record in records
@@ -195,7 +220,7 @@ def summarise(records: Sequence[PartRecord], duration_s: float) -> dict[str, Any
         ),
         'n_good': len(good),
         'n_defect': len(defective),
-        'n_no_part': sum(record.true_class == 'no_part' for record in records),
+        'n_no_part': sum(record.true_class == 'no_part' for record in inspected),
         'false_rejects': sum(record.is_false_reject for record in records),
         'escapes': sum(record.is_escape for record in records),
         'large_escapes': sum(record.is_large_escape for record in records),
@@ -205,7 +230,7 @@ def summarise(records: Sequence[PartRecord], duration_s: float) -> dict[str, Any
         'recall': (
             1 - sum(record.is_escape for record in records) / len(defective) if defective else None
         ),
-        'confusion': [vars(row) for row in confusion(records)],
+        'confusion': [vars(row) for row in confusion(inspected)],
         'duration_s': duration_s,
         'parts_per_second': len(records) / duration_s if duration_s > 0 else None,
         'latency_ms': {'p50': percentile(latencies_ms, 50), 'p99': percentile(latencies_ms, 99)},

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-Noise filters, applied in the order of the recipe.
+Filters, applied in the order of the recipe; those of noise stand here.
 
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, MISSING
 import math
 from typing import Any, ClassVar, TYPE_CHECKING
 
@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 
 from anomaly_inspection.errors import SettingError
+from anomaly_inspection.imaging.colour_highlight import ColourHighlight
 from anomaly_inspection.imaging.setting_check import (
     check_choice,
     check_integer,
@@ -144,9 +145,11 @@ class Bilateral:
         return np.asarray(smooth, np.uint8)
 
 
-Filter = Gauss | Median | Bilateral
+Filter = Gauss | Median | Bilateral | ColourHighlight
 
-FILTERS: dict[str, type[Filter]] = {'gauss': Gauss, 'median': Median, 'bilateral': Bilateral}
+FILTERS: dict[str, type[Filter]] = {
+    kind.kind: kind for kind in (Gauss, Median, Bilateral, ColourHighlight)
+}
 
 
 def filter_from_mapping(mapping: Mapping[str, Any]) -> Filter:
@@ -156,7 +159,7 @@ def filter_from_mapping(mapping: Mapping[str, Any]) -> Filter:
     Raises
     ------
     SettingError
-        Unknown kind or key, or a value out of range.
+        Unknown kind or key, one that is missing, or a value out of range.
 
     """
     if not isinstance(mapping, Mapping):
@@ -165,12 +168,20 @@ def filter_from_mapping(mapping: Mapping[str, Any]) -> Filter:
     filter_class = FILTERS[mapping['kind']]
     names = [field.name for field in fields(filter_class)]
     check_keys(f'filters.{filter_class.kind}', mapping, ['kind', *names])
+    for field in fields(filter_class):
+        if field.default is MISSING and field.name not in mapping:
+            raise SettingError(
+                f'filters.{filter_class.kind} lacks {field.name!r}; it needs {", ".join(names)}'
+            )
     return filter_class(**{name: mapping[name] for name in names if name in mapping})
 
 
-def filter_to_mapping(noise_filter: Filter) -> dict[str, Any]:
+def filter_to_mapping(image_filter: Filter) -> dict[str, Any]:
     """
     Give the mapping that `filter_from_mapping` reads.
 
     """
-    return {'kind': noise_filter.kind, **asdict(noise_filter)}
+    values = asdict(image_filter)
+    return {'kind': image_filter.kind} | {
+        name: list(value) if isinstance(value, tuple) else value for name, value in values.items()
+    }

@@ -17,6 +17,7 @@ import numpy as np
 
 from anomaly_inspection.errors import SettingError
 from anomaly_inspection.imaging.alignment import Aligner, Alignment, AlignmentSettings
+from anomaly_inspection.imaging.colour_highlight import ColourHighlight
 from anomaly_inspection.imaging.filters import Filter, filter_from_mapping, filter_to_mapping
 from anomaly_inspection.imaging.frame_check import check_frame
 from anomaly_inspection.imaging.light import AS_TAUGHT, Light, LightMeter, LIGHTS
@@ -201,6 +202,12 @@ class Preprocessor:
     ) -> None:
         if settings.colour == 'bgr' and frame_format.encoding == 'mono8':
             raise SettingError('colour is bgr, but frames are mono8; allowed: gray')
+        self._highlights = any(isinstance(item, ColourHighlight) for item in settings.filters)
+        if self._highlights and frame_format.encoding == 'mono8':
+            raise SettingError(
+                f'filters holds {ColourHighlight.kind}, but frames are mono8, which have no '
+                'colours; allowed: bgr8'
+            )
         self._region = settings.region_of_interest or RegionOfInterest.whole(frame_format)
         self._region.check_inside(frame_format)
         check_frame(reference, frame_format)
@@ -208,8 +215,9 @@ class Preprocessor:
         self._format = frame_format
         self._reach_px = sum(item.radius_px for item in settings.filters) + 2
         # Linear takes a third of the time, but smooths fine texture by a different amount at every
-        # sub-pixel shift. What went through a filter has none left.
-        self._interpolation = cv2.INTER_LINEAR if settings.filters else cv2.INTER_CUBIC
+        # sub-pixel shift. What went through a smoothing filter has none left.
+        is_smooth = any(item.radius_px > 0 for item in settings.filters)
+        self._interpolation = cv2.INTER_LINEAR if is_smooth else cv2.INTER_CUBIC
         right, bottom = self._region.width - 1, self._region.height - 1
         self._corners = np.array([[0, right, 0, right], [0, 0, bottom, bottom], [1, 1, 1, 1]])
         self._all_valid = np.ones((self._region.height, self._region.width), np.bool_)
@@ -291,7 +299,7 @@ class Preprocessor:
         return inside.view(np.bool_)
 
     def _scored(self, image: NDArray[np.uint8], gray: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        return image if self._settings.colour == 'bgr' else gray
+        return image if self._settings.colour == 'bgr' or self._highlights else gray
 
     def _lay(
         self, image: NDArray[np.uint8], alignment: Alignment
@@ -300,8 +308,10 @@ class Preprocessor:
         left, top, right, bottom = self._reached(to_frame)
         seen = np.ascontiguousarray(image[top:bottom, left:right])
         # Before the part is turned: noise is that of the camera's pixels.
-        for noise_filter in self._settings.filters:
-            seen = noise_filter.apply(seen)
+        for image_filter in self._settings.filters:
+            seen = image_filter.apply(seen)
+        if self._settings.colour == 'gray':
+            seen = _gray(seen)
         region = self._region
         if alignment is self._still:
             rows = slice(region.y - top, region.y - top + region.height)

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-Choose the preprocessing of a product by good parts alone: colour, alignment, light.
+Choose the preprocessing of a product by good parts alone: colour, alignment, light, highlight.
 
 """
 
@@ -13,17 +13,18 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from anomaly_inspection.errors import AlignmentError
+from anomaly_inspection.errors import AlignmentError, SettingError
 from anomaly_inspection.imaging.alignment import AlignmentSettings, UNKNOWNS
 from anomaly_inspection.imaging.filters import Gauss
 from anomaly_inspection.imaging.frame_check import FrameFormat
 from anomaly_inspection.imaging.light import LIGHTS
 from anomaly_inspection.imaging.preprocessing import PreprocessingSettings, Preprocessor
 from anomaly_inspection.learning.calibration import LARGEST_SHARE_LEFT_OUT
+from anomaly_inspection.learning.highlight_choice import chosen_highlight
 from anomaly_inspection.scoring.variation import flattened
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -45,6 +46,8 @@ _ROOM = 1.5
 # A few good parts, each put down with care, do not show how far the next one may lie.
 _LEAST_ROOM_PX = 24.0
 _VARIATION_PIXELS = 60_000
+# Rare colours need more parts than a choice does.
+_HIGHLIGHT_SAMPLE = 100
 # As wide as the window of SSIM.
 FLATTEN_PX = 7
 # An alignment that finds less than this of the reference's edges in a good part is a guess.
@@ -57,12 +60,19 @@ def chosen_preprocessing(
     frame_format: FrameFormat,
     region_of_interest: RegionOfInterest | None,
     report: Progress,
+    *,
+    highlight_colours: bool = False,
 ) -> PreprocessingSettings:
     """
-    Choose colour by content, and the simplest alignment and light normalisation that clearly lower
-    the variation.
+    Choose colour by content, the simplest alignment and light normalisation that clearly lower the
+    variation and, where asked for, the colours of the highlight.
 
     """
+    if highlight_colours and frame_format.encoding == 'mono8':
+        raise SettingError(
+            'highlight_colours is asked for, but the good images are gray (mono8) and have no '
+            'colours; allowed: colour images'
+        )
     references = references_of(named)
     sample = [frame for _, frame in named[:: math.ceil(len(named) / ALIGNMENT_SAMPLE)]]
     base = PreprocessingSettings(
@@ -96,11 +106,17 @@ def chosen_preprocessing(
         lambda done, total: report(done, total, 'choosing the alignment'),
     )
     best = replace(best, alignment=_with_room(best, far, frame_format, references, sample))
-    return _simplest(
+    best = _simplest(
         [replace(best, light=light) for light in LIGHTS],
         lambda settings: _variation(settings, frame_format, references, sample),
         lambda done, total: report(done, total, 'choosing the light normalisation'),
     )
+    if not highlight_colours:
+        return best
+    seen = replace(best, colour='bgr', light='none')
+    frames = [frame for _, frame in named[:: math.ceil(len(named) / _HIGHLIGHT_SAMPLE)]]
+    highlight = chosen_highlight(_aligned(seen, frame_format, references, frames))
+    return replace(best, filters=(*best.filters, highlight))
 
 
 def _with_room(
@@ -118,7 +134,7 @@ def _with_room(
     if alignment.kind == 'none':
         return alignment
     wide = replace(alignment, search_px=max(alignment.search_px, far_px))
-    found = _aligned(replace(settings, alignment=wide), frame_format, references, frames)
+    found = list(_aligned(replace(settings, alignment=wide), frame_format, references, frames))
     poses = [prepared.alignment for prepared in found if prepared.alignment]
     shift_px = max(max(abs(pose.x_px), abs(pose.y_px)) for pose in poses)
     turn_deg = math.degrees(max(abs(pose.angle_rad) for pose in poses))
@@ -166,7 +182,7 @@ def _variation(
     the mean, and with it the distance of every other part.
 
     """
-    found = _aligned(settings, frame_format, references, frames)
+    found = list(_aligned(settings, frame_format, references, frames))
     if len(found) < (1.0 - LARGEST_SHARE_LEFT_OUT) * len(frames):
         return math.inf
     return spread(flattened_parts(found, flatten_px) if flatten_px else found)
@@ -200,22 +216,20 @@ def _aligned(
     frame_format: FrameFormat,
     references: Sequence[NDArray[np.uint8]],
     frames: Sequence[NDArray[np.uint8]],
-) -> list[Prepared]:
+) -> Iterator[Prepared]:
     """
     Prepare those frames that can be aligned; none when the reference has nothing to align on.
 
     """
-    found = []
     try:
         preprocessor = Preprocessor(settings, frame_format, references[0], references[1:])
     except AlignmentError:
-        return []
+        return
     for frame in frames:
         try:
-            found.append(preprocessor.prepare(frame))
+            yield preprocessor.prepare(frame)
         except AlignmentError:
             continue
-    return found
 
 
 def _is_coloured(frames: Sequence[NDArray[np.uint8]]) -> bool:

@@ -76,6 +76,7 @@ def teach(
     speed_budget_ms: float = DEFAULT_BUDGET_MS,
     preprocessing: PreprocessingSettings | None = None,
     region_of_interest: RegionOfInterest | None = None,
+    highlight_colours: bool = False,
     false_reject_rate: float = DEFAULT_FALSE_REJECT_RATE,
     provenance: Provenance | None = None,
     progress: Progress | None = None,
@@ -108,6 +109,9 @@ def teach(
         simplest alignment that clearly lowers the variation between the good parts.
     region_of_interest : RegionOfInterest, optional
         What is inspected, when no `preprocessing` is given; the whole frame by default.
+    highlight_colours : bool
+        Make colours that the good parts do not have stand out in brightness, when no
+        `preprocessing` is given; see `colour_highlight.py`. For colour frames alone.
     false_reject_rate : float
         Share of good parts that may be rejected, all limits together, over 0 and below 0.5.
     provenance : Provenance, optional
@@ -141,10 +145,16 @@ def teach(
     report = progress or (lambda done, total, what: None)
     if region_of_interest is not None and preprocessing is not None:
         raise SettingError('give region_of_interest inside preprocessing, not beside it')
+    if highlight_colours and preprocessing is not None:
+        raise SettingError('give colour_highlight inside preprocessing, not highlight_colours')
     left_out = _unfit(named, frame_format)
     check_enough(len(named), left_out)
     settings = preprocessing or chosen_preprocessing(
-        [one for one in named if one[0] not in left_out], frame_format, region_of_interest, report
+        [one for one in named if one[0] not in left_out],
+        frame_format,
+        region_of_interest,
+        report,
+        highlight_colours=highlight_colours,
     )
     choice = None
     if scorers == AUTO:

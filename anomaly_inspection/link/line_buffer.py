@@ -36,7 +36,7 @@ class LineBuffer:
         *ends, rest = data.split(b'\n')
         for end in ends:
             self._hold(end)
-            if self._held and not self._is_dropping:
+            if self._held:
                 lines.append(bytes(self._held))
             self.clear()
         self._hold(rest)
@@ -51,8 +51,10 @@ class LineBuffer:
         self._is_dropping = False
 
     def _hold(self, data: bytes) -> None:
+        if self._is_dropping:
+            return
         self._held += data[: LONGEST_LINE + 1]
-        if len(self._held) > LONGEST_LINE and not self._is_dropping:
+        if len(self._held) > LONGEST_LINE:
             self.overlong += 1
             self._is_dropping = True
-            del self._held[LONGEST_LINE:]
+            self._held.clear()

@@ -214,12 +214,16 @@ def encode(sequence: int, message: Message) -> bytes:
     Raises
     ------
     LinkError
-        When a number is out of range; names it and the allowed range.
+        When a number is out of range, or the line would be too long (four channels of three
+        digits each); names it and the allowed range.
 
     """
     fields = [PROTOCOL_VERSION, _within('sequence', sequence, SEQUENCES - 1), *_words(message)]
     body = ','.join(str(field) for field in fields).encode('ascii')
-    return b'$' + body + b'*' + _check_digits(body) + b'\n'
+    line = b'$' + body + b'*' + _check_digits(body)
+    if len(line) > LONGEST_LINE:
+        raise LinkError(f'line of {len(line)} bytes, allowed: {LONGEST_LINE} at most')
+    return line + b'\n'
 
 
 def decode(line: bytes) -> Line:

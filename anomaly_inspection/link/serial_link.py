@@ -7,6 +7,7 @@ A serial port that is kept open, read by a thread of its own.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 import errno
 import io
@@ -30,6 +31,7 @@ from anomaly_inspection.link.protocol import (
     Hello,
     Hi,
     Line,
+    PROTOCOL_VERSION,
     SEQUENCES,
 )
 
@@ -37,6 +39,8 @@ BAUD_RATE = 115_200
 FIRST_RETRY_S = 0.2
 LAST_RETRY_S = 5.0
 _WRITE_TIMEOUT_S = 0.2
+# For the answer to hi, from a device that says something.
+_GREET_AGAIN_S = 0.2
 _POLL_S = 0.1
 _POLL_WITHOUT_FILE_S = 0.01
 _CHUNK = 4096
@@ -45,6 +49,7 @@ _MOST_BYTES_PER_S = 100_000
 # pyserial gives up to connect to a socket:// after 5 s.
 _JOIN_S = 6.0
 
+_PROTOCOL = f'version {PROTOCOL_VERSION} of the protocol'
 _CAUSES = {
     errno.ENOENT: 'there is no such device',
     errno.EACCES: 'no permission; is the user in group dialout?',
@@ -53,6 +58,8 @@ _CAUSES = {
     errno.EHOSTDOWN: 'the device is off or out of reach',
     errno.EIO: 'the device is gone',
 }
+# pyserial's words for a port that has hung up.
+_GONE = 'returned no data'
 
 
 @dataclass
@@ -97,6 +104,8 @@ class SerialLink:
         Called alike with the lines of the old system; None = they are broken lines.
     silence_s : float
         Without a whole line for so long the port is closed and opened again, seconds.
+    first_silence_s : float
+        The same until the first line: a port over Bluetooth is open before it is connected.
 
     Attributes
     ----------
@@ -125,6 +134,7 @@ class SerialLink:
         *,
         take_legacy: Callable[[LegacyReading, float], None] | None = None,
         silence_s: float = 2.0,
+        first_silence_s: float = 10.0,
     ) -> None:
         self.url = url
         self.is_connected = False
@@ -134,6 +144,7 @@ class SerialLink:
         self._take = take
         self._take_legacy = take_legacy
         self._silence_s = silence_s
+        self._first_silence_s = first_silence_s
         self._clock = DeviceClock()
         self._clock_lock = threading.Lock()
         # Guards the port's writing side and the sequence.
@@ -142,8 +153,9 @@ class SerialLink:
         self._was_open = False
         self._write_failure = ''
         self._sequence = 0
+        self._is_greeted = False
+        self._hi_s = 0.0
         self._received_sequence: int | None = None
-        self._last_broken = ''
         self._retry_s = FIRST_RETRY_S
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f'link {url}', daemon=True)
@@ -248,17 +260,25 @@ class SerialLink:
         with self._write_lock:
             self._port = port
             self._write_failure = ''
-            self._begin()
-            self._write(Hi(), None)
+        self._begin()
+        self._greet(time.monotonic())
 
     def _disconnect(self) -> None:
-        # The lock: nobody may be writing to what is closed.
+        # The lock: nobody may be writing to what is closed. To close may take a while itself.
         with self._write_lock:
             self.is_connected = False
-            if self._port is not None:
-                self._port.close()
-                self._port = None
+            port, self._port = self._port, None
+        if port is not None:
+            # A port that hung up may say so once more.
+            with suppress(OSError):
+                port.close()
         self._begin()
+
+    def _greet(self, now_s: float) -> None:
+        self._is_greeted = False
+        self._hi_s = now_s
+        with self._write_lock:
+            self._write(Hi(), None)
 
     def _begin(self) -> None:
         with self._clock_lock:
@@ -270,19 +290,25 @@ class SerialLink:
         lines = LineBuffer()
         overlong_before = self.counters.overlong
         heard_s = time.monotonic()
-        self._last_broken = ''
+        has_spoken = False
         while not self._stopping.is_set():
             data = self._await_bytes()
+            has_spoken = has_spoken or bool(data)
             now_s = time.monotonic()
             for line in lines.feed(data):
                 if self._take_bytes(line, now_s):
                     heard_s = now_s
+                    has_spoken = False
             self.counters.overlong = overlong_before + lines.overlong
             if self._write_failure:
                 raise LinkError(self._write_failure)
-            if now_s - heard_s > self._silence_s:
-                last = f' (the last line: {self._last_broken})' if self._last_broken else ''
-                raise LinkError(f'open, but no whole line for {self._silence_s:g} s{last}')
+            silence_s = self._silence_s if self.is_connected else self._first_silence_s
+            if now_s - heard_s > silence_s:
+                what = f'what it says is not of {_PROTOCOL}' if has_spoken else 'it says nothing'
+                raise LinkError(f'open, but no whole line for {silence_s:g} s: {what}')
+            is_owed = self.is_connected and not self._is_greeted
+            if is_owed and now_s - self._hi_s > _GREET_AGAIN_S:
+                self._greet(now_s)
             self._stopping.wait(len(data) / _MOST_BYTES_PER_S)
 
     def _await_bytes(self) -> bytes:
@@ -301,28 +327,30 @@ class SerialLink:
         """
         try:
             line = decode(data)
-            if not isinstance(line.message, Answer):
-                raise LinkError(f'line {data!r}: that is what a computer says, not a device')
-        except LinkError as error:
-            return self._take_legacy_bytes(data, now_s, str(error))
+        except LinkError:
+            return self._take_legacy_bytes(data, now_s)
+        if not isinstance(line.message, Answer):
+            # An echo of what this link, or another computer, has said.
+            self.counters.broken += 1
+            return False
         self._count_lost(line)
         self._take_uptime(line.message, now_s)
         self._heard()
         self._take(line, now_s)
         return True
 
-    def _take_legacy_bytes(self, data: bytes, now_s: float, what_is_wrong: str) -> bool:
+    def _take_legacy_bytes(self, data: bytes, now_s: float) -> bool:
         if self._take_legacy is not None:
             try:
                 reading = decode_legacy(data)
             except LinkError:
                 pass
             else:
+                self._is_greeted = True
                 self._heard()
                 self._take_legacy(reading, now_s)
                 return True
         self.counters.broken += 1
-        self._last_broken = what_is_wrong
         return False
 
     def _heard(self) -> None:
@@ -347,6 +375,9 @@ class SerialLink:
             goes_on = self._clock.take(message.uptime_ms, now_s)
         if isinstance(message, Hello) or not goes_on:
             self.connection += 1
+            # A device that started after it was told hi has not heard it: some start when their
+            # port is opened.
+            self._is_greeted = goes_on and message.uptime_ms >= 1e3 * (now_s - self._hi_s)
 
     # With the write lock held
 
@@ -367,6 +398,8 @@ class SerialLink:
 def _cause(error: Exception) -> str:
     if isinstance(error, LinkError):
         return str(error)
+    if _GONE in str(error):
+        return _CAUSES[errno.EIO]
     if isinstance(error, OSError):
         return _CAUSES.get(error.errno or 0, str(error))
     return f'{type(error).__name__}: {error}'

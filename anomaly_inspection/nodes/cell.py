@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """
 The whole cell in one process: camera and scorers on one thread, decider and sorter on another,
-viewer and threshold bridge on one each.
+part detector, viewer and threshold bridge on one each.
 
 """
 
@@ -15,9 +15,10 @@ from typing import Any, TYPE_CHECKING
 import rclpy
 from rclpy.signals import SignalHandlerOptions
 
-from anomaly_inspection.errors import InspectionError
+from anomaly_inspection.errors import InspectionError, SettingError
 from anomaly_inspection.nodes.camera_node import CameraNode
 from anomaly_inspection.nodes.decider_node import DeciderNode
+from anomaly_inspection.nodes.part_detector_node import PartDetectorNode
 from anomaly_inspection.nodes.scorer_node import ScorerNode
 from anomaly_inspection.nodes.sorter_node import SorterNode
 from anomaly_inspection.nodes.spin import NodeThread
@@ -44,7 +45,8 @@ class Cell:
     Raises
     ------
     SettingError
-        When a parameter is refused.
+        When a parameter is refused, or camera and part detector do not agree on who announces the
+        parts.
 
     """
 
@@ -70,7 +72,9 @@ class Cell:
             self.threshold_bridge = make(ThresholdBridgeNode, 'threshold_bridge')
             self.viewer = make(ViewerNode, 'viewer')
             self.scorer = make(ScorerNode, 'scorer')
+            self.part_detector = make(PartDetectorNode, 'part_detector')
             self.camera = make(CameraNode, 'camera')
+            self._check_announcer()
         except InspectionError:
             self._destroy()
             raise
@@ -78,6 +82,7 @@ class Cell:
             'decider and sorter': [self.sorter, self.decider],
             'threshold bridge': [self.threshold_bridge],
             'viewer': [self.viewer],
+            'part detector': [self.part_detector],
             'camera and scorer': [self.scorer, self.camera],
         }
         self._threads = [
@@ -91,6 +96,14 @@ class Cell:
         """
         for thread in self._threads:
             thread.start()
+
+    @property
+    def announcer(self) -> CameraNode | PartDetectorNode:
+        """
+        Who announces the parts: the part detector where it has a trigger, else the camera.
+
+        """
+        return self.camera if self.part_detector.is_idle else self.part_detector
 
     @property
     def is_running(self) -> bool:
@@ -110,6 +123,16 @@ class Cell:
         for node in reversed(self.nodes):
             node.shut_down()
         self._destroy()
+
+    def _check_announcer(self) -> None:
+        mode, trigger = self.camera.parameters.mode, self.part_detector.parameters.trigger
+        if (mode == 'stream') == (trigger == 'none'):
+            problem = (
+                f'camera mode {mode!r} with part_detector trigger {trigger!r} is refused: '
+                "'stream' goes with a trigger other than 'none', every other mode with 'none'"
+            )
+            self.camera.get_logger().fatal(problem)
+            raise SettingError(problem)
 
     def _destroy(self) -> None:
         for node in reversed(self.nodes):

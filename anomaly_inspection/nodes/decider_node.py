@@ -7,6 +7,7 @@ The decider node: the one owner of the limits and the one recipe switch.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from pathlib import Path
 import time
 from typing import Any
@@ -16,6 +17,7 @@ from rclpy.parameter import Parameter
 from rclpy.task import Future
 from std_srvs.srv import Trigger
 
+from anomaly_inspection.deciding.challenge import Challenge
 from anomaly_inspection.deciding.decider import (
     Decider,
     DeciderSettings,
@@ -27,8 +29,9 @@ from anomaly_inspection.deciding.decider import (
 from anomaly_inspection.deciding.decider import (
     Decision as CoreDecision,
 )
-from anomaly_inspection.deciding.judge import Combination
+from anomaly_inspection.deciding.judge import Combination, Reason
 from anomaly_inspection.deciding.limits import Limit, LimitOrigin, LimitTable
+from anomaly_inspection.deciding.part import KnownAs
 from anomaly_inspection.errors import LimitError, RecipeError, SettingError
 from anomaly_inspection.learning.recalibration import Recalibration
 from anomaly_inspection.learning.running_calibration import RunningCalibration
@@ -44,13 +47,8 @@ from anomaly_inspection.msg import (
     Score,
     Thresholds,
 )
-from anomaly_inspection.nodes.inspection_node import (
-    ERROR,
-    InspectionNode,
-    NodeParameters,
-    steady_s,
-    WARN,
-)
+from anomaly_inspection.nodes.challenge_face import ChallengeFace, ChallengeParameters
+from anomaly_inspection.nodes.inspection_node import ERROR, InspectionNode, steady_s, WARN
 from anomaly_inspection.nodes.parameters import parameter
 from anomaly_inspection.nodes.qos import EVENT, LATCHED
 from anomaly_inspection.nodes.spin import spin_node
@@ -71,7 +69,7 @@ _LIMIT_PREFIX = 'limits.'
 
 
 @dataclass(frozen=True)
-class DeciderParameters(NodeParameters):
+class DeciderParameters(ChallengeParameters):
     """
     Parameters of the decider node; beside them one limits.<scorer>.<measure> for each measure of
     the recipe.
@@ -160,6 +158,7 @@ class DeciderNode(InspectionNode[DeciderParameters]):
         self._last_timeout_s = 0.0
         self._fault_is_published = False
         self._decider: Decider | None = None
+        self._challenge: Challenge | None = None
         self._calibration: RunningCalibration | None = None
         self._calibration_start_s = 0.0
         self._calibrated: Recalibration | None = None
@@ -187,8 +186,10 @@ class DeciderNode(InspectionNode[DeciderParameters]):
             station = StationSettings(
                 parameters.station_frames, parameters.station_required_passes
             )
+        self._challenge = Challenge(parameters.challenge_settings())
         self._decider = Decider(
-            DeciderSettings(parameters.deadline_s, parameters.timeouts_to_fault, station)
+            DeciderSettings(parameters.deadline_s, parameters.timeouts_to_fault, station),
+            self._challenge,
         )
         self._recipe = read_recipe(Path(parameters.recipe))
         self._limits = self._with_parameter_file(limit_table(self._recipe))
@@ -209,6 +210,7 @@ class DeciderNode(InspectionNode[DeciderParameters]):
         self.serve(Calibrate, '~/calibrate', self._calibrate)
         self.serve(Trigger, '~/cancel_calibration', self._cancel_calibration)
         self.serve(Trigger, '~/undo_calibration', self._undo_calibration)
+        self._challenge_face = ChallengeFace(self, self._challenge)
         self.every(_TICK_S, self._tick)
 
     def activate(self) -> None:
@@ -218,9 +220,12 @@ class DeciderNode(InspectionNode[DeciderParameters]):
         """
         assert self._recipe is not None
         assert self._limits is not None
+        assert self._challenge is not None
         self._is_in_force = False
         self._publish_fault('', is_first=True)
         self._publish_calibration()
+        self._challenge.activated(steady_s(), datetime.now())
+        self._challenge_face.publish(is_first=True)
         self._announce(_Switch(self._recipe, self._limits, float('inf')))
 
     def deactivate(self) -> None:
@@ -229,7 +234,10 @@ class DeciderNode(InspectionNode[DeciderParameters]):
 
         """
         assert self._decider is not None
+        assert self._challenge is not None
+        self._challenge.stopped()
         self._publish(self._decider.flush(steady_s()))
+        self._challenge_face.publish()
         self._fail_calibration('the decider was stopped')
         self._switch = None
         self._is_in_force = False
@@ -241,7 +249,8 @@ class DeciderNode(InspectionNode[DeciderParameters]):
         """
         if self._limits is not None:
             self._undeclare_limits(self._limits)
-        self._recipe = self._limits = self._decider = None
+        self._recipe = self._limits = self._decider = self._challenge = None
+        self.clear('challenge')
         self._calibration = self._calibrated = self._before_calibration = None
 
     def diagnostic_values(self) -> dict[str, object]:
@@ -249,8 +258,9 @@ class DeciderNode(InspectionNode[DeciderParameters]):
         Give the recipe and the counts.
 
         """
-        if self._decider is None or self._recipe is None:
+        if self._decider is None or self._recipe is None or self._challenge is None:
             return {}
+        challenge = self._challenge.status(steady_s())
         counts = self._decider.counts
         return {
             'recipe': f'{self._recipe.name} v{self._recipe.version}',
@@ -258,6 +268,9 @@ class DeciderNode(InspectionNode[DeciderParameters]):
             'calibration': 'none'
             if self._calibration is None
             else f'{self._calibration.state.name.lower()}: {self._calibration.detail}',
+            'challenge': f'{challenge.state.name.lower()}: {challenge.detail}',
+            'known good parts': counts.known[KnownAs.GOOD],
+            'known bad parts': counts.known[KnownAs.BAD],
             'passed': counts.passed,
             **{
                 f'rejected {reason.name}': number
@@ -301,8 +314,11 @@ class DeciderNode(InspectionNode[DeciderParameters]):
 
     def _tick(self) -> None:
         assert self._decider is not None
+        assert self._challenge is not None
         now = steady_s()
+        self._challenge.tick(now, datetime.now())
         self._publish(self._decider.tick(now))
+        self._challenge_face.publish()
         if self._decider.fault_reason and now - self._last_timeout_s > _FAULT_HOLD_S:
             self._decider.reset_fault()
             self._publish_fault('')
@@ -324,6 +340,7 @@ class DeciderNode(InspectionNode[DeciderParameters]):
                 comparison=judgement.comparison,
                 anomaly_score=judgement.anomaly_score,
                 worst_measure=judgement.worst_measure,
+                known_as=int(decision.known_as),
             )
             message.header.stamp = stamp_from_nanoseconds(decision.stamp_ns)
             if terms is not None:
@@ -333,7 +350,7 @@ class DeciderNode(InspectionNode[DeciderParameters]):
             now = steady_s()
             message.latency_s = now - decision.exposure_s
             self._decision.publish(message)
-            if message.reason == Decision.REASON_TIMEOUT:
+            if decision.judged.reason is Reason.TIMEOUT:
                 self._last_timeout_s = now
             self._collect(decision)
         if decisions:
@@ -568,7 +585,9 @@ class DeciderNode(InspectionNode[DeciderParameters]):
         # 'The next parts' are those that had not come when this was said.
         if decision.exposure_s < self._calibration_start_s:
             return
-        name, reason = f'part {decision.key[1]}', decision.judgement.reason.name
+        if decision.known_as is not KnownAs.UNKNOWN:
+            return
+        name, reason = f'part {decision.key[1]}', decision.judged.reason.name
         is_complete = run.take(name, decision.measured, reason)
         self._publish_calibration()
         if is_complete:

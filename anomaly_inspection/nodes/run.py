@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 _START_TIMEOUT_S = 30.0
 # Beyond deadline and travel time: what a busy machine may need to deliver the last messages.
 _LAST_PART_TIMEOUT_S = 10.0
+_KNOWN_AS = {Decision.KNOWN_AS_GOOD: 'good', Decision.KNOWN_AS_BAD: 'bad'}
 
 
 @dataclass
@@ -114,7 +115,7 @@ class RunResult:
     Parameters
     ----------
     records : list of PartRecord
-        One for each part that the camera announced, in its order.
+        One for each part that was announced, in their order.
     line_stop_reasons : list of str
         Why the line was stopped, if it was.
     duration_s : float
@@ -195,7 +196,8 @@ def run_cell(
             },
         )
         closest_s = cell.sorter.parameters.tracker_settings().closest_s
-        if not source.is_live and 1 / rate_hz < closest_s:
+        is_rate_of_parts = cell.announcer is cell.camera and not source.is_live
+        if is_rate_of_parts and 1 / rate_hz < closest_s:
             cell.stop()
             raise SettingError(
                 f'rate {rate_hz:g} parts/s is refused: the gate can tell parts apart that come '
@@ -229,8 +231,10 @@ def _wait_until_ready(cell: Cell, interrupted: threading.Event, *, is_watched: b
             if problem is not None:
                 raise InspectionError(f'{node.get_name()}: {problem}')
         waiting = [n.get_name() for n in cell.nodes if n is not cell.camera and not n.is_active]
-        counts = cell.camera.listener_counts() if not waiting else (0, 0)
+        counts = cell.announcer.listener_counts() if not waiting else (0, 0)
         is_heard = all(count >= want for count, want in zip(counts, wanted, strict=True))
+        if not cell.part_detector.is_idle:
+            is_heard = is_heard and cell.camera.count_subscribers('image_raw') > 0
         if not waiting and cell.decider.is_ready and is_heard:
             return
         if steady_s() > end_s:
@@ -252,7 +256,7 @@ def _watch(
     result = RunResult()
     began_s = last_s = steady_s()
     reported = 0
-    give_up_s = float('inf')
+    give_up_s = cut_s = float('inf')
     while True:
         with observer.sorted_out:
             if len(observer.complete) == reported:
@@ -261,12 +265,15 @@ def _watch(
             part_done(_record(observer.parts[observer.complete[reported]], source))
             reported += 1
             last_s = steady_s()
-        has_enough = most_parts is not None and cell.camera.part_count >= most_parts
+        has_enough = most_parts is not None and cell.announcer.part_count >= most_parts
         is_over = cell.camera.has_ended.is_set() or interrupted.is_set() or has_enough
         if is_over and give_up_s == float('inf'):
             cell.camera.trigger_deactivate()
+            # The last part may still wait for a better frame.
+            is_cut = cell.announcer is cell.camera
+            cut_s = steady_s() + (0.0 if is_cut else cell.part_detector.longest_wait_s + 0.1)
             give_up_s = steady_s() + _LAST_PART_TIMEOUT_S + cell.sorter.longest_wait_s
-        if is_over and reported >= cell.camera.part_count:
+        if steady_s() >= cut_s and reported >= cell.announcer.part_count:
             break
         if steady_s() > give_up_s or not cell.is_running:
             break
@@ -275,8 +282,8 @@ def _watch(
     result.line_stop_reasons = observer.line_stop_reasons
     if not cell.is_running:
         result.line_stop_reasons.append('a thread of the cell has died')
-    # Parts that the camera announced but nobody heard of.
-    for _ in range(cell.camera.part_count - len(result.records)):
+    # Parts that were announced but nobody heard of.
+    for _ in range(cell.announcer.part_count - len(result.records)):
         result.records.append(PartRecord())
     result.overlays = observer.overlays
     return result
@@ -292,6 +299,7 @@ def _record(watched: _Watched, source: FrameSource) -> PartRecord:
         verdict=Verdict(decision.verdict).name if decision else '',
         reason=Reason(decision.reason).name if decision else '',
         comparison=decision.comparison if decision else '',
+        known_as=_KNOWN_AS.get(decision.known_as, '') if decision else '',
         anomaly_score=decision.anomaly_score if decision else float('nan'),
         latency_s=decision.latency_s if decision else float('nan'),
         has_passed_gate=event.action == SortEvent.ACTION_PASSED if event else None,

@@ -406,8 +406,11 @@ class ThresholdBridgeNode(InspectionNode[ThresholdBridgeParameters]):
         assert self._link is not None
         connection = self._link.connection
         told = self._told
-        before = told.samples if told is not None and told.connection == connection else {}
-        self._told = _Told(connection, received_s, {**before, **samples}, presses)
+        if told is None or told.connection != connection:
+            told = _Told(connection, received_s, {})
+        # Lines of the old system know no button.
+        presses = told.presses if presses is None else presses
+        self._told = _Told(connection, received_s, {**told.samples, **samples}, presses)
 
     # What becomes of it
 
@@ -424,7 +427,7 @@ class ThresholdBridgeNode(InspectionNode[ThresholdBridgeParameters]):
             return
         self._taken = told
         has_begun = told.connection != self._connection
-        is_pressed = not has_begun and told.presses != self._presses
+        is_pressed = not has_begun and self._presses not in (None, told.presses)
         self._connection, self._presses = told.connection, told.presses
         if has_begun:
             self._rest()
@@ -473,10 +476,6 @@ class ThresholdBridgeNode(InspectionNode[ThresholdBridgeParameters]):
         Give the position of a knob; raises LinkError when it is not known, or too old to act.
 
         """
-        if self._link is None:
-            raise LinkError('port is empty')
-        if not self._link.is_connected:
-            raise LinkError(self._link.problem or f'{self.parameters.port}: not connected yet')
         sample = self._told.samples.get(channel.number) if self._told is not None else None
         if sample is None:
             raise LinkError(f'channel {channel.number}: the device has not told it')
@@ -501,6 +500,10 @@ class ThresholdBridgeNode(InspectionNode[ThresholdBridgeParameters]):
         Bring all knobs into force that can be; raises when none can.
 
         """
+        if self._link is None:
+            raise LinkError('port is empty: there are no knobs')
+        if not self._link.is_connected:
+            raise LinkError(self._link.problem or f'{self.parameters.port}: not connected yet')
         now = steady_s()
         positions, refusals = {}, []
         for channel in self._channels.values():

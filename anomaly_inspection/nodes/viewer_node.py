@@ -219,7 +219,7 @@ class ViewerNode(InspectionNode[ViewerParameters]):
             rows=self._rows(picture.scores),
             verdict=_name(Verdict, decision.verdict, 'UNDECIDED'),
             reason=_name(Reason, decision.reason, 'unknown').replace('_', ' ').lower(),
-            title=_title(decision.part_id, picture.scores),
+            title=_title(decision, picture.scores),
             recipe=f'{decision.recipe_name} v{decision.recipe_version}',
         )
         if self._overlay.get_subscription_count():
@@ -258,9 +258,10 @@ class ViewerNode(InspectionNode[ViewerParameters]):
         return rows
 
 
-def _title(part_id: int, scores: dict[str, Score]) -> str:
+def _title(decision: Decision, scores: dict[str, Score]) -> str:
+    known = {Decision.KNOWN_AS_GOOD: ['known good'], Decision.KNOWN_AS_BAD: ['known bad']}
     classes = [score.part_class for score in scores.values() if score.part_class]
-    return ', '.join([f'part {part_id}', *classes])
+    return ', '.join([f'part {decision.part_id}', *known.get(decision.known_as, []), *classes])
 
 
 def _name(kind: type[IntEnum], value: int, otherwise: str) -> str:

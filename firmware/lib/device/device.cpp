@@ -2,7 +2,6 @@
 #include "device.h"
 
 #include <algorithm>
-#include <numeric>
 
 namespace device {
 namespace {
@@ -50,13 +49,7 @@ void Device::tick(std::uint32_t now_ms,
   }
   button_.sample(button_is_down);
   for (std::size_t at = 0; at < knobs_.size(); ++at) {
-    const Conversions& converted = conversions[at];
-    const auto sum = std::accumulate(converted.begin(), converted.end(), 0U);
-    const float mean = static_cast<float>(sum) / static_cast<float>(converted.size());
-    Knob& knob = knobs_[at];
-    const float smoothed = knob.smoothing.add(knob.median.add(mean));
-    knob.raw = std::min(converted.back(), protocol::largest_raw);
-    knob.smoothed = knob.hysteresis.hold(scaling::steps(smoothed));
+    knobs_[at].add(conversions[at]);
   }
   if (now_ms - read_ms_ < read_every_ms) {
     return;
@@ -68,7 +61,7 @@ void Device::tick(std::uint32_t now_ms,
   readings.presses = button_.presses();
   readings.is_held = button_.is_held();
   for (std::size_t at = 0; at < knobs_.size(); ++at) {
-    readings.channels[readings.count++] = {channels[at], knobs_[at].raw, knobs_[at].smoothed};
+    readings.channels[readings.count++] = {channels[at], knobs_[at].raw(), knobs_[at].smoothed()};
   }
   for (Port& port : ports_) {
     send(port, readings);
@@ -93,7 +86,7 @@ bool Device::gate_is_open(std::uint32_t now_ms) {
 }
 
 // Flickers while the gate is open, is lit while a computer talks, flashes once a second when none
-// does. Dark means no power, or a loop that hangs.
+// does.
 bool Device::lamp_is_lit(std::uint32_t now_ms) const {
   if (gate_.is_open()) {
     return now_ms % 100 < 50;
@@ -121,7 +114,7 @@ Text Device::text(std::uint32_t now_ms) const {
   for (std::size_t at = 0; at < knobs_.size(); ++at) {
     write(at, 0, "knob");
     write_number(at, 6, channels[at]);
-    write_number(at, 15, knobs_[at].smoothed);
+    write_number(at, 15, knobs_[at].smoothed());
   }
   write(2, 0, gate_.is_open() ? "gate OPEN" : "gate rests");
   const bool has_bluetooth = is_linked(ports_[0], now_ms);

@@ -10,20 +10,18 @@
 
 #include "button.h"
 #include "commands.h"
-#include "filter.h"
 #include "gate.h"
+#include "knob.h"
 #include "line_buffer.h"
 #include "protocol.h"
-#include "scaling.h"
 
 namespace device {
 
 constexpr std::size_t ports = 2;
-// GPIO numbers of the potentiometers, which are their channels in the protocol.
+// GPIO numbers of the potentiometers, which are their channels in the protocol. Both on ADC1: ADC2
+// is not to be had while the radio runs. Both are inputs only and have no pull resistors inside, so
+// a wire that came off floats.
 constexpr std::array<std::uint8_t, 2> channels = {34, 39};
-
-// Conversions of one potentiometer, 0 to 4095, as one millisecond brings them.
-using Conversions = std::array<std::uint16_t, filter::oversampling>;
 
 // What the display shows: four rows of sixteen characters.
 using Text = std::array<std::array<char, 16>, 4>;
@@ -61,14 +59,6 @@ class Device {
     std::uint32_t heard_ms = 0;
     std::array<char, 512> waiting{};
     std::size_t waiting_count = 0;
-  };
-
-  struct Knob {
-    filter::Median median;
-    filter::Smoothing smoothing;
-    scaling::Hysteresis hysteresis;
-    std::uint16_t raw = 0;
-    std::uint16_t smoothed = 0;
   };
 
   void send(Port& port, const protocol::Message& message);

@@ -5,6 +5,13 @@
 #include <cmath>
 
 namespace filter {
+namespace {
+
+constexpr float most_samples = 256.0F;
+constexpr float deviation_weight = 1.0F / 32.0F;
+constexpr float turn_counts = 10.0F;
+
+}  // namespace
 
 float Median::add(float sample) {
   if (!is_filled_) {
@@ -19,9 +26,6 @@ float Median::add(float sample) {
 }
 
 float Smoothing::add(float sample) {
-  constexpr float most_samples = 256.0F;
-  constexpr float deviation_weight = 1.0F / 8.0F;
-  constexpr float turn_counts = 24.0F;
   deviation_ += deviation_weight * (sample - smoothed_ - deviation_);
   if (samples_ == 0.0F || std::fabs(deviation_) > turn_counts) {
     samples_ = 0.0F;
@@ -32,5 +36,7 @@ float Smoothing::add(float sample) {
   smoothed_ += (sample - smoothed_) / samples_;
   return smoothed_;
 }
+
+bool Smoothing::is_settled() const { return samples_ == most_samples; }
 
 }  // namespace filter

@@ -133,12 +133,12 @@ std::optional<GateState> gate_state_of(Fields& fields) {
   state.uptime_ms = fields.number(largest_uptime);
   state.answers = fields.small_number(largest_sequence);
   const std::string_view name = fields.word();
-  if (name == "open") {
-    state.is_open = true;
-    state.left_ms = fields.number(longest_duration_ms);
-    return state;
+  if (name != "open" && name != "rest") {
+    return std::nullopt;
   }
-  return name == "rest" && fields.word() == "0" ? std::optional(state) : std::nullopt;
+  state.is_open = name == "open";
+  state.left_ms = fields.number(state.is_open ? longest_duration_ms : 0);
+  return state;
 }
 
 std::optional<Refusal> refusal_of(Fields& fields) {

@@ -19,22 +19,21 @@ constexpr float steps(float counts) {
   return (counts - lowest_counts) * (full_scale / (highest_counts - lowest_counts));
 }
 
-// Rounds to whole steps, 0 to 1000, and holds the value until it is left for good: what lies on the
+// Rounds to whole steps, 0 to 1000. Once the knob has settled, the value is held until it is left
+// by three quarters of a step (six deviations of what noise the filter leaves): what lies on the
 // border of two steps would otherwise flicker.
 class Hysteresis {
  public:
-  std::uint16_t hold(float value_steps) {
-    constexpr float border_steps = 0.5F + 0.75F;
-    if (!has_value_ || std::fabs(value_steps - held_steps_) > border_steps) {
+  std::uint16_t hold(float value_steps, bool is_settled) {
+    const float border_steps = is_settled ? 0.5F + 0.75F : 0.5F;
+    if (std::fabs(value_steps - held_steps_) > border_steps) {
       held_steps_ = std::round(value_steps);
-      has_value_ = true;
     }
     return static_cast<std::uint16_t>(std::clamp(held_steps_, 0.0F, full_scale));
   }
 
  private:
   float held_steps_ = 0.0F;
-  bool has_value_ = false;
 };
 
 }  // namespace scaling
