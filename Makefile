@@ -26,7 +26,7 @@ help:
 	@echo 'make run    teach the simulated line, then inspect $(PARTS) parts (SOURCE=, ROI=, PARTS=, RATE=, SEED=)'
 	@echo 'make test   lint, types, then all tests (TESTS=test/test_x.py, WORKERS=)'
 	@echo 'make lint   lint and types alone'
-	@echo 'make bench  speed and accuracy, ours beside the baselines; results in out/benchmarks (9 minutes)'
+	@echo 'make bench  speed and accuracy, ours beside the baselines; results in out/benchmarks (13 minutes)'
 	@echo 'make accuracy  the real sets in ../shared/datasets, dev third of the test images (10 minutes; SETS=)'
 	@echo 'make build  set up and build, then: . install/setup.bash'
 	@echo 'make clean  remove .venv, build, install, log and out'
@@ -49,6 +49,7 @@ bench: build
 	@bash scripts/in_cell.sh .venv/bin/python -m benchmarks.scoring
 	@bash scripts/in_cell.sh .venv/bin/python -m benchmarks.latency
 	@bash scripts/in_cell.sh .venv/bin/python -m benchmarks.knob_to_limit
+	@bash scripts/in_cell.sh .venv/bin/python -m benchmarks.gate_timing
 
 accuracy: build
 	@bash scripts/in_cell.sh .venv/bin/python -m benchmarks.accuracy $(SETS)

@@ -36,9 +36,9 @@ from benchmarks.report import machine, publish, ROOT, Table
 from firmware.twin.device_twin import DeviceTwin
 
 # Together less than the 100 ms between two of 600 parts a minute, less their unevenness.
-WINDOW_S, DEAD_TIME_S = 0.05, 0.03
+WINDOW_S, DEAD_TIME_S = 0.045, 0.04
 TRAVEL_S, SPEED_M_PER_S = 0.4, 1.0
-UNEVENNESS_S = 0.008
+UNEVENNESS_S = 0.005
 VERDICT_AFTER_S = (0.02, 0.25)
 STALL_S = 1.0
 RATES_PER_MINUTE = (120, 600)
@@ -400,6 +400,8 @@ class Observed:
         From the fault to the line stop, seconds; NaN when there was none.
     stop_reasons : list of str
         Why the line stopped.
+    runs_again : bool
+        Whether the line ran at the end.
     refused_resets : int
         How often the reset was refused before it was granted.
     passed_after_reset : int
@@ -420,6 +422,7 @@ class Observed:
     outcomes: Counter[str] = field(default_factory=Counter)
     stop_after_s: float = math.nan
     stop_reasons: list[str] = field(default_factory=list)
+    runs_again: bool = False
     refused_resets: int = 0
     passed_after_reset: int = 0
 
@@ -592,6 +595,7 @@ def _take_events(observed: Observed, line: Line, laid: list[BeltPart], broken_s:
     if stops:
         observed.stop_after_s = stops[0][0] - broken_s
         observed.stop_reasons = [stop.reason for _, stop in stops]
+    observed.runs_again = bool(line.line_stops) and not line.line_stops[-1][1].active
     exposed_s = {part.number: part.exposed_s for part in laid}
     for event in line.events:
         failed = event.outcome == SortEvent.OUTCOME_FAILED
@@ -672,6 +676,7 @@ def _row(one: Observed) -> dict[str, Any]:
         'outcomes': dict(one.outcomes),
         'stop_after_s': one.stop_after_s,
         'stop_reasons': one.stop_reasons,
+        'runs_again': one.runs_again,
         'refused_resets': one.refused_resets,
         'passed_after_reset': one.passed_after_reset,
     }

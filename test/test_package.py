@@ -34,6 +34,7 @@ ROSDEP_KEYS = {
     'rich': 'python3-rich',
     'scipy': 'python3-scipy',
     'sklearn': 'python3-sklearn',
+    'pymodbus': 'python3-pymodbus',
     'serial': 'python3-serial',
     'yaml': 'python3-yaml',
 }

@@ -123,6 +123,17 @@ def test_device_that_has_started_anew_fails_until_connected_again(
     assert moved(twin)
 
 
+def test_device_that_is_starting_is_waited_for(twin: DeviceTwin, gate: SerialGate) -> None:
+    twin.tell('reboot')
+    gate.connect()
+    # Longer than the link takes to greet it.
+    for _ in range(20):
+        gate.open(0.02)
+        assert moved(twin)
+        assert not moved(twin)
+        gate.confirm(is_open=False)
+
+
 def test_device_clock_that_passes_its_end(tmp_path: Path) -> None:
     with DeviceTwin(tmp_path, uptime_ms=UPTIMES - 500) as twin:
         gate = SerialGate(str(twin.usb), timeout_s=TIMEOUT_S)

@@ -111,6 +111,8 @@ class SerialLink:
     ----------
     is_connected : bool
         Whether the port is open and the device has said a whole line.
+    is_greeted : bool
+        Whether the device, as it runs now, has answered hi; the link says it again until then.
     problem : str
         '' while connected and until something went wrong, else one sentence that names port and
         cause.
@@ -153,7 +155,7 @@ class SerialLink:
         self._was_open = False
         self._write_failure = ''
         self._sequence = 0
-        self._is_greeted = False
+        self.is_greeted = False
         self._hi_s = 0.0
         self._received_sequence: int | None = None
         self._retry_s = FIRST_RETRY_S
@@ -275,7 +277,7 @@ class SerialLink:
         self._begin()
 
     def _greet(self, now_s: float) -> None:
-        self._is_greeted = False
+        self.is_greeted = False
         self._hi_s = now_s
         with self._write_lock:
             self._write(Hi(), None)
@@ -306,7 +308,7 @@ class SerialLink:
             if now_s - heard_s > silence_s:
                 what = f'what it says is not of {_PROTOCOL}' if has_spoken else 'it says nothing'
                 raise LinkError(f'open, but no whole line for {silence_s:g} s: {what}')
-            is_owed = self.is_connected and not self._is_greeted
+            is_owed = self.is_connected and not self.is_greeted
             if is_owed and now_s - self._hi_s > _GREET_AGAIN_S:
                 self._greet(now_s)
             self._stopping.wait(len(data) / _MOST_BYTES_PER_S)
@@ -346,7 +348,7 @@ class SerialLink:
             except LinkError:
                 pass
             else:
-                self._is_greeted = True
+                self.is_greeted = True
                 self._heard()
                 self._take_legacy(reading, now_s)
                 return True
@@ -377,7 +379,7 @@ class SerialLink:
             self.connection += 1
             # A device that started after it was told hi has not heard it: some start when their
             # port is opened.
-            self._is_greeted = goes_on and message.uptime_ms >= 1e3 * (now_s - self._hi_s)
+            self.is_greeted = goes_on and message.uptime_ms >= 1e3 * (now_s - self._hi_s)
 
     # With the write lock held
 

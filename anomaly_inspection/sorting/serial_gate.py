@@ -16,7 +16,6 @@ from anomaly_inspection.link.protocol import (
     Ask,
     Command,
     GateState,
-    Hi,
     Line,
     LONGEST_DURATION_MS,
     Open,
@@ -83,16 +82,18 @@ class SerialGate(Gate):
             self._link = SerialLink(self._url, self._take)
             self._link.start()
             self._is_started = True
-        with self._heard:
-            if not self._heard.wait_for(lambda: self._link.is_connected, _CONNECT_S):
-                raise GateError(f'gate at {self._link.problem}')
-        try:
-            self._link.send(Hi())
-        except LinkError as error:
-            raise GateError(f'gate: {error}') from error
-        self._ask(Rest())
-        # The device has answered what was said before, so nothing is on its way any more.
-        self._connection = self._link.connection
+        end_s = time.monotonic() + _CONNECT_S
+        while self._connection is None:
+            with self._heard:
+                wait_s = end_s - time.monotonic()
+                if not self._heard.wait_for(self._is_greeted, max(0.0, wait_s)):
+                    problem = self._link.problem or f'{self._url}: it does not answer hi'
+                    raise GateError(f'gate at {problem}')
+            connection = self._link.connection
+            self._ask(Rest())
+            # Else the device has started anew meanwhile, and will be greeted anew.
+            if connection == self._link.connection and self._is_greeted():
+                self._connection = connection
 
     def open(self, duration_s: float) -> None:
         """
@@ -142,6 +143,9 @@ class SerialGate(Gate):
         self._link.stop()
         self._is_started = False
         self._connection = None
+
+    def _is_greeted(self) -> bool:
+        return self._link.is_connected and self._link.is_greeted
 
     def _command(self, command: Command) -> GateState:
         self._check_link()
