@@ -346,23 +346,28 @@ class Line:
         verdict = Decision.VERDICT_PASS if part.passes else Decision.VERDICT_REJECT
         self._decision.publish(Decision(session_id='belt', part_id=part.number, verdict=verdict))
 
-    def reset_until_it_runs(self) -> None:
+    @property
+    def must_stand(self) -> bool:
         """
-        Ask for a reset, as an operator does, until it is granted.
+        Whether the line is stopped now.
+
+        """
+        return bool(self.line_stops[-1][1].active)
+
+    def attend(self, ended: threading.Event) -> None:
+        """
+        Ask for a reset whenever the line stands, as an operator does.
 
         """
         from std_srvs.srv import Trigger
 
-        end_s = time.monotonic() + 30.0
-        while time.monotonic() < end_s:
-            future = self._reset.call_async(Trigger.Request())
-            while not future.done() and time.monotonic() < end_s:
-                time.sleep(0.01)
-            if future.done() and future.result().success:
-                return
-            if future.done():
-                self.refused_resets.append(future.result().message)
-            time.sleep(0.2)
+        while not ended.wait(0.2):
+            if self.must_stand:
+                answer = self._reset.call_async(Trigger.Request())
+                while not answer.done() and not ended.wait(0.01):
+                    pass
+                if answer.done() and not answer.result().success:
+                    self.refused_resets.append(answer.result().message)
 
     def close(self) -> None:
         """
@@ -534,7 +539,8 @@ def run(
     observed = Observed(gate, fault, per_minute, parts)
     namespace = f'/{gate}_{per_minute}_{fault.split()[0] if fault else "sound"}'
     laid = belt(parts, per_minute, stalls=fault == STALLED, seed=seed)
-    reset = threading.Thread()
+    ended = threading.Event()
+    operator, mend = threading.Thread(), threading.Thread()
     with (
         tempfile.TemporaryDirectory() as folder,
         gate_side(gate, context, namespace) as side,
@@ -553,22 +559,24 @@ def run(
                 if part.passes is not None:
                     deeds.append((part.decided_s, lambda part=part: line.decide(part)))
             broken_s = start_s + parts * 60.0 / per_minute * FAULT_AT_PART
+            operator = threading.Thread(target=line.attend, args=(ended,))
             if fault in (CUT, KILLED):
-                reset = threading.Thread(target=line.reset_until_it_runs)
                 deeds.append((broken_s, side.break_down))
                 # A server takes a second to start: not in the line's thread.
-                mend = threading.Thread(target=lambda: (side.mend(), reset.start()))
+                mend = threading.Thread(target=side.mend)
                 deeds.append((broken_s + FAULT_S, mend.start))
+            operator.start()
             for due_s, deed in sorted(deeds, key=lambda deed: deed[0]):
                 time.sleep(max(0.0, due_s - time.monotonic()))
                 deed()
-            end_s = time.monotonic() + TRAVEL_S + 5.0
-            while len(line.events) < parts and time.monotonic() < end_s:
+            end_s = time.monotonic() + TRAVEL_S + 10.0
+            while time.monotonic() < end_s and (len(line.events) < parts or line.must_stand):
                 time.sleep(0.05)
-            if fault in (CUT, KILLED):
-                mend.join()
-                reset.join()
         finally:
+            ended.set()
+            for thread in (operator, mend):
+                if thread.ident is not None:
+                    thread.join()
             line.close()
         count = Counter(event.part_id for event in line.events)
         observed.without_event = sum(count[part.number] == 0 for part in laid)
@@ -592,10 +600,10 @@ def _take_events(observed: Observed, line: Line, laid: list[BeltPart], broken_s:
     }
     stops = [(time_s, stop) for time_s, stop in line.line_stops if stop.active]
     runs_again = [time_s for time_s, stop in line.line_stops if not stop.active]
-    if stops:
-        observed.stop_after_s = stops[0][0] - broken_s
-        observed.stop_reasons = [stop.reason for _, stop in stops]
-    observed.runs_again = bool(line.line_stops) and not line.line_stops[-1][1].active
+    observed.stop_reasons = [stop.reason for _, stop in stops]
+    observed.runs_again = not line.must_stand
+    after = [time_s - broken_s for time_s, _ in stops if time_s >= broken_s]
+    observed.stop_after_s = min(after, default=math.nan)
     exposed_s = {part.number: part.exposed_s for part in laid}
     for event in line.events:
         failed = event.outcome == SortEvent.OUTCOME_FAILED
@@ -688,12 +696,13 @@ def _publish(observed: list[Observed], at_once: int, before: dict[str, Any]) -> 
         'Firing',
         (
             *('gate', 'parts/min', 'parts', 'fresh PASS', 'wrong', 'missed', 'no event'),
-            *('two events', 'p50 / ms', 'p99 / ms', 'max / ms'),
+            *('two events', 'line stops', 'p50 / ms', 'p99 / ms', 'max / ms'),
         ),
         [
             (
                 *(row['gate'], row['parts_per_minute'], row['parts'], row['fresh_passes']),
                 *(row['wrong'], row['missed'], row['without_event'], row['with_two_events']),
+                len(row['stop_reasons']),
                 *row['firing_late_ms'].values(),
             )
             for row in rows
@@ -701,7 +710,8 @@ def _publish(observed: list[Observed], at_once: int, before: dict[str, Any]) -> 
         ],
         'Wrong: the gate stood open for a part without a fresh PASS, or for nobody. Missed: a '
         'part with one that the gate did not let pass. Milliseconds: from the planned time to the '
-        f'movement of the gate, as the gate says; goal: p99 at most {GOAL_MS:g}.',
+        f'movement of the gate, as the gate says; goal: p99 at most {GOAL_MS:g}. Line stops: the '
+        'gate did not answer in time; reset after 0.2 s, and what is on the belt is missed.',
     )
     faults = Table(
         'Faults',
@@ -718,8 +728,8 @@ def _publish(observed: list[Observed], at_once: int, before: dict[str, Any]) -> 
             for row in rows
             if row['fault']
         ],
-        'The belt runs on; what breaks is mended after 2 s, then ~/reset is called until it is '
-        'granted. Good sorted out: parts with a fresh PASS that the gate could not be opened for.',
+        'The belt runs on; what breaks is mended after 2 s; ~/reset is called every 0.2 s while the '
+        'line stands. Good sorted out: parts with a fresh PASS that the gate could not be opened for.',
     )
     panels: dict[str, dict[str, list[float]]] = {}
     for one in observed:
