@@ -728,8 +728,9 @@ def _publish(observed: list[Observed], at_once: int, before: dict[str, Any]) -> 
             for row in rows
             if row['fault']
         ],
-        'The belt runs on; what breaks is mended after 2 s; ~/reset is called every 0.2 s while the '
-        'line stands. Good sorted out: parts with a fresh PASS that the gate could not be opened for.',
+        'The belt runs on; what breaks is mended after 2 s; ~/reset is called every 0.2 s while '
+        'the line stands. Good sorted out: parts with a fresh PASS that the gate could not be '
+        'opened for.',
     )
     panels: dict[str, dict[str, list[float]]] = {}
     for one in observed:
