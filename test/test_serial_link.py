@@ -253,7 +253,7 @@ def test_a_device_that_has_not_heard_hi_is_told_again(hear: Hear) -> None:
     heard.wait(lambda: device.heard == [Hi(), Hi()])
     device.say(Hello(device.uptime_ms() + 100, (1, 0, 0)))
     heard.wait(lambda: len(heard.lines) == 2)
-    assert heard.link._is_greeted
+    assert heard.link.is_greeted
     device.close()
 
 
