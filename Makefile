@@ -9,6 +9,8 @@ ROI ?=
 PARTS ?= 200
 RATE ?= 5
 SEED ?= 1
+# 1: the twin of the ESP32 firmware is the gate and moves a limit.
+TWIN ?=
 # make test: processes that run tests side by side; each test has a ROS domain of its own.
 WORKERS ?= 2
 TESTS ?= test
@@ -16,14 +18,14 @@ TESTS ?= test
 SETS ?=
 
 MAKEFLAGS += --no-print-directory
-export SOURCE ROI PARTS RATE SEED
+export SOURCE ROI PARTS RATE SEED TWIN
 # One thread a process: two workers on two cores would otherwise fight over them.
 test: export OMP_NUM_THREADS = 1
 
 .PHONY: help run test lint bench accuracy build clean
 
 help:
-	@echo 'make run    teach the simulated line, then inspect $(PARTS) parts (SOURCE=, ROI=, PARTS=, RATE=, SEED=)'
+	@echo 'make run    teach the simulated line, then inspect $(PARTS) parts (SOURCE=, ROI=, PARTS=, RATE=, SEED=, TWIN=1)'
 	@echo 'make test   lint, types, then all tests (TESTS=test/test_x.py, WORKERS=)'
 	@echo 'make lint   lint and types alone'
 	@echo 'make bench  speed and accuracy, ours beside the baselines; results in out/benchmarks (13 minutes)'

@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # What `make run` shows: good parts, a recipe taught from them, then the cell on parts it has not seen.
-# Settings come as variables: SOURCE (a data set in MVTec layout; empty: the simulated line), ROI, PARTS, RATE, SEED.
+# Settings come as variables: SOURCE (a data set in MVTec layout; empty: the simulated line), ROI, PARTS, RATE, SEED,
+# TWIN (1: the firmware's twin is the gate, and its potentiometer moves a limit).
 set -euo pipefail
 
 source=${SOURCE:-}
@@ -26,5 +27,28 @@ fi
 
 anomaly-inspection teach "$good" --recipe "out/recipes/$name" ${ROI:+--roi "$ROI"}
 echo
+if [[ ${TWIN:-0} == 1 ]]; then
+  twin=$PWD/out/twin
+  rm -rf "$twin"
+  mkdir -p "$twin"
+  mkfifo "$twin/commands"
+  # Opened both ways: the twin ends with its standard input, and here that is at the end of this script.
+  python -m firmware.twin.device_twin "$twin" <> "$twin/commands" > "$twin/log" 2>&1 &
+  trap 'kill $! 2> /dev/null || true' EXIT
+  until grep -q '^ready' "$twin/log"; do
+    kill -0 $! 2> /dev/null || { cat "$twin/log" >&2; exit 1; }
+    sleep 0.1
+  done
+  sed -e "s|gate: simulated .*|gate: serial|" \
+      -e "s|# gate_port: .*|gate_port: $twin/usb|" \
+      -e "s|# gate_timeout_s: .*|gate_timeout_s: 0.05|" \
+      -e "s|dead_time_s: .*|dead_time_s: 0.05|" \
+      -e "s|port: '' .*|port: $twin/bluetooth|" \
+      -e "s|follow: false .*|follow: true\n    channels: ['34']\n    channel_34.measure: variation.peak_z|" \
+      config/cell.yaml > "$twin/cell.yaml"
+  inspect+=(--config "$twin/cell.yaml")
+  echo "The firmware's twin moves the gate. Its potentiometer moves the limit of variation.peak_z, 0 = strict, 1 = lax:"
+  echo "  echo 'knob 34 0.3' > out/twin/commands      (more commands: firmware/twin/README.md)"
+fi
 echo "The cell runs in ROS_DOMAIN_ID=$ROS_DOMAIN_ID, on this machine only; report in out/reports/$name."
 anomaly-inspection run --recipe "out/recipes/$name" "${inspect[@]}" --rate "${RATE:-5}" --report "out/reports/$name"

@@ -239,7 +239,7 @@ class DeviceTwin:
 
 def main() -> None:
     """
-    Run the twin with standard input and output as they are.
+    Become the twin, with standard input and output as they are.
 
     """
     if len(sys.argv) != 2:
@@ -248,7 +248,7 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     program = compiled(_TWIN, 'device_twin', '-O2')
     seed = time.time_ns() % (1 << 32)
-    sys.exit(subprocess.run([program, folder, str(seed), '0']).returncode)
+    os.execv(program, [str(program), str(folder), str(seed), '0'])
 
 
 if __name__ == '__main__':
