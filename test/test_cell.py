@@ -38,13 +38,16 @@ def run(
     rate_hz=5.0,
     interrupt_after=None,
     parameter_file=PARAMETER_FILE,
+    part_done=None,
     **options,
 ):
     lines = []
     interrupted = threading.Event()
 
-    def part_done(record):
+    def take(record):
         lines.append(record)
+        if part_done is not None:
+            part_done(record)
         if len(lines) == interrupt_after:
             interrupted.set()
 
@@ -55,7 +58,7 @@ def run(
         rate_hz=rate_hz,
         parameter_file=parameter_file,
         interrupted=interrupted,
-        part_done=part_done,
+        part_done=take,
         **options,
     )
     assert [line.part_id for line in lines] == [record.part_id for record in result.records]
@@ -200,6 +203,53 @@ def test_parts_of_a_stream_are_cut_decided_and_sorted(
     assert [record.part_id for record in result.records] == [1, 2, 3]
     assert [record.verdict for record in result.records] == ['REJECT'] * 3
     assert all(record.has_gate_followed and not record.is_lost for record in result.records)
+
+
+@pytest.mark.skipif(shutil.which('g++') is None, reason='g++ builds the twin of the firmware')
+def test_the_device_sorts_the_parts_and_its_knob_moves_a_limit(taught_recipe, domain_id, tmp_path):
+    from firmware.twin.device_twin import DeviceTwin
+
+    content = yaml.safe_load(PARAMETER_FILE.read_text())
+    # A busy machine may answer late; that is another test's matter.
+    content['/**/sorter']['ros__parameters'] |= {
+        'gate': 'serial',
+        'gate_port': str(tmp_path / 'usb'),
+        'window_s': 0.3,
+        'dead_time_s': 0.3,
+        'gate_timeout_s': 0.3,
+    }
+    content['/**/threshold_bridge']['ros__parameters'] |= {
+        'port': str(tmp_path / 'bluetooth'),
+        'follow': True,
+        'channels': ['34'],
+        'channel_34.measure': 'variation.mean_z',
+        'channel_34.low': 66.0,
+        'channel_34.high': 77.0,
+    }
+    path = tmp_path / 'cell.yaml'
+    path.write_text(yaml.safe_dump(content))
+    with DeviceTwin(tmp_path) as twin:
+
+        def part_done(record):
+            if record.part_id == 4:
+                twin.tell('knob 34 1')
+
+        result = run(
+            taught_recipe,
+            f'{SMALL_LINE},seed=1,parts=12,defect_rate=0.5,kinds=missing_bore',
+            rate_hz=1.6,
+            parameter_file=path,
+            part_done=part_done,
+        )
+        openings = [twin.movements.get_nowait().is_open for _ in range(twin.movements.qsize())]
+    assert result.line_stop_reasons == []
+    assert all(record.gate_is_confirmed for record in result.records)
+    passed = [record for record in result.records if record.has_passed_gate]
+    assert [record.true_class for record in passed] == ['good'] * len(passed)
+    assert openings == [True, False] * len(passed)
+    is_limit_of_knob = [' 77.0' in record.comparison for record in result.records]
+    assert is_limit_of_knob[:4] == [False] * 4
+    assert is_limit_of_knob[-4:] == [True] * 4
 
 
 @pytest.mark.parametrize(('mode', 'trigger'), [('stream', 'none'), ('free_run', 'presence')])
