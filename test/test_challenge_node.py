@@ -160,7 +160,8 @@ def test_a_known_bad_part_that_looks_good_fails_it_and_still_does_not_pass(bench
     bench.part()
     missed = bench.part()
     assert reason(missed) == KNOWN_BAD
-    bench.until(Challenge.STATE_FAILED, 'bad scratch 2 mm came out wrong, WITHIN_LIMITS')
+    state = bench.until(Challenge.STATE_FAILED, 'bad scratch 2 mm came out wrong, WITHIN_LIMITS')
+    assert state.production_is_blocked
     assert bench.level() == DiagnosticStatus.ERROR
     failed = bench.until_event(ChallengeEvent.KIND_FAILED)
     assert 'came out wrong' in failed.detail
@@ -192,7 +193,8 @@ def test_with_grace_a_challenge_that_is_due_warns_first(make_bench):
     bench = make_bench(
         challenge_at_start=False, challenge_every_min=0.001, challenge_grace_min=60.0
     ).bring_into_force()
-    bench.until(Challenge.STATE_DUE, 'production is blocked 60 min later')
+    state = bench.until(Challenge.STATE_DUE, 'production is blocked 60 min later')
+    assert not state.production_is_blocked
     assert bench.level() == DiagnosticStatus.WARN
     assert reason(bench.part()) == PASSED
 

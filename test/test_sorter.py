@@ -440,6 +440,26 @@ def test_parts_that_a_stopped_sorter_leaves_on_the_belt_are_not_hushed_up() -> N
     ]
 
 
+def test_gate_that_answers_after_the_arrival_may_have_let_the_part_pass(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    bench = Bench(belt=RESTS_IN_PASS)
+    open_gate = bench.gate.open
+
+    def open_late(duration_s: float) -> None:
+        # Told 0.15 s before the arrival, with the gate's own delay.
+        bench.now += 0.21
+        open_gate(duration_s)
+
+    monkeypatch.setattr(bench.gate, 'open', open_late)
+    bench.part(1, passes=False)
+    bench.until(9.0)
+    (event,) = bench.events
+    assert event.outcome is Outcome.FAILED
+    assert 'may have passed' in event.detail
+    assert bench.sorter.line_stop.is_active
+
+
 def test_gate_that_fails_in_one_window_fails_every_part_whose_window_it_is() -> None:
     bench = Bench(belt=RESTS_IN_PASS)
     for _ in range(3):

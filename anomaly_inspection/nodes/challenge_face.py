@@ -166,6 +166,7 @@ class ChallengeFace:
         message = ChallengeMessage(
             state=int(status.state),
             detail=status.detail,
+            production_is_blocked=status.is_blocked,
             parts=list(parts),
             parts_done=status.parts_done,
         )

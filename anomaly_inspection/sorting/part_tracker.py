@@ -443,9 +443,11 @@ class PartTracker:
             if track.has_failed:
                 # Told too late: it may still be moving.
                 return None
-            if now < track.closes_s:
-                return GateTask(GateCall.CONFIRM_OPEN, track.key)
             late_s = now - track.arrival_s
+            # Nothing holds up a step but the gate's own answer: it may have moved as late.
+            most_s = self._settings.window_s / (4 if self._settings.gate_rests_in_pass else 2)
+            if late_s < most_s:
+                return GateTask(GateCall.CONFIRM_OPEN, track.key)
             track.detail = f'the gate acknowledged; too late to read back, {late_s:.3f} s'
             if self._settings.gate_rests_in_pass:
                 self._fail(track, 'the part may have passed')
