@@ -265,6 +265,13 @@ def test_a_trigger_takes_a_frame_by_topic_and_by_service(make_bench, folder):
     assert bench.node.part_count == 2
 
 
+def test_capture_says_so_when_the_camera_is_not_triggered(make_bench, folder):
+    bench = make_bench(source=str(folder), rate_hz=0.01).wait_until_active()
+    refused = bench.call(Trigger, 'camera/capture')
+    assert not refused.success
+    assert refused.message.endswith("the parameter mode is 'free_run', allowed: 'triggered'")
+
+
 def test_too_many_triggers_are_refused_with_words(make_bench, device):
     bench = make_bench(source='0', mode='triggered').wait_until_active()
     # The first is waiting for its frame, five more wait in line.

@@ -237,6 +237,23 @@ def test_the_service_says_when_no_frame_came_and_the_part_is_rejected(make_bench
     assert bench.parts[0].frame_problems[0]
 
 
+@pytest.mark.parametrize(
+    ('trigger', 'service', 'allowed'),
+    [
+        ('none', 'trigger', 'service'),
+        ('presence', 'trigger', 'service'),
+        ('photo_eye', 'learn_empty', 'presence'),
+        ('service', 'learn_empty', 'presence'),
+    ],
+)
+def test_a_service_of_another_trigger_says_so(make_bench, trigger, service, allowed):
+    bench = make_bench(trigger=trigger)
+    bench.wait(lambda: bench.node.is_active)
+    answer = bench.call(Trigger, f'part_detector/{service}')
+    assert not answer.success
+    assert answer.message.endswith(f"the parameter trigger is '{trigger}', allowed: '{allowed}'")
+
+
 # Presence
 
 

@@ -184,7 +184,7 @@ class CameraNode(InspectionNode[CameraParameters]):
             self._part_image = self.publish_on(Image, 'part/image', IMAGE)
         if self.parameters.mode == 'triggered':
             self.listen(Empty, 'trigger', self._take_trigger, EVENT)
-            self.serve(Trigger, '~/capture', lambda _: self._trigger())
+        self.serve(Trigger, '~/capture', lambda _: self._capture())
 
     def activate(self) -> None:
         """
@@ -271,6 +271,12 @@ class CameraNode(InspectionNode[CameraParameters]):
             self.report('trigger', WARN, f'trigger refused: {error}')
         else:
             self.clear('trigger')
+
+    def _capture(self) -> str:
+        mode = self.parameters.mode
+        if mode != 'triggered':
+            raise InspectionError(f"the parameter mode is {mode!r}, allowed: 'triggered'")
+        return self._trigger()
 
     def _trigger(self) -> str:
         try:

@@ -328,7 +328,7 @@ class PartDetectorNode(InspectionNode[PartDetectorParameters]):
 
     def configure(self) -> None:
         """
-        Check the parameters, make the endpoints of the trigger that is chosen.
+        Check the parameters, make the endpoints; services of other triggers refuse.
 
         """
         parameters = self.parameters
@@ -338,6 +338,8 @@ class PartDetectorNode(InspectionNode[PartDetectorParameters]):
                 "when its part is removed with trigger 'presence' alone"
             )
         self._presence_settings = parameters.presence_settings()
+        self.serve(Trigger, '~/trigger', self._trigger)
+        self.serve(Trigger, '~/learn_empty', self._learn_empty)
         if self.is_idle:
             return
         self._part = self.publish_on(Part, 'part', EVENT)
@@ -345,10 +347,6 @@ class PartDetectorNode(InspectionNode[PartDetectorParameters]):
         self.listen(Image, 'image_raw', self._take_image, IMAGE)
         if parameters.trigger == 'photo_eye':
             self.listen(Bool, 'photo_eye', self._take_photo_eye, EVENT)
-        elif parameters.trigger == 'service':
-            self.serve(Trigger, '~/trigger', self._trigger)
-        else:
-            self.serve(Trigger, '~/learn_empty', self._learn_empty)
         self.every(_TICK_S, self._tick)
         self.every(_CHECK_S, self._check)
 
@@ -526,7 +524,13 @@ class PartDetectorNode(InspectionNode[PartDetectorParameters]):
             moment = Moment(now + self.parameters.eye_to_frame_s())
             self._publish_choices(self._choice.want(moment))
 
+    def _check_trigger(self, wanted: str) -> None:
+        trigger = self.parameters.trigger
+        if trigger != wanted:
+            raise InspectionError(f'the parameter trigger is {trigger!r}, allowed: {wanted!r}')
+
     async def _trigger(self, request: Any) -> str:
+        self._check_trigger('service')
         assert self._choice is not None
         moment = Moment(steady_s(), is_earliest=True)
         done = self._callers[moment] = Future(executor=self.executor)
@@ -537,6 +541,7 @@ class PartDetectorNode(InspectionNode[PartDetectorParameters]):
         return f'part {part_id}'
 
     async def _learn_empty(self, request: Any) -> str:
+        self._check_trigger('presence')
         if self._learning is not None:
             raise InspectionError('the empty scene is being learned already')
         learning = _Learning(self.parameters.learn_frames, Future(executor=self.executor))
