@@ -30,9 +30,10 @@ from anomaly_inspection.nodes.qos import EVENT, LATCHED
 from anomaly_inspection.nodes.stamps import stamp_from_nanoseconds
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
-    from anomaly_inspection.nodes.decider_node import DeciderNode
+    from anomaly_inspection.nodes.inspection_node import InspectionNode
 
 
 @dataclass(frozen=True)
@@ -104,11 +105,23 @@ class ChallengeFace:
     """
     Offers the services of a challenge on the decider node, and publishes what becomes of it.
 
+    Parameters
+    ----------
+    node : InspectionNode
+        The decider node, with ChallengeParameters.
+    challenge : Challenge
+        What it is the face of.
+    is_ready : callable
+        Whether parts can be judged now.
+
     """
 
-    def __init__(self, node: DeciderNode, challenge: Challenge) -> None:
+    def __init__(
+        self, node: InspectionNode[Any], challenge: Challenge, is_ready: Callable[[], bool]
+    ) -> None:
         self._node = node
         self._challenge = challenge
+        self._is_ready = is_ready
         self._published: ChallengeStatus | None = None
         self._state = node.publish_on(ChallengeMessage, 'challenge', LATCHED)
         self._event = node.publish_on(ChallengeEvent, 'challenge_event', EVENT)
@@ -129,7 +142,7 @@ class ChallengeFace:
             self._publish_state(status, now)
 
     def _start(self, request: Any) -> str:
-        if not self._node.is_ready:
+        if not self._is_ready():
             raise RecipeError('no recipe is in force yet; try again')
         answer = self._challenge.start(steady_s())
         self.publish()

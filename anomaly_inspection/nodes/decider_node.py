@@ -210,7 +210,7 @@ class DeciderNode(InspectionNode[DeciderParameters]):
         self.serve(Calibrate, '~/calibrate', self._calibrate)
         self.serve(Trigger, '~/cancel_calibration', self._cancel_calibration)
         self.serve(Trigger, '~/undo_calibration', self._undo_calibration)
-        self._challenge_face = ChallengeFace(self, self._challenge)
+        self._challenge_face = ChallengeFace(self, self._challenge, lambda: self.is_ready)
         self.every(_TICK_S, self._tick)
 
     def activate(self) -> None:
