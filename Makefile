@@ -28,7 +28,7 @@ help:
 	@echo 'make run    teach the simulated line, then inspect $(PARTS) parts (SOURCE=, ROI=, PARTS=, RATE=, SEED=, TWIN=1)'
 	@echo 'make test   lint, types, then all tests (TESTS=test/test_x.py, WORKERS=)'
 	@echo 'make lint   lint and types alone'
-	@echo 'make bench  speed and accuracy, ours beside the baselines; results in out/benchmarks (13 minutes)'
+	@echo 'make bench  speed and accuracy, ours beside the baselines; results in out/benchmarks (20 minutes)'
 	@echo 'make accuracy  the real sets in ../shared/datasets, dev third of the test images (10 minutes; SETS=)'
 	@echo 'make build  set up and build, then: . install/setup.bash'
 	@echo 'make clean  remove .venv, build, install, log and out'

@@ -227,7 +227,8 @@ def share_curves(
 
     """
     names = list(dict.fromkeys(name for panel in panels.values() for name in panel))
-    across = min(4, math.ceil(len(panels) / 2))
+    # Two at least, so that title and legend find room.
+    across = min(4, max(2, math.ceil(len(panels) / 2)))
     plot_w, plot_h, left, top, gap_x, gap_y = 262, 150, 56, 92, 34, 62
     width = left + across * (plot_w + gap_x)
     height = top + math.ceil(len(panels) / across) * (plot_h + gap_y) + 8
