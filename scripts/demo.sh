@@ -6,6 +6,7 @@
 # TWIN (1: the firmware's twin is the gate, and its potentiometer moves a limit).
 set -euo pipefail
 
+[[ ${TWIN:-0} == [01] ]] || { echo "TWIN=$TWIN is refused, allowed: 0 and 1" >&2; exit 2; }
 source=${SOURCE:-}
 if [[ -z $source ]]; then
   name=line

@@ -246,7 +246,10 @@ def main() -> None:
         sys.exit('usage: python -m firmware.twin.device_twin FOLDER')
     folder = Path(sys.argv[1])
     folder.mkdir(parents=True, exist_ok=True)
-    program = compiled(_TWIN, 'device_twin', '-O2')
+    try:
+        program = compiled(_TWIN, 'device_twin', '-O2')
+    except TwinError as error:
+        sys.exit(str(error))
     seed = time.time_ns() % (1 << 32)
     os.execv(program, [str(program), str(folder), str(seed), '0'])
 
