@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 import math
 from pathlib import Path
+import shlex
 import signal
 import subprocess
 import sys
@@ -473,9 +474,11 @@ def check(observed: Observed, parts: list[BeltPart], spans: list[tuple[float, fl
 
 
 @contextmanager
-def sorter_process(namespace: str, parameters: dict[str, Any], log: Path) -> Iterator[None]:
+def sorter_process(
+    namespace: str, parameters: dict[str, Any], log: Path, prefix: str = ''
+) -> Iterator[None]:
     """
-    Run a sorter in a process of its own.
+    Run a sorter in a process of its own, started by the command `prefix`.
 
     """
     belt_parameters = {
@@ -486,7 +489,15 @@ def sorter_process(namespace: str, parameters: dict[str, Any], log: Path) -> Ite
         'gate_timeout_s': DEAD_TIME_S,
     }
     code = 'from anomaly_inspection.nodes.sorter_node import main; main()'
-    command = [sys.executable, '-c', code, '--ros-args', '-r', f'__ns:={namespace}']
+    command = [
+        *shlex.split(prefix),
+        sys.executable,
+        '-c',
+        code,
+        '--ros-args',
+        '-r',
+        f'__ns:={namespace}',
+    ]
     for name, value in {**belt_parameters, **parameters}.items():
         command += ['-p', f'{name}:={value}']
     with log.open('w') as out:
@@ -515,7 +526,14 @@ def wait_for(condition: Callable[[], object], what: str, log: Path, timeout_s: f
 
 
 def run(
-    context: Any, gate: str, per_minute: int, parts: int, *, fault: str = '', seed: int = 1
+    context: Any,
+    gate: str,
+    per_minute: int,
+    parts: int,
+    *,
+    fault: str = '',
+    seed: int = 1,
+    sorter_prefix: str = '',
 ) -> Observed:
     """
     Let parts go by one gate.
@@ -534,6 +552,8 @@ def run(
         What breaks after two fifths of the parts: STALLED, CUT or KILLED; '' = nothing.
     seed : int
         Of the belt's unevenness and the verdicts.
+    sorter_prefix : str
+        Command that starts the sorter, such as 'chrt -f 50'.
 
     """
     observed = Observed(gate, fault, per_minute, parts)
@@ -544,7 +564,7 @@ def run(
     with (
         tempfile.TemporaryDirectory() as folder,
         gate_side(gate, context, namespace) as side,
-        sorter_process(namespace, side.parameters(), Path(folder, 'log')),
+        sorter_process(namespace, side.parameters(), Path(folder, 'log'), sorter_prefix),
     ):
         line = Line(context, namespace)
         try:
@@ -627,7 +647,33 @@ def _as_the_sorter_says(events: list[Any], laid: list[BeltPart]) -> list[tuple[f
     return sorted(movements)
 
 
-def measure(runs: list[tuple[str, int, int, str]], *, at_once: int) -> list[Observed]:
+@contextmanager
+def busy_processes(count: int) -> Iterator[None]:
+    """
+    Keep the cores busy with so many processes of ordinary priority.
+
+    """
+    ordinary = [
+        sys.executable,
+        '-c',
+        'import os\nos.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))\nwhile True: pass',
+    ]
+    processes = [subprocess.Popen(ordinary) for _ in range(count)]
+    try:
+        yield
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+
+
+def measure(
+    runs: list[tuple[str, int, int, str]],
+    *,
+    at_once: int,
+    busy: int = 0,
+    sorter_prefix: str = '',
+) -> list[Observed]:
     """
     Run several lines, each with a sorter process and a gate of its own, side by side.
 
@@ -637,6 +683,10 @@ def measure(runs: list[tuple[str, int, int, str]], *, at_once: int) -> list[Obse
         What `run` takes.
     at_once : int
         How many side by side.
+    busy : int
+        Processes that burn time beside them.
+    sorter_prefix : str
+        As in `run`.
 
     """
     from rclpy.context import Context
@@ -646,13 +696,13 @@ def measure(runs: list[tuple[str, int, int, str]], *, at_once: int) -> list[Obse
 
     def one(what: tuple[str, int, int, str]) -> Observed:
         gate, per_minute, parts, fault = what
-        observed = run(context, gate, per_minute, parts, fault=fault)
+        observed = run(context, gate, per_minute, parts, fault=fault, sorter_prefix=sorter_prefix)
         late = _percentiles(observed.late_ms)
         print(gate, per_minute, fault or 'sound', f'wrong {observed.wrong}', late, flush=True)
         return observed
 
     try:
-        with ThreadPoolExecutor(at_once) as pool:
+        with busy_processes(busy), ThreadPoolExecutor(at_once) as pool:
             return list(pool.map(one, runs))
     finally:
         context.try_shutdown()
@@ -690,7 +740,7 @@ def _row(one: Observed) -> dict[str, Any]:
     }
 
 
-def _publish(observed: list[Observed], at_once: int, before: dict[str, Any]) -> Path:
+def _publish(observed: list[Observed], beside: str, before: dict[str, Any]) -> Path:
     rows = [_row(one) for one in observed]
     timing = Table(
         'Firing',
@@ -743,7 +793,7 @@ def _publish(observed: list[Observed], at_once: int, before: dict[str, Any]) -> 
         f'{1e3 * DEAD_TIME_S:g} ms, travel {TRAVEL_S:g} s, parts uneven by '
         f'+-{1e3 * UNEVENNESS_S:g} ms, verdicts {1e3 * VERDICT_AFTER_S[0]:g} to '
         f'{1e3 * VERDICT_AFTER_S[1]:g} ms after the exposure; the sorter in a process of its own, '
-        f'{at_once} lines side by side.',
+        f'{beside}.',
         [table for table in (timing, faults) if table.rows],
         plot=share_curves(
             'Share of openings by time after the planned one',
@@ -753,7 +803,7 @@ def _publish(observed: list[Observed], at_once: int, before: dict[str, Any]) -> 
             high=2 * GOAL_MS,
             goal=GOAL_MS,
         ),
-        figures={'at_once': at_once, 'rows': rows},
+        figures={'beside': beside, 'rows': rows},
         before=before,
     )
 
@@ -772,11 +822,22 @@ def _publish(observed: list[Observed], at_once: int, before: dict[str, Any]) -> 
 )
 @click.option('--fault-parts', default=200, show_default=True, help='Of each fault run; 0: none.')
 @click.option('--at-once', default=4, show_default=True, help='Lines side by side.')
+@click.option('--busy', default=0, show_default=True, help='Processes that burn time beside them.')
+@click.option('--sorter-prefix', default='', help="Command that starts the sorter: 'chrt -f 50'.")
 def main(
-    parts: int, rates: tuple[int, ...], gates: tuple[str, ...], fault_parts: int, at_once: int
+    parts: int,
+    rates: tuple[int, ...],
+    gates: tuple[str, ...],
+    fault_parts: int,
+    at_once: int,
+    busy: int,
+    sorter_prefix: str,
 ) -> None:
     """
     Measure when the gates fire, then break them.
+
+    On a busy machine, run this under `chrt -f 50` itself, as belt and gates are outside the
+    computer, and give the sorter 'chrt -o 0', or nothing to have it first as well.
 
     """
     before = machine()
@@ -785,7 +846,11 @@ def main(
         runs += [(gate, rates[-1], fault_parts, STALLED) for gate in gates]
         broken = {'serial': CUT, 'modbus': KILLED}
         runs += [(g, rates[-1], fault_parts, broken[g]) for g in gates if g in broken]
-    _publish(measure(runs, at_once=at_once), at_once, before)
+    observed = measure(runs, at_once=at_once, busy=busy, sorter_prefix=sorter_prefix)
+    beside = f'{at_once} lines side by side'
+    if busy:
+        beside += f' and {busy} busy processes, the sorter started by {sorter_prefix!r}'
+    _publish(observed, beside, before)
 
 
 if __name__ == '__main__':

@@ -18,6 +18,7 @@ from std_msgs.msg import Int32
 from std_srvs.srv import Trigger
 
 from anomaly_inspection.errors import InspectionError, SettingError
+from anomaly_inspection.nodes import inspection_node
 from anomaly_inspection.nodes.inspection_node import InspectionNode, NodeParameters
 from anomaly_inspection.nodes.parameters import parameter
 from anomaly_inspection.nodes.qos import EVENT
@@ -178,6 +179,35 @@ def test_a_node_that_fails_to_stop_is_inactive_all_the_same(node):
 def test_autostart_brings_the_node_up(ros_context, spin_until):
     node = ExampleNode(context=ros_context)
     spin_until(lambda: node.is_active, node)
+    node.destroy_node()
+
+
+def test_autostart_tries_again_to_activate(ros_context, spin_until, monkeypatch):
+    monkeypatch.setattr(inspection_node, '_ACTIVATE_AGAIN_S', 0.1)
+    node = ExampleNode(context=ros_context)
+    node.fails_in = 'activate'
+    spin_until(lambda: node.problem('lifecycle'), node)
+    spin_until.for_a_moment(node)
+    assert not node.is_active
+    node.fails_in = ''
+    spin_until(lambda: node.is_active, node)
+    assert node.problem('lifecycle') is None
+    node.trigger_deactivate()
+    spin_until.for_a_moment(node)
+    assert not node.is_active, 'what was stopped by hand stays so'
+    node.destroy_node()
+
+
+def test_autostart_gives_up_when_the_node_is_cleaned_up(ros_context, spin_until, monkeypatch):
+    monkeypatch.setattr(inspection_node, '_ACTIVATE_AGAIN_S', 0.1)
+    node = ExampleNode(context=ros_context)
+    node.fails_in = 'activate'
+    spin_until(lambda: node.problem('lifecycle'), node)
+    assert node.trigger_cleanup() == SUCCESS
+    assert node.trigger_configure() == SUCCESS
+    node.fails_in = ''
+    spin_until.for_a_moment(node)
+    assert not node.is_active
     node.destroy_node()
 
 

@@ -328,6 +328,20 @@ def test_an_actuator_on_topics_sorts(make_bench):
     assert bench.reset().success
 
 
+def test_without_a_gate_the_line_stands_until_one_is_there(make_bench):
+    bench = make_bench(**ON_TOPICS)
+    bench.wait(lambda: bench.line.line_stops)
+    assert bench.line.line_stops[-1].active
+    assert bench.line.line_stops[-1].reason.startswith('no gate: no actuator within 3 s')
+    assert not bench.node.is_active
+    Actuator(bench.line)
+    bench.ready()
+    bench.wait(lambda: not bench.line.line_stops[-1].active)
+    bench.line.part(1)
+    bench.line.decide(1)
+    assert bench.outcome(1) == PASSED
+
+
 def test_an_actuator_that_says_nothing_stops_the_line_before_the_first_part(make_bench):
     bench = make_bench(**ON_TOPICS)
     Actuator(bench.line).is_silent = True

@@ -40,6 +40,9 @@ if TYPE_CHECKING:
     from rclpy.publisher import Publisher
     from rclpy.qos import QoSProfile
     from rclpy.subscription import Subscription
+    from rclpy.timer import Timer
+
+_ACTIVATE_AGAIN_S = 3.0
 
 OK = DiagnosticStatus.OK
 WARN = DiagnosticStatus.WARN
@@ -55,8 +58,8 @@ class NodeParameters:
 
     autostart: bool = parameter(
         True,
-        'Configure and activate at start, so that a respawned node comes back by itself; '
-        'false leaves it to a lifecycle manager.',
+        'Configure and activate at start, so that a respawned node comes back by itself, and try '
+        'again to activate until that works; false leaves it to a lifecycle manager.',
         read_only=True,
     )
 
@@ -108,6 +111,7 @@ class InspectionNode(LifecycleNode, Generic[P]):
         self.add_post_set_parameters_callback(self._apply_parameters)
         self._diagnostics = self.create_publisher(DiagnosticArray, '/diagnostics', 10)
         self.create_timer(1.0, self.publish_diagnostics)
+        self._autostart_timer: Timer | None = None
         if self.parameters.autostart:
             self._autostart_timer = self.create_timer(0.0, self._autostart)
 
@@ -327,6 +331,7 @@ class InspectionNode(LifecycleNode, Generic[P]):
         def activate() -> None:
             self.activate()
             self.is_active = True
+            self._end_autostart()
             for take_again in list(self._latched.values()):
                 take_again()
 
@@ -376,6 +381,7 @@ class InspectionNode(LifecycleNode, Generic[P]):
             self.trigger_deactivate()
 
     def _let_go(self) -> None:
+        self._end_autostart()
         self.cleanup()
         self._destroy_endpoints()
 
@@ -401,9 +407,17 @@ class InspectionNode(LifecycleNode, Generic[P]):
         return inherited(state)
 
     def _autostart(self) -> None:
-        self._autostart_timer.cancel()
+        self._end_autostart()
         if self.trigger_configure() == TransitionCallbackReturn.SUCCESS:
+            # What a node needs of the world, as a gate, may be there later. Ends by success.
+            self._autostart_timer = self.create_timer(_ACTIVATE_AGAIN_S, self.trigger_activate)
             self.trigger_activate()
+
+    def _end_autostart(self) -> None:
+        if self._autostart_timer is not None:
+            # Not destroyed: this may be its own callback.
+            self._autostart_timer.cancel()
+            self._autostart_timer = None
 
     def _guarded(self, callback: Callable[..., None]) -> Callable[..., None]:
         def guarded(*arguments: Any) -> None:

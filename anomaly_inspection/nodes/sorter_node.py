@@ -25,6 +25,7 @@ from anomaly_inspection.nodes.stamps import stamp_from_nanoseconds
 from anomaly_inspection.sorting.gate import Gate
 from anomaly_inspection.sorting.part_tracker import PartTracker, TrackerSettings
 from anomaly_inspection.sorting.sort_event import SortEvent as CoreSortEvent
+from anomaly_inspection.sorting.sorter import LineStop as CoreLineStop
 from anomaly_inspection.sorting.sorter import Sorter
 from anomaly_inspection.steady_clock import exposure_on_this_clock
 
@@ -157,15 +158,16 @@ class SorterNode(InspectionNode[SorterParameters]):
 
     def activate(self) -> None:
         """
-        Connect the gate, which goes to rest, and begin to sort.
+        Connect the gate, which goes to rest, and begin to sort; without one the line must stand.
 
         """
         assert self._gate is not None
         assert self._sorter is not None
         try:
             self._gate.connect()
-        except GateError:
+        except GateError as error:
             self._gate.close()
+            self._publish_line_stop(CoreLineStop(True, f'no gate: {error}', steady_s()))
             raise
         if self._line_run is not None:
             self._sorter.stop_line(_BELT_UNKNOWN, steady_s())
@@ -293,9 +295,9 @@ class SorterNode(InspectionNode[SorterParameters]):
             self._sort_event.publish(message)
             self._events += 1
 
-    def _publish_line_stop(self) -> None:
+    def _publish_line_stop(self, stop: CoreLineStop | None = None) -> None:
         assert self._sorter is not None
-        stop = self._sorter.line_stop
+        stop = stop or self._sorter.line_stop
         before = self._published_stop
         if before is not None and (before.active, before.reason) == (stop.is_active, stop.reason):
             return
