@@ -30,6 +30,7 @@ from benchmarks.report import ROOT
 WRITE_COIL, WRITE_REGISTER, WRITE_REGISTERS = 5, 6, 16
 READ_COILS, READ_INPUTS = 1, 2
 BROKEN_UNIT = 2
+WATCHDOG_S = 0.15
 
 
 class PlcProcess:
@@ -40,6 +41,8 @@ class PlcProcess:
     ----------
     port : int
         TCP port on this machine; 0 = any that is free.
+    watchdog_s : float
+        The gate falls when its coil, or the counter, has not been written for so long, seconds.
 
     Attributes
     ----------
@@ -50,7 +53,8 @@ class PlcProcess:
 
     """
 
-    def __init__(self, port: int = 0) -> None:
+    def __init__(self, port: int = 0, *, watchdog_s: float = WATCHDOG_S) -> None:
+        self._watchdog_s = watchdog_s
         self.movements: queue.Queue[tuple[float, bool]] = queue.Queue()
         self._answers: queue.Queue[str] = queue.Queue()
         self.port = port
@@ -61,7 +65,8 @@ class PlcProcess:
         Start it, or start it again on the same port.
 
         """
-        command = [sys.executable, '-m', 'benchmarks.plc', '--port', str(self.port)]
+        command = [sys.executable, '-m', 'benchmarks.plc', f'--port={self.port}']
+        command += [f'--watchdog-s={self._watchdog_s}']
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT
         )
@@ -218,7 +223,7 @@ async def run(port: int, watchdog_s: float) -> None:
 
 @click.command()
 @click.option('--port', default=0, help='0 = any that is free; it is printed.')
-@click.option('--watchdog-s', default=0.15, help='The coil falls when it is not written so long.')
+@click.option('--watchdog-s', default=WATCHDOG_S, help='Without a writing, the coil falls.')
 def main(port: int, watchdog_s: float) -> None:
     """
     Serve a gate by Modbus TCP.

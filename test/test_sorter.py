@@ -446,7 +446,7 @@ def test_gate_that_answers_after_the_arrival_may_have_let_the_part_pass(
     bench = Bench(belt=RESTS_IN_PASS)
     open_gate = bench.gate.open
 
-    def open_late(duration_s: float) -> None:
+    def open_late(duration_s: float, told_s: float | None = None) -> None:
         # Told 0.15 s before the arrival, with the gate's own delay.
         bench.now += 0.21
         open_gate(duration_s)
@@ -576,7 +576,7 @@ class BlockingGate(SimulatedGate):
         self.is_asked = threading.Event()
         self.may_answer = threading.Event()
 
-    def open(self, duration_s: float) -> None:
+    def open(self, duration_s: float, told_s: float | None = None) -> None:
         """
         Block until it may answer.
 
@@ -584,7 +584,7 @@ class BlockingGate(SimulatedGate):
         self.is_asked.set()
         if not self.may_answer.wait(10.0):
             raise GateError('the test never let the gate answer')
-        super().open(duration_s)
+        super().open(duration_s, told_s)
 
 
 def test_gate_that_blocks_holds_up_no_part_and_no_verdict() -> None:

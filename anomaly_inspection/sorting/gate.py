@@ -8,6 +8,10 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 
+from anomaly_inspection.errors import GateError
+
+LONGEST_DURATION_S = 60.0
+
 
 class Gate(ABC):
     """
@@ -32,7 +36,7 @@ class Gate(ABC):
         """
 
     @abstractmethod
-    def open(self, duration_s: float) -> None:
+    def open(self, duration_s: float, told_s: float | None = None) -> None:
         """
         Tell the gate to open now and to go back to rest by itself after the duration.
 
@@ -43,12 +47,16 @@ class Gate(ABC):
         Parameters
         ----------
         duration_s : float
-            From this command to the command back, seconds, above 0.
+            From `told_s` to the command back, seconds, above 0.
+        told_s : float or None
+            When the duration begins, steady clock, seconds; None = now. A computer may hold up any
+            thread at any time: what has passed since is taken off.
 
         Raises
         ------
         GateError
-            When the gate does not acknowledge; it may have opened all the same.
+            When the gate does not acknowledge, so that it may have opened all the same; or when it
+            goes back later than by the driver's time-out after its time, or nobody knows.
 
         """
 
@@ -87,3 +95,21 @@ class Gate(ABC):
         Bring the gate to rest and disconnect; may be called twice; never raises.
 
         """
+
+
+def remaining_s(duration_s: float, told_s: float | None, now_s: float) -> float:
+    """
+    Give what is left of a duration that began at `told_s`, seconds; None = now.
+
+    Raises
+    ------
+    GateError
+        When the duration is not allowed, or is over.
+
+    """
+    if not 0 < duration_s <= LONGEST_DURATION_S:
+        raise GateError(f'duration {duration_s} s, allowed: above 0, up to {LONGEST_DURATION_S:g}')
+    late_s = 0.0 if told_s is None else max(0.0, now_s - told_s)
+    if late_s >= duration_s:
+        raise GateError(f'the computer held up the command for {late_s:.3f} s: not opened')
+    return duration_s - late_s

@@ -14,16 +14,16 @@ from dataclasses import dataclass
 from enum import Enum
 import inspect
 import threading
+import time
 from typing import Any
 
 from pymodbus.client import ModbusTcpClient
 from pymodbus.exceptions import ModbusException
 
 from anomaly_inspection.errors import GateError, SettingError
-from anomaly_inspection.sorting.gate import Gate
+from anomaly_inspection.sorting.gate import Gate, remaining_s
 from anomaly_inspection.sorting.repeated_output import RepeatedOutput
 
-_LONGEST_DURATION_S = 60.0
 _LAST_NUMBER = 65_535
 # pymodbus 3.10 renamed it.
 _UNIT_KEYWORD = next(
@@ -131,7 +131,9 @@ class ModbusGate(Gate):
     def __init__(self, wiring: ModbusWiring, *, timeout_s: float, period_s: float) -> None:
         self._wiring = wiring
         self._timeout_s = timeout_s
-        self._output = RepeatedOutput(self._write_coil, period_s=period_s, name=self._place)
+        self._output = RepeatedOutput(
+            self._write_coil, period_s=period_s, most_late_s=timeout_s, name=self._place
+        )
         # pymodbus' client takes one request at a time.
         self._lock = threading.Lock()
         self._client: Any = None
@@ -165,17 +167,15 @@ class ModbusGate(Gate):
             self._disconnect()
             raise
 
-    def open(self, duration_s: float) -> None:
+    def open(self, duration_s: float, told_s: float | None = None) -> None:
         """
         Open the gate for the duration.
 
         """
-        if not 0 < duration_s <= _LONGEST_DURATION_S:
-            raise GateError(f'duration {duration_s} s, allowed: above 0, up to 60')
         if self._wiring.drive is Drive.REGISTER:
-            self._command(max(1, round(1000 * duration_s)))
+            self._command(duration_s, told_s)
         else:
-            self._output.open(duration_s)
+            self._output.open(duration_s, told_s)
 
     def rest(self) -> None:
         """
@@ -183,7 +183,7 @@ class ModbusGate(Gate):
 
         """
         if self._wiring.drive is Drive.REGISTER:
-            self._command(0)
+            self._command(None)
         else:
             self._output.rest()
 
@@ -223,14 +223,20 @@ class ModbusGate(Gate):
     def _place(self) -> str:
         return f'Modbus {self._wiring.host}:{self._wiring.port} unit {self._wiring.unit}'
 
-    def _command(self, duration_ms: int) -> None:
+    def _command(self, duration_s: float | None, told_s: float | None = None) -> None:
         self._number = self._number % _LAST_NUMBER + 1
-        values = [self._number, duration_ms]
         address = self._wiring.register
-        self._ask(
-            f'writing {values} to registers {address} and {address + 1}',
-            lambda client, **unit: client.write_registers(address, values, **unit),
-        )
+
+        def write(client: Any, **unit: int) -> Any:
+            duration_ms = 0
+            if duration_s is not None:
+                # At the last moment: the PLC counts from the reception.
+                left_s = remaining_s(duration_s, told_s, time.monotonic())
+                duration_ms = max(1, round(1000 * left_s))
+            return client.write_registers(address, [self._number, duration_ms], **unit)
+
+        what = 'rest' if duration_s is None else f'{duration_s:g} s'
+        self._ask(f'writing {what} to registers {address} and {address + 1}', write)
 
     def _registers(self) -> list[int]:
         address = self._wiring.register
@@ -257,10 +263,15 @@ class ModbusGate(Gate):
         with self._lock:
             if self._client is None:
                 raise GateError(f'{self._place}: not connected ({what})')
+            begun_s = time.monotonic()
             try:
                 answer = request(self._client, **{_UNIT_KEYWORD: self._wiring.unit})
             except (ModbusException, OSError) as error:
                 answer = error
+            # pymodbus does not look at the clock once an answer is there, however late it looks.
+            late_s = time.monotonic() - begun_s
+            if late_s > self._timeout_s and not isinstance(answer, Exception):
+                answer = GateError(f'it took {late_s:.3f} s')
             # pymodbus 3.6 returns what later versions raise.
             if isinstance(answer, Exception):
                 self._client.close()

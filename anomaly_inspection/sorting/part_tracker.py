@@ -135,12 +135,15 @@ class GateTask:
         For which part.
     duration_s : float
         How long to open, seconds; NaN for other calls.
+    told_s : float
+        Since when that counts, steady clock, seconds; NaN for other calls.
 
     """
 
     call: GateCall
     key: PartKey
     duration_s: float = math.nan
+    told_s: float = math.nan
 
 
 @dataclass
@@ -488,7 +491,7 @@ class PartTracker:
             return None
         track.stage = _Stage.OPENED
         track.told_s = now
-        return GateTask(GateCall.OPEN, track.key, duration_s)
+        return GateTask(GateCall.OPEN, track.key, duration_s, now)
 
     def _opened_tracks(self) -> list[_Track]:
         opened = (_Stage.OPENED, _Stage.CLOSING)

@@ -12,6 +12,7 @@ import threading
 import time
 
 from anomaly_inspection.errors import GateError
+from anomaly_inspection.sorting.gate import remaining_s
 
 
 class RepeatedOutput:
@@ -28,13 +29,27 @@ class RepeatedOutput:
         Called by one thread at a time.
     period_s : float
         Between two sayings, seconds, above 0.
+    most_late_s : float
+        Told to rest so much after the end of its window, the gate counts as failed, seconds: the
+        next part may have found it open.
     name : str
         What the gate is called in errors.
 
     """
 
-    def __init__(self, write: Callable[[bool], None], *, period_s: float, name: str) -> None:
+    def __init__(
+        self,
+        write: Callable[[bool], None],
+        *,
+        period_s: float,
+        most_late_s: float,
+        name: str,
+    ) -> None:
         self._write = write
+        self._name = name
+        self._most_late_s = most_late_s
+        # Until when the gate may stand open by what it was told last; inf = it rests.
+        self._open_until_s = math.inf
         self._not_connected = f'{name}: not connected'
         self._period_s = period_s
         # Held while writing: what is said is always the newest.
@@ -71,12 +86,13 @@ class RepeatedOutput:
             self._thread.join()
             self._thread = None
 
-    def open(self, duration_s: float) -> None:
+    def open(self, duration_s: float, told_s: float | None) -> None:
         """
-        Tell the gate to open now, and to rest after the duration, seconds.
+        Tell the gate to open now, and to rest after the duration, as in `Gate.open`.
 
         """
-        self._tell(time.monotonic() + duration_s)
+        now = time.monotonic()
+        self._tell(now + remaining_s(duration_s, told_s, now))
 
     def rest(self) -> None:
         """
@@ -106,7 +122,13 @@ class RepeatedOutput:
         is_open = now < self._closes_s
         if is_open:
             self._next_s = min(self._next_s, self._closes_s)
+            self._open_until_s = self._closes_s
         self._write(is_open)
+        if not is_open:
+            late_s = time.monotonic() - self._open_until_s
+            self._open_until_s = math.inf
+            if late_s > self._most_late_s:
+                raise GateError(f'{self._name}: told to rest {late_s:.3f} s after its window')
 
     def _repeat(self) -> None:
         with self._condition:

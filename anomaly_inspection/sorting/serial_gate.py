@@ -17,14 +17,13 @@ from anomaly_inspection.link.protocol import (
     Command,
     GateState,
     Line,
-    LONGEST_DURATION_MS,
     Open,
     Refusal,
     Rest,
     UPTIMES,
 )
 from anomaly_inspection.link.serial_link import SerialLink
-from anomaly_inspection.sorting.gate import Gate
+from anomaly_inspection.sorting.gate import Gate, remaining_s
 
 # A port has to be opened, and a device that restarts with it has to boot.
 _CONNECT_S = 3.0
@@ -95,17 +94,16 @@ class SerialGate(Gate):
             if connection == self._link.connection and self._is_greeted():
                 self._connection = connection
 
-    def open(self, duration_s: float) -> None:
+    def open(self, duration_s: float, told_s: float | None = None) -> None:
         """
-        Open the gate; the device counts the duration.
+        Open the gate; the device counts the duration, and refuses what comes too late.
 
         """
-        duration_ms = round(1000 * duration_s)
-        if not 1 <= duration_ms <= LONGEST_DURATION_MS:
-            raise GateError(f'duration {duration_s} s, allowed: 0.001 to 60')
         self._check_link()
+        now_s = time.monotonic()
+        duration_ms = max(1, round(1000 * remaining_s(duration_s, told_s, now_s)))
         try:
-            uptime_ms = self._link.device_uptime_ms(time.monotonic())
+            uptime_ms = self._link.device_uptime_ms(now_s)
         except LinkError as error:
             raise GateError(f'gate: {error}') from error
         by_ms = math.floor(uptime_ms + 1000 * self._timeout_s) % UPTIMES

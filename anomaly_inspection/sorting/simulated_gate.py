@@ -13,7 +13,7 @@ from enum import Enum
 import math
 
 from anomaly_inspection.errors import GateError
-from anomaly_inspection.sorting.gate import Gate
+from anomaly_inspection.sorting.gate import Gate, remaining_s
 
 _REMEMBERED_ACTIONS = 10_000
 
@@ -94,14 +94,13 @@ class SimulatedGate(Gate):
         self._is_connected = True
         self.rest()
 
-    def open(self, duration_s: float) -> None:
+    def open(self, duration_s: float, told_s: float | None = None) -> None:
         """
         Open for the duration; does not block.
 
         """
         now = self._answer()
-        if not duration_s > 0:
-            raise GateError(f'duration {duration_s} s, allowed: above 0')
+        duration_s = remaining_s(duration_s, told_s, now)
         self.actions.append(GateAction(now, 'open', duration_s))
         # One that is on its way to open already gets there no later.
         opening = [when for when, is_open in self._movements if is_open and when > now]

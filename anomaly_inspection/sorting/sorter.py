@@ -248,7 +248,7 @@ class Sorter:
         """
         try:
             if task.call is GateCall.OPEN:
-                self._gate.open(task.duration_s)
+                self._gate.open(task.duration_s, task.told_s)
             elif task.call is GateCall.REST:
                 self._gate.rest()
             else:

@@ -35,7 +35,7 @@ class TopicGate(Gate):
     is_heard : callable
         Whether somebody listens to that and says how the gate stands.
     timeout_s : float
-        How long `confirm` waits for the actuator, seconds.
+        How long `confirm` waits for the actuator, and how late it may be told to rest, seconds.
     period_s : float
         Between two tellings, seconds.
 
@@ -49,7 +49,9 @@ class TopicGate(Gate):
         timeout_s: float,
         period_s: float,
     ) -> None:
-        self._output = RepeatedOutput(tell, period_s=period_s, name="topic 'gate'")
+        self._output = RepeatedOutput(
+            tell, period_s=period_s, most_late_s=timeout_s, name="topic 'gate'"
+        )
         self._is_heard = is_heard
         self._timeout_s = timeout_s
         self._answer = threading.Condition()
@@ -82,12 +84,12 @@ class TopicGate(Gate):
             time.sleep(_LOOK_S)
         self._output.start()
 
-    def open(self, duration_s: float) -> None:
+    def open(self, duration_s: float, told_s: float | None = None) -> None:
         """
         Tell the actuator to open, and to rest after the duration; does not block.
 
         """
-        self._output.open(duration_s)
+        self._output.open(duration_s, told_s)
 
     def rest(self) -> None:
         """
