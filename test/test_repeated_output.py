@@ -27,9 +27,12 @@ class Told:
     def __init__(self) -> None:
         self.all: list[bool] = []
         self.held_up_s = 0.0
+        self.breaks = False
         self.has_rested = threading.Event()
 
     def __call__(self, is_open: bool) -> None:
+        if self.breaks:
+            raise OSError('lost')
         if not is_open and self.all and self.all[-1]:
             time.sleep(self.held_up_s)
             self.has_rested.set()
@@ -69,6 +72,18 @@ def test_told_to_rest_too_late_it_has_failed_until_it_is_started_anew(
     told.held_up_s = 0.0
     output.start()
     output.rest()
+
+
+def test_a_gate_that_was_lost_in_its_window_is_told_to_rest_by_one_start(
+    told: Told, output: RepeatedOutput
+) -> None:
+    told.breaks = True
+    with pytest.raises(OSError, match='lost'):
+        output.open(0.05, None)
+    time.sleep(0.05 + MOST_LATE_S)
+    told.breaks = False
+    output.start()
+    output.say_again()
 
 
 def test_rest_before_the_end_of_the_window_is_never_late(

@@ -66,6 +66,8 @@ class RepeatedOutput:
         """
         self.stop()
         self._failure = ''
+        # How late the last window ended has been told: it must not fail this start.
+        self._open_until_s = math.inf
         try:
             self.rest()
         except Exception:
