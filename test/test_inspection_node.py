@@ -5,6 +5,8 @@ The base of the nodes: parameters, lifecycle, guarded callbacks, diagnostics.
 """
 
 from dataclasses import dataclass
+import time
+from typing import ClassVar
 
 import pytest
 
@@ -195,6 +197,28 @@ def test_autostart_tries_again_to_activate(ros_context, spin_until, monkeypatch)
     node.trigger_deactivate()
     spin_until.for_a_moment(node)
     assert not node.is_active, 'what was stopped by hand stays so'
+    node.destroy_node()
+
+
+def test_between_two_attempts_to_activate_the_node_does_its_other_work(
+    ros_context, spin_until, monkeypatch
+):
+    monkeypatch.setattr(inspection_node, '_ACTIVATE_AGAIN_S', 0.4)
+
+    class Blocking(ExampleNode):
+        ends_s: ClassVar[list[float]] = []
+        pauses_s: ClassVar[list[float]] = []
+
+        def activate(self):
+            if self.ends_s:
+                self.pauses_s.append(time.monotonic() - self.ends_s[-1])
+            time.sleep(0.4)
+            self.ends_s.append(time.monotonic())
+            raise InspectionError('not there yet')
+
+    node = Blocking(context=ros_context)
+    spin_until(lambda: len(node.pauses_s) >= 2, node)
+    assert min(node.pauses_s) > 0.3
     node.destroy_node()
 
 

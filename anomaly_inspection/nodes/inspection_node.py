@@ -410,8 +410,14 @@ class InspectionNode(LifecycleNode, Generic[P]):
         self._end_autostart()
         if self.trigger_configure() == TransitionCallbackReturn.SUCCESS:
             # What a node needs of the world, as a gate, may be there later. Ends by success.
-            self._autostart_timer = self.create_timer(_ACTIVATE_AGAIN_S, self.trigger_activate)
-            self.trigger_activate()
+            self._autostart_timer = self.create_timer(_ACTIVATE_AGAIN_S, self._activate_again)
+            self._activate_again()
+
+    def _activate_again(self) -> None:
+        self.trigger_activate()
+        if self._autostart_timer is not None:
+            # From now on: an attempt may block, and what else the thread does must have its time.
+            self._autostart_timer.reset()
 
     def _end_autostart(self) -> None:
         if self._autostart_timer is not None:
