@@ -120,26 +120,33 @@ class GateSide(ABC):
 
         """
 
-    def break_down(self) -> None:
-        """
-        Let the connection break.
-
-        """
-        raise NotImplementedError
-
-    def mend(self) -> None:
-        """
-        Mend it.
-
-        """
-        raise NotImplementedError
-
     def movements(self) -> list[tuple[float, bool]]:
         """
         Give when it moved, and whether it opened.
 
         """
         return self.moved
+
+
+class BreakableSide(GateSide):
+    """
+    A gate whose connection can break.
+
+    """
+
+    @abstractmethod
+    def break_down(self) -> None:
+        """
+        Let the connection break.
+
+        """
+
+    @abstractmethod
+    def mend(self) -> None:
+        """
+        Mend it.
+
+        """
 
 
 class SimulatedSide(GateSide):
@@ -152,7 +159,7 @@ class SimulatedSide(GateSide):
         return {'gate': 'simulated'}
 
 
-class SerialSide(GateSide):
+class SerialSide(BreakableSide):
     """
     The firmware's twin at a serial port.
 
@@ -178,7 +185,7 @@ class SerialSide(GateSide):
         return self.moved
 
 
-class ModbusSide(GateSide):
+class ModbusSide(BreakableSide):
     """
     A PLC that counts the window.
 
@@ -583,6 +590,7 @@ def run(
             broken_s = start_s + parts * 60.0 / per_minute * FAULT_AT_PART
             operator = threading.Thread(target=line.attend, args=(ended,))
             if fault in (CUT, KILLED):
+                assert isinstance(side, BreakableSide)
                 deeds.append((broken_s, side.break_down))
                 # A server takes a second to start: not in the line's thread.
                 mend = threading.Thread(target=side.mend)
