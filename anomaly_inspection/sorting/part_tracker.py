@@ -447,7 +447,7 @@ class PartTracker:
                 # Told too late: it may still be moving.
                 return None
             late_s = now - track.arrival_s
-            # Nothing holds up a step but the gate's own answer: it may have moved as late.
+            # Held up by the gate's answer or by the computer: the gate may have moved as late.
             most_s = self._settings.window_s / (4 if self._settings.gate_rests_in_pass else 2)
             if late_s < most_s:
                 return GateTask(GateCall.CONFIRM_OPEN, track.key)
