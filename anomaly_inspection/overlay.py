@@ -137,7 +137,7 @@ def regions_to_draw(scores: Iterable[Any]) -> list[Region]:
 
     Parameters
     ----------
-    scores : iterable of FrameScore, or of Score messages
+    scores : iterable of ScorerResult, or of Score messages
         Of one frame.
 
     """

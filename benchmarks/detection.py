@@ -32,7 +32,7 @@ from anomaly_inspection.capture.simulated_line import (
     render_part,
     SimulatedLineSettings,
 )
-from anomaly_inspection.deciding.judge import Combination, judge, Verdict
+from anomaly_inspection.deciding.frame_judge import Combination, judge, Verdict
 from anomaly_inspection.deciding.limits import LimitTable
 from anomaly_inspection.evaluation.figures import proportion
 from anomaly_inspection.evaluation.run_summary import (
@@ -344,7 +344,7 @@ def _through_the_cell(
 
     """
     from anomaly_inspection.capture.image_folder import ImageFolder
-    from anomaly_inspection.nodes.run import run_cell
+    from anomaly_inspection.nodes.cell_run import run_cell
 
     expected: dict[str, bool] = {}
     with tempfile.TemporaryDirectory() as scratch:

@@ -224,7 +224,7 @@ class TopicSide(GateSide):
         from std_msgs.msg import Bool
 
         from anomaly_inspection.nodes.qos import NEWEST
-        from anomaly_inspection.nodes.spin import NodeThread
+        from anomaly_inspection.nodes.spinning import NodeThread
 
         self._node = Node('actuator', namespace=namespace, context=context)
         self._state = self._node.create_publisher(Bool, 'gate_state', NEWEST)
@@ -289,7 +289,7 @@ class Line:
 
         from anomaly_inspection.msg import Decision, LineStop, Part, SortEvent
         from anomaly_inspection.nodes.qos import EVENT, LATCHED
-        from anomaly_inspection.nodes.spin import NodeThread
+        from anomaly_inspection.nodes.spinning import NodeThread
 
         self.events: list[Any] = []
         self.line_stops: list[tuple[float, Any]] = []

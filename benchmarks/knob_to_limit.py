@@ -90,7 +90,7 @@ def _watching() -> Iterator[_Panel]:
         RecipePrepared,
     )
     from anomaly_inspection.nodes.qos import EVENT, LATCHED
-    from anomaly_inspection.nodes.spin import NodeThread
+    from anomaly_inspection.nodes.spinning import NodeThread
 
     panel = _Panel()
     context = Context()

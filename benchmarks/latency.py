@@ -208,7 +208,7 @@ def in_one_process(product: Product, parameter_file: Path) -> Observed:
 
     """
     from anomaly_inspection.capture.image_folder import ImageFolder
-    from anomaly_inspection.nodes.run import run_cell
+    from anomaly_inspection.nodes.cell_run import run_cell
 
     with ImageFolder(product.frames) as source:
         result = run_cell(
@@ -330,7 +330,7 @@ def _listening() -> Iterator[_Listener]:
 
     from anomaly_inspection.msg import Decision, LineStop, Part, SortEvent
     from anomaly_inspection.nodes.qos import EVENT, LATCHED
-    from anomaly_inspection.nodes.spin import NodeThread
+    from anomaly_inspection.nodes.spinning import NodeThread
 
     listener = _Listener()
     context = Context()

@@ -20,11 +20,11 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-DATASETS = ROOT.parent / 'shared' / 'datasets'
 
 # The source tree comes first; its __init__ finds the generated messages in the installed package
 # of the same name.
-sys.path.insert(0, str(ROOT))
+# Then what the tests share: `support`.
+sys.path[:0] = [str(ROOT), str(ROOT / 'test')]
 
 # Read once, when rclpy loads its middleware: a test must never talk to another machine.
 os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
@@ -142,6 +142,8 @@ def dataset() -> Callable[[str], Path]:
     """
 
     def folder(name: str) -> Path:
+        from support.paths import DATASETS
+
         path = DATASETS / name
         if not path.is_dir():
             pytest.skip(f'the real images {name} are not beside the checkout (../shared/datasets)')
@@ -170,28 +172,12 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         skip_without_ros()
 
 
-SMALL_LINE = 'line:width_px=320,height_px=240,shift_px=3,rotation_deg=2'
-
-
-def teach_small_recipe(folder: Path, seed: int = 1) -> Path:
-    """
-    Teach a recipe on a few good parts of a small simulated line.
-
-    """
-    from anomaly_inspection.capture.open_source import open_source
-    from anomaly_inspection.learning.teach import teach
-    from anomaly_inspection.recipes.folder import write_recipe
-
-    with open_source(f'{SMALL_LINE},defect_rate=0,parts=12,seed={seed}') as line:
-        frames = [line.read().image for _ in range(12)]
-    write_recipe(teach(frames, name=folder.name), folder)
-    return folder
-
-
 @pytest.fixture(scope='session')
 def taught_recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """
     A recipe of the small simulated line; do not change it, copy it.
 
     """
+    from support.small_recipe import teach_small_recipe
+
     return teach_small_recipe(tmp_path_factory.mktemp('recipes') / 'small')

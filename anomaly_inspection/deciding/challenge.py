@@ -19,8 +19,8 @@ from enum import IntEnum
 import math
 import re
 
-from anomaly_inspection.deciding.judge import Judgement, Reason, Verdict
-from anomaly_inspection.deciding.part import Decision, KnownAs, PartKey
+from anomaly_inspection.deciding.frame_judge import Judgement, Reason, Verdict
+from anomaly_inspection.deciding.part_decision import KnownAs, PartDecision, PartKey
 from anomaly_inspection.errors import SettingError
 
 # A shift change that the wall clock passes twice is one as long as the clock was set back by less
@@ -322,7 +322,7 @@ class Challenge:
             self._known[key] = _KnownPart(self._settings.parts[run.parts_come], run)
             run.parts_come += 1
 
-    def decided(self, decision: Decision, now: float) -> Decision:
+    def decided(self, decision: PartDecision, now: float) -> PartDecision:
         """
         Give what the challenge makes of a decision; call it once for each part.
 
@@ -410,7 +410,7 @@ class Challenge:
 
     # Inside
 
-    def _take_result(self, part: _KnownPart, decision: Decision, now: float) -> None:
+    def _take_result(self, part: _KnownPart, decision: PartDecision, now: float) -> None:
         judgement = decision.judgement
         if part.known_as is KnownAs.GOOD:
             is_right = judgement.verdict is Verdict.PASS
@@ -491,7 +491,7 @@ class Challenge:
         return 'the last challenge failed' if self._failure else 'a challenge is due'
 
 
-def _overruled(decision: Decision, reason: Reason, sentence: str) -> Decision:
+def _overruled(decision: PartDecision, reason: Reason, sentence: str) -> PartDecision:
     """
     Reject a part whatever it was judged to be; the comparison goes on saying what it was.
 

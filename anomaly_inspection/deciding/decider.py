@@ -22,17 +22,17 @@ import math
 from typing import TYPE_CHECKING
 
 from anomaly_inspection.deciding.challenge import Challenge, ChallengeSettings
-from anomaly_inspection.deciding.judge import Judgement, Reason, rejected, Verdict
-from anomaly_inspection.deciding.part import (
-    Decision,
+from anomaly_inspection.deciding.frame_judge import Judgement, Reason, rejected, Verdict
+from anomaly_inspection.deciding.part_decision import (
     KnownAs,
+    PartDecision,
     PartKey,
     PartSeen,
     ScoreReceived,
     Terms,
 )
 from anomaly_inspection.deciding.part_judge import (
-    FrameScores,
+    FrameEvidence,
     judge_belt_part,
     judge_frame,
     judge_station_part,
@@ -49,7 +49,7 @@ __all__ = [
     'Decider',
     'DeciderCounts',
     'DeciderSettings',
-    'Decision',
+    'PartDecision',
     'PartKey',
     'PartSeen',
     'ScoreReceived',
@@ -146,7 +146,7 @@ class _PendingPart:
     terms: Terms
     exposure_s: float
     deadline_s: float
-    frames: dict[int, FrameScores] = field(default_factory=dict)
+    frames: dict[int, FrameEvidence] = field(default_factory=dict)
     is_complete: bool = False
 
 
@@ -244,7 +244,7 @@ class Decider:
         """
         return min((part.deadline_s for part in self._pending.values()), default=None)
 
-    def tick(self, now: float) -> list[Decision]:
+    def tick(self, now: float) -> list[PartDecision]:
         """
         Reject the parts whose deadline has come.
 
@@ -255,7 +255,7 @@ class Decider:
         due = [part for part in self._pending.values() if part.deadline_s <= now]
         return [decision for part in due for decision in self._judge(part, now)]
 
-    def part_seen(self, part: PartSeen, now: float) -> list[Decision]:
+    def part_seen(self, part: PartSeen, now: float) -> list[PartDecision]:
         """
         Take a part, or further frames of one.
 
@@ -272,7 +272,7 @@ class Decider:
             if self._terms is None or refusal is not None:
                 refusal = refusal or rejected(Reason.NOT_READY, 'no recipe is in force')
                 stamp_ns = part.stamps_ns[0] if part.stamps_ns else 0
-                decision = Decision(part.key, stamp_ns, refusal, self._terms, exposure_s)
+                decision = PartDecision(part.key, stamp_ns, refusal, self._terms, exposure_s)
                 return [*decisions, self._record(decision, now)]
             deadline_s = exposure_s + self._settings.deadline_s
             pending = _PendingPart(part.key, self._terms, exposure_s, deadline_s)
@@ -281,7 +281,7 @@ class Decider:
             return [*decisions, self._decide(pending, refusal, now)]
         # Whatever any version of the part said of a frame holds.
         for stamp_ns, problem in zip(part.stamps_ns, part.problems, strict=True):
-            frame = pending.frames.setdefault(stamp_ns, FrameScores(problem))
+            frame = pending.frames.setdefault(stamp_ns, FrameEvidence(problem))
             frame.problem = frame.problem or problem
         pending.is_complete = pending.is_complete or part.is_complete
         waiting, self._early = self._early, []
@@ -290,7 +290,7 @@ class Decider:
                 self._early.append((received_s, score))
         return decisions + self._judge(pending, now)
 
-    def score_received(self, score: ScoreReceived, now: float) -> list[Decision]:
+    def score_received(self, score: ScoreReceived, now: float) -> list[PartDecision]:
         """
         Take a score; one that comes before its part or frame waits for it.
 
@@ -308,7 +308,7 @@ class Decider:
             self.counts.scores_unknown += 1
         return decisions
 
-    def flush(self, now: float) -> list[Decision]:
+    def flush(self, now: float) -> list[PartDecision]:
         """
         Reject every undecided part, because the decider stops.
 
@@ -358,7 +358,7 @@ class Decider:
             frame.scores[score.scorer] = score
         return True
 
-    def _judge(self, part: _PendingPart, now: float) -> list[Decision]:
+    def _judge(self, part: _PendingPart, now: float) -> list[PartDecision]:
         """
         Decide the part if its verdict is certain, or its deadline has come.
 
@@ -392,7 +392,7 @@ class Decider:
             return 'the part was not complete'
         return 'part and scores were not known'
 
-    def _decide(self, part: _PendingPart, judgement: Judgement, now: float) -> Decision:
+    def _decide(self, part: _PendingPart, judgement: Judgement, now: float) -> PartDecision:
         del self._pending[part.key]
         if judgement.reason is Reason.TIMEOUT:
             self._timeouts_in_a_row += 1
@@ -414,10 +414,12 @@ class Decider:
             station = self._settings.station
             measured = worst_measures(frames[: station.frames] if station else frames, part.terms)
         stamp_ns = next(iter(part.frames))
-        decision = Decision(part.key, stamp_ns, judgement, part.terms, part.exposure_s, measured)
+        decision = PartDecision(
+            part.key, stamp_ns, judgement, part.terms, part.exposure_s, measured
+        )
         return self._record(decision, now)
 
-    def _record(self, decision: Decision, now: float) -> Decision:
+    def _record(self, decision: PartDecision, now: float) -> PartDecision:
         """
         Remember that the part is decided, count it, and let go of the scores that wait for it.
 

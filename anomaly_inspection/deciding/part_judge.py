@@ -11,12 +11,12 @@ from dataclasses import dataclass, field, replace
 import math
 from typing import TYPE_CHECKING
 
-from anomaly_inspection.deciding.judge import judge, Judgement, Reason, rejected, Verdict
+from anomaly_inspection.deciding.frame_judge import judge, Judgement, Reason, rejected, Verdict
 from anomaly_inspection.errors import SettingError
 from anomaly_inspection.scoring.measure import BadSide
 
 if TYPE_CHECKING:
-    from anomaly_inspection.deciding.part import ScoreReceived, Terms
+    from anomaly_inspection.deciding.part_decision import ScoreReceived, Terms
 
 # The values of Score.msg; any other status makes the score invalid.
 STATUS_OK = 1
@@ -50,7 +50,7 @@ class StationSettings:
 
 
 @dataclass
-class FrameScores:
+class FrameEvidence:
     """
     What is known of one frame: what was wrong with it ('' = nothing), and its score by scorer.
 
@@ -60,7 +60,7 @@ class FrameScores:
     scores: dict[str, ScoreReceived] = field(default_factory=dict)
 
 
-def judge_frame(frame: FrameScores, terms: Terms) -> Judgement | None:
+def judge_frame(frame: FrameEvidence, terms: Terms) -> Judgement | None:
     """
     Judge one frame; None while scores are outstanding and nothing is certain.
 
@@ -87,7 +87,7 @@ def judge_frame(frame: FrameScores, terms: Terms) -> Judgement | None:
     return judge(measures, terms.limits, terms.combination, part_classes)
 
 
-def worst_measures(frames: Iterable[FrameScores], terms: Terms) -> dict[tuple[str, str], float]:
+def worst_measures(frames: Iterable[FrameEvidence], terms: Terms) -> dict[tuple[str, str], float]:
     """
     Give the worst value of each measure over the frames that have all their scores.
 

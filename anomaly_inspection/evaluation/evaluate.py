@@ -18,10 +18,10 @@ import numpy as np
 
 from anomaly_inspection.capture.image_folder import ImageFolder
 from anomaly_inspection.capture.source import Frame
-from anomaly_inspection.deciding.judge import Combination, judge, Judgement, Verdict
+from anomaly_inspection.deciding.frame_judge import Combination, judge, Judgement, Verdict
 from anomaly_inspection.deciding.limits import LimitTable
-from anomaly_inspection.deciding.part import ScoreReceived, Terms
-from anomaly_inspection.deciding.part_judge import FrameScores, judge_frame
+from anomaly_inspection.deciding.part_decision import ScoreReceived, Terms
+from anomaly_inspection.deciding.part_judge import FrameEvidence, judge_frame
 from anomaly_inspection.errors import SourceError
 from anomaly_inspection.evaluation.figures import (
     balanced_accuracy,
@@ -39,7 +39,7 @@ from anomaly_inspection.evaluation.region_figures import (
     region_figures,
 )
 from anomaly_inspection.recipes.limit_table import limit_table
-from anomaly_inspection.scoring.frame_scorer import combined_map, FrameScore
+from anomaly_inspection.scoring.frame_scorer import combined_map, ScorerResult
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -154,7 +154,7 @@ class RecipeJudge:
             _combination(recipe),
         )
 
-    def judge(self, frame: Frame) -> tuple[Judgement, list[FrameScore]]:
+    def judge(self, frame: Frame) -> tuple[Judgement, list[ScorerResult]]:
         """
         Give the judgement on a frame and the scores it stands on; none when it has no image.
 
@@ -173,7 +173,7 @@ class RecipeJudge:
             )
             for score in scores
         }
-        judgement = judge_frame(FrameScores(frame.problem, received), self._terms)
+        judgement = judge_frame(FrameEvidence(frame.problem, received), self._terms)
         assert judgement is not None, 'every scorer has scored'
         return judgement, scores
 
@@ -293,7 +293,7 @@ def _mask(path: Path, size: tuple[int, ...], truth: Truth) -> NDArray[np.bool_]:
 
 
 def _located(
-    mask: NDArray[np.bool_], scores: Sequence[FrameScore], min_area_px: int, region_iou: float
+    mask: NDArray[np.bool_], scores: Sequence[ScorerResult], min_area_px: int, region_iou: float
 ) -> _Located:
     anomaly_map = combined_map(scores)
     if anomaly_map is None:

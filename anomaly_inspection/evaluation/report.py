@@ -17,7 +17,7 @@ import numpy as np
 from anomaly_inspection.capture.image_file import read_image
 from anomaly_inspection.capture.image_folder import ImageFolder
 from anomaly_inspection.capture.source import Frame
-from anomaly_inspection.deciding.judge import Reason
+from anomaly_inspection.deciding.frame_judge import Reason
 from anomaly_inspection.errors import FrameError, SettingError
 from anomaly_inspection.evaluation.charts import (
     DEFECT,

@@ -19,7 +19,7 @@ from typing import Any, TYPE_CHECKING
 import numpy as np
 
 from anomaly_inspection.capture.source import Frame
-from anomaly_inspection.deciding.judge import Verdict
+from anomaly_inspection.deciding.frame_judge import Verdict
 from anomaly_inspection.errors import SettingError
 from anomaly_inspection.evaluation.evaluate import RecipeJudge
 from anomaly_inspection.evaluation.figures import Estimate, proportion
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from anomaly_inspection.recipes.recipe import Recipe
-    from anomaly_inspection.scoring.frame_scorer import FrameScore
+    from anomaly_inspection.scoring.frame_scorer import ScorerResult
 
     Progress = Callable[[int, int, str], None]
 
@@ -354,7 +354,7 @@ def _new_to(
     ]
 
 
-def _mask_of_part(frame: NDArray[np.uint8], scores: Sequence[FrameScore]) -> NDArray[np.bool_]:
+def _mask_of_part(frame: NDArray[np.uint8], scores: Sequence[ScorerResult]) -> NDArray[np.bool_]:
     score = scores[0]
     assert score.prepared_map is not None, 'the frame was judged'
     assert score.to_frame is not None, 'the frame was judged'

@@ -24,14 +24,14 @@ from anomaly_inspection.scoring.registry import scorer_class
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from anomaly_inspection.learning.held_out import Part
+    from anomaly_inspection.learning.cross_validation import TaughtPart
 
 _JUDGED_EVERY = 5
 # Many references only of small images: each takes 13 bytes a value in memory, 100 MB in all.
 _MANY_REFERENCES, _MOST_REFERENCE_VALUES = 40, 8_000_000
 
 
-def chosen_settings(scorer: str, parts: Sequence[Part]) -> dict[str, Any]:
+def chosen_settings(scorer: str, parts: Sequence[TaughtPart]) -> dict[str, Any]:
     """
     Give the defaults, but for what the good parts need.
 
@@ -59,7 +59,9 @@ def chosen_settings(scorer: str, parts: Sequence[Part]) -> dict[str, Any]:
     return settings
 
 
-def _needs_many_references(scorer: str, settings: dict[str, Any], parts: Sequence[Part]) -> bool:
+def _needs_many_references(
+    scorer: str, settings: dict[str, Any], parts: Sequence[TaughtPart]
+) -> bool:
     """
     Tell whether good parts clearly find more alike ones among many references than among few.
 

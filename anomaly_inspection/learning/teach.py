@@ -27,8 +27,8 @@ from anomaly_inspection.imaging.frame_check import (
     saturation,
 )
 from anomaly_inspection.imaging.preprocessing import PreprocessingSettings, Preprocessor
-from anomaly_inspection.learning.auto import choose, DEFAULT_BUDGET_MS
-from anomaly_inspection.learning.calibration import (
+from anomaly_inspection.learning.cross_validation import HeldOut, scorer_recipe, TaughtPart
+from anomaly_inspection.learning.good_part_limits import (
     check_enough,
     check_rate,
     FEWEST_PARTS,
@@ -37,13 +37,13 @@ from anomaly_inspection.learning.calibration import (
     promised_rate,
     rate_of_each,
 )
-from anomaly_inspection.learning.held_out import HeldOut, Part, scorer_recipe
 from anomaly_inspection.learning.preprocessing_choice import (
     chosen_preprocessing,
     CONFIDENCE_MARGIN,
     LEAST_CONFIDENCE,
     references_of,
 )
+from anomaly_inspection.learning.scorer_choice import choose, DEFAULT_BUDGET_MS
 from anomaly_inspection.learning.setting_choice import chosen_settings
 from anomaly_inspection.recipes.recipe import check_name, measures_of, Provenance, Recipe
 from anomaly_inspection.scoring.measure import BadSide, MeasureSpec
@@ -233,7 +233,7 @@ def good_parts(
     recipe: Recipe,
     images: Iterable[NDArray[np.uint8] | tuple[str, NDArray[np.uint8]]],
     progress: Progress | None = None,
-) -> tuple[list[Part], dict[str, str]]:
+) -> tuple[list[TaughtPart], dict[str, str]]:
     """
     Prepare frames of good parts as a recipe says.
 
@@ -248,7 +248,7 @@ def good_parts(
 
     Returns
     -------
-    parts : list of Part
+    parts : list of TaughtPart
         In the order of the frames.
     left_out : dict of str to str
         Names of the frames that are unlike the others, with the reason.
@@ -368,7 +368,7 @@ def _prepared(
     preprocessor: Preprocessor,
     classes: Mapping[str, str],
     report: Progress,
-) -> tuple[list[Part], dict[str, str]]:
+) -> tuple[list[TaughtPart], dict[str, str]]:
     """
     Prepare frames; those that cannot be, or far less surely than the others, come with the reason.
 
@@ -377,7 +377,7 @@ def _prepared(
     for done, (name, frame) in enumerate(named, start=1):
         try:
             prepared = preprocessor.prepare(frame)
-            parts.append(Part(name, replace(prepared, part_class=classes.get(name, ''))))
+            parts.append(TaughtPart(name, replace(prepared, part_class=classes.get(name, ''))))
         except AlignmentError as error:
             unlike[name] = str(error)
         report(done, len(named), 'preparing')
@@ -387,7 +387,7 @@ def _prepared(
     return parts, unlike
 
 
-def _confidences(parts: Sequence[Part]) -> NDArray[np.float64]:
+def _confidences(parts: Sequence[TaughtPart]) -> NDArray[np.float64]:
     """
     Give how sure the alignment of each part is; empty when they are not aligned.
 

@@ -31,11 +31,11 @@ import numpy as np
 import tensorflow
 
 from anomaly_inspection.errors import SettingError
-from anomaly_inspection.learning.calibration import FEWEST_PARTS, promised_rate, rate_of_each
 from anomaly_inspection.learning.checkpoint import Checkpoint
+from anomaly_inspection.learning.cross_validation import HeldOut, scorer_recipe
 from anomaly_inspection.learning.export import exported
 from anomaly_inspection.learning.fit import Fitting
-from anomaly_inspection.learning.held_out import HeldOut, scorer_recipe
+from anomaly_inspection.learning.good_part_limits import FEWEST_PARTS, promised_rate, rate_of_each
 from anomaly_inspection.learning.teach import good_parts
 from anomaly_inspection.learning.training_report import (
     history_csv,
@@ -55,7 +55,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from anomaly_inspection.learning.checkpoint import Epoch
-    from anomaly_inspection.learning.held_out import Part
+    from anomaly_inspection.learning.cross_validation import TaughtPart
     from anomaly_inspection.learning.training_settings import TrainingSettings
     from anomaly_inspection.recipes.recipe import Recipe
 
@@ -74,15 +74,15 @@ class TrainingParts:
 
     Parameters
     ----------
-    taught, held_out : list of Part
+    taught, held_out : list of TaughtPart
         What a network is fitted to; what tells when to stop and gives the limits.
     left_out : dict of str to str
         Frames that are unlike the others, with the reason.
 
     """
 
-    taught: list[Part]
-    held_out: list[Part]
+    taught: list[TaughtPart]
+    held_out: list[TaughtPart]
     left_out: dict[str, str]
 
     @classmethod

@@ -26,15 +26,12 @@ from anomaly_inspection.deciding.decider import (
     StationSettings,
     Terms,
 )
-from anomaly_inspection.deciding.decider import (
-    Decision as CoreDecision,
-)
-from anomaly_inspection.deciding.judge import Combination, Reason
+from anomaly_inspection.deciding.frame_judge import Combination, Reason
 from anomaly_inspection.deciding.limits import Limit, LimitOrigin, LimitTable
-from anomaly_inspection.deciding.part import KnownAs
+from anomaly_inspection.deciding.part_decision import KnownAs, PartDecision
 from anomaly_inspection.errors import LimitError, RecipeError, SettingError
-from anomaly_inspection.learning.recalibration import Recalibration
-from anomaly_inspection.learning.running_calibration import RunningCalibration
+from anomaly_inspection.learning.cell_calibration import CellCalibration
+from anomaly_inspection.learning.recipe_calibration import RecipeCalibration
 from anomaly_inspection.msg import (
     Calibration,
     Decision,
@@ -51,7 +48,7 @@ from anomaly_inspection.nodes.challenge_face import ChallengeFace, ChallengePara
 from anomaly_inspection.nodes.inspection_node import ERROR, InspectionNode, steady_s, WARN
 from anomaly_inspection.nodes.parameters import parameter
 from anomaly_inspection.nodes.qos import EVENT, LATCHED
-from anomaly_inspection.nodes.spin import spin_node
+from anomaly_inspection.nodes.spinning import spin_node
 from anomaly_inspection.nodes.stamps import nanoseconds_from_stamp, stamp_from_nanoseconds
 from anomaly_inspection.recipes.folder import read_recipe, write_recipe
 from anomaly_inspection.recipes.limit_table import limit_table
@@ -141,7 +138,7 @@ class _InForce:
     """
 
     limits: LimitTable
-    calibrated: Recalibration | None
+    calibrated: RecipeCalibration | None
 
 
 class DeciderNode(InspectionNode[DeciderParameters]):
@@ -159,9 +156,9 @@ class DeciderNode(InspectionNode[DeciderParameters]):
         self._fault_is_published = False
         self._decider: Decider | None = None
         self._challenge: Challenge | None = None
-        self._calibration: RunningCalibration | None = None
+        self._calibration: CellCalibration | None = None
         self._calibration_start_s = 0.0
-        self._calibrated: Recalibration | None = None
+        self._calibrated: RecipeCalibration | None = None
         self._before_calibration: _InForce | None = None
         super().__init__('decider', DeciderParameters, **options)
 
@@ -328,7 +325,7 @@ class DeciderNode(InspectionNode[DeciderParameters]):
                 f'{", ".join(sorted(missing))} did not confirm within {_SWITCH_TIMEOUT_S:g} s'
             )
 
-    def _publish(self, decisions: list[CoreDecision]) -> None:
+    def _publish(self, decisions: list[PartDecision]) -> None:
         assert self._decider is not None
         for decision in decisions:
             judgement, terms = decision.judgement, decision.terms
@@ -537,7 +534,7 @@ class DeciderNode(InspectionNode[DeciderParameters]):
             raise RecipeError('no recipe is in force yet; try again')
         self._check_not_calibrating()
         assert self._limits is not None
-        run = RunningCalibration(
+        run = CellCalibration(
             self._recipe,
             {
                 (limit.scorer, limit.measure): MeasureLimit(limit.value, limit.typical)
@@ -578,7 +575,7 @@ class DeciderNode(InspectionNode[DeciderParameters]):
                 'call ~/cancel_calibration'
             )
 
-    def _collect(self, decision: CoreDecision) -> None:
+    def _collect(self, decision: PartDecision) -> None:
         run = self._calibration
         if run is None or not run.is_collecting:
             return
@@ -594,7 +591,7 @@ class DeciderNode(InspectionNode[DeciderParameters]):
             assert self.executor is not None
             self.executor.create_task(self._derive_limits, run)
 
-    async def _derive_limits(self, run: RunningCalibration) -> None:
+    async def _derive_limits(self, run: CellCalibration) -> None:
         try:
             result = await self.in_background(run.derived)
             # It may have been given up meanwhile.
@@ -607,7 +604,7 @@ class DeciderNode(InspectionNode[DeciderParameters]):
             else:
                 self.get_logger().error(f'the calibration ended with an error: {text}')
 
-    def _finish_calibration(self, run: RunningCalibration, result: Recalibration) -> None:
+    def _finish_calibration(self, run: CellCalibration, result: RecipeCalibration) -> None:
         assert self._limits is not None
         before = _InForce(self._limits, self._calibrated)
         table = LimitTable(

@@ -36,7 +36,7 @@ from anomaly_inspection.nodes.inspection_node import (
 )
 from anomaly_inspection.nodes.parameters import parameter
 from anomaly_inspection.nodes.qos import EVENT, IMAGE
-from anomaly_inspection.nodes.spin import spin_node
+from anomaly_inspection.nodes.spinning import spin_node
 from anomaly_inspection.nodes.stamps import nanoseconds_from_stamp, stamp_from_nanoseconds
 from anomaly_inspection.steady_clock import exposure_of_stamp, steady_clock_id
 

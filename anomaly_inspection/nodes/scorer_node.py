@@ -16,6 +16,7 @@ from sensor_msgs.msg import Image
 
 from anomaly_inspection.errors import FrameError, InspectionError, SettingError
 from anomaly_inspection.msg import Measure, Part, RecipeInForce, RecipePrepared, Region, Score
+from anomaly_inspection.nodes.freed_memory import keep_freed_memory
 from anomaly_inspection.nodes.image_conversion import array_from_image, image_from_array
 from anomaly_inspection.nodes.inspection_node import (
     ERROR,
@@ -23,13 +24,12 @@ from anomaly_inspection.nodes.inspection_node import (
     NodeParameters,
     WARN,
 )
-from anomaly_inspection.nodes.memory import keep_freed_memory
 from anomaly_inspection.nodes.parameters import parameter
 from anomaly_inspection.nodes.qos import EVENT, IMAGE, LATCHED
-from anomaly_inspection.nodes.spin import spin_node
+from anomaly_inspection.nodes.spinning import spin_node
 from anomaly_inspection.nodes.stamps import nanoseconds_from_stamp
 from anomaly_inspection.recipes.folder import read_recipe
-from anomaly_inspection.scoring.frame_scorer import combined_map, FrameScore, ScoreStatus
+from anomaly_inspection.scoring.frame_scorer import combined_map, ScorerResult, ScoreStatus
 from anomaly_inspection.steady_clock import exposure_on_this_clock
 
 if TYPE_CHECKING:
@@ -280,7 +280,7 @@ class ScorerNode(InspectionNode[ScorerParameters]):
             scores = loaded.frame_scorer.score(array_from_image(image))
         except FrameError as error:
             scores = [
-                FrameScore(name, ScoreStatus.FRAME_INVALID, str(error), float('nan'))
+                ScorerResult(name, ScoreStatus.FRAME_INVALID, str(error), float('nan'))
                 for name in loaded.frame_scorer.scorer_names
             ]
         duration_s = time.perf_counter() - began_s
@@ -299,14 +299,14 @@ class ScorerNode(InspectionNode[ScorerParameters]):
         if self._anomaly_map.get_subscription_count():
             self._publish_map(scores, image)
 
-    def _publish_map(self, scores: list[FrameScore], image: Image) -> None:
+    def _publish_map(self, scores: list[ScorerResult], image: Image) -> None:
         frame_map = combined_map(scores)
         if frame_map is not None:
             header = image.header
             self._anomaly_map.publish(image_from_array(frame_map, header.stamp, header.frame_id))
 
 
-def _message(score: FrameScore, loaded: _LoadedRecipe) -> Score:
+def _message(score: ScorerResult, loaded: _LoadedRecipe) -> Score:
     nan = float('nan')
     alignment = score.alignment
     specifications = loaded.frame_scorer.measures(score.scorer) if score.measures else ()

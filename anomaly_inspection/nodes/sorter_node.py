@@ -20,11 +20,11 @@ from anomaly_inspection.nodes.gates import GateParameters, make_gate
 from anomaly_inspection.nodes.inspection_node import ERROR, InspectionNode, steady_s
 from anomaly_inspection.nodes.parameters import parameter
 from anomaly_inspection.nodes.qos import EVENT, LATCHED, NEWEST
-from anomaly_inspection.nodes.spin import spin_node
+from anomaly_inspection.nodes.spinning import spin_node
 from anomaly_inspection.nodes.stamps import stamp_from_nanoseconds
 from anomaly_inspection.sorting.gate import Gate
 from anomaly_inspection.sorting.part_tracker import PartTracker, TrackerSettings
-from anomaly_inspection.sorting.sort_event import SortEvent as CoreSortEvent
+from anomaly_inspection.sorting.sort_record import SortRecord
 from anomaly_inspection.sorting.sorter import LineStop as CoreLineStop
 from anomaly_inspection.sorting.sorter import Sorter
 from anomaly_inspection.steady_clock import exposure_on_this_clock
@@ -280,7 +280,7 @@ class SorterNode(InspectionNode[SorterParameters]):
             if sleep_s > 0:
                 self._wake.wait(sleep_s)
 
-    def _publish(self, events: list[CoreSortEvent]) -> None:
+    def _publish(self, events: list[SortRecord]) -> None:
         for event in events:
             message = SortEvent(
                 session_id=event.key[0],

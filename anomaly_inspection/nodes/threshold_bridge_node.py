@@ -42,7 +42,7 @@ from anomaly_inspection.nodes.inspection_node import (
 )
 from anomaly_inspection.nodes.parameters import declare_parameters, parameter
 from anomaly_inspection.nodes.qos import EVENT, LATCHED
-from anomaly_inspection.nodes.spin import spin_node
+from anomaly_inspection.nodes.spinning import spin_node
 from anomaly_inspection.scoring.measure import BadSide
 
 _TICK_S = 0.01

@@ -16,7 +16,7 @@ from typing import Any, TYPE_CHECKING
 import cv2
 from sensor_msgs.msg import CompressedImage, Image
 
-from anomaly_inspection.deciding.judge import Reason, Verdict
+from anomaly_inspection.deciding.frame_judge import Reason, Verdict
 from anomaly_inspection.deciding.limits import Limit
 from anomaly_inspection.msg import Decision, LimitsInForce, Part, Score
 from anomaly_inspection.nodes.image_conversion import (
@@ -27,7 +27,7 @@ from anomaly_inspection.nodes.image_conversion import (
 from anomaly_inspection.nodes.inspection_node import InspectionNode, NodeParameters, steady_s
 from anomaly_inspection.nodes.parameters import parameter
 from anomaly_inspection.nodes.qos import EVENT, IMAGE, LATCHED, WATCH_IMAGE
-from anomaly_inspection.nodes.spin import spin_node
+from anomaly_inspection.nodes.spinning import spin_node
 from anomaly_inspection.nodes.stamps import nanoseconds_from_stamp
 from anomaly_inspection.overlay import draw_overlay, MeasureRow, regions_to_draw
 from anomaly_inspection.scoring.frame_scorer import ScoreStatus

@@ -79,7 +79,7 @@ class RegionSettings:
 
 
 @dataclass(frozen=True, eq=False)
-class FrameScore:
+class ScorerResult:
     """
     What one scorer found in one frame.
 
@@ -179,7 +179,7 @@ class FrameScorer:
             )
         return self._scorers[scorer_name][0].measures + REGION_MEASURES
 
-    def score(self, image: NDArray[np.uint8]) -> list[FrameScore]:
+    def score(self, image: NDArray[np.uint8]) -> list[ScorerResult]:
         """
         Score one frame with every scorer.
 
@@ -190,7 +190,7 @@ class FrameScorer:
 
         Returns
         -------
-        list of FrameScore
+        list of ScorerResult
             One for each scorer, always. Nothing is raised: a frame that cannot be judged, or a
             scorer that fails, says so in its status.
 
@@ -200,12 +200,12 @@ class FrameScorer:
         except Exception as error:  # noqa: BLE001  whatever fails here must reject the part
             status, detail = _failure(error)
             return [
-                FrameScore(name, status, detail, regions.limit)
+                ScorerResult(name, status, detail, regions.limit)
                 for name, (_, regions) in self._scorers.items()
             ]
         return [self._score_with(name, prepared, image) for name in self._scorers]
 
-    def _score_with(self, name: str, prepared: Prepared, image: NDArray[np.uint8]) -> FrameScore:
+    def _score_with(self, name: str, prepared: Prepared, image: NDArray[np.uint8]) -> ScorerResult:
         scorer, settings = self._scorers[name]
         frame_size = (image.shape[1], image.shape[0])
         try:
@@ -222,9 +222,9 @@ class FrameScorer:
             )
         except Exception as error:  # noqa: BLE001  one scorer's bug must not take the others down
             status, detail = _failure(error)
-            return FrameScore(name, status, detail, settings.limit, alignment=prepared.alignment)
+            return ScorerResult(name, status, detail, settings.limit, alignment=prepared.alignment)
         largest = max((region.area_px for region in regions), default=0)
-        return FrameScore(
+        return ScorerResult(
             scorer=name,
             status=ScoreStatus.OK,
             detail='',
@@ -239,7 +239,7 @@ class FrameScorer:
         )
 
 
-def combined_map(scores: Sequence[FrameScore]) -> NDArray[np.float32] | None:
+def combined_map(scores: Sequence[ScorerResult]) -> NDArray[np.float32] | None:
     """
     Give the highest of the scorers' maps, each in units of its region limit, in frame pixels.
 

@@ -26,7 +26,7 @@ from itertools import chain
 import math
 
 from anomaly_inspection.errors import SettingError
-from anomaly_inspection.sorting.sort_event import Action, Cause, Outcome, PartKey, SortEvent
+from anomaly_inspection.sorting.sort_record import Action, Cause, Outcome, PartKey, SortRecord
 
 # The computer's own delays: a gate that is read back sooner after closing may still be moving.
 _SHORTEST_DEAD_TIME_S = 0.005
@@ -234,7 +234,7 @@ class PartTracker:
         self._tracks: dict[PartKey, _Track] = {}
         self._past: OrderedDict[PartKey, _Track] = OrderedDict()
         self._early: OrderedDict[PartKey, tuple[float, bool]] = OrderedDict()
-        self._events: list[SortEvent] = []
+        self._events: list[SortRecord] = []
         self._failure = ''
 
     def part_seen(self, key: PartKey, exposure_s: float, now: float) -> None:
@@ -250,7 +250,7 @@ class PartTracker:
             detail = f'{len(self._tracks)} parts are on the belt, no more can be followed'
             self._failure = self._failure or detail
             self._events.append(
-                SortEvent(
+                SortRecord(
                     key,
                     self._action(was_opened=False),
                     Outcome.FAILED,
@@ -315,13 +315,13 @@ class PartTracker:
             track.has_failed = track.has_failed or not gate_rests or rides_on
             self._finish(track)
 
-    def advance(self, now: float) -> tuple[GateTask | None, list[SortEvent]]:
+    def advance(self, now: float) -> tuple[GateTask | None, list[SortRecord]]:
         """
         Do what is due, up to the first thing that needs the gate.
 
         Returns
         -------
-        (GateTask or None, list of SortEvent)
+        (GateTask or None, list of SortRecord)
             What to ask the gate now, None when nothing is due; and the events of parts that are
             through.
 
@@ -520,7 +520,7 @@ class PartTracker:
         if len(self._past) > self._settings.parts:
             self._past.popitem(last=False)
         self._events.append(
-            SortEvent(
+            SortRecord(
                 track.key,
                 self._action(was_opened=track.was_opened),
                 Outcome.FAILED if track.has_failed else Outcome.CONFIRMED,

@@ -18,7 +18,7 @@ from anomaly_inspection.sorting.part_tracker import (
     PartTracker,
     TrackerCounts,
 )
-from anomaly_inspection.sorting.sort_event import Cause, PartKey, SortEvent
+from anomaly_inspection.sorting.sort_record import Cause, PartKey, SortRecord
 
 
 @dataclass(frozen=True)
@@ -124,13 +124,13 @@ class Sorter:
         with self._state_lock:
             return self._tracker.next_due()
 
-    def step(self, now: float) -> list[SortEvent]:
+    def step(self, now: float) -> list[SortRecord]:
         """
         Do what is due, at most one call of the gate; blocks as long as the gate does.
 
         Returns
         -------
-        list of SortEvent
+        list of SortRecord
             Of the parts that are through.
 
         """
@@ -193,7 +193,7 @@ class Sorter:
                 self._line_stop = LineStop()
         return ''
 
-    def flush(self, now: float) -> list[SortEvent]:
+    def flush(self, now: float) -> list[SortRecord]:
         """
         Bring the gate to rest and let go of every part, because the sorter stops.
 
@@ -203,8 +203,8 @@ class Sorter:
                 Cause.SHUTDOWN, 'the sorter stopped with the part on the belt', now
             )
 
-    def _step(self, now: float) -> list[SortEvent]:
-        events: list[SortEvent] = []
+    def _step(self, now: float) -> list[SortRecord]:
+        events: list[SortRecord] = []
         try:
             with self._state_lock:
                 task, events = self._tracker.advance(now)
@@ -229,7 +229,7 @@ class Sorter:
             return events + self._let_go(Cause.LINE_STOPPED, reason, now)
         return events
 
-    def _let_go(self, cause: Cause, detail: str, now: float) -> list[SortEvent]:
+    def _let_go(self, cause: Cause, detail: str, now: float) -> list[SortRecord]:
         error = self._ask_gate(GateTask(GateCall.REST, ('', 0)))
         with self._state_lock:
             if error:

@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+The `anomaly-inspection` command and what it is made of.
+
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import click
+
+from anomaly_inspection import __version__
+from anomaly_inspection.cli.calibrate import calibrate
+from anomaly_inspection.cli.evaluate import evaluate
+from anomaly_inspection.cli.output import errors, escaped, EXIT_USAGE
+from anomaly_inspection.cli.run import run
+from anomaly_inspection.cli.self_test import self_test
+from anomaly_inspection.cli.simulate import simulate
+from anomaly_inspection.cli.teach import teach
+from anomaly_inspection.cli.train import train
+from anomaly_inspection.errors import InspectionError
+
+
+class _Group(click.Group):
+    """
+    Turns the package's own errors into one line and exit status 2.
+
+    """
+
+    def invoke(self, context: click.Context) -> Any:
+        try:
+            return super().invoke(context)
+        except InspectionError as error:
+            errors.print(f'[bold red]error:[/] {escaped(str(error))}', soft_wrap=True)
+            sys.exit(EXIT_USAGE)
+
+
+@click.group(cls=_Group, context_settings={'help_option_names': ['-h', '--help']})
+@click.version_option(__version__)
+def main() -> None:
+    """
+    Visual inspection taught on good parts only.
+
+    \b
+    Teach a product from a folder of good images, then run the cell on any source:
+      anomaly-inspection teach good_images/ --recipe recipes/pump
+      anomaly-inspection run --recipe recipes/pump --source 0
+
+    \b
+    No camera at hand? Everything works on the simulated line:
+      anomaly-inspection simulate out/line --parts 60 --seed 1
+      anomaly-inspection teach out/line/train/good --recipe out/pump
+      anomaly-inspection run --recipe out/pump --source line:parts=100,seed=2
+    """
+
+
+for command in (teach, train, calibrate, self_test, run, evaluate, simulate):
+    main.add_command(command)

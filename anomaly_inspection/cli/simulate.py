@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+Write a labelled data set of the simulated line.
+
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from anomaly_inspection.cli.output import (
+    console,
+    progress_bar,
+)
+
+
+@click.command()
+@click.argument('directory', type=click.Path(path_type=Path))
+@click.option(
+    '--parts',
+    type=click.IntRange(1),
+    default=200,
+    show_default=True,
+    help='Number of test parts, good and defective.',
+)
+@click.option(
+    '--train-parts',
+    type=click.IntRange(0),
+    default=60,
+    show_default=True,
+    help='Number of good parts to teach with.',
+)
+@click.option('--seed', type=click.IntRange(0), default=1, show_default=True)
+@click.option(
+    '--line',
+    default='line',
+    show_default=True,
+    help="The line's settings, as in 'line:rotation_deg=180,defect_rate=0.5'.",
+)
+def simulate(directory: Path, parts: int, train_parts: int, seed: int, line: str) -> None:
+    """
+    Write a labelled data set of the simulated line into DIRECTORY.
+
+    MVTec layout: train/good, test/good, test/<defect>, ground_truth/<defect>, with labels.csv and
+    events.csv. The same seed gives the same images.
+    """
+    from dataclasses import replace
+
+    from anomaly_inspection.capture.simulated_dataset import write_dataset
+    from anomaly_inspection.capture.simulated_line import SimulatedLineSettings
+
+    settings = replace(SimulatedLineSettings.from_spec(line), seed=seed)
+    with progress_bar() as progress:
+        write_dataset(
+            directory,
+            settings,
+            train_parts=train_parts,
+            test_parts=parts,
+            progress=lambda done, total: progress(done, total, 'rendering'),
+        )
+    console.print(f'{train_parts} good parts to teach and {parts} test parts in {directory}')

@@ -1,0 +1,344 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+Recalibrate: limits and typical values of a recipe anew, from good parts it was not taught on.
+
+All that was fitted stays, the region limit too, so every part is held out. A part that is not like
+the others is left out and named; more than a tenth of such parts is an error.
+
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+
+from anomaly_inspection.errors import FrameError, SettingError
+from anomaly_inspection.learning.good_part_limits import (
+    are_rejected,
+    are_strays,
+    check_enough,
+    check_rate,
+    expected_false_rejects,
+    FalseRejects,
+    limits_from_good,
+    outliers,
+    tells_nothing,
+)
+from anomaly_inspection.scoring.frame_scorer import REGION_MEASURES, ScoreStatus
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from anomaly_inspection.learning.good_part_limits import Good, Specs
+    from anomaly_inspection.learning.teach import Progress
+    from anomaly_inspection.recipes.recipe import MeasureLimit, Recipe
+
+    # What one part measures, by scorer and measure.
+    Measured = Mapping[tuple[str, str], float]
+    Limits = Mapping[tuple[str, str], MeasureLimit]
+
+T = TypeVar('T')
+
+# A stray is a part of which there should be one in 200, whatever rate is asked for.
+_STRAY_RATE = 0.005
+_LIMITS_FROM = '; limits from '
+_REGION_MEASURES = {spec.name for spec in REGION_MEASURES}
+
+
+@dataclass(frozen=True, eq=False)
+class RecipeCalibration:
+    """
+    Limits from good parts, beside those from before.
+
+    Parameters
+    ----------
+    specs : mapping of (scorer, measure) to MeasureSpec
+        The measures.
+    before : mapping of (scorer, measure) to MeasureLimit
+        The limits until then.
+    limits : dict of (scorer, measure) to MeasureLimit
+        The new ones, with the new typical values.
+    good : dict of (scorer, measure) to ndarray of float64, (n,)
+        What they were derived from.
+    left_out : tuple of str
+        The parts that were not like the others, each with the reason.
+    strays : tuple of str
+        Names of the parts that were taken but move the limits outwards: somebody should look at
+        them.
+    beyond_before : int
+        How many of the parts that were taken lie beyond the limits until then.
+    false_reject_rate : float
+        As it was asked for.
+    false_rejects : FalseRejects
+        What to expect, by cross-validation.
+
+    """
+
+    specs: Specs
+    before: Limits
+    limits: Limits
+    good: Good
+    left_out: tuple[str, ...]
+    strays: tuple[str, ...]
+    beyond_before: int
+    false_reject_rate: float
+    false_rejects: FalseRejects
+
+    @classmethod
+    def of(
+        cls,
+        parts: Sequence[tuple[str, Measured]],
+        recipe: Recipe,
+        before: Limits,
+        false_reject_rate: float,
+        combination: str,
+        unmeasured: Mapping[str, str] | None = None,
+    ) -> RecipeCalibration:
+        """
+        Derive the limits.
+
+        Parameters
+        ----------
+        parts : sequence of (name, mapping of (scorer, measure) to float)
+            Good parts, each with all measures.
+        recipe : Recipe
+            Whose scorers measured them.
+        before : mapping of (scorer, measure) to MeasureLimit
+            The limits until now. Where a part hardly ever leaves the perfect end of a measure, its
+            limit stays.
+        false_reject_rate : float
+            Share of good parts that all limits together may reject, over 0 and below 0.5.
+        combination : 'any' or 'all'
+            Of the limits, as the parts are judged.
+        unmeasured : mapping of name to reason, optional
+            Parts that could not be measured; they count as unlike the others.
+
+        Raises
+        ------
+        SettingError
+            When parts are too few, more than a tenth are unlike the others, or no limit can be
+            set.
+
+        """
+        check_rate(false_reject_rate)
+        specs = specs_of(recipe)
+        left_out = dict(unmeasured or {})
+        count = len(parts) + len(left_out)
+        check_enough(count, left_out)
+        offered = {key: np.array([measured[key] for _, measured in parts]) for key in specs}
+        odd = {}
+        for key, values in offered.items():
+            # A region is there or not: the few parts that have one are not odd for that.
+            if key[1] not in _REGION_MEASURES:
+                for index in outliers(values, specs[key]):
+                    odd[index] = _how_far(key, values, index)
+        left_out |= {parts[index][0]: why for index, why in sorted(odd.items())}
+        check_enough(count, left_out)
+        kept = [index for index in range(len(parts)) if index not in odd]
+        names = [parts[index][0] for index in kept]
+        good = {key: values[kept] for key, values in offered.items()}
+        usual = limits_from_good(good_of(recipe), specs, _STRAY_RATE)
+        strays = {
+            names[index]: _how_far(key, values, int(index))
+            for key, values in good.items()
+            for index in np.flatnonzero(are_strays(values, usual[key], specs[key]))
+        }
+        # A stray may be a good part of a kind that was not taught; many of them hardly are.
+        check_enough(count, left_out | strays)
+        untold = {key: before[key] for key in specs if tells_nothing(good[key], specs[key])}
+        settings = specs, false_reject_rate, combination, untold
+        return cls(
+            specs=specs,
+            before=before,
+            limits=limits_from_good(good, *settings),
+            good=good,
+            left_out=tuple(f'{who}: {why}' for who, why in left_out.items()),
+            strays=tuple(f'{who}: {why}' for who, why in strays.items()),
+            beyond_before=int(are_rejected(good, before, specs, combination).sum()),
+            false_reject_rate=false_reject_rate,
+            false_rejects=expected_false_rejects(good, *settings),
+        )
+
+    def summary(self) -> str:
+        """
+        Say how the parts fared by the old limits, and what is to be expected of the new ones.
+
+        """
+        text = f'{self.beyond_before} of {self.false_rejects.parts} lie beyond the old limits. '
+        if 2 * self.beyond_before > self.false_rejects.parts:
+            text += 'The line has moved far from what was taught: teaching again finds more. '
+        if self.strays:
+            text += (
+                f'Look at {len(self.strays)} that move the limits outwards, are they good? '
+                f'{"; ".join(self.strays)}. '
+            )
+        return text + self.false_rejects.promise(self.false_reject_rate)
+
+    def applied_to(self, recipe: Recipe, source: str) -> Recipe:
+        """
+        Give the recipe with these limits, not yet on disk; what is not judged stays.
+
+        Parameters
+        ----------
+        recipe : Recipe
+            The one whose scorers measured the parts.
+        source : str
+            Where the good parts came from.
+
+        """
+        scorers = {
+            name: replace(
+                part,
+                limits=part.limits | _of_scorer(name, self.limits),
+                good=part.good | _of_scorer(name, self.good),
+            )
+            for name, part in recipe.scorers.items()
+        }
+        provenance = replace(
+            recipe.provenance,
+            source=recipe.provenance.source.split(_LIMITS_FROM)[0] + _LIMITS_FROM + source,
+            left_out=(*recipe.provenance.left_out, *self.left_out),
+            false_reject_rate=self.false_reject_rate,
+            promised_rate=round(self.false_rejects.promised_rate, 4),
+        )
+        return replace(recipe, scorers=scorers, provenance=provenance, path=None, hash='')
+
+
+def specs_of(recipe: Recipe) -> Specs:
+    """
+    Give the judged measures of a recipe by scorer and name, in the order of its limits.
+
+    """
+    return {
+        (scorer, spec.name): spec
+        for scorer, part in recipe.scorers.items()
+        for spec in recipe.measures(scorer)
+        if spec.name not in part.not_judged
+    }
+
+
+def limits_of(recipe: Recipe) -> Limits:
+    """
+    Give the limits of the judged measures by scorer and measure.
+
+    """
+    return {
+        (scorer, measure): recipe.scorers[scorer].limits[measure]
+        for scorer, measure in specs_of(recipe)
+    }
+
+
+def good_of(recipe: Recipe) -> Good:
+    """
+    Give the judged measures of the held-out good parts of a recipe by scorer and measure.
+
+    """
+    return {
+        (scorer, measure): recipe.scorers[scorer].good[measure]
+        for scorer, measure in specs_of(recipe)
+    }
+
+
+def recalibrate(
+    recipe: Recipe,
+    images: Iterable[tuple[str, NDArray[np.uint8]]],
+    false_reject_rate: float | None = None,
+    progress: Progress | None = None,
+) -> RecipeCalibration:
+    """
+    Derive the limits of a recipe anew from images of good parts.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        Taught on other images.
+    images : iterable of (name, ndarray of uint8)
+        At least 8 frames of good parts in the recipe's format.
+    false_reject_rate : float, optional
+        By default what the recipe was taught with.
+    progress : callable (done, total, what), optional
+        Called after every image; `total` is `done`, as the images may come one by one.
+
+    Raises
+    ------
+    SettingError
+        When images are too few, too many are unlike the others, one is a reference of the recipe,
+        or no limit can be set.
+    FrameError
+        When an image is not of the recipe's format; names it.
+
+    """
+    rate = recipe.provenance.false_reject_rate if false_reject_rate is None else false_reject_rate
+    check_rate(rate)
+    scorer = recipe.frame_scorer()
+    parts: list[tuple[str, Measured]] = []
+    unmeasured = {}
+    for name, image in images:
+        _check_new(recipe, name, image)
+        scores = scorer.score(image)
+        failed = [score for score in scores if score.status != ScoreStatus.OK]
+        if failed:
+            unmeasured[name] = failed[0].detail
+        else:
+            measured = {
+                (score.scorer, measure): value
+                for score in scores
+                for measure, value in score.measures.items()
+            }
+            parts.append((name, measured))
+        if progress:
+            done = len(parts) + len(unmeasured)
+            progress(done, done, 'measuring good parts')
+    return RecipeCalibration.of(
+        parts, recipe, limits_of(recipe), rate, recipe.combination, unmeasured
+    )
+
+
+def false_rejects_of(recipe: Recipe) -> FalseRejects | None:
+    """
+    Say what a recipe is to expect, from the held-out good parts that it holds.
+
+    Returns
+    -------
+    FalseRejects or None
+        None when its scorers took their limits from different parts: then nobody can say which
+        parts all of them would pass.
+
+    """
+    good = good_of(recipe)
+    if len({len(values) for values in good.values()}) > 1:
+        return None
+    return expected_false_rejects(
+        good, specs_of(recipe), recipe.provenance.false_reject_rate, recipe.combination
+    )
+
+
+def _of_scorer(name: str, values: Mapping[tuple[str, str], T]) -> dict[str, T]:
+    return {measure: value for (scorer, measure), value in values.items() if scorer == name}
+
+
+def _how_far(key: tuple[str, str], values: NDArray[np.float64], index: int) -> str:
+    middle = float(np.nanmedian(values))
+    return f'{".".join(key)} {values[index]:.4g}, the others about {middle:.4g}'
+
+
+def _check_new(recipe: Recipe, name: str, image: NDArray[np.uint8]) -> None:
+    """
+    Refuse an image of another format, and one that the recipe was taught on.
+
+    """
+    wanted = recipe.frame_format
+    if image.shape != wanted.shape or image.dtype != np.uint8:
+        raise FrameError(
+            f'{name} is {image.dtype} of shape {image.shape}; the recipe takes uint8 of shape '
+            f'{wanted.shape} ({wanted.encoding})'
+        )
+    if any(np.array_equal(image, reference) for reference in recipe.references):
+        raise SettingError(
+            f'recipe {recipe.name} was taught on {name}: what it measures there says nothing of '
+            'parts to come. Take images that it has not seen'
+        )

@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+The files beside the code: parameter file, live-view layouts and launch file fit the nodes.
+
+"""
+
+from dataclasses import fields
+import json
+import re
+import subprocess
+import sys
+
+import pytest
+import yaml
+
+pytest.importorskip('anomaly_inspection.msg', reason='needs ROS 2 and the built messages')
+
+from anomaly_inspection import msg
+from anomaly_inspection.nodes.camera_node import CameraNode, CameraParameters
+from anomaly_inspection.nodes.decider_node import DeciderNode, DeciderParameters
+from anomaly_inspection.nodes.part_detector_node import PartDetectorNode, PartDetectorParameters
+from anomaly_inspection.nodes.scorer_node import ScorerNode, ScorerParameters
+from anomaly_inspection.nodes.sorter_node import SorterNode, SorterParameters
+from anomaly_inspection.nodes.threshold_bridge_node import (
+    ThresholdBridgeNode,
+    ThresholdBridgeParameters,
+)
+from anomaly_inspection.nodes.viewer_node import ViewerNode, ViewerParameters
+from support.paths import ROOT
+
+NODES = {
+    'camera': (CameraNode, CameraParameters),
+    'decider': (DeciderNode, DeciderParameters),
+    'part_detector': (PartDetectorNode, PartDetectorParameters),
+    'scorer': (ScorerNode, ScorerParameters),
+    'sorter': (SorterNode, SorterParameters),
+    'threshold_bridge': (ThresholdBridgeNode, ThresholdBridgeParameters),
+    'viewer': (ViewerNode, ViewerParameters),
+}
+TOPICS = {
+    '/overlay': None,
+    '/overlay/compressed': None,
+    '/anomaly_map': None,
+    '/image_raw': None,
+    '/diagnostics': None,
+    '/decision': msg.Decision,
+    '/line_stop': msg.LineStop,
+    '/sort_event': msg.SortEvent,
+    '/limits_in_force': msg.LimitsInForce,
+    '/score': msg.Score,
+}
+
+
+@pytest.fixture(scope='module')
+def parameter_file():
+    return yaml.safe_load((ROOT / 'config' / 'cell.yaml').read_text())
+
+
+def test_the_parameter_file_names_every_node_once(parameter_file):
+    assert {name.removeprefix('/**/') for name in parameter_file} == set(NODES)
+
+
+@pytest.mark.ros
+@pytest.mark.parametrize('name', sorted(NODES))
+def test_every_node_takes_its_part_of_the_parameter_file(name, parameter_file, ros_context):
+    from rclpy.parameter import Parameter
+
+    node_type, parameters_type = NODES[name]
+    given = parameter_file[f'/**/{name}']['ros__parameters']
+    assert set(given) <= {field.name for field in fields(parameters_type)}
+    node = node_type(
+        context=ros_context,
+        parameter_overrides=[Parameter(key, value=value) for key, value in given.items()],
+    )
+    for key, value in given.items():
+        assert getattr(node.parameters, key) == value
+    node.destroy_node()
+
+
+def test_the_gate_comes_after_the_deadline(parameter_file):
+    sorter = SorterParameters(**parameter_file['/**/sorter']['ros__parameters'])
+    decider = DeciderParameters(**parameter_file['/**/decider']['ros__parameters'])
+    scorer = ScorerParameters(**parameter_file['/**/scorer']['ros__parameters'])
+    settings = sorter.tracker_settings()
+    fires_s = settings.travel_time_s - settings.window_s / 2 - settings.actuation_s
+    assert decider.deadline_s < fires_s
+    assert decider.deadline_s <= scorer.max_age_s
+
+
+def test_the_foxglove_layout_shows_topics_and_fields_that_exist():
+    text = json.dumps(json.loads((ROOT / 'config' / 'live_view.foxglove.json').read_text()))
+    shown = re.findall(r'"(/[a-z_/]+)((?:\.[a-z_]+)*)"', text)
+    assert shown
+    for topic, path in shown:
+        assert topic in TOPICS, topic
+        if path and TOPICS[topic] is not None:
+            assert path.split('.')[1] in TOPICS[topic].get_fields_and_field_types()
+
+
+def test_the_rqt_perspective_shows_topics_that_exist():
+    text = (ROOT / 'config' / 'live_view.perspective').read_text()
+    json.loads(text)
+    topics = set(re.findall(r"'(/[a-z_]+)(?:/[a-z_]+)*'", text))
+    assert topics <= {*TOPICS, '/decision'}
+
+
+def test_the_launch_file_has_five_plain_arguments_and_a_process_for_each_node():
+    pytest.importorskip('launch', reason='launch is not installed (it comes with ROS 2)')
+    pytest.importorskip('launch_ros', reason='launch_ros is not installed (it comes with ROS 2)')
+    script = (
+        'import importlib.util, launch, launch_ros\n'
+        f"spec = importlib.util.spec_from_file_location('cell', {str(ROOT)!r}"
+        " + '/launch/cell.launch.py')\n"
+        'module = importlib.util.module_from_spec(spec)\n'
+        'spec.loader.exec_module(module)\n'
+        'entities = module.generate_launch_description().entities\n'
+        'print(*sorted(e.name for e in entities'
+        ' if isinstance(e, launch.actions.DeclareLaunchArgument)))\n'
+        'print(*sorted(e.node_executable for e in entities'
+        ' if isinstance(e, launch_ros.actions.Node)))\n'
+    )
+    out = subprocess.run([sys.executable, '-c', script], capture_output=True, text=True)
+    assert out.returncode == 0, out.stderr
+    arguments, executables = out.stdout.split('\n')[:2]
+    assert arguments.split() == ['config', 'discovery_range', 'namespace', 'recipe', 'source']
+    assert executables.split() == [f'{name}_node' for name in sorted(NODES)]

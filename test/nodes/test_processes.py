@@ -1,0 +1,315 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+Every node in a process of its own, as on the line: same verdicts, and what happens when one of
+them dies or hangs.
+
+"""
+
+from collections import OrderedDict
+import os
+from pathlib import Path
+import signal
+import subprocess
+import threading
+import time
+
+import pytest
+
+pytest.importorskip('anomaly_inspection.msg', reason='needs ROS 2 and the built messages')
+
+from ament_index_python.packages import get_package_prefix, PackageNotFoundError
+from rclpy.node import Node
+
+from anomaly_inspection.capture.open_source import open_source
+from anomaly_inspection.msg import Decision, LineStop, Part, SortEvent
+from anomaly_inspection.nodes.cell_run import run_cell
+from anomaly_inspection.nodes.qos import EVENT, LATCHED
+from anomaly_inspection.nodes.spinning import NodeThread
+from support.paths import ROOT
+
+pytestmark = pytest.mark.ros
+
+PARAMETER_FILE = ROOT / 'config' / 'cell.yaml'
+SMALL_LINE = 'line:width_px=320,height_px=240,shift_px=3,rotation_deg=2'
+RATE_HZ = 5.0
+PARTS = 24
+SOURCE = f'{SMALL_LINE},seed=1,parts={PARTS},defect_rate=0.5'
+
+
+def executable(name):
+    try:
+        return Path(get_package_prefix('anomaly_inspection')) / 'lib' / 'anomaly_inspection' / name
+    except PackageNotFoundError:
+        pytest.skip('the package is not installed; run `make build`')
+
+
+class Watcher(Node):
+    """
+    Collects what the cell says, and waits for it.
+
+    """
+
+    def __init__(self, context):
+        super().__init__('watcher', context=context)
+        self.parts, self.decisions, self.sort_events = OrderedDict(), {}, {}
+        self.line_stops = []
+        self.news = threading.Condition()
+        for message_type, topic, store in (
+            (Part, 'part', self.parts),
+            (Decision, 'decision', self.decisions),
+            (SortEvent, 'sort_event', self.sort_events),
+        ):
+            self.create_subscription(
+                message_type, topic, lambda m, store=store: self._take(store, m), EVENT
+            )
+        self.create_subscription(LineStop, 'line_stop', self._take_line_stop, LATCHED)
+
+    def _take(self, store, message):
+        with self.news:
+            key = (message.session_id, message.part_id)
+            assert key not in store, f'{message} came twice'
+            store[key] = message
+            self.news.notify_all()
+
+    def _take_line_stop(self, message):
+        with self.news:
+            self.line_stops.append(message)
+            self.news.notify_all()
+
+    def wait(self, condition, timeout_s=40.0):
+        with self.news:
+            assert self.news.wait_for(condition, timeout_s), (
+                f'{len(self.parts)} parts, {len(self.decisions)} decisions, '
+                f'{len(self.sort_events)} sort events'
+            )
+
+
+class Processes:
+    """
+    The nodes of a cell as processes; started, stopped and killed one by one.
+
+    """
+
+    def __init__(self, recipe, folder):
+        self._recipe = recipe
+        self._folder = folder
+        self.running = {}
+
+    def start(self, name, **parameters):
+        given = {'recipe': self._recipe} if name in ('scorer', 'decider') else {}
+        arguments = ['--ros-args', '--params-file', str(PARAMETER_FILE)]
+        for key, value in {**given, **parameters}.items():
+            arguments += ['-p', f'{key}:={value}']
+        with (self._folder / f'{name}.log').open('a') as log:
+            self.running[name] = subprocess.Popen(
+                [executable(f'{name}_node'), *arguments], stdout=log, stderr=log
+            )
+
+    def start_all(self, watcher, source=SOURCE, **decider):
+        self.start('sorter')
+        self.start('scorer')
+        self.start('decider', **decider)
+        watcher.wait(lambda: watcher.line_stops)
+        wait_for(lambda: 'is in force' in self.log('decider'), self)
+        self.start('camera', source=source, rate_hz=RATE_HZ)
+
+    def log(self, name):
+        return (self._folder / f'{name}.log').read_text()
+
+    def signal(self, name, number):
+        self.running[name].send_signal(number)
+
+    def close(self):
+        for process in self.running.values():
+            process.send_signal(signal.SIGCONT)
+            process.send_signal(signal.SIGINT)
+        for name, process in self.running.items():
+            try:
+                assert process.wait(15) in (0, -signal.SIGKILL), self.log(name)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                raise
+
+
+def wait_for(condition, processes, timeout_s=40.0):
+    end = time.monotonic() + timeout_s
+    pause = threading.Event()
+    while not condition():
+        assert time.monotonic() < end, {name: processes.log(name) for name in processes.running}
+        pause.wait(0.05)
+
+
+@pytest.fixture
+def watcher(ros_context):
+    watcher = Watcher(ros_context)
+    thread = NodeThread([watcher], 'watcher', context=ros_context)
+    thread.start()
+    yield watcher
+    thread.stop()
+    watcher.destroy_node()
+
+
+@pytest.fixture
+def processes(taught_recipe, tmp_path, domain_id):
+    processes = Processes(taught_recipe, tmp_path)
+    yield processes
+    processes.close()
+
+
+def answer(client, request, timeout_s=30.0):
+    """
+    Call a service and wait for its answer; the watcher's thread spins.
+
+    """
+    future = client.call_async(request)
+    end = time.monotonic() + timeout_s
+    pause = threading.Event()
+    while not future.done():
+        assert time.monotonic() < end, f'{client.srv_name} did not answer'
+        pause.wait(0.02)
+    return future.result()
+
+
+def test_separate_processes_give_the_verdicts_of_one_process(
+    taught_recipe, processes, watcher, domain_id
+):
+    processes.start_all(watcher, deadline_s=0.75)
+    watcher.wait(lambda: names_sorted(watcher)[-1:] == [f'line_1/{PARTS - 1:06d}'])
+    apart = {}
+    for key in keys_since_all_have_met(watcher):
+        decision = watcher.decisions[key]
+        apart[watcher.parts[key].frame_names[0]] = (decision.verdict, decision.comparison)
+        passed = watcher.sort_events[key].action == SortEvent.ACTION_PASSED
+        assert passed == (decision.verdict == Decision.VERDICT_PASS)
+    assert len(apart) > PARTS / 2
+    processes.close()
+    processes.running.clear()
+    result = run_cell(
+        taught_recipe,
+        open_source(SOURCE),
+        SOURCE,
+        rate_hz=RATE_HZ,
+        parameter_file=PARAMETER_FILE,
+        interrupted=threading.Event(),
+        part_done=lambda record: None,
+    )
+    verdicts = {'PASS': Decision.VERDICT_PASS, 'REJECT': Decision.VERDICT_REJECT}
+    together = {r.name: (verdicts[r.verdict], r.comparison) for r in result.records}
+    assert len(together) == PARTS
+    assert {verdict for verdict, _ in apart.values()} == set(verdicts.values())
+    assert apart == {name: together[name] for name in apart}
+
+
+def keys_since_all_have_met(watcher):
+    """
+    Give the parts since the first that went all the way: before, the processes seek each other.
+
+    """
+    keys = sorted(watcher.sort_events)
+    met = [
+        key in watcher.parts
+        and key in watcher.decisions
+        and watcher.sort_events[key].cause == SortEvent.CAUSE_DECISION
+        for key in keys
+    ]
+    return keys[met.index(True) :]
+
+
+def names_sorted(watcher):
+    return [watcher.parts[key].frame_names[0] for key in watcher.sort_events]
+
+
+def reasons(watcher, *, since=0):
+    return [decision.reason for decision in list(watcher.decisions.values())[since:]]
+
+
+@pytest.mark.parametrize('trouble', ['killed', 'hung'])
+def test_parts_are_rejected_on_time_while_the_scorer_is_gone_and_pass_when_it_is_back(
+    processes, watcher, trouble
+):
+    source = f'{SMALL_LINE},seed=1,defect_rate=0'
+    # Three timeouts in a row would stop the line; here it shall go on.
+    processes.start_all(watcher, source, deadline_s=0.4, timeouts_to_fault=1000)
+    watcher.wait(lambda: reasons(watcher).count(Decision.REASON_WITHIN_LIMITS) >= 10)
+    processes.signal('scorer', signal.SIGKILL if trouble == 'killed' else signal.SIGSTOP)
+    gone_since = len(watcher.decisions)
+    watcher.wait(lambda: len(watcher.decisions) >= gone_since + int(5 * RATE_HZ))
+    gone = reasons(watcher, since=gone_since)
+    if trouble == 'killed':
+        processes.running['scorer'].wait()
+        processes.start('scorer')
+    else:
+        processes.signal('scorer', signal.SIGCONT)
+    back_since = len(watcher.decisions)
+    watcher.wait(lambda: reasons(watcher, since=back_since)[-3:] == [1, 1, 1])
+    # One may have been scored, and one decided, when the scorer went.
+    assert set(gone[2:]) == {Decision.REASON_TIMEOUT}
+    seen = list(watcher.decisions)
+    watcher.wait(lambda: seen[-1] in watcher.sort_events)
+    for key in keys_since_all_have_met(watcher):
+        event = watcher.sort_events[key]
+        passed = watcher.decisions[key].verdict == Decision.VERDICT_PASS
+        assert (event.action == SortEvent.ACTION_PASSED) == passed
+        assert event.outcome == SortEvent.OUTCOME_CONFIRMED
+        assert event.cause == SortEvent.CAUSE_DECISION, 'decided in time for the gate'
+
+
+def test_timeouts_in_a_row_stop_the_line_until_it_is_reset(processes, watcher):
+    from std_srvs.srv import Trigger
+
+    source = f'{SMALL_LINE},seed=1,defect_rate=0'
+    processes.start_all(watcher, source, deadline_s=0.3, timeouts_to_fault=3)
+    watcher.wait(lambda: reasons(watcher).count(Decision.REASON_WITHIN_LIMITS) >= 3)
+    assert not watcher.line_stops[-1].active
+    processes.signal('scorer', signal.SIGSTOP)
+    watcher.wait(lambda: watcher.line_stops[-1].active)
+    assert 'in a row' in watcher.line_stops[-1].reason
+    client = watcher.create_client(Trigger, 'sorter/reset')
+    assert client.wait_for_service(30)
+
+    refused = answer(client, Trigger.Request())
+    assert not refused.success
+    assert 'the cause lasts' in refused.message
+    processes.signal('scorer', signal.SIGCONT)
+    wait_for(lambda: answer(client, Trigger.Request()).success, processes)
+    watcher.wait(lambda: not watcher.line_stops[-1].active)
+    events = len(watcher.sort_events)
+    watcher.wait(
+        lambda: any(
+            event.action == SortEvent.ACTION_PASSED
+            for event in list(watcher.sort_events.values())[events:]
+        )
+    )
+    stopped = [e for e in watcher.sort_events.values() if e.cause == SortEvent.CAUSE_LINE_STOPPED]
+    assert stopped
+    assert all(event.action == SortEvent.ACTION_REJECTED for event in stopped)
+
+
+def test_a_refused_parameter_ends_the_process_with_one_sentence(processes, domain_id):
+    processes.start('decider', deadline_s=-1)
+    assert processes.running.pop('decider').wait(30) == 1
+    assert 'deadline_s = -1.0 is out of range: allowed is a number from 0.005 to 60 s' in (
+        processes.log('decider')
+    )
+    assert 'Traceback' not in processes.log('decider')
+
+
+def test_the_cell_executable_runs_everything_in_one_process(taught_recipe, watcher, tmp_path):
+    log = tmp_path / 'cell.log'
+    arguments = ['--ros-args', '--params-file', str(PARAMETER_FILE)]
+    for name in ('scorer', 'decider'):
+        arguments += ['-p', f'{name}:recipe:={taught_recipe}']
+    arguments += ['-p', f'camera:source:={SMALL_LINE}']
+    with log.open('w') as out:
+        process = subprocess.Popen(
+            [executable('cell'), *arguments], stdout=out, stderr=out, env=os.environ
+        )
+    try:
+        watcher.wait(
+            lambda: any(
+                event.action == SortEvent.ACTION_PASSED for event in watcher.sort_events.values()
+            )
+        )
+    finally:
+        process.send_signal(signal.SIGINT)
+        assert process.wait(15) == 0, log.read_text()

@@ -1,0 +1,448 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+The scorer node over DDS: frames and parts that join, frames that cannot be scored, recipe switch.
+
+"""
+
+from dataclasses import replace
+import shutil
+import threading
+import time
+
+import numpy as np
+import pytest
+
+pytest.importorskip('anomaly_inspection.msg', reason='needs ROS 2 and the built messages')
+
+from rclpy.lifecycle import TransitionCallbackReturn
+from sensor_msgs.msg import Image
+
+from anomaly_inspection.capture.open_source import open_source
+from anomaly_inspection.msg import Part, RecipeInForce, RecipePrepared, Score
+from anomaly_inspection.nodes import scorer_node
+from anomaly_inspection.nodes.image_conversion import float_array_from_image, image_from_array
+from anomaly_inspection.nodes.qos import EVENT, IMAGE, LATCHED, WATCH_IMAGE
+from anomaly_inspection.nodes.scorer_node import ScorerNode
+from anomaly_inspection.nodes.stamps import nanoseconds_from_stamp, stamp_from_nanoseconds
+from anomaly_inspection.recipes.folder import read_recipe
+from anomaly_inspection.scoring.ssim import SsimScorer
+from anomaly_inspection.steady_clock import steady_clock_id
+from support.cell_bench import NodeBench, Peer
+from support.small_recipe import SMALL_LINE
+
+pytestmark = pytest.mark.ros
+
+SUCCESS = TransitionCallbackReturn.SUCCESS
+
+
+class Line(Peer):
+    """
+    Plays camera and decider to a real scorer node.
+
+    """
+
+    def __init__(self, context):
+        super().__init__(context)
+        self.scores = self.hear(Score, 'score', EVENT)
+        self.answers = self.hear(RecipePrepared, 'recipe_prepared', LATCHED)
+        self.part_out = self.create_publisher(Part, 'part', EVENT)
+        self.image_out = self.create_publisher(Image, 'part/image', IMAGE)
+        self.prepare_out = self.create_publisher(RecipeInForce, 'recipe_prepare', LATCHED)
+        self.in_force_out = self.create_publisher(RecipeInForce, 'recipe_in_force', LATCHED)
+
+    def part(self, part_id, *, age_s=0.0, problem=''):
+        self.part_out.publish(
+            Part(
+                session_id='test',
+                part_id=part_id,
+                frame_stamps=[stamp_from_nanoseconds(part_id)],
+                frame_names=[''],
+                frame_problems=[problem],
+                is_complete=True,
+                exposure_steady_ns=time.monotonic_ns() - int(1e9 * age_s),
+                steady_clock_id=steady_clock_id(),
+            )
+        )
+
+    def image(self, part_id, pixels, **fields):
+        message = image_from_array(pixels, stamp_from_nanoseconds(part_id), 'camera')
+        for name, value in fields.items():
+            setattr(message, name, value)
+        self.image_out.publish(message)
+
+
+def announcement(recipe, **changes):
+    fields = {'name': recipe.name, 'version': recipe.version, 'hash': recipe.hash}
+    return RecipeInForce(**{**fields, 'path': str(recipe.path), **changes})
+
+
+class Bench(NodeBench):
+    def __init__(self, context, line=None, **parameters):
+        self.line = line or Line(context)
+        # A busy machine may need long for a frame.
+        super().__init__(ScorerNode, self.line, **{'max_age_s': 60.0, **parameters})
+
+    def ready(self):
+        self.wait_until_active()
+        for publisher in (
+            self.line.part_out,
+            self.line.image_out,
+            self.line.prepare_out,
+            self.line.in_force_out,
+        ):
+            self.wait(lambda publisher=publisher: publisher.get_subscription_count() == 1)
+        self.wait(lambda: self.line.answers)
+        self.wait(lambda: self.line.count_publishers('score') == 1)
+        return self
+
+    def scores(self, part_id, count=2):
+        def found():
+            return {s.scorer: s for s in self.line.scores if s.part_id == part_id}
+
+        self.wait(lambda: len(found()) == count)
+        return found()
+
+    def answer(self, recipe_hash):
+        """
+        Wait for the newest answer to be about that recipe.
+
+        """
+        self.wait(lambda: self.line.answers[-1].recipe_hash == recipe_hash)
+        return self.line.answers[-1]
+
+    def scored_with(self, part_id, pixels):
+        self.line.part(part_id)
+        self.line.image(part_id, pixels)
+        hashes = {score.recipe_hash for score in self.scores(part_id).values()}
+        assert len(hashes) == 1
+        return hashes.pop()
+
+
+@pytest.fixture
+def make_bench(ros_context, taught_recipe):
+    benches = []
+
+    def make(**parameters):
+        benches.append(Bench(ros_context, **{'recipe': str(taught_recipe), **parameters}))
+        return benches[-1]
+
+    yield make
+    for bench in benches:
+        bench.close()
+
+
+@pytest.fixture
+def bench(make_bench):
+    return make_bench().ready()
+
+
+@pytest.fixture(scope='module')
+def recipe(taught_recipe):
+    return read_recipe(taught_recipe)
+
+
+@pytest.fixture
+def other_recipe(taught_recipe, tmp_path):
+    """
+    The same recipe with another hash.
+
+    """
+    folder = tmp_path / 'other'
+    shutil.copytree(taught_recipe, folder)
+    with (folder / 'recipe.yaml').open('a') as file:
+        file.write('\n# another hash\n')
+    return read_recipe(folder)
+
+
+@pytest.fixture(scope='module')
+def good():
+    with open_source(f'{SMALL_LINE},defect_rate=0,seed=1,parts=1') as line:
+        return line.read().image
+
+
+@pytest.fixture(scope='module')
+def bad():
+    with open_source(f'{SMALL_LINE},defect_rate=1,kinds=missing_bore,seed=1,parts=1') as line:
+        return line.read().image
+
+
+# Scores
+
+
+def test_scores_are_those_of_the_recipe_itself(bench, recipe, good, bad):
+    scorer = recipe.frame_scorer()
+    for part_id, pixels in ((1, good), (2, bad)):
+        bench.line.part(part_id)
+        bench.line.image(part_id, pixels)
+        scores = bench.scores(part_id)
+        expected = {score.scorer: score for score in scorer.score(pixels)}
+        assert set(scores) == set(expected) == {'ssim', 'variation'}
+        for name, score in scores.items():
+            assert score.status == Score.STATUS_OK, score.detail
+            assert {m.name: m.value for m in score.measures} == expected[name].measures
+            assert [
+                (r.x_min, r.y_min, r.x_max, r.y_max, r.area_px, r.peak) for r in score.regions
+            ] == [
+                (r.x_min, r.y_min, r.x_max, r.y_max, r.area_px, np.float32(r.peak))
+                for r in expected[name].regions[:32]
+            ]
+            assert score.alignment_x_px == expected[name].alignment.x_px
+            assert score.alignment_angle_rad == expected[name].alignment.angle_rad
+            assert (score.session_id, score.recipe_hash) == ('test', recipe.hash)
+            assert nanoseconds_from_stamp(score.header.stamp) == part_id
+            assert score.header.frame_id == 'camera'
+            assert score.duration_s > 0
+    assert any(score.regions for score in bench.scores(2).values())
+
+
+def test_frame_and_part_join_whichever_comes_first(bench, good):
+    bench.line.image(1, good)
+    bench.wait(lambda: 1 in bench.node._images)
+    bench.line.part(1)
+    assert bench.scores(1)['ssim'].status == Score.STATUS_OK
+    bench.line.part(2)
+    bench.wait(lambda: 2 in bench.node._frames)
+    bench.line.image(2, good)
+    assert bench.scores(2)['ssim'].status == Score.STATUS_OK
+
+
+def test_what_never_finds_its_other_half_is_forgotten_and_blocks_nothing(bench, good):
+    for part_id in range(1, 71):
+        bench.line.part(part_id)
+    bench.wait(lambda: 70 in bench.node._frames)
+    small = good[:8, :8]
+    for part_id in range(101, 111):
+        bench.line.image(part_id, small)
+        bench.wait(lambda part_id=part_id: part_id in bench.node._images)
+    assert len(bench.node._frames) == 64
+    assert len(bench.node._images) == 8
+    assert bench.node.diagnostic_values()['frames without their part'] == 6 + 2
+    bench.line.part(200)
+    bench.line.image(200, good)
+    assert bench.scores(200)['ssim'].status == Score.STATUS_OK
+
+
+def test_a_frame_too_old_to_matter_is_not_scored_and_reported(make_bench, good):
+    bench = make_bench(max_age_s=30.0).ready()
+    bench.line.part(1, age_s=31.0)
+    bench.line.image(1, good)
+    bench.wait(lambda: bench.node.problem('age'))
+    assert 'max_age_s 30 s' in bench.node.problem('age')
+    assert bench.node.diagnostic_values()['frames too old to score'] == 1
+    bench.line.part(2)
+    bench.line.image(2, good)
+    bench.scores(2)
+    assert [score.part_id for score in bench.line.scores] == [2, 2]
+    assert bench.node.problem('age') is None
+
+
+@pytest.mark.parametrize(
+    ('fields', 'words'),
+    [
+        ({'encoding': '16UC1'}, "encoding '16UC1' is not understood"),
+        ({'data': b'\0' * 100}, 'truncated: 100 bytes'),
+        ({'width': 300}, '300'),
+    ],
+)
+def test_an_image_that_is_none_of_ours_is_an_invalid_frame(bench, good, fields, words):
+    bench.line.part(1)
+    bench.line.image(1, good, **fields)
+    for score in bench.scores(1).values():
+        assert score.status == Score.STATUS_FRAME_INVALID
+        assert words in score.detail
+        assert list(score.measures) == list(score.regions) == []
+    assert bench.scored_with(2, good)
+
+
+def test_the_class_that_a_scorer_tells_is_published(bench, good, monkeypatch):
+    score = SsimScorer.score
+    monkeypatch.setattr(
+        SsimScorer,
+        'score',
+        lambda self, prepared: replace(score(self, prepared), part_class='face two'),
+    )
+    bench.line.part(1)
+    bench.line.image(1, good)
+    scores = bench.scores(1)
+    assert scores['ssim'].part_class == 'face two'
+    assert scores['variation'].part_class == ''
+
+
+def test_a_scorer_that_fails_says_so_and_the_others_go_on(bench, good, monkeypatch):
+    def fail(self, prepared):
+        raise ZeroDivisionError('there is no part')
+
+    with monkeypatch.context() as patch:
+        patch.setattr(SsimScorer, 'score', fail)
+        bench.line.part(1)
+        bench.line.image(1, good)
+        scores = bench.scores(1)
+    assert scores['ssim'].status == Score.STATUS_SCORER_FAILED
+    assert scores['ssim'].detail == 'ZeroDivisionError: there is no part'
+    assert scores['variation'].status == Score.STATUS_OK
+    bench.wait(lambda: 'there is no part' in (bench.node.problem('ssim') or ''))
+    bench.line.part(2)
+    bench.line.image(2, good)
+    assert bench.scores(2)['ssim'].status == Score.STATUS_OK
+    bench.wait(lambda: bench.node.problem('ssim') is None)
+
+
+def test_the_map_is_published_only_while_somebody_looks(bench, bad, monkeypatch):
+    calls = []
+    publish = bench.node._publish_map
+    monkeypatch.setattr(
+        bench.node, '_publish_map', lambda *given: (calls.append(given), publish(*given))
+    )
+    bench.scored_with(1, bad)
+    assert calls == []
+    maps = bench.line.hear(Image, 'anomaly_map', WATCH_IMAGE)
+    bench.wait(lambda: bench.node._anomaly_map.get_subscription_count() == 1)
+    bench.scored_with(2, bad)
+    bench.wait(lambda: maps)
+    assert nanoseconds_from_stamp(maps[0].header.stamp) == 2
+    assert maps[0].header.frame_id == 'camera'
+    values = float_array_from_image(maps[0])
+    assert values.dtype == np.float32
+    assert values.shape == bad.shape[:2]
+    for score in bench.scores(2).values():
+        for region in score.regions:
+            box = values[region.y_min : region.y_max, region.x_min : region.x_max]
+            assert box.max() > 1
+    assert np.median(values) < 1
+
+
+# Which scorers
+
+
+def test_only_the_scorers_asked_for_run_here(make_bench, good):
+    bench = make_bench(scorers=['variation']).ready()
+    assert bench.line.answers[-1].scorers == ['variation']
+    bench.line.part(1)
+    bench.line.image(1, good)
+    assert set(bench.scores(1, count=1)) == {'variation'}
+    assert bench.node.diagnostic_values()['frames scored'] == 1
+    assert len(bench.line.scores) == 1
+
+
+@pytest.mark.parametrize(
+    ('parameters', 'words'),
+    [
+        ({'scorers': ['ssim', 'magic']}, ("'magic'", 'ssim', 'variation')),
+        ({'recipe': ''}, ("recipe = ''",)),
+        ({'recipe': '/nowhere/at/all'}, ('/nowhere/at/all',)),
+    ],
+)
+def test_what_cannot_be_loaded_keeps_the_node_down(make_bench, parameters, words):
+    bench = make_bench(**parameters)
+    bench.wait(lambda: bench.node.problem('lifecycle'))
+    for word in words:
+        assert word in bench.node.problem('lifecycle')
+    assert not bench.node.is_active
+    assert bench.node.count_publishers('score') == 0
+
+
+# Recipes
+
+
+def test_a_prepared_recipe_waits_until_it_is_in_force(bench, recipe, other_recipe, good):
+    assert bench.answer(recipe.hash).is_ready
+    bench.line.prepare_out.publish(announcement(other_recipe))
+    answer = bench.answer(other_recipe.hash)
+    assert (answer.is_ready, answer.error) == (True, '')
+    assert set(answer.scorers) == {'ssim', 'variation'}
+    assert bench.scored_with(1, good) == recipe.hash
+    bench.line.in_force_out.publish(announcement(other_recipe))
+    bench.wait(lambda: bench.node._loaded.recipe.hash == other_recipe.hash)
+    assert bench.scored_with(2, good) == other_recipe.hash
+
+
+@pytest.mark.parametrize('topic', ['prepare', 'in_force'])
+@pytest.mark.parametrize(
+    ('changes', 'words'),
+    [
+        ({'path': '/nowhere/at/all', 'hash': 'a' * 64}, '/nowhere/at/all'),
+        ({'hash': 'b' * 64}, 'not the same files'),
+    ],
+)
+def test_a_recipe_that_is_not_as_announced_leaves_the_old_one_in_force(
+    bench, recipe, other_recipe, good, topic, changes, words
+):
+    publisher = bench.line.prepare_out if topic == 'prepare' else bench.line.in_force_out
+    publisher.publish(announcement(other_recipe, **changes))
+    answer = bench.answer(changes['hash'])
+    assert not answer.is_ready
+    assert words in answer.error
+    bench.wait(lambda: words in (bench.node.problem('recipe') or ''))
+    assert bench.scored_with(1, good) == recipe.hash
+    bench.line.prepare_out.publish(announcement(other_recipe))
+    assert bench.answer(other_recipe.hash).is_ready
+    bench.wait(lambda: bench.node.problem('recipe') is None)
+
+
+def test_parts_are_scored_while_a_recipe_is_prepared(
+    bench, recipe, other_recipe, good, monkeypatch
+):
+    go_on = threading.Event()
+
+    def slowly(path):
+        assert go_on.wait(60)
+        return read_recipe(path)
+
+    monkeypatch.setattr(scorer_node, 'read_recipe', slowly)
+    bench.line.prepare_out.publish(announcement(other_recipe))
+    bench.wait(lambda: bench.node._preparing is not None)
+    assert bench.scored_with(1, good) == recipe.hash
+    bench.line.prepare_out.publish(announcement(replace(other_recipe, hash='c' * 64)))
+    answer = bench.answer('c' * 64)
+    assert not answer.is_ready
+    assert 'still being prepared' in answer.error
+    # The node stops meanwhile: it must not say, later, that it is ready.
+    stopping = threading.Thread(target=bench.node.trigger_deactivate, daemon=True)
+    stopping.start()
+    go_on.set()
+    stopping.join(20)
+    assert not stopping.is_alive()
+    bench.wait(lambda: 'is not active' in bench.line.answers[-1].error)
+    assert not bench.line.answers[-1].is_ready
+
+
+def test_a_scorer_that_starts_later_catches_up(ros_context, make_bench, other_recipe, good):
+    line = Line(ros_context)
+    line.in_force_out.publish(announcement(other_recipe))
+    bench = make_bench(line=line).ready()
+    assert bench.answer(other_recipe.hash).is_ready
+    assert bench.scored_with(1, good) == other_recipe.hash
+
+
+def test_what_was_latched_before_the_activation_counts(ros_context, make_bench, other_recipe):
+    line = Line(ros_context)
+    line.prepare_out.publish(announcement(other_recipe))
+    bench = make_bench(line=line, autostart=False)
+    assert bench.node.trigger_configure() == SUCCESS
+    bench.wait(lambda: bench.node._latched)
+    assert bench.node.trigger_activate() == SUCCESS
+    bench.wait(lambda: line.answers)
+    assert bench.answer(other_recipe.hash).is_ready
+
+
+def test_a_stopped_scorer_says_that_it_is_not_ready(bench, recipe, good):
+    bench.node.trigger_deactivate()
+    bench.wait(lambda: not bench.line.answers[-1].is_ready)
+    assert bench.line.answers[-1].error == 'scorer is not active'
+    bench.line.image(1, good)
+    bench.node.trigger_activate()
+    bench.wait(lambda: bench.line.answers[-1].is_ready)
+    assert bench.line.answers[-1].recipe_hash == recipe.hash
+    assert bench.scored_with(2, good) == recipe.hash
+
+
+def test_the_node_goes_through_its_life_twice(make_bench, recipe, good):
+    bench = make_bench(autostart=False)
+    for part_id in (1, 2):
+        assert bench.node.trigger_configure() == SUCCESS
+        assert bench.node.trigger_activate() == SUCCESS
+        bench.ready()
+        assert bench.scored_with(part_id, good) == recipe.hash
+        assert bench.node.trigger_deactivate() == SUCCESS
+        assert bench.node.trigger_cleanup() == SUCCESS
+        bench.wait(lambda: bench.line.part_out.get_subscription_count() == 0)
