@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+import math
 from pathlib import Path
 import time
 from typing import Any
@@ -26,7 +27,7 @@ from anomaly_inspection.deciding.decider import (
     StationSettings,
     Terms,
 )
-from anomaly_inspection.deciding.frame_judge import Combination, Reason
+from anomaly_inspection.deciding.frame_judge import Combination, Reason, Verdict
 from anomaly_inspection.deciding.limits import Limit, LimitOrigin, LimitTable
 from anomaly_inspection.deciding.part_decision import KnownAs, PartDecision
 from anomaly_inspection.errors import LimitError, RecipeError, SettingError
@@ -97,6 +98,7 @@ class DeciderParameters(ChallengeParameters):
     timeouts_to_fault: int = parameter(
         3, 'So many TIMEOUTs in a row stop the line.', minimum=1, maximum=1000, read_only=True
     )
+    log_parts: bool = parameter(False, 'Write one line into the log for each part.')
     combination: str = parameter(
         'recipe',
         "'any': one measure beyond its limit rejects. 'all': only all of them together reject. "
@@ -347,6 +349,8 @@ class DeciderNode(InspectionNode[DeciderParameters]):
             now = steady_s()
             message.latency_s = now - decision.exposure_s
             self._decision.publish(message)
+            if self.parameters.log_parts:
+                self.get_logger().info(_line_of(message))
             if decision.judged.reason is Reason.TIMEOUT:
                 self._last_timeout_s = now
             self._collect(decision)
@@ -774,6 +778,16 @@ class DeciderNode(InspectionNode[DeciderParameters]):
 
 def _parameter_name(limit: Limit) -> str:
     return f'{_LIMIT_PREFIX}{limit.scorer}.{limit.measure}'
+
+
+def _line_of(decision: Decision) -> str:
+    why = decision.comparison
+    if math.isfinite(decision.anomaly_score):
+        why = f'anomaly score {decision.anomaly_score:.2f} ({decision.worst_measure})'
+    return (
+        f'part {decision.part_id}: {Verdict(decision.verdict).name} '
+        f'{Reason(decision.reason).name} after {1e3 * decision.latency_s:.0f} ms; {why}'
+    )
 
 
 def _number(change: Parameter[Any]) -> float:
