@@ -11,11 +11,12 @@ from __future__ import annotations
 from contextlib import contextmanager
 import io
 import re
-from typing import TYPE_CHECKING
+from typing import Any, TYPE_CHECKING
 import warnings
 from xml.etree import ElementTree
 
 from anomaly_inspection.errors import SettingError
+from anomaly_inspection.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -35,10 +36,9 @@ INK, TEXT, GRID = '#1d1f23', '#5c636e', '#e3e6ea'
 _SVG, _XLINK = 'http://www.w3.org/2000/svg', '{http://www.w3.org/1999/xlink}'
 _FONT = 'DejaVu Sans'
 _FONTS_IN_PAGE = f"system-ui, 'Segoe UI', 'Helvetica Neue', '{_FONT}', sans-serif"
-# Line breaks, and what XML cannot hold: control characters, halves of surrogate pairs.
-_UNREADABLE = re.compile('[^ -\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]')
 _LONG_NUMBER = re.compile(r'(\.\d\d)\d+')
-_STYLE = {
+# Of Any, for Matplotlib's own types list every key.
+_STYLE: dict[Any, Any] = {
     'axes.axisbelow': True,
     'axes.edgecolor': GRID,
     'axes.grid': True,
@@ -153,15 +153,17 @@ def readable(text: str, *, most: int = 60) -> str:
     """
     Give text from outside, such as a file name, as one line that fits into a chart.
 
+    XML cannot hold control characters; `printable` escapes them.
+
     Parameters
     ----------
     text : str
-        Anything. What cannot be shown becomes a replacement character.
+        Anything.
     most : int
         Longer text is cut off and ends in an ellipsis.
 
     """
-    shown = _UNREADABLE.sub('\ufffd', text)
+    shown = printable(text)
     return shown if len(shown) <= most else f'{shown[: most - 1]}…'
 
 

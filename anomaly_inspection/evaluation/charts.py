@@ -7,7 +7,7 @@ The charts of the report, the comparison and the self-test, as SVG.
 from __future__ import annotations
 
 import math
-from typing import NamedTuple, TYPE_CHECKING
+from typing import Any, NamedTuple, TYPE_CHECKING
 
 import numpy as np
 from sklearn.metrics import roc_curve
@@ -289,7 +289,7 @@ def _draw_cell(
         return
     value, low, high = (100 * one for one in share)
     ink = 'white' if share[0] > 0.8 else INK
-    place = {'ha': 'center', 'va': 'center', 'color': ink}
+    place: dict[str, Any] = {'ha': 'center', 'va': 'center', 'color': ink}
     axes.text(column, row + 0.12, f'{value:.0f} %', size=14, weight='bold', **place)
     axes.text(column, row - 0.26, f'{low:.0f}..{high:.0f}', size=10, **place)
 
