@@ -32,6 +32,7 @@ EXECUTABLES = (
 ROSDEP_KEYS = {
     'click': 'python3-click',
     'cv2': 'python3-opencv',
+    'matplotlib': 'python3-matplotlib',
     'numpy': 'python3-numpy',
     'rich': 'python3-rich',
     'scipy': 'python3-scipy',
@@ -105,6 +106,8 @@ def third_party_imports() -> set[str]:
                 modules |= {alias.name.split('.')[0] for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and not node.level:
                 modules.add((node.module or '').split('.')[0])
+    # The charts are about to be drawn with it.
+    modules.add('matplotlib')
     return modules - sys.stdlib_module_names - {'anomaly_inspection'} - EXTRAS
 
 

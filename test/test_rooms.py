@@ -21,18 +21,20 @@ MAY_IMPORT: dict[str, set[str]] = {
     'errors': set(),
     'imaging': set(),
     'scoring': {'imaging'},
-    'recipes': {'deciding', 'scoring', 'imaging'},
+    'recipes': {'deciding', 'scoring', 'imaging', 'printable', 'writable'},
     'learning': {'recipes', 'scoring', 'imaging'},
     # The truth about a frame comes with its source; the self-test draws synthetic defects.
     'evaluation': {
         *('recipes', 'deciding', 'scoring', 'imaging', 'capture', 'overlay', 'learning')
     },
     'deciding': {'scoring'},
-    'capture': {'steady_clock'},
+    'capture': {'steady_clock', 'printable'},
     'sorting': {'link'},
     'link': set(),
     'overlay': {'scoring', 'imaging'},
     'steady_clock': set(),
+    'printable': set(),
+    'writable': {'printable'},
 }
 # The faces of the house stand on all of it.
 OPEN_ROOMS = {'nodes', 'cli'}
