@@ -114,7 +114,7 @@ class OneGoalServer:
         self._node = node
         self._action_type = action_type
         self._name = name.rpartition('/')[2]
-        self._work = work
+        self.work = work
         self._run: _Run | None = None
         self._server = _Server(
             node,
@@ -156,7 +156,7 @@ class OneGoalServer:
         elif self._run is not None:
             self._refuse(handle, 'a goal is under way already: wait for its end or cancel it')
         else:
-            coroutine = self._work(Goal(handle, self._action_type))
+            coroutine = self.work(Goal(handle, self._action_type))
             self._run = _Run(self._node, handle, coroutine, self._finish)
             self._run.resume(None)
 

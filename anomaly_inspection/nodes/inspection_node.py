@@ -100,7 +100,7 @@ class InspectionNode(LifecycleNode, Generic[P]):
         self.is_active = False
         self._parameters_type = parameters_type
         self._endpoints: list[tuple[Callable[[Any], Any], Any]] = []
-        self._actions: list[OneGoalServer] = []
+        self._actions: dict[str, OneGoalServer] = {}
         self._latched: dict[str, Callable[[], None]] = {}
         self._problems: dict[str, tuple[bytes, str]] = {}
         self._problems_lock = threading.Lock()
@@ -243,7 +243,9 @@ class InspectionNode(LifecycleNode, Generic[P]):
         """
         Offer an action whose result has `success` and `message`; one goal at a time.
 
-        A goal under way ends when the node is deactivated. See `OneGoalServer`.
+        A goal under way ends when the node is deactivated. Unlike other endpoints an action stays
+        after cleanup, and refuses goals: an EventsExecutor that spins while an action server is
+        destroyed crashes (rclpy 9.1.2). See `OneGoalServer`.
 
         Parameters
         ----------
@@ -252,9 +254,10 @@ class InspectionNode(LifecycleNode, Generic[P]):
             InspectionError when the goal is refused or fails. It waits with `goal.wait` alone.
 
         """
-        action = OneGoalServer(self, action_type, name, work)
-        self._actions.append(action)
-        self._endpoints.append((OneGoalServer.destroy, action))
+        if name in self._actions:
+            self._actions[name].work = work
+        else:
+            self._actions[name] = OneGoalServer(self, action_type, name, work)
 
     @property
     def has_goal(self) -> bool:
@@ -262,7 +265,7 @@ class InspectionNode(LifecycleNode, Generic[P]):
         Whether a goal of one of the node's actions is under way.
 
         """
-        return any(action.is_busy for action in self._actions)
+        return any(action.is_busy for action in self._actions.values())
 
     def in_background(self, work: Callable[[], T]) -> Awaitable[T]:
         """
@@ -414,8 +417,18 @@ class InspectionNode(LifecycleNode, Generic[P]):
             self.trigger_deactivate()
 
     def _end_goals(self) -> None:
-        for action in self._actions:
+        for action in self._actions.values():
             action.end(f'{self.get_name()} was stopped')
+
+    def destroy_node(self) -> None:
+        """
+        Take the node off the network; its executor must not spin any more.
+
+        """
+        for action in self._actions.values():
+            action.destroy()
+        self._actions.clear()
+        super().destroy_node()
 
     def _let_go(self) -> None:
         self._end_autostart()
@@ -426,7 +439,6 @@ class InspectionNode(LifecycleNode, Generic[P]):
         for destroy, endpoint in reversed(self._endpoints):
             destroy(endpoint)
         self._endpoints.clear()
-        self._actions.clear()
         self._latched.clear()
 
     def _transition(

@@ -13,7 +13,6 @@ import pytest
 pytest.importorskip('anomaly_inspection.msg', reason='needs ROS 2 and the built messages')
 
 from action_msgs.msg import GoalStatus
-from rclpy.action import ActionClient
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.task import Future
 
@@ -61,36 +60,33 @@ class CounterNode(InspectionNode[NodeParameters]):
 
 
 class Bench(NodeBench):
-    def __init__(self, context, **parameters):
-        super().__init__(CounterNode, Peer(context), **parameters)
-        self.client = ActionClient(self.peer, Calibrate, 'counter/count')
-        self.feedback = []
+    """
+    A counter, and a client of its action.
+
+    """
+
+    def __init__(self, context):
+        super().__init__(CounterNode, Peer(context))
 
     def send(self, parts):
+        return self.send_goal(Calibrate, 'counter/count', parts=parts)
+
+    def until_told(self, goal, parts):
+        self.wait(lambda: goal.feedback and goal.feedback[-1].parts == parts)
+
+    def under_way(self, parts):
         """
-        Send a goal; give its handle, which was accepted.
+        Send a goal that waits for its first part.
 
         """
-        self.wait(self.client.server_is_ready)
-        future = self.client.send_goal_async(
-            Calibrate.Goal(parts=parts), lambda message: self.feedback.append(message.feedback)
-        )
-        self.wait(future.done)
-        assert future.result().accepted
-        return future.result()
+        goal = self.send(parts)
+        self.until_told(goal, 0)
+        return goal
 
-    def result(self, handle):
-        future = handle.get_result_async()
-        self.wait(future.done)
-        answer = future.result()
-        return answer.status, answer.result.success, answer.result.message
-
-    def until_feedback(self, parts):
-        self.wait(lambda: self.feedback and self.feedback[-1].parts == parts)
-
-    def close(self):
-        self.client.destroy()
-        super().close()
+    def one_more_goal(self):
+        goal = self.under_way(1)
+        self.node.parts.set_result(None)
+        assert goal.result() == (SUCCEEDED, True, '1 parts')
 
 
 @pytest.fixture(params=['events', 'single'])
@@ -112,13 +108,13 @@ SUCCEEDED, ABORTED, CANCELED = (
 
 
 def test_a_goal_gives_feedback_and_its_result(bench):
-    handle = bench.send(3)
+    goal = bench.send(3)
     for part in range(3):
-        bench.until_feedback(part)
+        bench.until_told(goal, part)
         bench.node.parts.set_result(None)
-    assert bench.result(handle) == (SUCCEEDED, True, '3 parts')
-    assert [message.parts_wanted for message in bench.feedback] == [3, 3, 3]
-    assert bench.result(handle) == (SUCCEEDED, True, '3 parts'), 'who asks again hears it again'
+    assert goal.result() == (SUCCEEDED, True, '3 parts')
+    assert [message.parts_wanted for message in goal.feedback] == [3, 3, 3]
+    assert goal.result() == (SUCCEEDED, True, '3 parts'), 'who asks again hears it again'
 
 
 @pytest.mark.parametrize(
@@ -129,76 +125,49 @@ def test_a_goal_gives_feedback_and_its_result(bench):
     ],
 )
 def test_a_goal_that_is_refused_or_fails_says_why_and_the_next_one_runs(bench, parts, says):
-    assert bench.result(bench.send(parts)) == (ABORTED, False, says)
-    handle = bench.send(1)
-    bench.until_feedback(0)
-    bench.node.parts.set_result(None)
-    assert bench.result(handle) == (SUCCEEDED, True, '1 parts')
+    assert bench.send(parts).result() == (ABORTED, False, says)
+    bench.one_more_goal()
 
 
 def test_one_goal_at_a_time(bench):
-    first = bench.send(1)
-    bench.until_feedback(0)
-    status, success, message = bench.result(bench.send(1))
+    first = bench.under_way(1)
+    status, success, message = bench.send(1).result()
     assert (status, success) == (ABORTED, False)
     assert message == 'count refused: a goal is under way already: wait for its end or cancel it'
     bench.node.parts.set_result(None)
-    assert bench.result(first) == (SUCCEEDED, True, '1 parts')
+    assert first.result() == (SUCCEEDED, True, '1 parts')
 
 
 def test_a_cancelled_goal_cleans_up_and_says_so(bench):
-    handle = bench.send(5)
-    bench.until_feedback(0)
+    goal = bench.under_way(5)
     bench.node.parts.set_result(None)
-    bench.until_feedback(1)
-    future = handle.cancel_goal_async()
-    bench.wait(future.done)
-    assert len(future.result().goals_canceling) == 1
-    assert bench.result(handle) == (CANCELED, False, 'count: cancelled; 1 parts were counted')
+    bench.until_told(goal, 1)
+    assert goal.cancel()
+    assert goal.result() == (CANCELED, False, 'count: cancelled; 1 parts were counted')
     assert bench.node.cleaned_up == [1]
+    assert not goal.cancel(), 'it has ended'
     bench.node.parts.set_result(None)
-    handle = bench.send(1)
-    bench.until_feedback(0)
-    bench.node.parts.set_result(None)
-    assert bench.result(handle) == (SUCCEEDED, True, '1 parts')
+    bench.one_more_goal()
 
 
-def test_a_goal_ends_when_its_node_is_deactivated_and_none_begins_before_it_is_active_again(bench):
-    handle = bench.send(5)
-    bench.until_feedback(0)
+def test_a_goal_ends_when_its_node_is_deactivated_and_none_begins_before_it_is_active(bench):
+    goal = bench.under_way(5)
     bench.node.trigger_deactivate()
     assert bench.node.cleaned_up == [0], 'at once'
-    assert bench.result(handle) == (
-        ABORTED,
-        False,
-        'count: counter was stopped; 0 parts were counted',
-    )
-    assert bench.result(bench.send(1)) == (ABORTED, False, 'count refused: counter is not active')
-    bench.node.trigger_activate()
-    handle = bench.send(1)
-    bench.wait(lambda: not bench.node.parts.done())
-    bench.node.parts.set_result(None)
-    assert bench.result(handle) == (SUCCEEDED, True, '1 parts')
-
-
-def test_a_node_that_is_cleaned_up_with_a_goal_under_way_can_be_configured_again(bench):
-    bench.send(5)
-    bench.until_feedback(0)
-    bench.node.trigger_deactivate()
+    says = 'count: counter was stopped; 0 parts were counted'
+    assert goal.result() == (ABORTED, False, says)
+    refused = (ABORTED, False, 'count refused: counter is not active')
+    assert bench.send(1).result() == refused
     bench.node.trigger_cleanup()
+    assert bench.send(1).result() == refused
     bench.node.trigger_configure()
     bench.node.trigger_activate()
-    bench.feedback.clear()
-    handle = bench.send(1)
-    bench.until_feedback(0)
-    bench.node.parts.set_result(None)
-    assert bench.result(handle) == (SUCCEEDED, True, '1 parts')
+    bench.one_more_goal()
 
 
 def test_a_goal_that_waits_costs_no_processor_time(bench):
-    bench.send(1)
-    bench.until_feedback(0)
-    executor, used = bench.threads[0]._executor, Reported()
+    bench.under_way(1)
+    executor, used = bench.node.executor, Reported()
 
     def begin():
         before = time.thread_time()
@@ -214,11 +183,10 @@ def test_a_goal_that_waits_costs_no_processor_time(bench):
 
 
 def test_a_goal_gets_its_result_when_the_process_ends(bench):
-    handle = bench.send(5)
-    bench.until_feedback(0)
-    future = handle.get_result_async()
-    (result,) = bench.node._actions[0]._server._result_futures.values()
+    goal = bench.under_way(5)
+    asked = goal.handle.get_result_async()
+    (result,) = bench.node._actions['~/count']._server._result_futures.values()
     bench.wait(lambda: result._callbacks)
     bench.threads[0].stop()
-    bench.wait(future.done)
-    assert future.result().result.message == 'count: counter was stopped; 0 parts were counted'
+    bench.wait(asked.done)
+    assert asked.result().result.message == 'count: counter was stopped; 0 parts were counted'
