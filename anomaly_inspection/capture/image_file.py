@@ -115,7 +115,7 @@ def decode_stored_image(data: bytes) -> NDArray[np.uint8 | np.uint16]:
     if image.dtype not in (np.uint8, np.uint16):
         raise FrameError(f'its pixels are {image.dtype}; allowed: 8 or 16 bits a channel')
     if image.ndim == 3 and image.shape[2] == 4:
-        if image[:, :, 3].min() < np.iinfo(image.dtype).max:
+        if image[:, :, 3].min() < (255 if image.dtype == np.uint8 else 65535):
             raise FrameError('it is transparent in places; allowed: opaque images')
         image = image[:, :, :3]
     return np.ascontiguousarray(image)
