@@ -78,7 +78,8 @@ def run(
     Run the cell in one process, all nodes over DDS, and print a line a part.
 
     Exit status: 0 every part was decided and its gate confirmed, 1 a part was lost, a gate did not
-    follow or confirm, the line was stopped, or the source failed, 2 the command could not be carried out as given.
+    follow or confirm, the line was stopped, or the source failed, 2 the command could not be
+    carried out as given.
     """
     from anomaly_inspection.capture.open_source import open_source
     from anomaly_inspection.recipes.folder import read_recipe

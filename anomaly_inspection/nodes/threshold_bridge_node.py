@@ -95,8 +95,8 @@ class ThresholdBridgeParameters(NodeParameters):
     )
     legacy_protocol: bool = parameter(
         False,
-        "Accept the old system's lines (_34#2765#34_) as well. A reading counts when the one before "
-        'it agrees.',
+        "Accept the old system's lines (_34#2765#34_) as well. A reading counts when the "
+        'one before it agrees.',
         read_only=True,
     )
     silence_s: float = parameter(

@@ -292,7 +292,7 @@ def test_a_range_on_the_good_side_of_typical_is_told(make_bench, taught_recipe):
         'channel_39.high': 1.0,
     }
     bench = make_bench(taught_recipe, **ranges).ready()
-    bench.wait(lambda: bench.node.problem('channel 34'))
+    bench.wait(lambda: bench.node.problem('channel 34') and bench.node.problem('channel 39'))
     assert 'variation.peak_z: limit 0.001 refused, allowed: above' in bench.node.problem(
         'channel 34'
     )
