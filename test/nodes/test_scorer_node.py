@@ -395,7 +395,7 @@ def test_parts_are_scored_while_a_recipe_is_prepared(
     bench.line.prepare_out.publish(announcement(replace(other_recipe, hash='c' * 64)))
     answer = bench.answer('c' * 64)
     assert not answer.is_ready
-    assert 'still being prepared' in answer.error
+    assert 'still preparing another recipe' in answer.error
     # The node stops meanwhile: it must not say, later, that it is ready.
     stopping = threading.Thread(target=bench.node.trigger_deactivate, daemon=True)
     stopping.start()
