@@ -20,6 +20,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     '__init__': set(),
     'errors': set(),
     'imaging': set(),
+    'detecting': {'imaging'},
     'scoring': {'imaging'},
     'recipes': {'deciding', 'scoring', 'imaging', 'printable', 'writable'},
     'learning': {'recipes', 'scoring', 'imaging'},
