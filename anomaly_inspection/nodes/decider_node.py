@@ -48,7 +48,7 @@ from anomaly_inspection.msg import (
 from anomaly_inspection.nodes.challenge_face import ChallengeFace, ChallengeParameters
 from anomaly_inspection.nodes.inspection_node import ERROR, InspectionNode, steady_s, WARN
 from anomaly_inspection.nodes.parameters import parameter
-from anomaly_inspection.nodes.qos import EVENT, LATCHED
+from anomaly_inspection.nodes.qos import EVENT, LATCHED, LATCHED_BY_MANY
 from anomaly_inspection.nodes.spinning import spin_node
 from anomaly_inspection.nodes.stamps import nanoseconds_from_stamp, stamp_from_nanoseconds
 from anomaly_inspection.recipes.folder import read_recipe, write_recipe
@@ -202,7 +202,7 @@ class DeciderNode(InspectionNode[DeciderParameters]):
         self.listen(Part, 'part', self._take_part, EVENT)
         self.listen(Score, 'score', self._take_score, EVENT)
         self.listen(Thresholds, 'thresholds', self._take_thresholds, EVENT)
-        self.listen(RecipePrepared, 'recipe_prepared', self._take_prepared, LATCHED)
+        self.listen(RecipePrepared, 'recipe_prepared', self._take_prepared, LATCHED_BY_MANY)
         self.serve(SetLimits, '~/set_limits', lambda request: self._set_limits(request.limits))
         self.serve(LoadRecipe, '~/load_recipe', self._load_recipe)
         self.serve(Trigger, '~/save_limits', self._save_limits)
