@@ -14,7 +14,8 @@ import cv2
 import numpy as np
 import pytest
 
-from anomaly_inspection import cli
+from anomaly_inspection.cli import main
+from anomaly_inspection.cli.output import console, errors
 from anomaly_inspection.errors import FrameError, SettingError
 from anomaly_inspection.imaging.preprocessing import PreprocessingSettings
 from anomaly_inspection.learning.cell_calibration import CalibrationState, CellCalibration
@@ -232,7 +233,7 @@ def folders(recipe: Recipe, tmp_path: Path) -> tuple[Path, Path]:
 
 
 def calibrated(*arguments: object) -> Result:
-    return CliRunner().invoke(cli.main, ['calibrate', *map(str, arguments)])
+    return CliRunner().invoke(main, ['calibrate', *map(str, arguments)])
 
 
 def test_the_command_writes_the_next_version(folders: tuple[Path, Path]) -> None:
@@ -248,7 +249,7 @@ def test_a_dry_run_writes_nothing(
     folders: tuple[Path, Path],
 ) -> None:
     before = {path: path.read_bytes() for path in folders[0].rglob('*') if path.is_file()}
-    with cli.console.capture() as capture:
+    with console.capture() as capture:
         assert calibrated(*folders, '--dry-run').exit_code == 0
     said = ' '.join(capture.get().split())
     assert '588 are missing' in said
@@ -260,7 +261,7 @@ def test_a_dry_run_writes_nothing(
 
 def test_an_image_that_cannot_be_read_is_an_error(folders: tuple[Path, Path]) -> None:
     (folders[1] / 'broken.png').write_bytes(b'no image')
-    with cli.errors.capture() as capture:
+    with errors.capture() as capture:
         assert calibrated(*folders).exit_code == 2
     assert 'broken.png' in capture.get()
     assert read_recipe(folders[0]).version == 1
@@ -271,9 +272,9 @@ def test_teach_ends_with_what_it_promises(tmp_path: Path) -> None:
     images.mkdir()
     for name, image in good_parts(12):
         cv2.imwrite(str(images / name), image)
-    with cli.console.capture() as capture:
+    with console.capture() as capture:
         answer = CliRunner().invoke(
-            cli.main,
+            main,
             ['teach', str(images), '--recipe', str(tmp_path / 'part'), '--scorer', 'variation'],
         )
     assert answer.exit_code == 0, answer.output
