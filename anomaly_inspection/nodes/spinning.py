@@ -135,7 +135,7 @@ def spin_node(make_node: Callable[[], InspectionNode[Any]]) -> None:
     """
     Make one node and spin it until SIGINT or SIGTERM, then bring it to its safe end.
 
-    Exit status 1 with one line when a parameter is refused.
+    Exit status 2 with one line when a parameter is refused: launch does not start the node again.
 
     """
     refuse_parameter_files()
@@ -148,7 +148,7 @@ def spin_node(make_node: Callable[[], InspectionNode[Any]]) -> None:
         node = make_node()
     except InspectionError:
         rclpy.try_shutdown()
-        sys.exit(1)
+        sys.exit(PARAMETERS_REFUSED)
     thread = NodeThread([node], node.get_name())
     thread.start()
     while thread.is_running and not interrupted.wait(0.2):
