@@ -35,6 +35,10 @@ if TYPE_CHECKING:
     from anomaly_inspection.nodes.inspection_node import InspectionNode
 
 
+#: Namespace of a cell unless something else is asked for; the launch file uses the same.
+NAMESPACE = 'inspection'
+
+
 class Cell:
     """
     All nodes of a cell, made together and stopped in the order of the data.
@@ -43,6 +47,8 @@ class Cell:
     ----------
     context : rclpy Context or None
         None = the default context.
+    namespace : str
+        Of all nodes; a remapping of __ns wins.
     overrides : dict of str to list of rclpy Parameter
         By node name: parameters that win over the parameter file.
 
@@ -58,6 +64,7 @@ class Cell:
         self,
         *,
         context: Context | None = None,
+        namespace: str = '',
         overrides: dict[str, list[Any]] | None = None,
     ) -> None:
         self.nodes: list[InspectionNode[Any]] = []
@@ -65,7 +72,7 @@ class Cell:
 
         def make(node_type: Any, name: str) -> Any:
             given = (overrides or {}).get(name, [])
-            node = node_type(context=context, parameter_overrides=given)
+            node = node_type(context=context, namespace=namespace, parameter_overrides=given)
             self.nodes.append(node)
             return node
 
@@ -155,7 +162,7 @@ def main() -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: interrupted.set())
     try:
-        cell = Cell()
+        cell = Cell(namespace=NAMESPACE)
     except InspectionError:
         rclpy.try_shutdown()
         sys.exit(PARAMETERS_REFUSED)
