@@ -13,10 +13,11 @@ import numpy as np
 
 from anomaly_inspection.errors import SettingError
 from anomaly_inspection.imaging.frame_check import FrameFormat
-from anomaly_inspection.learning.good_part_limits import (
+from anomaly_inspection.learning.good_part_limits import limit_from_good
+from anomaly_inspection.learning.outliers import (
+    describe_outlier,
     FEWEST_PARTS,
     LARGEST_SHARE_LEFT_OUT,
-    limit_from_good,
     outliers,
     OUTLYING_DEVIATIONS,
 )
@@ -189,9 +190,8 @@ class HeldOut:
         for spec in scorer_class(scorer).measures:
             values = self.measures[spec.name]
             for index in outliers(values, spec, deviations):
-                unlike[self.parts[index].name] = (
-                    f'{scorer}.{spec.name} {values[index]:.4g}, '
-                    f'the others about {float(np.median(values)):.4g}'
+                unlike[self.parts[index].name] = describe_outlier(
+                    f'{scorer}.{spec.name}', values, index
                 )
         return unlike
 

@@ -20,7 +20,7 @@ from anomaly_inspection.imaging.colour_highlight import (
     PLACES,
     places_of,
 )
-from anomaly_inspection.learning.good_part_limits import LARGEST_SHARE_LEFT_OUT
+from anomaly_inspection.learning.outliers import LARGEST_SHARE_LEFT_OUT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

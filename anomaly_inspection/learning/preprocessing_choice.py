@@ -19,8 +19,8 @@ from anomaly_inspection.imaging.filters import Gauss
 from anomaly_inspection.imaging.frame_check import FrameFormat
 from anomaly_inspection.imaging.light import LIGHTS
 from anomaly_inspection.imaging.preprocessing import PreprocessingSettings, Preprocessor
-from anomaly_inspection.learning.good_part_limits import LARGEST_SHARE_LEFT_OUT
 from anomaly_inspection.learning.highlight_choice import chosen_highlight
+from anomaly_inspection.learning.outliers import LARGEST_SHARE_LEFT_OUT
 from anomaly_inspection.scoring.variation import flattened
 
 if TYPE_CHECKING:

@@ -15,16 +15,18 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from anomaly_inspection.errors import FrameError, SettingError
-from anomaly_inspection.learning.good_part_limits import (
+from anomaly_inspection.learning.false_rejects import (
     are_rejected,
-    are_strays,
-    check_enough,
-    check_rate,
     expected_false_rejects,
     FalseRejects,
-    limits_from_good,
+)
+from anomaly_inspection.learning.good_part_limits import check_rate, limits_from_good
+from anomaly_inspection.learning.outliers import (
+    check_enough,
+    describe_outlier,
+    is_mostly_perfect,
     outliers,
-    tells_nothing,
+    widens_limit,
 )
 from anomaly_inspection.scoring.frame_scorer import REGION_MEASURES, ScoreStatus
 
@@ -135,7 +137,7 @@ class RecipeCalibration:
             # A region is there or not: the few parts that have one are not odd for that.
             if key[1] not in _REGION_MEASURES:
                 for index in outliers(values, specs[key]):
-                    odd[index] = _how_far(key, values, index)
+                    odd[index] = describe_outlier('.'.join(key), values, index)
         left_out |= {parts[index][0]: why for index, why in sorted(odd.items())}
         check_enough(count, left_out)
         kept = [index for index in range(len(parts)) if index not in odd]
@@ -143,13 +145,13 @@ class RecipeCalibration:
         good = {key: values[kept] for key, values in offered.items()}
         usual = limits_from_good(good_of(recipe), specs, _STRAY_RATE)
         strays = {
-            names[index]: _how_far(key, values, int(index))
+            names[index]: describe_outlier('.'.join(key), values, int(index))
             for key, values in good.items()
-            for index in np.flatnonzero(are_strays(values, usual[key], specs[key]))
+            for index in np.flatnonzero(widens_limit(values, usual[key], specs[key]))
         }
         # A stray may be a good part of a kind that was not taught; many of them hardly are.
         check_enough(count, left_out | strays)
-        untold = {key: before[key] for key in specs if tells_nothing(good[key], specs[key])}
+        untold = {key: before[key] for key in specs if is_mostly_perfect(good[key], specs[key])}
         settings = specs, false_reject_rate, combination, untold
         return cls(
             specs=specs,
@@ -319,11 +321,6 @@ def false_rejects_of(recipe: Recipe) -> FalseRejects | None:
 
 def _of_scorer(name: str, values: Mapping[tuple[str, str], T]) -> dict[str, T]:
     return {measure: value for (scorer, measure), value in values.items() if scorer == name}
-
-
-def _how_far(key: tuple[str, str], values: NDArray[np.float64], index: int) -> str:
-    middle = float(np.nanmedian(values))
-    return f'{".".join(key)} {values[index]:.4g}, the others about {middle:.4g}'
 
 
 def _check_new(recipe: Recipe, name: str, image: NDArray[np.uint8]) -> None:

@@ -28,15 +28,9 @@ from anomaly_inspection.imaging.frame_check import (
 )
 from anomaly_inspection.imaging.preprocessing import PreprocessingSettings, Preprocessor
 from anomaly_inspection.learning.cross_validation import HeldOut, scorer_recipe, TaughtPart
-from anomaly_inspection.learning.good_part_limits import (
-    check_enough,
-    check_rate,
-    FEWEST_PARTS,
-    limit_from_good,
-    outliers,
-    promised_rate,
-    rate_of_each,
-)
+from anomaly_inspection.learning.false_rejects import promised_rate
+from anomaly_inspection.learning.good_part_limits import check_rate, limit_from_good, rate_of_each
+from anomaly_inspection.learning.outliers import check_enough, FEWEST_PARTS, outliers
 from anomaly_inspection.learning.preprocessing_choice import (
     chosen_preprocessing,
     CONFIDENCE_MARGIN,

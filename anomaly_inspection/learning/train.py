@@ -34,8 +34,10 @@ from anomaly_inspection.errors import SettingError
 from anomaly_inspection.learning.checkpoint import Checkpoint
 from anomaly_inspection.learning.cross_validation import HeldOut, scorer_recipe
 from anomaly_inspection.learning.export import exported
+from anomaly_inspection.learning.false_rejects import promised_rate
 from anomaly_inspection.learning.fit import Fitting
-from anomaly_inspection.learning.good_part_limits import FEWEST_PARTS, promised_rate, rate_of_each
+from anomaly_inspection.learning.good_part_limits import rate_of_each
+from anomaly_inspection.learning.outliers import FEWEST_PARTS
 from anomaly_inspection.learning.teach import good_parts
 from anomaly_inspection.learning.training_report import (
     history_csv,

@@ -18,7 +18,7 @@ from anomaly_inspection.imaging.alignment import AlignmentSettings
 from anomaly_inspection.imaging.preprocessing import PreprocessingSettings, Preprocessor
 from anomaly_inspection.imaging.region_of_interest import RegionOfInterest
 from anomaly_inspection.learning import teach as teach_module
-from anomaly_inspection.learning.good_part_limits import FEWEST_PARTS
+from anomaly_inspection.learning.outliers import FEWEST_PARTS
 from anomaly_inspection.learning.preprocessing_choice import MOST_REFERENCES
 from anomaly_inspection.learning.teach import teach
 from anomaly_inspection.recipes.folder import read_recipe, write_recipe
