@@ -43,7 +43,7 @@ _SEED = 1
 _CUBE_STEP = 8
 
 
-def chosen_highlight(parts: Iterable[Prepared]) -> ColourHighlight:
+def choose_highlight(parts: Iterable[Prepared]) -> ColourHighlight:
     """
     Choose reference colours and tolerance by good parts alone.
 

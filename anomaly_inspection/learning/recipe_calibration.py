@@ -28,6 +28,7 @@ from anomaly_inspection.learning.outliers import (
     outliers,
     widens_limit,
 )
+from anomaly_inspection.progress import no_progress
 from anomaly_inspection.scoring.frame_scorer import REGION_MEASURES, ScoreStatus
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from anomaly_inspection.learning.good_part_limits import Good, Specs
-    from anomaly_inspection.learning.teach import Progress
+    from anomaly_inspection.progress import Progress
     from anomaly_inspection.recipes.recipe import MeasureLimit, Recipe
 
     # What one part measures, by scorer and measure.
@@ -249,7 +250,7 @@ def recalibrate(
     recipe: Recipe,
     images: Iterable[tuple[str, NDArray[np.uint8]]],
     false_reject_rate: float | None = None,
-    progress: Progress | None = None,
+    progress: Progress = no_progress,
 ) -> RecipeCalibration:
     """
     Derive the limits of a recipe anew from images of good parts.
@@ -292,9 +293,8 @@ def recalibrate(
                 for measure, value in score.measures.items()
             }
             parts.append((name, measured))
-        if progress:
-            done = len(parts) + len(unmeasured)
-            progress(done, done, 'measuring good parts')
+        done = len(parts) + len(unmeasured)
+        progress(done, done, 'measuring good parts')
     return RecipeCalibration.of(
         parts, recipe, limits_of(recipe), rate, recipe.combination, unmeasured
     )
