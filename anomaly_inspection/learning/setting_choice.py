@@ -18,7 +18,8 @@ from anomaly_inspection.learning.preprocessing_choice import (
     flattened_parts,
     spread,
 )
-from anomaly_inspection.scoring.patch_statistics import smallest_stride_px, surface_of
+from anomaly_inspection.scoring.patch_features import surface_of
+from anomaly_inspection.scoring.patch_statistics import smallest_stride_px
 from anomaly_inspection.scoring.registry import scorer_class
 
 if TYPE_CHECKING:
