@@ -22,20 +22,21 @@ MAY_IMPORT: dict[str, set[str]] = {
     'imaging': set(),
     'scoring': {'imaging'},
     'recipes': {'deciding', 'scoring', 'imaging', 'printable', 'writable'},
-    'learning': {'recipes', 'scoring', 'imaging', 'progress'},
+    'learning': {'recipes', 'scoring', 'imaging', 'progress', 'defect_fit'},
     # The truth about a frame comes with its source; the self-test draws synthetic defects.
     'evaluation': {
         *('recipes', 'deciding', 'scoring', 'imaging', 'capture', 'overlay', 'learning'),
         'progress',
     },
     'deciding': {'scoring'},
-    'capture': {'steady_clock', 'printable', 'progress'},
+    'capture': {'steady_clock', 'printable', 'progress', 'defect_fit'},
     'sorting': {'link'},
     'link': set(),
     'overlay': {'scoring', 'imaging'},
     'steady_clock': set(),
     'printable': set(),
     'progress': set(),
+    'defect_fit': set(),
     'writable': {'printable'},
 }
 # The faces of the house stand on all of it.

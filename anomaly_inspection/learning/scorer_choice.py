@@ -23,10 +23,11 @@ import numpy as np
 from scipy.stats import binomtest
 
 from anomaly_inspection.errors import AlignmentError, SettingError
+from anomaly_inspection.learning.part_mask import part_in_region
 from anomaly_inspection.learning.part_preparation import preprocessor_of
 from anomaly_inspection.learning.scorer_fit import fit_scorers
 from anomaly_inspection.learning.separation import auroc
-from anomaly_inspection.learning.synthetic_defects import part_in_region, random_defect
+from anomaly_inspection.learning.synthetic_defects import random_defect
 from anomaly_inspection.progress import no_progress
 from anomaly_inspection.recipes.limit_table import limit_table
 from anomaly_inspection.scoring.frame_scorer import ScoreStatus

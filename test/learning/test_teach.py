@@ -154,12 +154,16 @@ def test_many_references_are_kept_only_for_many_kinds_of_part() -> None:
             frame[4:30, place : place + 12] = 200
         return frames
 
-    alone = {
-        'scorers': ['ssim'],
-        'preprocessing': PreprocessingSettings(alignment=AlignmentSettings('none')),
-    }
-    assert teach(kinds(1), name='block', **alone).scorers['ssim'].settings['references'] == 10
-    assert teach(kinds(18), name='block', **alone).scorers['ssim'].settings['references'] == 40
+    alone = TeachOptions(
+        scorers=['ssim'],
+        preprocessing=PreprocessingSettings(alignment=AlignmentSettings('none')),
+    )
+    assert (
+        teach(kinds(1), name='block', options=alone).scorers['ssim'].settings['references'] == 10
+    )
+    assert (
+        teach(kinds(18), name='block', options=alone).scorers['ssim'].settings['references'] == 40
+    )
 
 
 def test_patch_statistics_are_taught_and_fit_in_memory(
