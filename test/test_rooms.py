@@ -36,6 +36,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     'overlay': {'scoring', 'imaging'},
     'steady_clock': set(),
     'chart_style': {'printable'},
+    'parameter_file': set(),
     'printable': set(),
     'progress': set(),
     'defect_fit': set(),
