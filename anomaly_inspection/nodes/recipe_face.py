@@ -65,14 +65,6 @@ class RecipeFace:
         node.serve_action(LoadRecipe, '~/load_recipe', self._load)
         node.serve(Trigger, '~/save_limits', self._save_limits)
 
-    @property
-    def is_switching(self) -> bool:
-        """
-        Whether a recipe was announced and is not in force yet.
-
-        """
-        return self._announced is not None
-
     def announce_first(self) -> None:
         """
         Announce the node's recipe; it comes into force when every scorer has confirmed it.
@@ -108,11 +100,12 @@ class RecipeFace:
         return await self._switch_to(recipe, goal.wait, goal)
 
     async def _save_limits(self, request: Any) -> str:
+        self._check_free()
         node = self._node
         recipe, used = node.recipe, node.limits.used
         path = recipe.path
-        if self.is_switching or not node.is_ready or path is None:
-            raise RecipeError('no recipe is in force, or another one is being prepared; try again')
+        if not node.is_ready or path is None:
+            raise RecipeError('no recipe is in force yet; try again')
         node.calibration.check_idle()
         if used.calibrated is not None:
             recipe = used.calibrated.applied_to(recipe, 'parts on the running cell')
