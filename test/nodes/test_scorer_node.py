@@ -239,7 +239,7 @@ def test_a_frame_too_old_to_matter_is_not_scored_and_reported(make_bench, good):
 @pytest.mark.parametrize(
     ('fields', 'words'),
     [
-        ({'encoding': '16UC1'}, "encoding '16UC1' is not understood"),
+        ({'encoding': '32FC1'}, "encoding '32FC1' is not understood"),
         ({'data': b'\0' * 100}, 'truncated: 100 bytes'),
         ({'width': 300}, '300'),
     ],
