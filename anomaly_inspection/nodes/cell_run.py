@@ -25,7 +25,7 @@ from anomaly_inspection.deciding.frame_judge import Reason, Verdict
 from anomaly_inspection.errors import InspectionError, SettingError
 from anomaly_inspection.evaluation.run_summary import PartRecord
 from anomaly_inspection.msg import Decision, LineStop, Part, SortEvent
-from anomaly_inspection.nodes.cell import Cell
+from anomaly_inspection.nodes.cell import Cell, NAMESPACE
 from anomaly_inspection.nodes.inspection_node import steady_s
 from anomaly_inspection.nodes.qos import EVENT, LATCHED
 from anomaly_inspection.nodes.spinning import NodeThread
@@ -180,7 +180,10 @@ def run_cell(
     os.environ.setdefault('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
     context = Context()
     rclpy.init(
-        args=['--ros-args', '--params-file', str(parameter_file)],
+        args=[
+            *('--ros-args', '-r', f'__ns:=/{NAMESPACE}'),
+            *('--params-file', str(parameter_file)),
+        ],
         context=context,
         signal_handler_options=SignalHandlerOptions.NO,
     )
