@@ -21,7 +21,11 @@ from anomaly_inspection.nodes.decider_node import DeciderNode
 from anomaly_inspection.nodes.part_detector_node import PartDetectorNode
 from anomaly_inspection.nodes.scorer_node import ScorerNode
 from anomaly_inspection.nodes.sorter_node import SorterNode
-from anomaly_inspection.nodes.spinning import NodeThread, PARAMETERS_REFUSED
+from anomaly_inspection.nodes.spinning import (
+    NodeThread,
+    PARAMETERS_REFUSED,
+    refuse_parameter_files,
+)
 from anomaly_inspection.nodes.threshold_bridge_node import ThresholdBridgeNode
 from anomaly_inspection.nodes.viewer_node import ViewerNode
 
@@ -152,6 +156,7 @@ def main() -> None:
     Run the cell until it is interrupted.
 
     """
+    refuse_parameter_files()
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     interrupted = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
