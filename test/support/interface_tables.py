@@ -71,17 +71,16 @@ SERVICES = {
     'part_detector/trigger': 'Makes a part of the frame before the camera (`trigger: service`).',
     'part_detector/learn_empty': 'Learns what the empty belt looks like (`trigger: presence`).',
     'decider/set_limits': 'Changes limits together, or none of them.',
-    'decider/load_recipe': 'Switches to another recipe between two parts.',
     'decider/save_limits': 'Writes the limits in force into a new version of the recipe.',
-    'decider/calibrate': 'Derives the limits anew from the next good parts.',
-    'decider/cancel_calibration': 'Ends a calibration; the limits stay.',
     'decider/undo_calibration': 'Puts back the limits from before the last calibration.',
-    'decider/start_challenge': 'Starts a challenge with the known parts.',
-    'decider/cancel_challenge': 'Ends a challenge; it stays due.',
     'sorter/reset': 'Lets the line run again after a stop; refused while the cause lasts.',
     'threshold_bridge/grab': 'Puts the limits that the knobs show into force.',
 }
-ACTIONS: dict[str, str] = {}
+ACTIONS = {
+    'decider/load_recipe': 'Switches to another recipe between two parts.',
+    'decider/calibrate': 'Derives the limits anew from the next good parts.',
+    'decider/run_challenge': 'Takes the next parts for the known good and bad ones.',
+}
 # The settings under which a node makes all its endpoints, one after the other.
 SETTINGS: dict[str, list[dict[str, Any]]] = {
     'camera': [{'source': 'line', 'mode': mode} for mode in ('triggered', 'stream')],
