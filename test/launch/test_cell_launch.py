@@ -56,9 +56,13 @@ class Launched:
         self.node = Node('launch_test', context=context)
 
     def start(self, *arguments: str) -> 'Launched':
-        command = ['ros2', 'launch', 'anomaly_inspection', 'cell.launch.py', *arguments]
+        # A shell ignores SIGINT for what it runs in the background, and its children inherit that.
+        command = ['env', '--default-signal=INT', 'ros2', 'launch']
+        command += ['anomaly_inspection', 'cell.launch.py', *arguments]
         with self._terminal.open('w') as out:
-            self._process = subprocess.Popen(command, stdout=out, stderr=out)
+            self._process = subprocess.Popen(
+                command, stdout=out, stderr=out, start_new_session=True
+            )
         return self
 
     @property
@@ -110,7 +114,8 @@ class Launched:
             try:
                 self.interrupt()
             except subprocess.TimeoutExpired:
-                self._process.kill()
+                # The nodes as well: nobody else would end them.
+                os.killpg(self._process.pid, signal.SIGKILL)
                 raise
 
 
