@@ -233,11 +233,8 @@ class Preprocessor:
                 self._region,
                 [_gray(frame) for frame in good_frames],
             )
-        image, valid, to_frame = self._lay(self._scored(reference, _gray(reference)), self._still)
+        image, _, _ = self._lay(self._scored(reference, _gray(reference)), self._still)
         self._light_meter = LightMeter(settings.light, image, self._part())
-        self._reference_prepared = Prepared(
-            image, valid, to_frame, self._still if self._aligner else None
-        )
 
     @property
     def settings(self) -> PreprocessingSettings:
@@ -254,14 +251,6 @@ class Preprocessor:
 
         """
         return self._format
-
-    @property
-    def reference_prepared(self) -> Prepared:
-        """
-        The reference, prepared as every frame is.
-
-        """
-        return self._reference_prepared
 
     def prepare(self, image: NDArray[np.uint8]) -> Prepared:
         """

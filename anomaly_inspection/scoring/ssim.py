@@ -42,6 +42,7 @@ Window: TypeAlias = Literal['uniform', 'gaussian']
 
 # Edge of the uniform 7x7 window and of the Gaussian of sigma 1.5 px cut at 3.5 sigma.
 WINDOW_PX: dict[Window, int] = {'uniform': 7, 'gaussian': 11}
+_DATA_RANGE = 255.0
 _SIGMA_PX = 1.5
 # References that are compared in full.
 _CANDIDATES = 2
@@ -79,7 +80,6 @@ class SsimReference:
         image: NDArray[np.uint8],
         *,
         window: Window = 'uniform',
-        data_range: float = 255.0,
         k1: float = 0.01,
         k2: float = 0.03,
     ) -> Self:
@@ -91,10 +91,8 @@ class SsimReference:
         image : ndarray of uint8, (h, w) or (h, w, channels)
         window : 'uniform' or 'gaussian'
             7x7, or 11x11 with sigma 1.5 px.
-        data_range : float
-            What C1 = (k1 * data_range)^2 and C2 = (k2 * data_range)^2 refer to, gray levels.
         k1, k2 : float
-            The two constants of the paper.
+            The constants of the paper: C1 = (k1 * 255)^2 and C2 = (k2 * 255)^2.
 
         Raises
         ------
@@ -111,16 +109,18 @@ class SsimReference:
         luminance = np.square(total)
         contrast = _deviation(image, luminance, window)
         weight, pixels = _WEIGHT[window], size**2
-        luminance += (k1 * data_range * weight) ** 2 / 2
-        contrast += (k2 * data_range) ** 2 / 2 * weight * (pixels - 1) / pixels
+        luminance += (k1 * _DATA_RANGE * weight) ** 2 / 2
+        contrast += (k2 * _DATA_RANGE) ** 2 / 2 * weight * (pixels - 1) / pixels
         return cls(image, window, total, luminance, contrast)
 
     def similarity_map(self, other: SsimReference) -> NDArray[np.float32]:
         """
         Give the SSIM of every pixel's window, -1..1, (h, w): the mean over the channels.
 
-        Symmetric; exactly 1 where both are the same. Within half a window of the border the
-        image is mirrored.
+        Equal within 1e-4 to scikit-image's ``structural_similarity`` with the same constants and
+        sample covariance, ``win_size=7`` or ``gaussian_weights=True, sigma=1.5``. Symmetric, and
+        exactly 1 where both are the same. Within half a window of the border the image is
+        mirrored.
 
         Raises
         ------
@@ -151,40 +151,6 @@ class SsimReference:
             mixed = cv2.transform(structure, np.full((1, channels), 1 / channels))
             return np.asarray(mixed, dtype=np.float32)
         return structure
-
-
-def structural_similarity_map(
-    image: NDArray[np.uint8],
-    reference: NDArray[np.uint8],
-    *,
-    window: Window = 'uniform',
-    data_range: float = 255.0,
-    k1: float = 0.01,
-    k2: float = 0.03,
-) -> NDArray[np.float32]:
-    """
-    Give the SSIM map of two 8-bit images.
-
-    Equal within 1e-4 to scikit-image's ``structural_similarity`` with the same data range and
-    sample covariance, ``win_size=7`` or ``gaussian_weights=True, sigma=1.5``.
-
-    Parameters
-    ----------
-    image, reference : ndarray of uint8, (h, w) or (h, w, channels)
-    window, data_range, k1, k2
-        As in `SsimReference.of`.
-
-    Returns
-    -------
-    ndarray of float32, (h, w)
-        -1..1; see `SsimReference.similarity_map`.
-
-    """
-    first, second = (
-        SsimReference.of(one, window=window, data_range=data_range, k1=k1, k2=k2)
-        for one in (image, reference)
-    )
-    return first.similarity_map(second)
 
 
 class _Match(NamedTuple):
