@@ -45,13 +45,13 @@ UNKNOWNS = {'none': 0, 'translation': 2, 'rigid': 3, 'similarity': 4}
 _FINE_SIDE_PX, _COARSE_SIDE_PX = 320, 48
 # Candidates whose scores differ by less look the same; the least turned one is taken.
 _TIE = 0.03
-# With less angle information (below 0.012 for bottles and impellers, above 0.04 for a flange with
-# three small bores) a reference is round: its angle means little, and must not lose the part.
+# A reference with less angle information is round (bottles and impellers lie below 0.012, a flange
+# with three small bores above 0.04): its angle means little, and must not lose the part.
 _ROUND_INFORMATION = 0.02
-# Edges that good parts do not share (prints, glints, the belt) are no edges to align on.
+# Edges that good parts do not share (prints, glints, the belt) are not used.
 _STABLE_COSINE, _FOUND_AGREEMENT, _FEWEST_FOUND = 0.3, 0.15, 3
 _SHARE_OUTSIDE = 0.01
-# What an alignment may stray beyond the search range by its own error.
+# How far the alignment's own error may take it beyond the search range.
 _SLACK_PX, _SLACK_RAD, _SLACK_SCALE = 0.5, math.radians(0.5), 0.005
 
 
@@ -222,9 +222,9 @@ class Aligner:
     @property
     def outline(self) -> NDArray[np.float32]:
         """
-        Give the convex hull of the edges that are aligned on, (n, 2), x and y in the region.
+        Give the convex hull of the edges that the alignment uses, (n, 2), x and y in the region.
 
-        The outermost few in every direction do not count: some edges of the belt are among them.
+        The outermost few in every direction do not count, because some of them may be of the belt.
 
         """
         places = self._models[-1].places_px

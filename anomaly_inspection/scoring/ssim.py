@@ -2,8 +2,8 @@
 """
 SSIM: how alike a frame and a good part are in brightness, contrast and structure.
 
-The maths are those of Wang et al. (2004), https://doi.org/10.1109/TIP.2003.819861, with window,
-constants and sample covariance as in scikit-image. They are rearranged to ::
+The formula is that of Wang et al. (2004), https://doi.org/10.1109/TIP.2003.819861, with window,
+constants and sample covariance as in scikit-image. It is rearranged to ::
 
     SSIM = (1 - (ux - uy)^2 / (ux^2 + uy^2 + C1)) * (1 - var(x - y) / (vx + vy + C2))
 
@@ -133,7 +133,7 @@ class SsimReference:
                 f'SSIM of {shape_text(self.image)} ({self.window}) with '
                 f'{shape_text(other.image)} ({other.window}): both must be alike'
             )
-        # In place where it can be: an array of a megabyte costs more to get than to fill.
+        # In place where possible: to allocate a megabyte costs more than to fill it.
         brightness = self.total - other.total
         np.square(brightness, out=brightness)
         difference = np.asarray(cv2.absdiff(self.image, other.image), np.uint8)
@@ -155,7 +155,7 @@ class SsimReference:
 
 class _Match(NamedTuple):
     """
-    What a frame has in common with one reference.
+    How alike a frame and one reference are.
 
     Parameters
     ----------
@@ -180,10 +180,10 @@ class SsimScorer:
     """
     SSIM and MSE against the best of several good parts.
 
-    A good part differs from the references too: by noise in flat areas, by what the alignment
-    leaves over at edges. So the map shows only the dissimilarity beyond what good parts have
-    shown at that place (mean and one standard deviation of it, each part against the others);
-    the setting ``tolerance: none`` gives the plain 1 - SSIM.
+    A good part differs from the references too: noise shows in flat areas, small errors of the
+    alignment show at edges. So the map shows only the dissimilarity beyond that of good parts at
+    the same place (mean plus one standard deviation, each part against the others). The setting
+    ``tolerance: none`` gives the plain 1 - SSIM.
 
     """
 
@@ -201,7 +201,7 @@ class SsimScorer:
             'lowest_ssim',
             '1',
             BadSide.LOW,
-            'SSIM of the worst place, less what good parts lack there; 1 = nothing unusual.',
+            'SSIM of the worst place, corrected for good parts; 1 = nothing unusual.',
             minimum=-1.0,
             maximum=1.0,
         ),
@@ -310,8 +310,8 @@ class SsimScorer:
         """
         Score one prepared frame; see `Scorer.score`.
 
-        The map is 1 - SSIM less what is tolerated, 0..2, and 0 for windows that do not lie wholly
-        inside the image and the valid area (their neighbours see the same pixels).
+        The map is 1 - SSIM less the tolerated dissimilarity, 0..2. It is 0 for windows that do not
+        lie wholly inside the image and the valid area; their neighbours see the same pixels.
 
         """
         check_prepared(prepared, self._images[0])
@@ -336,7 +336,7 @@ class SsimScorer:
 
     def _best_match(self, prepared: Prepared, leave_out: int | None = None) -> _Match:
         """
-        Find the reference of highest mean SSIM, of the two that look most alike when small.
+        Find the reference with the higher mean SSIM, of the two with the most similar thumbnails.
 
         """
         difference = self._thumbnails - _thumbnail(prepared.image)
@@ -398,9 +398,9 @@ class SsimScorer:
             return np.zeros(shape, np.float32)
         mean = total / np.maximum(count, 1)
         spread = np.sqrt(np.maximum(squares / np.maximum(count, 1) - mean * mean, 0))
-        # Where no good part was ever seen, nothing can be held against a part.
+        # Where no good part was ever seen, no part can be judged.
         tolerated = np.where(count > 0, mean + spread, np.float32(2))
-        # Leftovers of the alignment wander by a pixel.
+        # Errors of the alignment wander by a pixel.
         return np.asarray(cv2.dilate(tolerated, np.ones((3, 3), np.uint8)), dtype=np.float32)
 
 
@@ -415,7 +415,7 @@ def _thumbnail(image: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 def _representatives(images: Sequence[NDArray[np.uint8]], count: int) -> list[int]:
     """
-    Choose the images that all others are closest to, greedily; odd ones are not taken first.
+    Choose greedily the images that all others are closest to; odd ones are never taken first.
 
     """
     thumbnails = np.stack([_thumbnail(image) for image in images])
