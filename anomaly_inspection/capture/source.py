@@ -139,9 +139,11 @@ class FrameSource(ABC):
 
         """
 
-    def truth(self, name: str) -> Truth | None:
+    def truth(self, name: str, *, with_mask: bool = True) -> Truth | None:
         """
         Give what is known of the frame of that name; None when nothing is.
+
+        Without the mask this is quick and takes little memory.
 
         """
         return None

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+import weakref
 
 import cv2
 import numpy as np
@@ -21,9 +22,11 @@ from support.drawn_belt import DrawnBelt, DrawnPart
 pytest.importorskip('anomaly_inspection.msg', reason='needs ROS 2 and the built messages')
 
 from anomaly_inspection.capture.open_source import open_source
+from anomaly_inspection.capture.simulated_line import SimulatedLine
 from anomaly_inspection.errors import InspectionError
 from anomaly_inspection.nodes import camera_node
 from anomaly_inspection.nodes.cell_run import run_cell
+from anomaly_inspection.nodes.run_observer import RunObserverNode
 from support.paths import ROOT
 
 pytestmark = pytest.mark.ros
@@ -166,6 +169,44 @@ def test_an_interrupted_run_accounts_for_the_parts_under_way(taught_recipe, doma
     result = run(taught_recipe, SMALL_LINE, interrupt_after=2)
     assert len(result.records) >= 2
     assert all(not record.is_lost for record in result.records)
+
+
+def test_a_run_keeps_nothing_of_a_part_but_its_record(taught_recipe, domain_id, monkeypatch):
+    """
+    The truth is asked for once a part, while the cell runs, without its mask.
+
+    """
+    asked = []
+    truth = SimulatedLine.truth
+
+    def counted(line, name, **options):
+        asked.append((name, options))
+        return truth(line, name, **options)
+
+    monkeypatch.setattr(SimulatedLine, 'truth', counted)
+    asked_when_done = []
+    under_way = []
+    observers = weakref.WeakSet()
+    initialise = RunObserverNode.__init__
+
+    def remembered(observer, *arguments):
+        initialise(observer, *arguments)
+        observers.add(observer)
+
+    monkeypatch.setattr(RunObserverNode, '__init__', remembered)
+
+    def part_done(record):
+        asked_when_done.append(len(asked))
+        under_way.extend(len(observer._under_way) for observer in observers)
+
+    source = f'{SMALL_LINE},seed=1,parts=12,defect_rate=0.5,kinds=missing_bore'
+    result = run(taught_recipe, source, part_done=part_done)
+    assert asked_when_done == list(range(1, 13))
+    assert asked == [(f'line_1/{n:06d}', {'with_mask': False}) for n in range(12)]
+    assert all(record.truth.mask is None for record in result.records)
+    assert {record.true_class for record in result.records} == {'good', 'missing_bore'}
+    # At 5 parts/s a part is under way for a second or two.
+    assert max(under_way) < 12
 
 
 def test_a_run_ends_after_the_parts_asked_for(taught_recipe, domain_id):
