@@ -25,9 +25,11 @@ from anomaly_inspection.nodes.cell import Cell
 from anomaly_inspection.nodes.inspection_node import steady_s
 from anomaly_inspection.nodes.run_observer import RunObserverNode
 from anomaly_inspection.nodes.spinning import NodeThread
+from anomaly_inspection.printable import printable
 
 if TYPE_CHECKING:
     from anomaly_inspection.capture.source import FrameSource, Truth
+    from anomaly_inspection.evaluation.frame_time import FrameTime
 
 _START_TIMEOUT_S = 30.0
 # Beyond deadline and travel time: what a busy machine may need to deliver the last messages.
@@ -49,6 +51,8 @@ class RunResult:
         From the first part to the last sort event.
     overlays : list of Path
         Pictures written.
+    overlay_problem : str
+        Why pictures are missing; '' when all could be written.
 
     """
 
@@ -56,6 +60,7 @@ class RunResult:
     line_stop_reasons: list[str] = field(default_factory=list)
     duration_s: float = 0.0
     overlays: list[Path] = field(default_factory=list)
+    overlay_problem: str = ''
 
 
 def run_cell(
@@ -69,6 +74,8 @@ def run_cell(
     most_parts: int | None = None,
     interrupted: threading.Event,
     part_done: Callable[[PartRecord], None],
+    frame_time: FrameTime | None = None,
+    warn: Callable[[str], None] = lambda sentence: None,
 ) -> RunResult:
     """
     Run the cell until the source has ended and every part has been sorted.
@@ -93,9 +100,15 @@ def run_cell(
         Ends the run early; parts under way are still awaited.
     part_done : callable
         Called with each part's record when it has been sorted.
+    frame_time : FrameTime or None
+        What the recipe takes on this machine; None = take any rate.
+    warn : callable
+        Called with a sentence when the rate is hardly one that the recipe can keep.
 
     Raises
     ------
+    SettingError
+        When the gate or the recipe is too slow for the rate; says which rates are allowed.
     InspectionError
         When a node does not start; says which and why.
 
@@ -116,8 +129,8 @@ def run_cell(
         stack.callback(observer_thread.stop)
         cell = Cell(context=context, overrides=_overrides(recipe, source_name, rate_hz))
         stack.callback(cell.stop)
-        if cell.announcer is cell.camera and not source.is_live:
-            _check_rate(cell, rate_hz, parameter_file)
+        is_paced = cell.announcer is cell.camera and not source.is_live
+        _check_rate(cell, rate_hz if is_paced else None, parameter_file, frame_time, warn)
         observer_thread.start()
         cell.camera.trigger_configure()
         cell.start()
@@ -139,14 +152,33 @@ def _overrides(recipe: Path, source_name: str, rate_hz: float) -> dict[str, list
     }
 
 
-def _check_rate(cell: Cell, rate_hz: float, parameter_file: Path) -> None:
+def _check_rate(
+    cell: Cell,
+    rate_hz: float | None,
+    parameter_file: Path,
+    frame_time: FrameTime | None,
+    warn: Callable[[str], None],
+) -> None:
+    """
+    Refuse a rate at which the cell could only reject parts and stop the line.
+
+    """
     closest_s = cell.sorter.parameters.tracker_settings().closest_s
-    if 1 / rate_hz < closest_s:
+    if rate_hz is not None and 1 / rate_hz < closest_s:
         raise SettingError(
-            f'rate {rate_hz:g} parts/s is refused: the gate can tell parts apart that come '
-            f'{closest_s:g} s or more after each other (window_s and dead_time_s in '
-            f'{parameter_file}), so at most {1 / closest_s:.3g} parts/s are allowed'
+            f'rate {rate_hz:g} parts/s is refused: the gate needs {closest_s:g} s from part to '
+            f'part (window_s and dead_time_s in {printable(parameter_file)}); allowed: up to '
+            f'{1 / closest_s:.3g} parts/s'
         )
+    if frame_time is None:
+        return
+    deadline_s = cell.decider.parameters.deadline_s
+    refusal = frame_time.refusal(rate_hz, deadline_s)
+    if refusal:
+        raise SettingError(refusal)
+    warning = frame_time.warning(rate_hz, deadline_s)
+    if warning:
+        warn(warning)
 
 
 def _wait_until_ready(cell: Cell, interrupted: threading.Event, *, is_watched: bool) -> None:
@@ -167,9 +199,14 @@ def _wait_until_ready(cell: Cell, interrupted: threading.Event, *, is_watched: b
             return
         if steady_s() > end_s:
             raise InspectionError(
-                f'the cell was not ready after {_START_TIMEOUT_S:g} s; '
-                f'not active: {", ".join(waiting) or "none"}; '
-                f'scorers ready: {cell.decider.is_ready}'
+                f'the cell is not ready after {_START_TIMEOUT_S:g} s: '
+                + (
+                    f'{", ".join(waiting)} not active'
+                    if waiting
+                    else 'the nodes have not found each other'
+                    if cell.decider.is_ready
+                    else 'the scorers have not confirmed the recipe'
+                )
             )
 
 
@@ -217,6 +254,7 @@ def _watched(
     if not cell.is_running:
         result.line_stop_reasons.append('a thread of the cell has died')
     result.overlays = observer.overlays
+    result.overlay_problem = observer.overlay_problem
     return result
 
 

@@ -21,6 +21,7 @@ from anomaly_inspection.msg import Decision, LineStop, Part, SortEvent
 from anomaly_inspection.nodes.inspection_node import steady_s
 from anomaly_inspection.nodes.qos import EVENT, LATCHED
 from anomaly_inspection.nodes.stamps import nanoseconds_from_stamp
+from anomaly_inspection.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,6 +35,16 @@ _LATE_MESSAGE_S = 1.0
 _KNOWN_AS = {Decision.KNOWN_AS_GOOD: 'good', Decision.KNOWN_AS_BAD: 'bad'}
 # Overlays come within a second or two; more names need not be kept for them.
 _REMEMBERED_NAMES = 1000
+# Characters; file systems allow 255 bytes.
+_LONGEST_NAME = 60
+_CAUSES = {
+    SortEvent.CAUSE_NO_DECISION: 'no_decision',
+    SortEvent.CAUSE_LATE_DECISION: 'late_decision',
+    SortEvent.CAUSE_TOO_CLOSE: 'too_close',
+    SortEvent.CAUSE_LINE_STOPPED: 'line_stopped',
+    SortEvent.CAUSE_GATE_FAILED: 'gate_failed',
+    SortEvent.CAUSE_SHUTDOWN: 'shutdown',
+}
 
 
 @dataclass
@@ -89,6 +100,7 @@ class HeardPart:
             latency_s=decision.latency_s if decision else float('nan'),
             has_passed_gate=event.action == SortEvent.ACTION_PASSED if event else None,
             gate_is_confirmed=event is not None and event.outcome == SortEvent.OUTCOME_CONFIRMED,
+            sort_cause=_CAUSES.get(event.cause, '') if event else '',
             sort_detail=event.detail if event else 'no sort event came',
             firing_error_s=event.firing_error_s if event else float('nan'),
         )
@@ -111,6 +123,7 @@ class RunObserverNode(Node):
         super().__init__('run_observer', context=context)
         self.line_stop_reasons: list[str] = []
         self.overlays: list[Path] = []
+        self.overlay_problem = ''
         self._under_way: dict[tuple[str, int], HeardPart] = {}
         self._finished_ids: defaultdict[str, set[int]] = defaultdict(set)
         self._changed = threading.Condition()
@@ -185,6 +198,12 @@ class RunObserverNode(Node):
             ('unknown', 'UNKNOWN'),
         )
         flat_name = Path(name).with_suffix('').as_posix().replace('/', '_')
-        path = self._overlay_folder / f'{flat_name}_{verdict}.jpg'
-        path.write_bytes(bytes(message.data))
-        self.overlays.append(path)
+        path = self._overlay_folder / f'{flat_name[-_LONGEST_NAME:]}_{verdict}.jpg'
+        try:
+            path.write_bytes(bytes(message.data))
+        except (OSError, ValueError) as error:
+            # A full disk costs pictures, not the run.
+            cause = getattr(error, 'strerror', None) or error
+            self.overlay_problem = f'cannot write {printable(path)}: {cause}'
+        else:
+            self.overlays.append(path)

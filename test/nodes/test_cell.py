@@ -113,7 +113,7 @@ def test_frames_that_cannot_be_judged_are_rejected_with_the_reason(
         ('smaller', '318'),
         ('black', 'black'),
         ('saturated', 'saturated'),
-        ('gray', '1 channel'),
+        ('gray', '240 px gray, the recipe wants'),
         ('truncated', 'truncated'),
         ('garbage', 'not a PNG'),
         ('empty', 'empty'),
