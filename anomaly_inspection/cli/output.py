@@ -6,7 +6,7 @@ What the commands share: consoles, progress, results on disk, exit status.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 import os
 from pathlib import Path
@@ -68,7 +68,7 @@ def print_note(text: str) -> None:
 
 
 def check_results_writable(
-    *, files: tuple[Path | None, ...], folders: tuple[Path | None, ...]
+    *, files: Sequence[Path | None] = (), folders: Sequence[Path | None] = ()
 ) -> None:
     """
     Refuse at once what could only fail after the work; None is skipped.
@@ -85,15 +85,13 @@ def check_results_writable(
     for file in files:
         if file is None:
             continue
-        check_writable(file.parent)
-        if not file.parent.exists():
-            raise SettingError(
-                f'cannot write {printable(file)}: there is no folder {printable(file.parent)}'
-            )
-        if file.exists() and not (file.is_file() and os.access(file, os.W_OK)):
-            raise SettingError(
-                f'cannot write {printable(file)}: it exists and is not a file of yours'
-            )
+        refused = f'cannot write {printable(file)}'
+        if not file.parent.is_dir():
+            raise SettingError(f'{refused}: there is no folder {printable(file.parent)}')
+        if not file.exists():
+            check_writable(file.parent)
+        elif not (file.is_file() and os.access(file, os.W_OK)):
+            raise SettingError(f'{refused}: there is something that may not be overwritten')
 
 
 def write_file(path: Path, text: str) -> None:

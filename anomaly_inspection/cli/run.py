@@ -100,7 +100,7 @@ def run(
     from anomaly_inspection.evaluation.frame_time import measure_frame_time
     from anomaly_inspection.recipes.folder import read_recipe
 
-    check_results_writable(files=(), folders=(report,))
+    check_results_writable(folders=(report,))
     read = read_recipe(recipe)
     try:
         from anomaly_inspection.nodes.cell_run import run_cell
@@ -234,6 +234,7 @@ def _print_summary(result: Any) -> dict[str, Any]:
 
     summary = summarise(result.records, result.duration_s)
     summary['line_stops'] = result.line_stop_reasons
+    summary['source_problem'] = result.source_problem
     table = Table(title='What became of the parts', title_justify='left', box=None)
     table.add_column('truth')
     for heading in ('parts', 'passed', 'sorted out'):
@@ -264,6 +265,11 @@ def _print_summary(result: Any) -> dict[str, Any]:
         console.print(
             f'  not counted above     {summary["challenge_parts"]} parts of challenges, '
             f'{summary["blocked"]} blocked because one was due'
+        )
+    if result.source_problem:
+        console.print(
+            f'  [bold red]source failed[/]         {escaped(result.source_problem)}',
+            soft_wrap=True,
         )
     for reason in result.line_stop_reasons:
         console.print(f'  [bold red]line stopped[/]          {escaped(reason)}', soft_wrap=True)
@@ -301,6 +307,7 @@ def _exit_status(summary: dict[str, Any], *, fail_on_escape: bool) -> int:
         or summary['gate_not_followed']
         or summary['gate_not_confirmed']
         or summary['line_stops']
+        or summary['source_problem']
         or not summary['parts']
     )
     has_escape = fail_on_escape and summary['large_escapes'] > 0

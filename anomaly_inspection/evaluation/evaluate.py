@@ -515,7 +515,8 @@ def _notes(recipe: Recipe, judged: Sequence[JudgedImage], *, has_masks: bool) ->
         first = unmeasured[0]
         notes.append(
             f'{len(unmeasured)} of {len(judged)} images could not be measured and count as '
-            f'rejected, above all scores; the first: {printable(first.name)}, {first.judgement.comparison}'
+            f'rejected, above all scores; the first: {printable(first.name)}, '
+            f'{first.judgement.comparison}'
         )
     if not has_masks:
         notes.append(

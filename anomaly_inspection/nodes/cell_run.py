@@ -53,6 +53,8 @@ class RunResult:
         Pictures written.
     overlay_problem : str
         Why pictures are missing; '' when all could be written.
+    source_problem : str
+        Why the source ended before its time; '' when it did not.
 
     """
 
@@ -61,6 +63,7 @@ class RunResult:
     duration_s: float = 0.0
     overlays: list[Path] = field(default_factory=list)
     overlay_problem: str = ''
+    source_problem: str = ''
 
 
 def run_cell(
@@ -251,6 +254,7 @@ def _watched(
     for _ in range(cell.announcer.part_count - len(result.records)):
         done(PartRecord())
     result.line_stop_reasons = observer.line_stop_reasons
+    result.source_problem = cell.camera.end_problem
     if not cell.is_running:
         result.line_stop_reasons.append('a thread of the cell has died')
     result.overlays = observer.overlays

@@ -34,12 +34,12 @@ SIZE = (96, 128)
 KEYS = {
     *('recipe', 'dataset', 'n_good', 'n_defect', 'n_no_part', 'image_auroc', 'average_precision'),
     *('f1_max', 'at_limits', 'recall_by_defect', 'pixel_auroc', 'aupro', 'ms_per_image'),
-    *('scorers', 'measures', 'interval', 'notes', 'share', 'regions', 'region_counts'),
+    *('scorers', 'measures', 'interval', 'faults', 'notes', 'share', 'regions', 'region_counts'),
     'class_accuracy',
 }
 NO_RATES = {
     *('recipe', 'dataset', 'share', 'n_good', 'n_defect', 'n_no_part', 'region_counts'),
-    *('ms_per_image', 'notes'),
+    *('ms_per_image', 'faults', 'notes'),
 }
 
 
