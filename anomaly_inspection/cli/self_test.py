@@ -150,8 +150,9 @@ def _print_result(result: SelfTest) -> None:
         console.print()
     for sentence in result.in_words():
         console.print(f'  {sentence}', soft_wrap=True)
-    for note in result.notes:
-        print_note(note)
+    for note in (result.weakness(), *result.notes):
+        if note:
+            print_note(note)
     if not result.images:
         name, reason = next(iter(result.rejected.items()))
         print_note(f'no defect could be tried; the first good part rejected is {name}: {reason}')

@@ -254,7 +254,7 @@ def _print_self_test(result: SelfTest) -> None:
     if share is not None:
         console.print(
             f'Self-test: sees {100 * share.value:.0f} % of {len(result.outcomes)} synthetic '
-            'defects on the good parts above; on new parts it may see fewer.',
+            'defects on the parts it was taught on. On other parts it may see fewer.',
             soft_wrap=True,
         )
         reaches = {contrast: result.reach(contrast) for contrast in result.contrasts}
@@ -269,11 +269,12 @@ def _print_self_test(result: SelfTest) -> None:
             f'  By contrast: {", ".join(texts)}. More: anomaly-inspection self-test --help',
             soft_wrap=True,
         )
-    note = limits_note(result.recipe)
-    if note:
+    faults = result.faults()
+    notes = () if faults else (limits_note(result.recipe), result.weakness())
+    for note in filter(None, notes):
         print_note(f'  {note}')
-    for fault in result.faults():
-        print_fault(f'{fault}.')
+    for fault in faults:
+        print_fault(fault)
 
 
 def _named_scorers(scorers: tuple[str, ...]) -> tuple[str, ...] | Literal['auto']:

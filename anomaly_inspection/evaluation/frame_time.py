@@ -51,7 +51,7 @@ class FrameTime:
     def __str__(self) -> str:
         return (
             f'{1e3 * self.typical_s:.3g} ms a frame on this machine = '
-            f'at most {self.most_parts_per_s:.3g} parts/s'
+            f'at most {_rate_text(self.most_parts_per_s)} parts/s'
         )
 
     def refusal(self, rate_hz: float | None, deadline_s: float) -> str | None:
@@ -78,7 +78,7 @@ class FrameTime:
             return (
                 f'{rate_hz:g} parts/s are too fast for this recipe: scoring takes at least '
                 f'{1e3 * self.shortest_s:.3g} ms a frame on this machine, so parts would time out '
-                f'and stop the line. Allowed: up to {1 / self.shortest_s:.2g} parts/s'
+                f'and stop the line. Allowed: up to {_rate_text(1 / self.shortest_s)} parts/s'
             )
         return None
 
@@ -94,6 +94,10 @@ class FrameTime:
             return None
         asked = f'{rate_hz:g} parts/s' if rate_hz else f'a deadline_s of {deadline_s:g} s'
         return f'{asked} may be too much: {self}. Parts may time out and stop the line'
+
+
+def _rate_text(rate_hz: float) -> str:
+    return f'{rate_hz:.0f}' if rate_hz >= 10 else f'{rate_hz:.2g}'
 
 
 def measure_frame_time(recipe: Recipe) -> FrameTime:

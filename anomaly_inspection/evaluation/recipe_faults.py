@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 # Of good parts rejected. Recipes taught on few parts promise little; half is too many for any.
 _TOLERATED_SHARE, _LARGEST_SHARE = 0.1, 0.5
+# A recipe that surely sees a smaller share of defects than this is of no use.
+_BLIND_SHARE = 0.1
 
 
 def false_reject_fault(recipe: Recipe, rejected: int, good: int) -> str | None:
@@ -44,12 +46,13 @@ def false_reject_fault(recipe: Recipe, rejected: int, good: int) -> str | None:
 
 def blindness_fault(seen: int, defects: int, what: str) -> str | None:
     """
-    Say that a recipe rejects none of some defects; None when it rejects one, or there are none.
+    Say that a recipe rejects none or hardly any of some defects; None when there are none.
 
     """
-    if seen or not defects:
+    share = proportion(seen, defects)
+    if share is None or (seen and share.high > _BLIND_SHARE):
         return None
-    return f'0 of {defects} {what} rejected: this recipe cannot find defects'
+    return f'{seen} of {defects} {what} rejected: this recipe cannot find defects'
 
 
 def limits_without_effect(recipe: Recipe) -> tuple[str, ...]:

@@ -218,6 +218,19 @@ class SelfTest:
         reaches = {contrast: self.reach(contrast) for contrast in self.contrasts}
         return [f'at {contrast:g} levels: {reach}' for contrast, reach in reaches.items() if reach]
 
+    def weakness(self) -> str | None:
+        """
+        Say that even the most striking defects tried can pass; None when they are seen.
+
+        """
+        share = self.seen(self.sizes_px[-1], self.contrasts[-1])
+        if share is None or share.value >= SEEN_SHARE:
+            return None
+        return (
+            f'large defects can pass: of those with {self.sizes_px[-1]:g} px at '
+            f'{self.contrasts[-1]:g} levels it sees {shares_text(share)}'
+        )
+
     def faults(self) -> list[str]:
         """
         Say what makes the recipe unfit for use, the worst first; empty when nothing does.

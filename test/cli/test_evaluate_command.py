@@ -342,10 +342,11 @@ def test_the_command_takes_one_recipe_or_several(recipe, other_recipe, dataset, 
     assert 'region box f1' in output
     output, both = evaluated(*folders, str(dataset), '--html', str(tmp_path / 'html'))
     assert list(both['recipes']) == ['part', 'other']
-    assert 'image AUROC less that of part' in output
+    assert 'image AUROC compared with part' in output
     assert (tmp_path / 'html' / 'index.html').is_file()
     refused = run.invoke(main, ['evaluate', folders[0], str(dataset), '--region-iou', '1.5'])
     assert refused.exit_code == 2
+    assert '0<x<=1' in refused.output
     assert run.invoke(main, ['evaluate', str(dataset)]).exit_code == 2
 
 

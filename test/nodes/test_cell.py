@@ -25,6 +25,7 @@ pytest.importorskip('anomaly_inspection.msg', reason='needs ROS 2 and the built 
 from anomaly_inspection.capture.open_source import open_source
 from anomaly_inspection.capture.simulated_line import SimulatedLine
 from anomaly_inspection.errors import InspectionError
+from anomaly_inspection.evaluation.frame_time import FrameTime
 from anomaly_inspection.nodes import camera_node
 from anomaly_inspection.nodes.cell_run import run_cell
 from anomaly_inspection.nodes.run_observer import RunObserverNode
@@ -311,6 +312,48 @@ def test_parts_faster_than_the_gate_are_refused(taught_recipe, domain_id):
         run(taught_recipe, f'{SMALL_LINE},parts=1', rate_hz=20.0)
 
 
+def test_a_rate_that_the_recipe_cannot_keep_is_refused_or_warned_of(taught_recipe, domain_id):
+    with pytest.raises(InspectionError, match=r'5 parts/s are too fast .* up to 4 parts/s'):
+        run(taught_recipe, f'{SMALL_LINE},parts=1', frame_time=FrameTime(0.3, 0.25))
+    warnings = []
+    result = run(
+        taught_recipe,
+        f'{SMALL_LINE},parts=1',
+        frame_time=FrameTime(0.18, 0.1),
+        warn=warnings.append,
+    )
+    assert len(result.records) == 1
+    assert len(warnings) == 1
+    assert '180 ms a frame' in warnings[0]
+
+
+def test_a_run_on_images_of_another_size_stops_and_says_both_sizes(
+    taught_recipe, domain_id, tmp_path
+):
+    for number in range(40):
+        cv2.imwrite(str(tmp_path / f'{number:02d}.png'), good_frame()[:200])
+    outcome = run_command(taught_recipe, tmp_path)
+    sentence = 'frame is 320 x 200 px, the recipe wants 320 x 240 px'
+    assert outcome.returncode == 2, outcome.stdout + outcome.stderr
+    assert sentence in outcome.stderr
+    # Said at the first part, and once.
+    lines = outcome.stdout.splitlines()
+    first = next(place for place, line in enumerate(lines) if '00.png' in line)
+    assert sentence in lines[first + 1]
+    assert outcome.stdout.count(sentence) == 1
+    assert 10 <= outcome.stdout.count('.png') < 40
+    assert 'What became of the parts' not in outcome.stdout
+
+
+def test_one_image_of_the_right_size_is_enough_for_a_run(taught_recipe, domain_id, tmp_path):
+    cv2.imwrite(str(tmp_path / '00.png'), good_frame()[:200])
+    cv2.imwrite(str(tmp_path / '01.png'), good_frame())
+    outcome = run_command(taught_recipe, tmp_path)
+    assert outcome.returncode == 0, outcome.stdout + outcome.stderr
+    assert 'the recipe wants 320 x 240 px' in outcome.stdout
+    assert 'nan' not in outcome.stdout
+
+
 @pytest.mark.parametrize('kind', ['missing', 'empty', 'file'])
 def test_a_source_that_is_not_there_is_said_at_once(taught_recipe, domain_id, tmp_path, kind):
     source = tmp_path / 'frames'
@@ -346,24 +389,28 @@ def test_a_broken_recipe_keeps_the_cell_down_and_says_why(taught_recipe, domain_
         run(recipe, f'{SMALL_LINE},parts=1')
 
 
-def test_the_command_writes_a_report_and_exits_with_0(taught_recipe, domain_id, tmp_path):
-    report = tmp_path / 'report'
-    outcome = subprocess.run(
+def run_command(recipe, source, *options):
+    return subprocess.run(
         [
             sys.executable,
             '-m',
             'anomaly_inspection.cli',
             'run',
-            f'--recipe={taught_recipe}',
-            f'--source={SMALL_LINE},parts=3,seed=1',
-            f'--report={report}',
+            f'--recipe={recipe}',
+            f'--source={source}',
             f'--config={PARAMETER_FILE}',
+            *options,
         ],
         cwd=PARAMETER_FILE.parents[1],
         capture_output=True,
         text=True,
         timeout=100,
     )
+
+
+def test_the_command_writes_a_report_and_exits_with_0(taught_recipe, domain_id, tmp_path):
+    report = tmp_path / 'report'
+    outcome = run_command(taught_recipe, f'{SMALL_LINE},parts=3,seed=1', f'--report={report}')
     assert outcome.returncode == 0, outcome.stdout + outcome.stderr
     assert outcome.stdout.count('line_1/') == 3
     summary = json.loads((report / 'summary.json').read_text())
