@@ -308,7 +308,7 @@ def test_a_cell_in_which_none_or_two_announce_parts_is_refused(
 
 
 def test_parts_faster_than_the_gate_are_refused(taught_recipe, domain_id):
-    with pytest.raises(InspectionError, match=r'at most 7\.14 parts/s are allowed'):
+    with pytest.raises(InspectionError, match=r'up to 7\.14 parts/s'):
         run(taught_recipe, f'{SMALL_LINE},parts=1', rate_hz=20.0)
 
 
