@@ -73,6 +73,27 @@ def decode_image(data: bytes) -> NDArray[np.uint8]:
         conversion would have to guess the range of the gray levels).
 
     """
+    image = decode_stored_image(data)
+    if image.dtype != np.uint8:
+        raise FrameError(f'its pixels are {image.dtype}; allowed: 8 bits a channel')
+    return np.asarray(image, np.uint8)
+
+
+def decode_stored_image(data: bytes) -> NDArray[np.uint8 | np.uint16]:
+    """
+    Decode an image file as `decode_image` does, and keep pixels of 16 bits.
+
+    Returns
+    -------
+    ndarray of uint8 or uint16, (H, W) or (H, W, 3)
+        Gray files as (H, W), colour as BGR.
+
+    Raises
+    ------
+    FrameError
+        Not such an image, truncated, damaged, transparent in places, or of other pixels.
+
+    """
     if data.startswith(b'\xff\xd8'):
         _check_jpeg(data)
     elif data.startswith(b'\x89PNG\r\n\x1a\n'):
@@ -91,13 +112,13 @@ def decode_image(data: bytes) -> NDArray[np.uint8]:
         raise FrameError(f'it cannot be decoded: {error.err}') from error
     if image is None:
         raise FrameError('it cannot be decoded: truncated or damaged')
-    if image.dtype != np.uint8:
-        raise FrameError(f'its pixels are {image.dtype}; allowed: 8 bits a channel')
+    if image.dtype not in (np.uint8, np.uint16):
+        raise FrameError(f'its pixels are {image.dtype}; allowed: 8 or 16 bits a channel')
     if image.ndim == 3 and image.shape[2] == 4:
-        if image[:, :, 3].min() < 255:
+        if image[:, :, 3].min() < (255 if image.dtype == np.uint8 else 65535):
             raise FrameError('it is transparent in places; allowed: opaque images')
         image = image[:, :, :3]
-    return np.ascontiguousarray(image, dtype=np.uint8)
+    return np.ascontiguousarray(image)
 
 
 def _check_jpeg(data: bytes) -> None:

@@ -67,11 +67,14 @@ def evaluate(
     Exit status: 0 when no recipe is unfit for use, 1 when a recipe rejects too many good parts or
     finds no defect, 2 when the command cannot be carried out.
     """
+    from anomaly_inspection.chart_style import require_matplotlib
     from anomaly_inspection.evaluation import comparison, comparison_report, report
     from anomaly_inspection.evaluation.evaluate import evaluate_dataset, to_json
     from anomaly_inspection.recipes.folder import read_recipe
 
     check_results_writable(files=(json_file,), folders=(html,))
+    if html:
+        require_matplotlib()
     read = [read_recipe(recipe) for recipe in recipes]
     with progress_bar() as progress:
         evaluations = [

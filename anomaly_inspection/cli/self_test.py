@@ -104,11 +104,14 @@ def self_test(
     Exit status: 0 when the recipe is fit for use, 1 when it rejects too many good parts or sees no
     defect at all, 2 when the command cannot be carried out.
     """
+    from anomaly_inspection.chart_style import require_matplotlib
     from anomaly_inspection.evaluation import self_test as tests
     from anomaly_inspection.evaluation.self_test_report import write_self_test
     from anomaly_inspection.recipes.folder import read_recipe
 
     check_results_writable(files=(json_file,), folders=(html,))
+    if html:
+        require_matplotlib()
     with progress_bar() as progress:
         result = tests.self_test(
             read_recipe(recipe),
