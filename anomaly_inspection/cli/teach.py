@@ -133,7 +133,7 @@ def teach(
     is_tested: bool,
     model: Path | None,
     model_metadata: Path | None,
-    **options: Any,
+    **given: Any,
 ) -> None:
     """
     Make a recipe from IMAGES, a folder of good parts only.
@@ -155,13 +155,13 @@ def teach(
         chosen.setdefault(scorer, {}).update(files)
     check_writable(recipe)
     frames = list(good_images(images))
-    taught = _taught(frames, images, recipe.name, _named_scorers(scorers), chosen, options)
+    taught = _taught(frames, images, recipe.name, _named_scorers(scorers), chosen, given)
     print_left_out(taught.provenance.left_out)
     for reason in taught.provenance.choice:
         console.print(f'  {escaped(reason)}', soft_wrap=True)
     written = write_recipe(taught, recipe)
     print_recipe(written)
-    console.print(_promise(written, options['false_reject_rate']), soft_wrap=True)
+    console.print(_promise(written, given['false_reject_rate']), soft_wrap=True)
     _print_speed(written)
     result = _tested(written, frames) if is_tested else None
     if result is not None:
@@ -175,26 +175,29 @@ def _taught(
     name: str,
     scorers: tuple[str, ...] | Literal['auto'],
     scorer_settings: dict[str, dict[str, Any]],
-    options: dict[str, Any],
+    given: dict[str, Any],
 ) -> Recipe:
     from anomaly_inspection.imaging.region_of_interest import RegionOfInterest
     from anomaly_inspection.learning.teach import teach as teach_parts
+    from anomaly_inspection.learning.teach import TeachOptions
     from anomaly_inspection.recipes.recipe import Provenance
 
     with progress_bar() as progress:
         return teach_parts(
             frames,
             name=name,
-            product=options['product'],
+            product=given['product'],
             classes=_classes([each for each, _ in frames]),
-            scorers=scorers,
-            scorer_settings=scorer_settings,
-            speed_budget_ms=options['speed_budget_ms'],
-            region_of_interest=RegionOfInterest(*options['roi']) if options['roi'] else None,
-            highlight_colours=options['highlight_colours'],
-            false_reject_rate=options['false_reject_rate'],
-            provenance=Provenance(taught_by=options['taught_by'], source=str(images)),
+            provenance=Provenance(taught_by=given['taught_by'], source=str(images)),
             progress=progress,
+            options=TeachOptions(
+                scorers=scorers,
+                scorer_settings=scorer_settings,
+                speed_budget_ms=given['speed_budget_ms'],
+                region_of_interest=RegionOfInterest(*given['roi']) if given['roi'] else None,
+                highlight_colours=given['highlight_colours'],
+                false_reject_rate=given['false_reject_rate'],
+            ),
         )
 
 

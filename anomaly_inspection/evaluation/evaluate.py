@@ -46,6 +46,7 @@ from anomaly_inspection.evaluation.region_figures import (
     region_figures,
 )
 from anomaly_inspection.printable import printable
+from anomaly_inspection.progress import no_progress
 from anomaly_inspection.recipes.limit_table import limit_table
 from anomaly_inspection.scoring.frame_scorer import combined_map, ScorerResult
 
@@ -198,7 +199,7 @@ class _Located(NamedTuple):
 def evaluate_dataset(
     recipe: Recipe,
     dataset: str | Path,
-    progress: Progress | None = None,
+    progress: Progress = no_progress,
     *,
     names: Callable[[str], bool] | None = None,
     region_iou: float = IOU_AT_LEAST,
@@ -243,8 +244,7 @@ def evaluate_dataset(
             if frame.image is not None and _shows_where(truth):
                 mask = _mask(folder / frame.name, frame.image.shape[:2], truth)
                 located.append(_located(mask, scores, recipe, region_iou))
-            if progress:
-                progress(len(images), len(source.names), 'judging')
+            progress(len(images), len(source.names), 'judging')
     readable = [image for image in images if not math.isnan(image.time_s)]
     comparisons = [image.judgement.comparison for image in readable]
     check_any_format_fits(recipe, comparisons, len(readable))

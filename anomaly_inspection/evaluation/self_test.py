@@ -30,14 +30,15 @@ from anomaly_inspection.evaluation.recipe_faults import (
     limits_fault,
     limits_note,
 )
+from anomaly_inspection.learning.part_mask import part_in_region
 from anomaly_inspection.learning.synthetic_defects import (
     HIGHEST_CONTRAST,
-    KINDS,
+    KIND_NAMES,
     LOWEST_CONTRAST,
-    part_in_region,
     SMALLEST_SIZE_PX,
     synthetic_defect,
 )
+from anomaly_inspection.progress import no_progress
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -269,7 +270,7 @@ def self_test(
     most_images: int = MOST_IMAGES,
     seed: int = 1,
     is_time_up: Callable[[], bool] = lambda: False,
-    progress: Progress | None = None,
+    progress: Progress = no_progress,
 ) -> SelfTest:
     """
     Put synthetic defects on good images and count how many of them the recipe rejects.
@@ -321,7 +322,7 @@ def self_test(
             f'{len(rejected)} of {len(named)} good images are rejected as they are; no defects '
             'were put on them'
         )
-    cells = list(itertools.product(KINDS, sizes, levels)) if passed else []
+    cells = list(itertools.product(KIND_NAMES, sizes, levels)) if passed else []
     total = len(cells) * defects_each
     outcomes = []
     for done, number in enumerate(_visits(len(cells), defects_each, seed), start=1):
@@ -331,14 +332,13 @@ def self_test(
         outcome = _judged(judge, passed, cells, number, seed)
         if outcome is not None:
             outcomes.append(outcome)
-        if progress:
-            progress(done, total, 'judging synthetic defects')
+        progress(done, total, 'judging synthetic defects')
     outcomes.sort(key=lambda outcome: outcome.number)
     note = limits_note(recipe)
     if note:
         notes.append(note)
     return SelfTest(
-        recipe, passed, rejected, sizes, levels, KINDS, tuple(outcomes), tuple(notes), seed
+        recipe, passed, rejected, sizes, levels, KIND_NAMES, tuple(outcomes), tuple(notes), seed
     )
 
 

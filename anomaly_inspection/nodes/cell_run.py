@@ -21,10 +21,11 @@ from rclpy.signals import SignalHandlerOptions
 
 from anomaly_inspection.errors import InspectionError, SettingError
 from anomaly_inspection.evaluation.run_summary import PartRecord
-from anomaly_inspection.nodes.cell import Cell
+from anomaly_inspection.nodes.cell import Cell, NAMESPACE
 from anomaly_inspection.nodes.inspection_node import steady_s
 from anomaly_inspection.nodes.run_observer import RunObserverNode
 from anomaly_inspection.nodes.spinning import NodeThread
+from anomaly_inspection.parameter_file import check_parameter_file
 from anomaly_inspection.printable import printable
 
 if TYPE_CHECKING:
@@ -113,14 +114,18 @@ def run_cell(
     SettingError
         When the gate or the recipe is too slow for the rate; says which rates are allowed.
     InspectionError
-        When a node does not start; says which and why.
+        When the parameter file is refused, or a node does not start; says which and why.
 
     """
     # Before rclpy is initialised: a demo on a laptop must never fire a neighbour's gate.
     os.environ.setdefault('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
+    check_parameter_file(parameter_file)
     context = Context()
     rclpy.init(
-        args=['--ros-args', '--params-file', str(parameter_file)],
+        args=[
+            *('--ros-args', '-r', f'__ns:=/{NAMESPACE}'),
+            *('--params-file', str(parameter_file)),
+        ],
         context=context,
         signal_handler_options=SignalHandlerOptions.NO,
     )
