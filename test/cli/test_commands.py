@@ -19,7 +19,7 @@ import pytest
 
 from anomaly_inspection.cli import main
 from anomaly_inspection.cli.output import escaped
-from anomaly_inspection.learning.teach import teach
+from anomaly_inspection.learning.teach import teach, TeachOptions
 from anomaly_inspection.recipes.folder import read_recipe, write_recipe
 from support.drawn_plate import plate, write_plates
 from support.paths import ROOT
@@ -33,7 +33,8 @@ def taught(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """
     folder = tmp_path_factory.mktemp('recipes') / 'plate'
     frames = [plate(seed) for seed in range(12)]
-    write_recipe(teach(frames, name='plate', scorers=['variation']), folder)
+    options = TeachOptions(scorers=['variation'])
+    write_recipe(teach(frames, name='plate', options=options), folder)
     return folder
 
 

@@ -186,8 +186,10 @@ def test_a_limit_at_the_end_of_its_range_is_said_to_reject_nothing(combination: 
     taught = teach(
         [plate(seed) for seed in range(8)],
         name='plate',
-        scorers=['ssim', 'variation'],
-        preprocessing=PreprocessingSettings(alignment=AlignmentSettings('none')),
+        options=TeachOptions(
+            scorers=['ssim', 'variation'],
+            preprocessing=PreprocessingSettings(alignment=AlignmentSettings('none')),
+        ),
     ).with_limits({('ssim', 'lowest_ssim'): -1.0})
     recipe = replace(taught, combination=combination)
     tested = self_test(recipe, NEW, sizes_px=(16,), contrasts=(60,), defects_each=1)
