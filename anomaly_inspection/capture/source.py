@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from typing import ClassVar, TYPE_CHECKING
+from typing import ClassVar, Self, TYPE_CHECKING
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -148,7 +148,7 @@ class FrameSource(ABC):
         """
         return None
 
-    def __enter__(self) -> FrameSource:
+    def __enter__(self) -> Self:
         self.open()
         return self
 

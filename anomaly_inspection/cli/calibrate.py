@@ -65,6 +65,6 @@ def calibrate(recipe: Path, images: Path, false_reject_rate: float | None, dry_r
     written = write_recipe(found.applied_to(old, str(images)), recipe)
     console.print(
         f'recipe [bold]{written.name}[/] version {written.version} written to '
-        f'{escaped(written.path)} (hash {written.hash[:12]})',
+        f'{escaped(recipe)} (hash {written.hash[:12]})',
         soft_wrap=True,
     )

@@ -19,7 +19,7 @@ import numpy as np
 from anomaly_inspection.capture.image_folder import ImageFolder
 from anomaly_inspection.capture.source import Frame
 from anomaly_inspection.deciding.frame_judge import Combination, judge, Judgement, Verdict
-from anomaly_inspection.deciding.limits import LimitTable
+from anomaly_inspection.deciding.limits import Limit, LimitTable
 from anomaly_inspection.deciding.part_decision import ScoreReceived, Terms
 from anomaly_inspection.deciding.part_judge import FrameEvidence, judge_frame
 from anomaly_inspection.errors import SourceError
@@ -403,7 +403,7 @@ def _estimates_alone(recipe: Recipe, judged: Sequence[JudgedImage]) -> dict[str,
 
     """
     limits = limit_table(recipe)
-    tables = {
+    tables: dict[str, dict[str, tuple[Limit, ...]]] = {
         'scorers': {
             scorer: tuple(limit for limit in limits if limit.scorer == scorer)
             for scorer in limits.scorers
