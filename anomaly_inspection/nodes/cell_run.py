@@ -25,8 +25,9 @@ from anomaly_inspection.nodes.cell import Cell, NAMESPACE
 from anomaly_inspection.nodes.inspection_node import steady_s
 from anomaly_inspection.nodes.run_observer import RunObserverNode
 from anomaly_inspection.nodes.spinning import NodeThread
-from anomaly_inspection.parameter_file import check_parameter_file
+from anomaly_inspection.parameter_file import check_parameter_file, NODE_NAMES
 from anomaly_inspection.printable import printable
+from anomaly_inspection.state_file import NO_FOLDER
 
 if TYPE_CHECKING:
     from anomaly_inspection.capture.source import FrameSource, Truth
@@ -149,7 +150,9 @@ def run_cell(
 
 def _overrides(recipe: Path, source_name: str, rate_hz: float) -> dict[str, list[Parameter]]:
     of_recipe = Parameter('recipe', value=str(recipe.resolve()))
-    return {
+    # A run begins with what it is given, whatever the run before has left.
+    no_state = Parameter('state_folder', value=NO_FOLDER)
+    given = {
         'camera': [
             Parameter('source', value=source_name),
             Parameter('rate_hz', value=float(rate_hz)),
@@ -158,6 +161,7 @@ def _overrides(recipe: Path, source_name: str, rate_hz: float) -> dict[str, list
         'scorer': [of_recipe],
         'decider': [of_recipe],
     }
+    return {name: [no_state, *given.get(name, [])] for name in NODE_NAMES}
 
 
 def _check_rate(
