@@ -29,6 +29,9 @@ _SPIN_STEP_S = 0.1
 # A result takes a few: its goal ends, the result is made, then sent.
 _LAST_STEPS = 5
 
+#: Exit status of a process that refuses its parameters: to start it again would not help.
+PARAMETERS_REFUSED = 2
+
 
 class NodeThread:
     """
@@ -115,7 +118,7 @@ def spin_node(make_node: Callable[[], InspectionNode[Any]]) -> None:
     """
     Make one node and spin it until SIGINT or SIGTERM, then bring it to its safe end.
 
-    Exit status 1 with one line when a parameter is refused.
+    Exit status 2 with one line when a parameter is refused: launch does not start the node again.
 
     """
     # With rclpy's own handlers the context is gone before the node could say or do anything.
@@ -127,7 +130,7 @@ def spin_node(make_node: Callable[[], InspectionNode[Any]]) -> None:
         node = make_node()
     except InspectionError:
         rclpy.try_shutdown()
-        sys.exit(1)
+        sys.exit(PARAMETERS_REFUSED)
     thread = NodeThread([node], node.get_name())
     thread.start()
     while thread.is_running and not interrupted.wait(0.2):

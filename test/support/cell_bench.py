@@ -85,10 +85,15 @@ class NodeBench:
             for node in (self.node, self.peer)
         ]
         self.action_clients = {}
+        #: Further (NodeThread, node) of a test, closed with this bench.
+        self.others = []
         for thread in self.threads:
             thread.start()
 
     def close(self):
+        for thread, node in self.others:
+            thread.stop()
+            node.destroy_node()
         for thread in self.threads:
             thread.stop()
         for client in self.action_clients.values():
