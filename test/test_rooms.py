@@ -23,20 +23,23 @@ MAY_IMPORT: dict[str, set[str]] = {
     'detecting': {'imaging'},
     'scoring': {'imaging'},
     'recipes': {'deciding', 'scoring', 'imaging', 'printable', 'writable'},
-    'learning': {'recipes', 'scoring', 'imaging', 'chart_style'},
+    'learning': {'recipes', 'scoring', 'imaging', 'chart_style', 'progress', 'defect_fit'},
     # The truth about a frame comes with its source; the self-test draws synthetic defects.
     'evaluation': {
         *('recipes', 'deciding', 'scoring', 'imaging', 'capture', 'overlay', 'learning'),
-        'chart_style',
+        *('chart_style', 'progress'),
     },
     'deciding': {'scoring'},
-    'capture': {'steady_clock', 'printable'},
+    'capture': {'steady_clock', 'printable', 'progress', 'defect_fit'},
     'sorting': {'link'},
     'link': set(),
     'overlay': {'scoring', 'imaging'},
     'steady_clock': set(),
     'chart_style': {'printable'},
+    'parameter_file': set(),
     'printable': set(),
+    'progress': set(),
+    'defect_fit': set(),
     'writable': {'printable'},
 }
 # The faces of the house stand on all of it.

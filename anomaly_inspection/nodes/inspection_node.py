@@ -33,6 +33,7 @@ from anomaly_inspection.nodes.parameters import (
     declare_parameters,
     parameter,
 )
+from anomaly_inspection.parameter_file import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Iterable
@@ -543,9 +544,10 @@ class InspectionNode(LifecycleNode, Generic[P]):
         known = {*self._parameters, 'use_sim_time'}
         for name in sorted(self._parameter_overrides):
             if name not in known and not self.is_own_parameter(name):
+                near = nearest(name, sorted(known))
                 self.get_logger().warning(
-                    f"parameter '{name}' is not one of this node's and has no effect; "
-                    f'it has: {", ".join(sorted(known))}'
+                    f'{self.get_name()} has no parameter {name!r}: it has no effect. '
+                    + (f'Did you mean {near!r}?' if near else f'Known: {", ".join(sorted(known))}')
                 )
 
 

@@ -296,7 +296,8 @@ def test_a_refused_parameter_ends_the_process_with_one_sentence(processes, domai
 
 def test_the_cell_executable_runs_everything_in_one_process(taught_recipe, watcher, tmp_path):
     log = tmp_path / 'cell.log'
-    arguments = ['--ros-args', '--params-file', str(PARAMETER_FILE)]
+    # Its own namespace would be `inspection`; the watcher listens at the root.
+    arguments = ['--ros-args', '-r', '__ns:=/', '--params-file', str(PARAMETER_FILE)]
     for name in ('scorer', 'decider'):
         arguments += ['-p', f'{name}:recipe:={taught_recipe}']
     arguments += ['-p', f'camera:source:={SMALL_LINE}']
