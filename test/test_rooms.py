@@ -35,6 +35,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     'link': set(),
     'overlay': {'scoring', 'imaging'},
     'steady_clock': set(),
+    'state_file': {'printable', 'steady_clock'},
     'chart_style': {'printable'},
     'parameter_file': set(),
     'printable': set(),
@@ -134,3 +135,21 @@ def test_some_libraries_live_in_one_room_only(room: str, modules: set[str]) -> N
 )
 def test_every_form_of_import_is_seen(source: str, module: str) -> None:
     assert module in [name for _, name in imported_modules(source, 'anomaly_inspection.scoring')]
+
+
+def test_every_timer_runs_on_the_steady_clock() -> None:
+    """
+    One place makes timers and gives them the steady clock: rclpy's own choice is the wall clock.
+
+    """
+    made = [
+        (path.relative_to(PACKAGE).as_posix(), node)
+        for path in SOURCES
+        for node in ast.walk(ast.parse(path.read_text(encoding='utf-8')))
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and node.func.attr in ('create_timer', 'create_rate')
+    ]
+    assert [name for name, _ in made] == ['nodes/inspection_node.py']
+    clocks = [keyword.value for keyword in made[0][1].keywords if keyword.arg == 'clock']
+    assert [ast.unparse(clock) for clock in clocks] == ['self._steady_clock']

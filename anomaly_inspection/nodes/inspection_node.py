@@ -11,6 +11,7 @@ a transition is swallowed. This base closes both gaps.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 import threading
 import time
 import traceback
@@ -18,6 +19,7 @@ from typing import Any, Generic, TYPE_CHECKING, TypeVar
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.callback_groups import ReentrantCallbackGroup
+from rclpy.clock import Clock, ClockType
 from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.exceptions import ROSInterruptException
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
@@ -34,6 +36,12 @@ from anomaly_inspection.nodes.parameters import (
     parameter,
 )
 from anomaly_inspection.parameter_file import nearest
+from anomaly_inspection.state_file import (
+    default_state_folder,
+    NO_FOLDER,
+    StateFile,
+    StateKeeper,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Iterable
@@ -64,6 +72,13 @@ class NodeParameters:
         True,
         'Configure and activate at start, so that a respawned node comes back by itself, and try '
         'again to activate until that works; false leaves it to a lifecycle manager.',
+        read_only=True,
+    )
+    state_folder: str = parameter(
+        '',
+        'Folder for what must outlive a process, such as a stop of the line; empty: '
+        "$ROS_HOME/anomaly_inspection/state, else the same in ~/.ros; 'none': keep nothing, "
+        'a node that is started again then knows nothing of what was in force.',
         read_only=True,
     )
 
@@ -99,6 +114,7 @@ class InspectionNode(LifecycleNode, Generic[P]):
     def __init__(self, name: str, parameters_type: type[P], **options: Any) -> None:
         super().__init__(name, **options)
         self.is_active = False
+        self._steady_clock = Clock(clock_type=ClockType.STEADY_TIME)
         self._parameters_type = parameters_type
         self._endpoints: list[tuple[Callable[[Any], Any], Any]] = []
         self._actions: dict[str, OneGoalServer] = {}
@@ -106,6 +122,7 @@ class InspectionNode(LifecycleNode, Generic[P]):
         self._problems: dict[str, tuple[bytes, str]] = {}
         self._problems_lock = threading.Lock()
         self._last_trace = ''
+        self._state_keeper: StateKeeper | None = None
         try:
             self.parameters: P = declare_parameters(self, parameters_type)
         except SettingError as error:
@@ -113,12 +130,14 @@ class InspectionNode(LifecycleNode, Generic[P]):
             self.destroy_node()
             raise
         self._warn_of_unknown_parameters()
+        #: What a predecessor of this node has left, and where a successor will look.
+        self.state = StateFile(self._state_path())
         self.add_post_set_parameters_callback(self._apply_parameters)
         self._diagnostics = self.create_publisher(DiagnosticArray, '/diagnostics', 10)
-        self.create_timer(1.0, self.publish_diagnostics)
+        self._steady_timer(1.0, self.publish_diagnostics)
         self._autostart_timer: Timer | None = None
         if self.parameters.autostart:
-            self._autostart_timer = self.create_timer(0.0, self._autostart)
+            self._autostart_timer = self._steady_timer(0.0, self._autostart)
 
     # What a subclass fills in
 
@@ -164,12 +183,18 @@ class InspectionNode(LifecycleNode, Generic[P]):
     # Endpoints
 
     def listen(
-        self, message_type: type, topic: str, callback: Callable[[Any], None], qos: QoSProfile
+        self,
+        message_type: type,
+        topic: str,
+        callback: Callable[[Any], None],
+        qos: QoSProfile,
+        events: SubscriptionEventCallbacks | None = None,
     ) -> Subscription[Any]:
         """
         Subscribe; the callback runs only while the node is active.
 
         What is latched comes only once: the last one is given to the callback at each activation.
+        Without `events`, a publisher whose quality of service does not match is reported.
 
         """
         guarded = self._guarded(callback)
@@ -179,14 +204,22 @@ class InspectionNode(LifecycleNode, Generic[P]):
                 self._latched[topic] = lambda: guarded(message)
             guarded(message)
 
-        events = SubscriptionEventCallbacks(
-            incompatible_qos=lambda event: self._report_incompatible_qos(topic, event)
+        events = events or SubscriptionEventCallbacks(
+            incompatible_qos=lambda event: self.report_incompatible_qos(topic, event)
         )
         subscription = self.create_subscription(
             message_type, topic, take, qos, event_callbacks=events
         )
         self._endpoints.append((self.destroy_subscription, subscription))
         return subscription
+
+    def stop_listening(self, subscription: Subscription[Any]) -> None:
+        """
+        End one subscription before cleanup ends the others.
+
+        """
+        self._endpoints.remove((self.destroy_subscription, subscription))
+        self.destroy_subscription(subscription)
 
     def every(self, period_s: float, callback: Callable[[], None]) -> None:
         """
@@ -195,8 +228,13 @@ class InspectionNode(LifecycleNode, Generic[P]):
         """
         guarded = self._guarded(callback)
         # rclpy counts a timer callback's arguments: one that takes any would be given a TimerInfo.
-        timer = self.create_timer(period_s, lambda: guarded())
+        timer = self._steady_timer(period_s, lambda: guarded())
         self._endpoints.append((self.destroy_timer, timer))
+
+    def _steady_timer(self, period_s: float, callback: Callable[[], None]) -> Timer:
+        # Without a clock of its own, a timer runs on the node's ROS clock and stands still for as
+        # long as the wall clock was set back.
+        return self.create_timer(period_s, callback, clock=self._steady_clock)
 
     def publish_on(self, message_type: type, topic: str, qos: QoSProfile) -> Publisher[Any]:
         """
@@ -283,6 +321,36 @@ class InspectionNode(LifecycleNode, Generic[P]):
 
         threading.Thread(target=run, name=f'{self.get_name()} background').start()
         return future
+
+    # State that outlives the process
+
+    def keep_state(self, content: dict[str, Any]) -> None:
+        """
+        Have a state written that a respawned node will find; returns at once.
+
+        A failure stands in the diagnostics as an error. Call `state.write` where the caller must
+        know that the disk has it.
+
+        """
+        if self._state_keeper is None:
+            self._state_keeper = StateKeeper(self.state, self._report_state)
+        self._state_keeper.keep(content)
+
+    def _report_state(self, problem: str) -> None:
+        if problem:
+            self.report('state', ERROR, f'{problem}; a restart of this node would forget it')
+        else:
+            self.clear('state')
+
+    def _state_path(self) -> Path | None:
+        folder = self.parameters.state_folder
+        if folder == NO_FOLDER:
+            return None
+        root = Path(folder).expanduser() if folder else default_state_folder()
+        # Cells of the same name in two domains know nothing of each other.
+        domain = f'domain_{self.context.get_domain_id()}'
+        names = self.get_fully_qualified_name().strip('/').split('/')
+        return root.joinpath(domain, *names[:-1], f'{names[-1]}.json')
 
     # Problems and diagnostics
 
@@ -419,13 +487,16 @@ class InspectionNode(LifecycleNode, Generic[P]):
 
     def _end_goals(self) -> None:
         for action in self._actions.values():
-            action.end(f'{self.get_name()} was stopped')
+            action.end(f'the {self.get_name()} was stopped')
 
     def destroy_node(self) -> None:
         """
         Take the node off the network; its executor must not spin any more.
 
         """
+        if self._state_keeper is not None:
+            self._state_keeper.close()
+            self._state_keeper = None
         for action in self._actions.values():
             action.destroy()
         self._actions.clear()
@@ -461,7 +532,7 @@ class InspectionNode(LifecycleNode, Generic[P]):
         self._end_autostart()
         if self.trigger_configure() == TransitionCallbackReturn.SUCCESS:
             # What a node needs of the world, as a gate, may be there later. Ends by success.
-            self._autostart_timer = self.create_timer(_ACTIVATE_AGAIN_S, self._activate_again)
+            self._autostart_timer = self._steady_timer(_ACTIVATE_AGAIN_S, self._activate_again)
             self._activate_again()
 
     def _activate_again(self) -> None:
@@ -504,7 +575,11 @@ class InspectionNode(LifecycleNode, Generic[P]):
             self._last_trace = trace
         return f'{type(error).__name__}: {error}'
 
-    def _report_incompatible_qos(self, topic: str, event: Any) -> None:
+    def report_incompatible_qos(self, topic: str, event: Any) -> None:
+        """
+        Say in the diagnostics that a publisher on a topic is not heard, and what it must offer.
+
+        """
         policy = qos_policy_name_from_kind(event.last_policy_kind)
         self.report(
             f'qos {topic}',

@@ -18,6 +18,7 @@ from anomaly_inspection.errors import FrameError, InspectionError, SettingError
 from anomaly_inspection.msg import Measure, Part, RecipeInForce, RecipePrepared, Region, Score
 from anomaly_inspection.nodes.freed_memory import keep_freed_memory
 from anomaly_inspection.nodes.image_conversion import array_from_image, image_from_array
+from anomaly_inspection.nodes.image_stream import ImageStream
 from anomaly_inspection.nodes.inspection_node import (
     ERROR,
     InspectionNode,
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 _WAITING_IMAGES = 8
 _WAITING_PARTS = 64
 _MOST_REGIONS = 32
+_CHECK_S = 0.5
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,7 @@ class ScorerNode(InspectionNode[ScorerParameters]):
         keep_freed_memory()
         self._loaded: _LoadedRecipe | None = None
         self._prepared: _LoadedRecipe | None = None
+        self._announced_hash = ''
         self._preparing: threading.Thread | None = None
         self._images: OrderedDict[int, Image] = OrderedDict()
         self._frames: OrderedDict[int, tuple[str, int, float]] = OrderedDict()
@@ -109,7 +112,8 @@ class ScorerNode(InspectionNode[ScorerParameters]):
         self._anomaly_map = self.publish_on(Image, 'anomaly_map', IMAGE)
         self._recipe_prepared = self.publish_on(RecipePrepared, 'recipe_prepared', LATCHED)
         self.listen(Part, 'part', self._take_part, EVENT)
-        self.listen(Image, 'part/image', self._take_image, IMAGE)
+        images = ImageStream(self, Image, 'part/image', self._take_image)
+        self.every(_CHECK_S, images.check)
         self.listen(RecipeInForce, 'recipe_prepare', self._prepare_recipe, LATCHED)
         self.listen(RecipeInForce, 'recipe_in_force', self._switch_recipe, LATCHED)
 
@@ -212,7 +216,10 @@ class ScorerNode(InspectionNode[ScorerParameters]):
         )
 
     def _prepare_recipe(self, message: RecipeInForce) -> None:
+        self._announced_hash = message.hash
         if self._loaded is not None and message.hash == self._loaded.recipe.hash:
+            # So the decider ends a switch that failed: what was prepared is not wanted any more.
+            self._prepared = None
             self._confirm(self._loaded)
             return
         if self._preparing is not None and self._preparing.is_alive():
@@ -229,7 +236,7 @@ class ScorerNode(InspectionNode[ScorerParameters]):
 
     def _prepare_in_background(self, message: RecipeInForce) -> None:
         prepared = self._load_announced(message)
-        if prepared is not None:
+        if prepared is not None and message.hash == self._announced_hash:
             self._prepared = prepared
             self._confirm(prepared)
 
