@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+YAML of plain values, from a file that may be hostile.
+
+"""
+
+from __future__ import annotations
+
+from typing import Any, TYPE_CHECKING
+
+import yaml
+
+from anomaly_inspection.errors import RecipeError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+# The longest recipe.yaml names some thousand images that were left out.
+LONGEST_BYTES = 2**20
+LONGEST_VALUE = 10_000
+MOST_VALUES = 50_000
+DEEPEST = 20
+
+# The same in C is a dozen times as fast; not every build has it.
+_Loader: Any = getattr(yaml, 'CSafeLoader', yaml.SafeLoader)
+
+
+def plain_yaml(content: bytes) -> object:
+    """
+    Read YAML of mappings, lists and single values.
+
+    Size, depth and number of values are counted on the stream of events, before anything is built
+    from them.
+
+    Raises
+    ------
+    RecipeError
+        When it is not UTF-8, no YAML, larger, deeper or longer than allowed, or holds a key twice,
+        a key that is no single value, an alias or a tag; names line and cause.
+
+    """
+    if len(content) > LONGEST_BYTES:
+        raise RecipeError(f'it is {len(content)} bytes long; allowed: {LONGEST_BYTES}')
+    try:
+        text = content.decode()
+        _check_events(yaml.parse(text, _Loader))
+        loader = _Loader(text)
+        try:
+            node = loader.get_single_node()
+            _check_keys(node)
+            return None if node is None else loader.construct_document(node)
+        finally:
+            loader.dispose()
+    except yaml.MarkedYAMLError as error:
+        place = f'line {error.problem_mark.line + 1}: ' if error.problem_mark else ''
+        raise RecipeError(f'{place}it is no readable YAML: {error.problem}') from error
+    except yaml.YAMLError as error:
+        raise RecipeError(f'it is no readable YAML: {" ".join(str(error).split())}') from error
+    except ValueError as error:
+        raise RecipeError(f'it is no readable YAML: {error}') from error
+
+
+def _check_events(events: Iterator[yaml.Event]) -> None:
+    depth = 0
+    for count, event in enumerate(events):
+        line = f'line {event.start_mark.line + 1}'
+        if isinstance(event, yaml.AliasEvent):
+            raise RecipeError(f'{line}: it holds an alias (*name); allowed: plain values')
+        if isinstance(event, yaml.CollectionStartEvent | yaml.ScalarEvent) and event.tag:
+            raise RecipeError(f'{line}: it holds a tag ({event.tag}); allowed: plain values')
+        if isinstance(event, yaml.ScalarEvent) and len(event.value) > LONGEST_VALUE:
+            raise RecipeError(
+                f'{line}: a value has {len(event.value)} characters; allowed: {LONGEST_VALUE}'
+            )
+        depth += isinstance(event, yaml.CollectionStartEvent)
+        depth -= isinstance(event, yaml.CollectionEndEvent)
+        if depth > DEEPEST:
+            raise RecipeError(f'{line}: it is nested deeper than {DEEPEST} levels')
+        if count > MOST_VALUES:
+            raise RecipeError(f'{line}: it holds more than {MOST_VALUES} values')
+
+
+def _check_keys(node: yaml.Node | None) -> None:
+    """
+    Refuse what YAML takes silently: of two lines with the same key the last would count.
+
+    """
+    if isinstance(node, yaml.MappingNode):
+        seen = set()
+        for key, value in node.value:
+            line = f'line {key.start_mark.line + 1}'
+            if not isinstance(key, yaml.ScalarNode):
+                raise RecipeError(f'{line}: a key is a list or a mapping; allowed: a text')
+            if key.value in seen:
+                raise RecipeError(f'{line}: key {key.value!r} stands there twice')
+            seen.add(key.value)
+            _check_keys(value)
+    elif isinstance(node, yaml.SequenceNode):
+        for value in node.value:
+            _check_keys(value)
