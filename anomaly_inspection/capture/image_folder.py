@@ -30,7 +30,7 @@ class ImageFolder(FrameSource):
     Images are PNG, JPEG, BMP and TIFF files by their suffix, in either case. Hidden files and
     folders called 'ground_truth' (masks) are left out; links are followed. A file that cannot be
     decoded whole and in 8 bits (`image_file.decode_image` has the rule) becomes a frame without an
-    image that says why, and the next read goes on.
+    image that says why, and the next read goes on; so does a file whose name is not UTF-8.
 
     Names are paths relative to the folder, with '/'. The time of a frame is that of its `read`.
 
@@ -119,10 +119,14 @@ class ImageFolder(FrameSource):
         name = self._names[self._position]
         self._position += 1
         image, problem = None, ''
-        try:
-            image = read_image(self.path / name)
-        except FrameError as error:
-            problem = str(error)
+        if _is_utf8(name):
+            try:
+                image = read_image(self.path / name)
+            except FrameError as error:
+                problem = str(error)
+        else:
+            # No message, report or labels.csv could name it.
+            problem = 'its name is not UTF-8; rename the file'
         return Frame(image, time.time_ns(), time.monotonic_ns(), name, problem)
 
     def close(self) -> None:
@@ -163,6 +167,14 @@ class ImageFolder(FrameSource):
 
 def _refuse_unreadable(error: OSError) -> NoReturn:
     raise SourceError(f'folder {error.filename} cannot be read: {error.strerror}') from error
+
+
+def _is_utf8(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _natural_order(name: str) -> tuple[list[list[str | int]], str]:

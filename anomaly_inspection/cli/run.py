@@ -78,7 +78,8 @@ def run(
     Run the cell in one process, all nodes over DDS, and print a line a part.
 
     Exit status: 0 every part was decided and its gate confirmed, 1 a part was lost, a gate did not
-    follow or confirm, or the line was stopped, 2 the command could not be carried out as given.
+    follow or confirm, the line was stopped, or the source failed, 2 the command could not be
+    carried out as given.
     """
     from anomaly_inspection.capture.open_source import open_source
     from anomaly_inspection.recipes.folder import read_recipe
@@ -145,6 +146,7 @@ def _print_summary(result: Any) -> dict[str, Any]:
 
     summary = summarise(result.records, result.duration_s)
     summary['line_stops'] = result.line_stop_reasons
+    summary['source_problem'] = result.source_problem
     table = Table(title='What became of the parts', title_justify='left', box=None)
     table.add_column('truth')
     for heading in ('parts', 'passed', 'sorted out'):
@@ -184,6 +186,11 @@ def _print_summary(result: Any) -> dict[str, Any]:
             f'  not counted above     {summary["challenge_parts"]} parts of challenges, '
             f'{summary["blocked"]} blocked because one was due'
         )
+    if result.source_problem:
+        console.print(
+            f'  [bold red]source failed[/]         {escaped(result.source_problem)}',
+            soft_wrap=True,
+        )
     for reason in result.line_stop_reasons:
         console.print(f'  [bold red]line stopped[/]          {escaped(reason)}', soft_wrap=True)
     return summary
@@ -206,6 +213,7 @@ def _exit_status(summary: dict[str, Any], *, fail_on_escape: bool) -> int:
         or summary['gate_not_followed']
         or summary['gate_not_confirmed']
         or summary['line_stops']
+        or summary['source_problem']
         or not summary['parts']
     )
     has_escape = fail_on_escape and summary['large_escapes'] > 0

@@ -35,6 +35,7 @@ from anomaly_inspection.nodes.parameters import parameter
 from anomaly_inspection.nodes.qos import EVENT, IMAGE
 from anomaly_inspection.nodes.spinning import spin_node
 from anomaly_inspection.nodes.stamps import stamp_from_nanoseconds
+from anomaly_inspection.printable import printable
 from anomaly_inspection.steady_clock import steady_clock_id
 
 if TYPE_CHECKING:
@@ -75,6 +76,11 @@ class CameraParameters(NodeParameters):
         unit='Hz',
         minimum=0.01,
         maximum=1000.0,
+    )
+    loop: bool = parameter(
+        False,
+        'At the end of a folder, a video or the simulated line, begin again; each image is then a '
+        'new part. For demonstrations and load tests.',
     )
     frame_id: str = parameter('camera', 'Coordinate frame written into the headers.')
     width_px: int = parameter(
@@ -146,13 +152,16 @@ class CameraNode(InspectionNode[CameraParameters]):
     Publishes image_raw and camera_info; in free-run and triggered mode also part and part/image.
 
     A reader thread waits for the source, so nothing that a device does holds up the executor. A
-    lost device is opened again with back-off.
+    lost device is opened again with back-off. Files are not: a source of files that fails has
+    ended, with a problem.
 
     """
 
     def __init__(self, **options: Any) -> None:
         super().__init__('camera', CameraParameters, **options)
         self.has_ended = threading.Event()
+        #: Why the source ended before its time; '' while it has not, or when all was given.
+        self.end_problem = ''
         self._stop = threading.Event()
         # Ends a wait of the reader: it must stop, or its parameters have changed.
         self._wake = threading.Event()
@@ -195,6 +204,7 @@ class CameraNode(InspectionNode[CameraParameters]):
         self._part_id = 0
         self._stop.clear()
         self.has_ended.clear()
+        self.end_problem = ''
         self._reader = threading.Thread(target=self._read_until_stopped, name='camera reader')
         self._reader.start()
 
@@ -324,9 +334,13 @@ class CameraNode(InspectionNode[CameraParameters]):
             except Exception as error:  # noqa: BLE001 - a thread's edge: the camera must come back
                 if self._stop.is_set():
                     return
+                text = str(error) if isinstance(error, InspectionError) else repr(error)
+                if not self._source.is_live:
+                    # Opened again it would begin anew, and give its first images as new parts.
+                    self._end(f'{self.parameters.source} ends early: {text}')
+                    return
                 if self._frames > frames_before:
                     back_off_s = _FIRST_BACK_OFF_S
-                text = str(error) if isinstance(error, InspectionError) else repr(error)
                 self.report('source', ERROR, f'{text}; trying again in {back_off_s:g} s')
                 self._wait(back_off_s)
                 back_off_s = min(2 * back_off_s, _LONGEST_BACK_OFF_S)
@@ -357,10 +371,8 @@ class CameraNode(InspectionNode[CameraParameters]):
             while frame is not None and source.is_live and frame.steady_ns < earliest_ns:
                 frame = source.read()
             if frame is None:
-                self.get_logger().info(
-                    f'{self.parameters.source} has ended: {self._frames} frames'
-                )
-                self.has_ended.set()
+                if not self.parameters.loop:
+                    self._end()
                 return
             self.clear('source')
             if not source.is_live:
@@ -368,6 +380,18 @@ class CameraNode(InspectionNode[CameraParameters]):
                 frame = replace(frame, stamp_ns=time.time_ns(), steady_ns=time.monotonic_ns())
             if not self._stop.is_set():
                 self._publish(frame)
+
+    def _end(self, problem: str = '') -> None:
+        """
+        Tell that no further frame comes from a source of files.
+
+        """
+        self.end_problem = problem
+        if problem:
+            self.report('source', ERROR, f'{problem}; {self._frames} frames were published')
+        else:
+            self.get_logger().info(f'{self.parameters.source} has ended: {self._frames} frames')
+        self.has_ended.set()
 
     def _wait_for_next(self, last_s: float) -> float:
         """
@@ -404,7 +428,7 @@ class CameraNode(InspectionNode[CameraParameters]):
                     session_id=self._session_id,
                     part_id=self._part_id,
                     frame_stamps=[stamp],
-                    frame_names=[frame.name],
+                    frame_names=[printable(frame.name)],
                     frame_problems=[frame.problem],
                     is_complete=True,
                     exposure_steady_ns=frame.steady_ns,
@@ -413,7 +437,7 @@ class CameraNode(InspectionNode[CameraParameters]):
                 )
             )
         if frame.image is None:
-            self.get_logger().error(f'{frame.name}: {frame.problem}')
+            self.get_logger().error(f'{printable(frame.name)}: {frame.problem}')
             return
         message = image_from_array(frame.image, stamp, self.parameters.frame_id)
         if cuts_parts:

@@ -122,6 +122,8 @@ class RunResult:
         From the first part to the last sort event.
     overlays : list of Path
         Pictures written.
+    source_problem : str
+        Why the source ended before its time; '' when it did not.
 
     """
 
@@ -129,6 +131,7 @@ class RunResult:
     line_stop_reasons: list[str] = field(default_factory=list)
     duration_s: float = 0.0
     overlays: list[Path] = field(default_factory=list)
+    source_problem: str = ''
 
 
 def run_cell(
@@ -280,6 +283,7 @@ def _watch(
     result.duration_s = last_s - began_s
     result.records = [_record(watched, source) for watched in observer.parts.values()]
     result.line_stop_reasons = observer.line_stop_reasons
+    result.source_problem = cell.camera.end_problem
     if not cell.is_running:
         result.line_stop_reasons.append('a thread of the cell has died')
     # Parts that were announced but nobody heard of.

@@ -5,6 +5,7 @@ The camera node over DDS: parts and frames that join, triggers, and sources that
 """
 
 from collections import deque
+import os
 import threading
 import time
 
@@ -419,3 +420,73 @@ def test_a_live_camera_that_is_not_there_yet_is_no_reason_to_stay_down(make_benc
     device.is_unplugged = False
     device.give()
     bench.wait(lambda: bench.parts)
+
+
+# Files are not opened again like a lost camera
+
+
+def test_a_file_name_that_is_not_utf_8_is_one_invalid_part_and_the_folder_goes_on(
+    make_bench, folder
+):
+    (folder / '10.png').rename(folder / os.fsdecode(b'15_\xff.png'))
+    bench = make_bench(source=str(folder), rate_hz=50.0)
+    bench.wait(bench.node.has_ended.is_set)
+    bench.wait(lambda: len(bench.parts) == 5 and len(bench.part_images) == 3)
+    assert [part.part_id for part in bench.parts] == [1, 2, 3, 4, 5]
+    assert bench.parts[0].frame_names == ['15_\N{REPLACEMENT CHARACTER}.png']
+    assert bench.parts[0].frame_problems == ['its name is not UTF-8; rename the file']
+    assert bench.node.end_problem == ''
+
+
+@pytest.fixture
+def truncated_video(tmp_path):
+    """
+    A video whose header announces 40 frames and whose file ends after some of them.
+
+    """
+    whole, cut = tmp_path / 'whole.avi', tmp_path / 'cut.avi'
+    writer = cv2.VideoWriter(str(whole), cv2.VideoWriter_fourcc(*'MJPG'), 25, (64, 48))
+    for level in range(40):
+        writer.write(np.full((48, 64, 3), 3 * level, np.uint8))
+    writer.release()
+    data = whole.read_bytes()
+    cut.write_bytes(data[: len(data) // 2])
+    return cut
+
+
+def test_a_truncated_video_ends_with_a_sentence_and_is_not_begun_again(
+    make_bench, truncated_video
+):
+    bench = make_bench(source=str(truncated_video), rate_hz=200.0)
+    bench.wait(bench.node.has_ended.is_set)
+    assert 'cut.avi is damaged: it ends after' in bench.node.end_problem
+    assert bench.node.end_problem in bench.node.problem('source')
+    bench.wait(lambda: len(bench.parts) == bench.node.part_count)
+    names = [part.frame_names[0] for part in bench.parts]
+    assert names == [f'cut.avi/{number:06d}' for number in range(len(names))]
+    assert 0 < len(names) < 40
+
+
+def test_a_folder_that_vanishes_under_way_ends_with_a_sentence(make_bench, folder, monkeypatch):
+    def read(source):
+        raise OSError('the disk is gone')
+
+    bench = make_bench(source=str(folder), rate_hz=50.0, autostart=False)
+    monkeypatch.setattr('anomaly_inspection.capture.image_folder.ImageFolder.read', read)
+    bench.node.trigger_configure()
+    bench.node.trigger_activate()
+    bench.wait(bench.node.has_ended.is_set)
+    assert 'the disk is gone' in bench.node.end_problem
+    assert bench.parts == []
+
+
+def test_a_folder_that_loops_begins_again_with_new_parts(make_bench, folder):
+    bench = make_bench(source=str(folder), rate_hz=100.0, loop=True)
+    bench.wait(lambda: len(bench.parts) >= 12)
+    assert [part.part_id for part in bench.parts[:12]] == list(range(1, 13))
+    names = ['10.png', '20.png', '30.png', '40.png', '50.png']
+    assert [part.frame_names[0] for part in bench.parts[:10]] == 2 * names
+    assert len({part.session_id for part in bench.parts}) == 1
+    assert not bench.node.has_ended.is_set()
+    assert bench.set_parameter('loop', False).successful
+    bench.wait(bench.node.has_ended.is_set)

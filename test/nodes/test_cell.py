@@ -5,6 +5,7 @@ The whole cell over DDS: every part decided, sorted and accounted for, whatever 
 """
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -99,12 +100,14 @@ def test_frames_that_cannot_be_judged_are_rejected_with_the_reason(
     (folder / '5_truncated.png').write_bytes(whole[: len(whole) // 2])
     (folder / '6_garbage.png').write_bytes(b'this is no picture')
     (folder / '7_empty.png').write_bytes(b'')
+    cv2.imwrite(str(folder / 'name.png'), good)
+    (folder / 'name.png').rename(folder / os.fsdecode(b'7_\xff.png'))
     belt = np.random.default_rng(1).normal(90, 6, good.shape).clip(0, 255).astype(np.uint8)
     cv2.imwrite(str(folder / '8_no_part.png'), belt)
     cv2.imwrite(str(folder / '9_good.png'), good)
     result = run(taught_recipe, folder)
     found = {record.name[2:-4]: record for record in result.records}
-    assert len(result.records) == 10
+    assert len(result.records) == 11
     assert found['good'].verdict == 'PASS', found['good'].comparison
     for name, words in (
         ('smaller', '318'),
@@ -114,6 +117,7 @@ def test_frames_that_cannot_be_judged_are_rejected_with_the_reason(
         ('truncated', 'truncated'),
         ('garbage', 'not a PNG'),
         ('empty', 'empty'),
+        ('\N{REPLACEMENT CHARACTER}', 'its name is not UTF-8'),
     ):
         assert found[name].reason == 'FRAME_INVALID', found[name]
         assert words in found[name].comparison, found[name].comparison
@@ -275,6 +279,22 @@ def test_a_source_that_is_not_there_is_said_at_once(taught_recipe, domain_id, tm
         source.write_text('no folder')
     with pytest.raises(InspectionError, match='frames'):
         run(taught_recipe, source)
+
+
+def test_a_truncated_video_ends_the_run_and_is_told(taught_recipe, domain_id, tmp_path):
+    whole, cut = tmp_path / 'whole.avi', tmp_path / 'cut.avi'
+    good = good_frame()
+    writer = cv2.VideoWriter(
+        str(whole), cv2.VideoWriter_fourcc(*'MJPG'), 25, (good.shape[1], good.shape[0])
+    )
+    for _ in range(8):
+        writer.write(good)
+    writer.release()
+    cut.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    result = run(taught_recipe, cut)
+    assert 'cut.avi is damaged: it ends after' in result.source_problem
+    assert 0 < len(result.records) < 8
+    assert all(record.gate_is_confirmed for record in result.records)
 
 
 def test_a_broken_recipe_keeps_the_cell_down_and_says_why(taught_recipe, domain_id, tmp_path):

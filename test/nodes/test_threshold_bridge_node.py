@@ -107,7 +107,7 @@ class Bench(NodeBench):
         lines = self.node._link.counters.lines + readings
         taken = self.node._link
         self.wait(lambda: taken.counters.lines >= lines)
-        told = self.node._told
+        told = self.node._readings.state
         self.wait(lambda: self.node._taken is not None)
         self.wait(lambda: self.node._taken.received_s >= told.received_s)
 
@@ -266,7 +266,7 @@ def test_the_limits_hold_while_the_device_is_gone(make_bench, taught_recipe):
 def test_a_reading_that_is_too_old_is_not_grabbed(make_bench, taught_recipe):
     bench = make_bench(taught_recipe, max_age_s=0.05).ready()
     bench.device.says_readings = False
-    bench.wait(lambda: time.monotonic() - bench.node._told.received_s > 0.05)
+    bench.wait(lambda: time.monotonic() - bench.node._readings.state.received_s > 0.05)
     refused = bench.grab()
     assert not refused.success
     assert 'allowed: 0.05 s (max_age_s)' in refused.message
@@ -292,7 +292,7 @@ def test_a_range_on_the_good_side_of_typical_is_told(make_bench, taught_recipe):
         'channel_39.high': 1.0,
     }
     bench = make_bench(taught_recipe, **ranges).ready()
-    bench.wait(lambda: bench.node.problem('channel 34'))
+    bench.wait(lambda: bench.node.problem('channel 34') and bench.node.problem('channel 39'))
     assert 'variation.peak_z: limit 0.001 refused, allowed: above' in bench.node.problem(
         'channel 34'
     )
@@ -371,7 +371,7 @@ def test_old_lines_act_when_two_agree(make_bench, taught_recipe):
     assert math.isnan(reading.age_s)
     answer = bench.grab()
     assert 'ssim.mse' in answer.message
-    assert 'channel 34: the device has not told it' in answer.message
+    assert 'channel 34: the device has not sent a reading yet' in answer.message
     bench.limit_at(MSE, 0.501)
 
 
