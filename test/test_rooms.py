@@ -28,7 +28,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         *('recipes', 'deciding', 'scoring', 'imaging', 'capture', 'overlay', 'learning')
     },
     'deciding': {'scoring'},
-    'capture': {'steady_clock', 'printable'},
+    'capture': {'steady_clock', 'printable', 'imaging'},
     'sorting': {'link'},
     'link': set(),
     'overlay': {'scoring', 'imaging'},

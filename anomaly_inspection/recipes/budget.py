@@ -40,8 +40,8 @@ class Budget:
         """
         if size_bytes > self.left_bytes:
             raise RecipeError(
-                f'{what} takes {size_text(size_bytes)} of memory, and {size_text(self.left_bytes)} '
-                f'are left; allowed for the whole recipe: {size_text(self.size_bytes)}'
+                f'{what} takes {size_text(size_bytes)} of memory; {size_text(self.left_bytes)} '
+                f'are left of the {size_text(self.size_bytes)} that a recipe may take'
             )
         self.left_bytes -= size_bytes
 

@@ -18,8 +18,11 @@ if TYPE_CHECKING:
 # The longest recipe.yaml names some thousand images that were left out.
 LONGEST_BYTES = 2**20
 LONGEST_VALUE = 10_000
+LONGEST_NUMBER = 100
 MOST_VALUES = 50_000
 DEEPEST = 20
+
+_NUMBERS = ('tag:yaml.org,2002:int', 'tag:yaml.org,2002:float')
 
 # The same in C is a dozen times as fast; not every build has it.
 _Loader: Any = getattr(yaml, 'CSafeLoader', yaml.SafeLoader)
@@ -47,7 +50,7 @@ def plain_yaml(content: bytes) -> object:
         loader = _Loader(text)
         try:
             node = loader.get_single_node()
-            _check_keys(node)
+            _check_nodes(node)
             return None if node is None else loader.construct_document(node)
         finally:
             loader.dispose()
@@ -80,12 +83,19 @@ def _check_events(events: Iterator[yaml.Event]) -> None:
             raise RecipeError(f'{line}: it holds more than {MOST_VALUES} values')
 
 
-def _check_keys(node: yaml.Node | None) -> None:
+def _check_nodes(node: yaml.Node | None) -> None:
     """
-    Refuse what YAML takes silently: of two lines with the same key the last would count.
+    Refuse what YAML takes silently: of two lines with the same key the last would count, and a
+    number may have any length.
 
     """
-    if isinstance(node, yaml.MappingNode):
+    if isinstance(node, yaml.ScalarNode):
+        if node.tag in _NUMBERS and len(node.value) > LONGEST_NUMBER:
+            raise RecipeError(
+                f'line {node.start_mark.line + 1}: a number has {len(node.value)} digits; '
+                f'allowed: {LONGEST_NUMBER}'
+            )
+    elif isinstance(node, yaml.MappingNode):
         seen = set()
         for key, value in node.value:
             line = f'line {key.start_mark.line + 1}'
@@ -94,7 +104,7 @@ def _check_keys(node: yaml.Node | None) -> None:
             if key.value in seen:
                 raise RecipeError(f'{line}: key {key.value!r} stands there twice')
             seen.add(key.value)
-            _check_keys(value)
+            _check_nodes(value)
     elif isinstance(node, yaml.SequenceNode):
         for value in node.value:
-            _check_keys(value)
+            _check_nodes(value)

@@ -60,9 +60,7 @@ def read_files(folder: Path, budget: Budget) -> dict[str, bytes]:
             os.close(opened)
     except (OSError, ValueError) as error:
         cause = getattr(error, 'strerror', None) or error
-        raise RecipeError(
-            f'cannot read the recipe folder {printable(folder)}: {cause}'
-        ) from error
+        raise RecipeError(f'cannot read the recipe folder {printable(folder)}: {cause}') from error
     return dict(sorted(contents.items()))
 
 
@@ -90,7 +88,9 @@ def _files(folder: Path, opened: int, above: str) -> Iterator[tuple[str, int]]:
         path = above + name
         _check_place(folder, path)
         mode = os.stat(name, dir_fd=opened, follow_symlinks=False).st_mode
-        is_folder = path in (REFERENCES, MODEL) or (path.count('/') == 1 and above != f'{REFERENCES}/')
+        is_folder = path in (REFERENCES, MODEL) or (
+            path.count('/') == 1 and above != f'{REFERENCES}/'
+        )
         _check_kind(folder / path, mode, is_folder)
         # What was put in its place since then must neither be followed nor waited for.
         descriptor = os.open(
@@ -126,7 +126,8 @@ def _check_place(folder: Path, path: str) -> None:
     """
     top, *names = path.split('/')
     if top == MODEL:
-        if len(names) < 2 or (len(names) == 2 and re.fullmatch(MODEL_FILE_NAME, names[1])):
+        patterns = ('[a-z0-9_]+', MODEL_FILE_NAME)
+        if len(names) <= 2 and all(map(re.fullmatch, patterns, names)):
             return
         allowed = (
             f'{MODEL}/<scorer>/<file>, the name of letters, digits, "_" and "-" with one or more '

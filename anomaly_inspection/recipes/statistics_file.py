@@ -110,7 +110,7 @@ def _check_directory_size(content: bytes) -> None:
     if count > MOST_ARRAYS or size > _LONGEST_DIRECTORY:
         raise RecipeError(f'it names {count} arrays; allowed: {MOST_ARRAYS}')
     if content[max(place - 20, 0) : place].startswith(_LARGE_END_MARK):
-        raise RecipeError(f'it is an archive of more than 4 GB or 65535 arrays; allowed: less')
+        raise RecipeError('it is an archive of more than 4 GB or 65535 arrays; allowed: less')
 
 
 def _check_member(member: zipfile.ZipInfo, key: str, known: Collection[str]) -> None:
