@@ -1,22 +1,43 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-The charts of the benchmarks, as SVG: heat maps, bars, intervals, and curves of shares.
+The charts of the benchmarks, as SVG: heat maps, bars, intervals, curves of shares, time lines.
 
 """
 
 from __future__ import annotations
 
-from html import escape
+from itertools import cycle
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+
+from anomaly_inspection.chart_style import (
+    COLOURS as MORE_COLOURS,
+)
+from anomaly_inspection.chart_style import (
+    DEFECT,
+    GOOD,
+    GRID,
+    INK,
+    readable,
+    svg_chart,
+    TEXT,
+    without_frame,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-COLOURS = ('#2f6fab', '#d1622b', '#5b8c3a', '#8a5aa8', '#7a7f87', '#b8962e', '#2a9d9d', '#b04a6f')
-_INK, _TEXT, _GRID = '#1d1f23', '#5c636e', '#e3e6ea'
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+COLOURS = (GOOD, DEFECT, *MORE_COLOURS)
 # From a miss to a hit, light to dark.
-_LOW_RGB, _HIGH_RGB = (250, 236, 226), (32, 92, 148)
+_LOW_TO_HIGH = ('#faece2', '#205c94')
+_NOT_MEASURED = '#f4f5f6'
+_TITLE_PX, _LEGEND_PX = 38, 26
+_Value = TypeVar('_Value')
 
 
 def heat_maps(
@@ -43,44 +64,46 @@ def heat_maps(
         What they are.
 
     """
-    cell_w, cell_h, left, top, gap = 62, 40, 74, 74, 26
-    width_each = cell_w * len(columns)
-    width = left + len(panels) * (width_each + gap)
-    height = top + cell_h * len(rows) + 60
-    parts = [_label(left, 26, title, size=16, colour=_INK, weight=600)]
-    middle = top + cell_h * len(rows) / 2
-    parts.append(_label(20, middle, row_title, anchor='middle', turn=-90))
-    for number, (name, shares) in enumerate(panels.items()):
-        x0 = left + number * (width_each + gap)
-        parts.append(_label(x0, top - 12, name, size=14, colour=_INK, weight=600))
-        for row, values in enumerate(shares):
-            y = top + cell_h * (len(rows) - 1 - row)
-            if number == 0:
-                parts.append(_label(x0 - 8, y + cell_h / 2 + 4, rows[row], anchor='end'))
-            for column, share in enumerate(values):
-                x = x0 + cell_w * column
-                parts.append(
-                    f'<rect x="{x + 1}" y="{y + 1}" width="{cell_w - 2}" height="{cell_h - 2}" '
-                    f'rx="3" fill="{_shade(share)}"/>'
-                )
+
+    def draw(figure: Figure) -> None:
+        from matplotlib.colors import LinearSegmentedColormap
+
+        colours = LinearSegmentedColormap.from_list('shares', _LOW_TO_HIGH)
+        colours = colours.with_extremes(bad=_NOT_MEASURED)
+        chart_head(figure, title)
+        all_axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+        for axes, (name, shares) in zip(all_axes, panels.items(), strict=True):
+            without_frame(axes)
+            axes.set_title(readable(name))
+            axes.pcolormesh(
+                np.ma.masked_invalid(shares),
+                cmap=colours,
+                vmin=0,
+                vmax=1,
+                edgecolors='white',
+                linewidth=2,
+            )
+            for (row, column), share in np.ndenumerate(np.asarray(shares, float)):
                 if not math.isnan(share):
-                    ink = '#ffffff' if share > 0.55 else _INK
-                    text = f'{100 * share:.0f}%'
-                    parts.append(
-                        _label(
-                            x + cell_w / 2,
-                            y + cell_h / 2 + 5,
-                            text,
-                            size=14,
-                            colour=ink,
-                            anchor='middle',
-                        )
+                    axes.text(
+                        column + 0.5,
+                        row + 0.5,
+                        f'{100 * share:.0f}%',
+                        color='white' if share > 0.55 else INK,
+                        ha='center',
+                        va='center',
                     )
-        bottom = top + cell_h * len(rows)
-        for column, text in enumerate(columns):
-            parts.append(_label(x0 + cell_w * (column + 0.5), bottom + 18, text, anchor='middle'))
-        parts.append(_label(x0 + width_each / 2, bottom + 42, column_title, anchor='middle'))
-    return _svg(width, height, parts)
+            axes.set_xticks(np.arange(len(columns)) + 0.5, labels=columns)
+            axes.set_yticks(np.arange(len(rows)) + 0.5, labels=rows)
+            axes.set_xlabel(column_title)
+        all_axes[0].set_ylabel(row_title)
+
+    return svg_chart(
+        draw,
+        width_px=90 + len(panels) * (58 * len(columns) + 24),
+        height_px=120 + 40 * len(rows),
+        label=title,
+    )
 
 
 def bars(title: str, groups: Mapping[str, Mapping[str, float]], *, unit: str, ours: str) -> str:
@@ -101,37 +124,33 @@ def bars(title: str, groups: Mapping[str, Mapping[str, float]], *, unit: str, ou
     """
     values = [value for group in groups.values() for value in group.values()]
     low = 10 ** math.floor(math.log10(0.9 * min(values)))
-    high = 10 ** math.ceil(math.log10(1.05 * max(values)))
-    left, top, width, bar_h, head_h, gap = 214, 56, 820, 18, 22, 10
-    axis = width - left - 70
+    high = 10 ** math.ceil(math.log10(1.6 * max(values)))
 
-    def at(value: float) -> float:
-        return left + axis * math.log(value / low) / math.log(high / low)
-
-    height = top + sum(head_h + len(group) * bar_h + gap for group in groups.values()) + 50
-    parts = [_label(24, 28, title, size=16, colour=_INK, weight=600)]
-    tick = low
-    while tick <= high * 1.001:
-        x = at(tick)
-        parts.append(_line(x, top - 8, x, height - 44, _GRID))
-        parts.append(_label(x, height - 26, f'{tick:g}', anchor='middle'))
-        tick *= 10
-    parts.append(_label(left + axis / 2, height - 8, f'{unit}, logarithmic', anchor='middle'))
-    y: float = top
-    for group_name, group in groups.items():
-        parts.append(_label(24, y + 12, group_name, colour=_INK, weight=600))
-        y += head_h
-        for name, value in group.items():
-            colour = COLOURS[0] if name.startswith(ours) else COLOURS[1]
-            parts.append(_label(left - 10, y + bar_h - 5, name, anchor='end'))
-            parts.append(
-                f'<rect x="{left}" y="{y + 1:.1f}" width="{at(value) - left:.1f}" '
-                f'height="{bar_h - 3}" rx="2" fill="{colour}"/>'
+    def draw(figure: Figure) -> None:
+        chart_head(figure, title)
+        axes = figure.subplots()
+        without_frame(axes, grid='x')
+        axes.set_xscale('log')
+        heads, rows = _rows(axes, groups)
+        for (_, name), (place, value) in rows.items():
+            colour = GOOD if name.startswith(ours) else DEFECT
+            axes.barh(place, value - low, 0.8, left=low, color=colour)
+            axes.annotate(
+                f'{value:.3g}',
+                (value, place),
+                (6, 0),
+                textcoords='offset points',
+                va='center',
+                size=11,
             )
-            parts.append(_label(at(value) + 6, y + bar_h - 5, f'{value:.3g}', size=11))
-            y += bar_h
-        y += gap
-    return _svg(width, height, parts)
+        axes.set_xlim(low, high)
+        axes.minorticks_off()
+        axes.xaxis.set_major_formatter(lambda value, _: f'{value:g}')
+        axes.set_xlabel(f'{unit}, logarithmic')
+        axes.set_ylim(max(place for place, _ in rows.values()) + 0.8, min(heads) - 0.8)
+
+    count = len(values) + 1.5 * len(groups)
+    return svg_chart(draw, width_px=820, height_px=100 + 19 * count, label=title)
 
 
 def intervals(
@@ -162,42 +181,48 @@ def intervals(
 
     """
     names = list(dict.fromkeys(name for group in groups.values() for name in group))
-    left, top, width, row_h, head_h, gap = 150, 56, 860, 17, 20, 14
-    axis = width - left - 76
 
-    def at(value: float) -> float:
-        return left + axis * (min(max(value, low), high) - low) / (high - low)
+    def draw(figure: Figure) -> None:
+        chart_head(figure, title)
+        axes = figure.subplots()
+        without_frame(axes, grid='x')
+        heads, rows = _rows(axes, groups)
+        for (_, name), (place, found) in rows.items():
+            if found is None:
+                continue
+            value, *ends = (min(max(one, low), high) for one in found)
+            colour = COLOURS[names.index(name) % len(COLOURS)]
+            axes.plot(
+                ends,
+                [place, place],
+                color=colour,
+                linewidth=3,
+                alpha=0.45,
+                solid_capstyle='round',
+                clip_on=False,
+            )
+            axes.plot([value], [place], 'o', color=colour, markersize=9, clip_on=False)
+            axes.annotate(
+                f'{found[0]:.3f}',
+                (1, place),
+                (12, 0),
+                xycoords=('axes fraction', 'data'),
+                textcoords='offset points',
+                va='center',
+                color=TEXT,
+            )
+        for group, goal in goals.items():
+            places = [place for (owner, _), (place, _) in rows.items() if owner == group]
+            if places:
+                axes.plot([goal] * 2, [min(places) - 0.5, max(places) + 0.5], color=INK, lw=1.2)
+        axes.set_xlim(low, high)
+        axes.set_xticks(np.linspace(low, high, round(10 * (high - low)) + 1))
+        axes.xaxis.set_major_formatter(lambda value, _: f'{value:g}')
+        axes.set_xlabel(axis_title)
+        axes.set_ylim(max(place for place, _ in rows.values()) + 0.8, min(heads) - 0.8)
 
-    height = top + sum(head_h + len(group) * row_h + gap for group in groups.values()) + 46
-    parts = [_label(24, 28, title, size=16, colour=_INK, weight=600)]
-    for step in range(round(10 * (high - low)) + 1):
-        x = at(low + step / 10)
-        parts.append(_line(x, top - 8, x, height - 44, _GRID))
-        parts.append(_label(x, height - 26, f'{low + step / 10:g}', anchor='middle'))
-    parts.append(_label(left + axis / 2, height - 8, axis_title, anchor='middle'))
-    y: float = top
-    for group_name, group in groups.items():
-        parts.append(_label(24, y + 12, group_name, colour=_INK, weight=600))
-        y += head_h
-        if group_name in goals:
-            x = at(goals[group_name])
-            parts.append(_line(x, y - 4, x, y + len(group) * row_h + 2, _INK))
-        for name, found in group.items():
-            parts.append(_label(left - 10, y + row_h - 5, name, size=12, anchor='end'))
-            if found is not None:
-                value, lowest, highest = found
-                colour = COLOURS[names.index(name) % len(COLOURS)]
-                middle = y + row_h / 2
-                parts.append(
-                    f'<line x1="{at(lowest):.1f}" y1="{middle:.1f}" x2="{at(highest):.1f}" '
-                    f'y2="{middle:.1f}" stroke="{colour}" stroke-width="3" '
-                    'stroke-linecap="round" opacity="0.45"/>'
-                    f'<circle cx="{at(value):.1f}" cy="{middle:.1f}" r="5" fill="{colour}"/>'
-                )
-                parts.append(_label(left + axis + 14, y + row_h - 5, f'{value:.3f}', size=12))
-            y += row_h
-        y += gap
-    return _svg(width, height, parts)
+    count = sum(map(len, groups.values())) + 1.5 * len(groups)
+    return svg_chart(draw, width_px=860, height_px=100 + 18 * count, label=title)
 
 
 def share_curves(
@@ -227,49 +252,43 @@ def share_curves(
 
     """
     names = list(dict.fromkeys(name for panel in panels.values() for name in panel))
-    # Two at least, so that title and legend find room.
-    across = min(4, max(2, math.ceil(len(panels) / 2)))
-    plot_w, plot_h, left, top, gap_x, gap_y = 262, 150, 56, 92, 34, 62
-    width = left + across * (plot_w + gap_x)
-    height = top + math.ceil(len(panels) / across) * (plot_h + gap_y) + 8
-    is_logarithmic = low > 0
-    ticks = _ticks(low, high, is_logarithmic=is_logarithmic)
+    across = min(4, max(1, math.ceil(len(panels) / 2)))
+    down = math.ceil(len(panels) / across)
 
-    def at(value: float) -> float:
-        value = min(max(value, low), high)
-        if is_logarithmic:
-            return plot_w * math.log(value / low) / math.log(high / low)
-        return plot_w * (value - low) / (high - low)
+    def draw(figure: Figure) -> None:
+        chart_head(figure, title, dict(zip(names, cycle(COLOURS), strict=False)))
+        all_axes = figure.subplots(down, across, squeeze=False, sharey=True).ravel()
+        for axes in all_axes[len(panels) :]:
+            axes.set_visible(False)
+        for axes, (panel, curves) in zip(all_axes, panels.items(), strict=False):
+            without_frame(axes, grid='both')
+            axes.set_title(readable(panel, most=36))
+            if low > 0:
+                axes.set_xscale('log')
+                axes.minorticks_off()
+                axes.xaxis.set_major_formatter(lambda value, _: f'{value:g}')
+            else:
+                axes.set_xticks(np.round(np.linspace(low, high, 5), 6))
+            if goal is not None:
+                axes.axvline(goal, color=INK, linewidth=1, dashes=(4, 3))
+            # The first curve lies on top, thin: those under it still show where they are the same.
+            for name, values in reversed(list(curves.items())):
+                is_first = name == names[0]
+                _stairs(axes, values, low, high)
+                axes.lines[-1].set(
+                    color=COLOURS[names.index(name) % len(COLOURS)],
+                    linewidth=1.8 if is_first else 4,
+                    alpha=1.0 if is_first else 0.6,
+                )
+            axes.set(xlim=(low, high), ylim=(-0.01, 1.01), xlabel=axis_title)
+            axes.set_yticks((0, 0.5, 1), labels=('0%', '50%', '100%'))
 
-    parts = [_label(left, 28, title, size=16, colour=_INK, weight=600)]
-    parts += _legend(names, left, 54)
-    for number, (panel_name, curves) in enumerate(panels.items()):
-        x0 = left + (number % across) * (plot_w + gap_x)
-        y0 = top + (number // across) * (plot_h + gap_y)
-        parts.append(_label(x0, y0 - 7, panel_name, colour=_INK, weight=600))
-        for share in (0.0, 0.5, 1.0):
-            y = y0 + plot_h * (1 - share)
-            parts.append(_line(x0, y, x0 + plot_w, y, _GRID))
-            if number % across == 0:
-                parts.append(_label(x0 - 8, y + 4, f'{100 * share:.0f}%', anchor='end'))
-        for tick in ticks:
-            x = x0 + at(tick)
-            parts.append(_line(x, y0, x, y0 + plot_h, _GRID))
-            parts.append(_label(x, y0 + plot_h + 16, f'{tick:g}', size=11, anchor='middle'))
-        parts.append(
-            _label(x0 + plot_w / 2, y0 + plot_h + 33, axis_title, size=11, anchor='middle')
-        )
-        if goal is not None:
-            x = x0 + at(goal)
-            parts.append(_line(x, y0, x, y0 + plot_h, _INK, dashes='4 3'))
-        # The first curve lies on top, thin: those under it still show where they are the same.
-        for name, values in reversed(list(curves.items())):
-            style = f'stroke="{COLOURS[names.index(name) % len(COLOURS)]}" ' + (
-                'stroke-width="1.8"' if name == names[0] else 'stroke-width="4" opacity="0.6"'
-            )
-            places = [x0 + at(value) for value in sorted(values) if value <= high]
-            parts.append(_stairs(places, len(values), (x0, x0 + plot_w), (y0, plot_h), style))
-    return _svg(width, height, parts)
+    return svg_chart(
+        draw,
+        width_px=60 + max(across * 296, 440),
+        height_px=90 + down * 210,
+        label=title,
+    )
 
 
 def timelines(
@@ -288,120 +307,105 @@ def timelines(
 
     """
     ways = list(dict.fromkeys(way for _, found in clips.values() for way in found))
-    left, top, axis, row_h, head_h, gap = 24, 92, 900, 22, 26, 22
-    width = left + axis + 24
-    parts = [_label(left, 28, title, size=16, colour=_INK, weight=600)]
-    parts += _legend(ways, left, 58)
-    y: float = top
-    for name, (windows, found) in clips.items():
-        last = max([leave for _, leave, _ in windows] + [f for fs in found.values() for f in fs])
-        scale = axis / (1.05 * last + 1)
-        parts.append(_label(left, y + 12, name, colour=_INK, weight=600))
-        y += head_h
-        height = row_h * len(found)
-        parts.append(_line(left, y + height, left + axis, y + height, _GRID))
-        for enter, leave, counts in windows:
-            x, across = left + scale * enter, max(3.0, scale * (leave + 1 - enter))
-            fill = '#dfe6ee' if counts else '#f6dfd5'
-            parts.append(
-                f'<rect x="{x:.1f}" y="{y:.1f}" width="{across:.1f}" height="{height}" '
-                f'fill="{fill}"/>'
+
+    def draw(figure: Figure) -> None:
+        chart_head(figure, title, dict(zip(ways, cycle(COLOURS), strict=False)))
+        all_axes = figure.subplots(len(clips), 1, squeeze=False)[:, 0]
+        for axes, (name, (windows, found)) in zip(all_axes, clips.items(), strict=True):
+            without_frame(axes)
+            axes.set_title(readable(name))
+            axes.axhline(len(ways) - 0.5, color=GRID, linewidth=2)
+            for enter, leave, counts in windows:
+                axes.axvspan(enter, leave + 1, color='#dfe6ee' if counts else '#f6dfd5')
+            for place, way in enumerate(ways):
+                frames = np.asarray(found.get(way, ()), float)
+                colour = COLOURS[place % len(COLOURS)]
+                axes.plot(frames + 0.5, np.full(frames.size, place), 'o', color=colour, ms=7)
+            last = max(
+                [leave for _, leave, _ in windows]
+                + [frame for frames in found.values() for frame in frames]
             )
-        for number, way in enumerate(ways):
-            middle = y + row_h * (number + 0.5)
-            colour = COLOURS[number % len(COLOURS)]
-            parts += [
-                f'<circle cx="{left + scale * (frame + 0.5):.1f}" cy="{middle:.1f}" r="4" '
-                f'fill="{colour}"/>'
-                for frame in found.get(way, ())
-            ]
-        for tick in range(0, int(1.05 * last) + 1, 10 if last < 60 else 50):
-            x = left + scale * tick
-            parts.append(_label(x, y + height + 15, f'{tick}', size=11, anchor='middle'))
-        y += height + gap
-    parts.append(_label(left + axis / 2, y + 8, 'frame', size=11, anchor='middle'))
-    return _svg(width, y + 22, parts)
+            axes.set(xlim=(0, 1.05 * last + 1), ylim=(len(ways) - 0.5, -0.5), yticks=[])
+            axes.set_xticks(range(0, int(1.05 * last) + 1, 10 if last < 60 else 50))
+        all_axes[-1].set_xlabel('frame')
+
+    return svg_chart(
+        draw,
+        width_px=940,
+        height_px=100 + len(clips) * (60 + 22 * len(ways)),
+        label=title,
+    )
 
 
-def _stairs(
-    places: Sequence[float],
-    total: int,
-    ends: tuple[float, float],
-    top_and_height: tuple[float, float],
-    style: str,
-) -> str:
+def chart_head(figure: Figure, title: str, legend: Mapping[str, str] | None = None) -> None:
     """
-    Draw a line that climbs by one `total`-th at each place.
+    Write the title and, below it, one legend for all panels; the panels keep clear of both.
+
+    Parameters
+    ----------
+    figure : Figure
+        Empty as yet.
+    title : str
+        One line.
+    legend : mapping of str to str, optional
+        Colour by name.
 
     """
-    top, height = top_and_height
-    levels = [top + height * (1 - count / max(total, 1)) for count in range(len(places) + 1)]
-    points = [(ends[0], levels[0])]
-    for place, below, above in zip(places, levels[:-1], levels[1:], strict=True):
-        points += [(place, below), (place, above)]
-    points.append((ends[1], levels[-1]))
-    text = ' '.join(f'{x:.1f},{y:.1f}' for x, y in points)
-    return f'<polyline points="{text}" fill="none" {style}/>'
+    height_px = figure.get_figheight() * 72
+    figure.text(0.01, 1 - 12 / height_px, title, ha='left', va='top', size=15, weight='bold')
+    head_px = _TITLE_PX + (_LEGEND_PX if legend else 0)
+    figure.get_layout_engine().set(rect=(0, 0, 1, 1 - head_px / height_px))
+    if not legend:
+        return
+    from matplotlib.patches import Patch
 
-
-def _ticks(low: float, high: float, *, is_logarithmic: bool) -> list[float]:
-    if not is_logarithmic:
-        return [round(low + (high - low) * step / 4, 6) for step in range(5)]
-    first, last = math.ceil(math.log10(low) - 1e-9), math.floor(math.log10(high) + 1e-9)
-    return [10.0**power for power in range(first, last + 1)]
-
-
-def _legend(names: Sequence[str], x: float, y: float) -> list[str]:
-    parts = []
-    for number, name in enumerate(names):
-        colour = COLOURS[number % len(COLOURS)]
-        parts.append(
-            f'<rect x="{x:.0f}" y="{y - 10}" width="12" height="12" rx="2" fill="{colour}"/>'
-        )
-        parts.append(_label(x + 18, y, name))
-        x += 34 + 7.2 * len(name)
-    return parts
-
-
-def _shade(share: float) -> str:
-    if math.isnan(share):
-        return '#f4f5f6'
-    mixed = (
-        round(low + (high - low) * share) for low, high in zip(_LOW_RGB, _HIGH_RGB, strict=True)
-    )
-    return f'rgb({",".join(map(str, mixed))})'
-
-
-def _line(x1: float, y1: float, x2: float, y2: float, colour: str, dashes: str = '') -> str:
-    return (
-        f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" stroke="{colour}"'
-        + (f' stroke-dasharray="{dashes}"' if dashes else '')
-        + '/>'
+    figure.legend(
+        [Patch(color=colour) for colour in legend.values()],
+        [readable(name) for name in legend],
+        loc='upper left',
+        bbox_to_anchor=(0.005, 1 - (_TITLE_PX - 2) / height_px),
+        borderaxespad=0,
+        ncols=len(legend),
+        handlelength=1,
+        handleheight=0.9,
+        columnspacing=1.4,
     )
 
 
-def _label(
-    x: float,
-    y: float,
-    text: str,
-    *,
-    size: int = 13,
-    colour: str = _TEXT,
-    anchor: str = 'start',
-    weight: int = 400,
-    turn: int = 0,
-) -> str:
-    turned = f' transform="rotate({turn} {x:.1f} {y:.1f})"' if turn else ''
-    return (
-        f'<text x="{x:.1f}" y="{y:.1f}" font-size="{size}" fill="{colour}" font-weight="{weight}" '
-        f'text-anchor="{anchor}"{turned}>{escape(text)}</text>'
-    )
+def _rows(
+    axes: Axes, groups: Mapping[str, Mapping[str, _Value]]
+) -> tuple[list[float], dict[tuple[str, str], tuple[float, _Value]]]:
+    """
+    Give groups and what is in them a row each, name the rows at the left; first row at 0.
+
+    Returns
+    -------
+    list of float
+        Places of the groups' heads.
+    dict of (group, name) to (place, value)
+        The rows below them.
+
+    """
+    heads, rows, place = [], {}, 0.0
+    for group, entries in groups.items():
+        heads.append(place)
+        for name, value in entries.items():
+            place += 1
+            rows[group, name] = (place, value)
+        place += 1.5
+    places = [(head, readable(group)) for head, group in zip(heads, groups, strict=True)]
+    places += [(row, readable(name)) for (_, name), (row, _) in rows.items()]
+    axes.set_yticks([at for at, _ in places], labels=[words for _, words in places])
+    for label in axes.get_yticklabels()[: len(heads)]:
+        label.set(color=INK, fontweight='bold')
+    return heads, rows
 
 
-def _svg(width: float, height: float, parts: Sequence[str]) -> str:
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width:.0f}" height="{height:.0f}" '
-        f'viewBox="0 0 {width:.0f} {height:.0f}" '
-        'font-family="system-ui, Helvetica, Arial, sans-serif">\n'
-        f'<rect width="100%" height="100%" fill="#ffffff"/>\n' + '\n'.join(parts) + '\n</svg>\n'
-    )
+def _stairs(axes: Axes, values: Sequence[float], low: float, high: float) -> None:
+    """
+    Draw a line that climbs by one share at each value.
+
+    """
+    places = sorted(min(max(value, low), high) for value in values if value <= high)
+    levels = np.arange(len(places) + 1) / max(len(values), 1)
+    axes.plot([low, *places, high], [0, *levels[1:], levels[-1]], drawstyle='steps-post')

@@ -8,20 +8,27 @@ The converter is simulated, the filter is the firmware's own.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 import subprocess
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from anomaly_inspection.chart_style import DEFECT as RAW
+from anomaly_inspection.chart_style import GOOD as SMOOTHED
+from anomaly_inspection.chart_style import svg_chart, without_frame
+from benchmarks.charts import chart_head
 from benchmarks.report import ROOT
 from firmware.twin.device_twin import compiled, FIRMWARE
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 OVERSAMPLING = 4
 LARGEST_RAW = 4095
 NOISE_COUNTS = 20.0
+TITLE = 'A potentiometer before and after smoothing'
 PICTURE = ROOT / 'docs' / 'images' / 'knob_trace.svg'
-
-_INK, _TEXT, _GRID, _RAW, _SMOOTHED = '#1d1f23', '#5c636e', '#e3e6ea', '#c9862f', '#2f6fab'
 
 
 def trace(
@@ -90,75 +97,35 @@ def picture(positions: Sequence[float]) -> str:
     raw_steps = [1000 * (value - 41) / (4054 - 41) for value in raw]
     whole, turn, still = slice(0, 5000, 4), slice(980, 1130), slice(3800, 4800)
     middle = 5 * round(float(np.mean(smoothed[still])) / 5)
-    parts = [
-        '<svg xmlns="http://www.w3.org/2000/svg" width="980" height="390" '
-        'viewBox="0 0 980 390" font-family="sans-serif" font-size="13">',
-        '<rect width="980" height="390" fill="#ffffff"/>',
-        _text(64, 30, 'A potentiometer before and after smoothing', size=16, colour=_INK),
-        _text(64, 50, '12-bit converter with noise of 20 counts, simulated; steps of 1000'),
-        f'<rect x="700" y="20" width="14" height="10" rx="2" fill="{_RAW}"/>',
-        _text(720, 30, 'as converted'),
-        f'<rect x="830" y="20" width="14" height="10" rx="2" fill="{_SMOOTHED}"/>',
-        _text(850, 30, 'smoothed'),
-    ]
     panels = (
-        (64, 380, whole, (200, 900), 100, 1000, 'the whole script, s'),
-        (510, 180, turn, (200, 900), 100, 50, 'the quick turn, ms'),
-        (756, 204, still, (middle - 20, middle + 20), 5, 250, 'a still knob, ms'),
+        (whole, (200, 900), 'the whole script, s', 1000),
+        (turn, (200, 900), 'the quick turn, ms', 1),
+        (still, (middle - 20, middle + 20), 'a still knob, ms', 1),
     )
-    for left, width, part, shown, tick_steps, tick_ms, title in panels:
-        shown_ms = range(len(raw))[part]
-        unit_ms = 1000 if part == whole else 1
-        length_ms = len(shown_ms) * shown_ms.step
-        ticks = {
-            at_ms / length_ms: f'{at_ms / unit_ms:g}' for at_ms in range(0, length_ms + 1, tick_ms)
-        }
-        curves = (raw_steps[part], smoothed[part])
-        parts += _panel(left, width, curves, shown, tick_steps, ticks, title)
-    return '\n'.join([*parts, '</svg>']) + '\n'
 
-
-def _panel(
-    left: float,
-    width: float,
-    curves: tuple[Sequence[float], Sequence[float]],
-    shown: tuple[int, int],
-    tick_steps: int,
-    ticks: Mapping[float, str],
-    title: str,
-) -> list[str]:
-    top, height = 76, 260
-    low, high = shown
-    parts = []
-    for value in range(low, high + 1, tick_steps):
-        y = top + height * (high - value) / (high - low)
-        parts.append(f'<path d="M{left} {y:.1f}h{width}" stroke="{_GRID}"/>')
-        parts.append(_text(left - 8, y + 4, str(value), anchor='end'))
-    for share, text in ticks.items():
-        parts.append(_text(left + width * share, top + height + 20, text, 'middle'))
-    parts.append(_text(left + width / 2, top + height + 42, title, 'middle'))
-    for values, colour, thickness in zip(curves, (_RAW, _SMOOTHED), (1, 2), strict=True):
-        points = ' '.join(
-            f'{left + width * at / len(values):.1f},'
-            f'{top + height * (high - min(max(value, low), high)) / (high - low):.1f}'
-            for at, value in enumerate(values)
+    def draw(figure: Figure) -> None:
+        chart_head(
+            figure,
+            TITLE,
+            {
+                'as converted, 12 bits with noise of 20 counts (simulated)': RAW,
+                'smoothed': SMOOTHED,
+            },
         )
-        parts.append(
-            f'<polyline points="{points}" fill="none" stroke="{colour}" '
-            f'stroke-width="{thickness}" stroke-linejoin="round"/>'
-        )
-    return parts
+        all_axes = figure.subplots(1, len(panels), width_ratios=(2, 1, 1.1))
+        for axes, (part, shown, title, unit_ms) in zip(all_axes, panels, strict=True):
+            without_frame(axes, grid='y')
+            shown_ms = range(len(raw))[part]
+            at = (np.arange(len(shown_ms)) * shown_ms.step) / unit_ms
+            for values, colour, width in ((raw_steps, RAW, 1), (smoothed, SMOOTHED, 2)):
+                axes.plot(at, values[part], color=colour, linewidth=width)
+            axes.set(xlim=(0, len(shown_ms) * shown_ms.step / unit_ms), ylim=shown, xlabel=title)
+            axes.locator_params('x', nbins=5)
+        all_axes[0].set_ylabel('steps of 1000')
 
-
-def _text(
-    x: float, y: float, text: str, anchor: str = 'start', *, size: int = 13, colour: str = _TEXT
-) -> str:
-    return (
-        f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" font-size="{size}" '
-        f'fill="{colour}">{text}</text>'
-    )
+    return svg_chart(draw, width_px=980, height_px=390, label=TITLE)
 
 
 if __name__ == '__main__':
-    PICTURE.write_text(picture(turns()))
+    PICTURE.write_text(picture(turns()) + '\n')
     print(PICTURE)

@@ -23,8 +23,8 @@ import cv2
 import numpy as np
 
 from anomaly_inspection.capture.open_source import open_source
-from anomaly_inspection.imaging.passage import PassageTracker, Travel
-from anomaly_inspection.imaging.presence import PresenceDetector, PresenceSettings
+from anomaly_inspection.detecting.passage import PassageTracker, Travel
+from anomaly_inspection.detecting.presence import PresenceDetector, PresenceSettings
 from anomaly_inspection.imaging.region_of_interest import RegionOfInterest
 from benchmarks.charts import timelines
 from benchmarks.real_sets import DATASETS

@@ -1,87 +1,186 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-Launch a cell: every node in a process of its own, each coming back by itself when it dies.
+Launch a cell: every node in a process of its own, started again when it dies.
 
 ros2 launch anomaly_inspection cell.launch.py recipe:=/path/to/recipe source:=0
 
+An argument wins over the parameter file when it is given, and only then.
+`ros2 launch anomaly_inspection cell.launch.py --show-args` explains every argument.
+
 """
 
+from collections.abc import Iterator
+import json
 import os
+import re
 
-from launch.actions import DeclareLaunchArgument, SetEnvironmentVariable
+from launch.actions import DeclareLaunchArgument, EmitEvent, LogInfo
+from launch.conditions import IfCondition
+from launch.events import matches_action
+from launch.events.process import ProcessExited, ShutdownProcess
+from launch.launch_context import LaunchContext
 from launch.substitutions import EnvironmentVariable, LaunchConfiguration, PathJoinSubstitution
+from launch.utilities import normalize_to_list_of_substitutions
 from launch_ros.actions import Node
 from launch_ros.substitutions import FindPackageShare
 
 from launch import LaunchDescription
 
 PACKAGE = 'anomaly_inspection'
-# Kilted brought the new name; it warns of the old one, and Jazzy does not know the new one.
+# The sorter first: whoever listens is there before whoever speaks.
+NODES = ['sorter', 'decider', 'threshold_bridge', 'viewer', 'scorer', 'part_detector', 'camera']
+# What a node exits with when it refuses its parameters; to start it again would not help.
+REFUSED = 2
+# Kilted brought the new name and warns of the old one; Jazzy does not know the new one.
 IS_JAZZY = os.environ.get('ROS_DISTRO') == 'jazzy'
 PROFILES_VARIABLE = f'{"FASTRTPS" if IS_JAZZY else "FASTDDS"}_DEFAULT_PROFILES_FILE'
+
+# Arguments that set a parameter: of which nodes, and whether it is a text ('0' stays '0').
+PARAMETERS = {
+    'recipe': (('decider', 'scorer'), True),
+    'source': (('camera',), True),
+    'rate_hz': (('camera',), False),
+    'trigger': (('part_detector',), True),
+    'log_parts': (('decider',), False),
+}
+# Nodes that a site may leave out, and what that means.
+OPTIONAL = {
+    'camera': 'another driver publishes the images (see image_topic)',
+    'part_detector': 'the camera node announces the parts itself',
+    'threshold_bridge': 'no potentiometers',
+    'viewer': 'no overlay pictures',
+}
+NOT_GIVEN = "Not given: the parameter file's."
+ARGUMENTS = {
+    'recipe': ('', f'Folder of the recipe. {NOT_GIVEN}'),
+    'source': (
+        '',
+        'Camera index or device, image folder, video file, or line for the simulated line. '
+        f'{NOT_GIVEN}',
+    ),
+    'rate_hz': ('', f'Frames per second of files and of the simulated line. {NOT_GIVEN}'),
+    'trigger': (
+        '',
+        'What tells the part detector that a part has come; see docs/part_detection.md. '
+        f'{NOT_GIVEN}',
+    ),
+    'image_topic': ('', 'Topic of the camera images. Not given: image_raw in the namespace.'),
+    'log_parts': ('', f'true: one line in the terminal for each part. {NOT_GIVEN}'),
+    **{name: ('true', f'false: {meaning}.') for name, meaning in OPTIONAL.items()},
+    'namespace': (
+        'inspection',
+        'Namespace of all nodes and topics; / is the root. A second cell needs another one.',
+    ),
+    'config': (
+        PathJoinSubstitution([FindPackageShare(PACKAGE), 'config', 'cell.yaml']),
+        'Parameter file of all nodes.',
+    ),
+    'discovery_range': (
+        EnvironmentVariable('ROS_AUTOMATIC_DISCOVERY_RANGE', default_value='LOCALHOST'),
+        'LOCALHOST: only this machine sees the cell. SUBNET: other machines see it too.',
+    ),
+}
+
+
+class CellNode(Node):
+    """
+    A node of the cell: takes the parameter file, then the launch arguments that are given.
+
+    """
+
+    def __init__(self, name: str) -> None:
+        self._role = name
+        super().__init__(
+            package=PACKAGE,
+            executable=f'{name}_node',
+            name=name,
+            namespace=LaunchConfiguration('namespace'),
+            additional_env=environment(),
+            output='both',
+            respawn=True,
+            respawn_delay=1.0,
+            on_exit=stay_down_when_refused,
+            condition=IfCondition(LaunchConfiguration(name)) if name in OPTIONAL else None,
+        )
+
+    def execute(self, context: LaunchContext) -> object:
+        """
+        Complete the command line, then start the process.
+
+        """
+        for text in self._given_arguments(context):
+            self.cmd.append(normalize_to_list_of_substitutions(text))
+        return super().execute(context)
+
+    def _given_arguments(self, context: LaunchContext) -> Iterator[str]:
+        given = {name: LaunchConfiguration(name).perform(context) for name in ARGUMENTS}
+        config = os.path.abspath(os.path.expanduser(given['config']))
+        if not os.path.isfile(config):
+            raise RuntimeError(f'config:={given["config"]} is refused: there is no such file')
+        # launch writes a dictionary of parameters into /tmp, where it may be gone when the node is
+        # started again after weeks; `-p` stays.
+        yield from ('--params-file', config)
+        for name, (roles, is_text) in PARAMETERS.items():
+            if self._role in roles and given[name]:
+                is_plain = not is_text and re.fullmatch(r'[\w.+-]+', given[name])
+                value = given[name] if is_plain else json.dumps(given[name])
+                yield from ('-p', f'{name}:={value}')
+        if given['image_topic'] and self._role in ('camera', 'part_detector'):
+            topic = given['image_topic'].removesuffix('/')
+            yield from ('-r', f'image_raw:={topic}')
+            yield from ('-r', f'image_raw/compressed:={topic}/compressed')
+
+
+def environment() -> dict[str, object]:
+    """
+    Give the variables of every node.
+
+    They belong to the processes and not to the launch description: where this file is included in
+    a group, a node that is started again would otherwise lack them.
+
+    """
+    profiles = PathJoinSubstitution(
+        [FindPackageShare(PACKAGE), 'config', 'fastdds_shared_memory.xml']
+    )
+    return {
+        'ROS_AUTOMATIC_DISCOVERY_RANGE': LaunchConfiguration('discovery_range'),
+        # Frames above 0.5 MB do not fit Fast DDS' default shared memory (see the file).
+        PROFILES_VARIABLE: EnvironmentVariable(PROFILES_VARIABLE, default_value=profiles),
+    }
+
+
+def stay_down_when_refused(event: ProcessExited, _: LaunchContext) -> list[object]:
+    """
+    End the restarts of a node that refuses its parameters.
+
+    """
+    if event.returncode != REFUSED:
+        return []
+    return [
+        LogInfo(
+            msg=f'{event.process_name} is not started again, because it refuses its parameters '
+            '(see its message above). Correct the launch argument or the parameter file, '
+            'then launch again.'
+        ),
+        EmitEvent(event=ShutdownProcess(process_matcher=matches_action(event.action))),
+    ]
 
 
 def generate_launch_description() -> LaunchDescription:
     """
-    Give the cell's nodes with their parameters.
+    Give the arguments, the nodes, and the process that says when the cell is ready.
 
     """
-    share = FindPackageShare(PACKAGE)
-    recipe = LaunchConfiguration('recipe')
-    overrides = {
-        'camera': [{'source': LaunchConfiguration('source')}],
-        'scorer': [{'recipe': recipe}],
-        'decider': [{'recipe': recipe}],
-    }
-    return LaunchDescription(
-        [
-            DeclareLaunchArgument('recipe', description='Folder of the recipe.'),
-            DeclareLaunchArgument(
-                'source',
-                default_value='line',
-                description="Camera index or device, image folder, video file, or 'line'.",
-            ),
-            DeclareLaunchArgument(
-                'config',
-                default_value=PathJoinSubstitution([share, 'config', 'cell.yaml']),
-                description='Parameter file of all nodes.',
-            ),
-            DeclareLaunchArgument(
-                'namespace',
-                default_value='',
-                description='Namespace; another makes a second cell.',
-            ),
-            DeclareLaunchArgument(
-                'discovery_range',
-                default_value=EnvironmentVariable(
-                    'ROS_AUTOMATIC_DISCOVERY_RANGE', default_value='LOCALHOST'
-                ),
-                description='LOCALHOST keeps the cell on this machine; SUBNET lets others see it.',
-            ),
-            SetEnvironmentVariable(
-                'ROS_AUTOMATIC_DISCOVERY_RANGE', LaunchConfiguration('discovery_range')
-            ),
-            # Frames above 0.5 MB do not fit Fast DDS' default shared memory (see the file).
-            SetEnvironmentVariable(
-                PROFILES_VARIABLE,
-                PathJoinSubstitution([share, 'config', 'fastdds_shared_memory.xml']),
-            ),
-            *[
-                Node(
-                    package=PACKAGE,
-                    executable=f'{name}_node',
-                    name=name,
-                    namespace=LaunchConfiguration('namespace'),
-                    parameters=[LaunchConfiguration('config'), *overrides.get(name, [])],
-                    output='both',
-                    respawn=True,
-                    respawn_delay=1.0,
-                )
-                # The sorter first: whoever listens stands before whoever speaks.
-                for name in (
-                    *('sorter', 'decider', 'threshold_bridge', 'viewer', 'scorer'),
-                    *('part_detector', 'camera'),
-                )
-            ],
-        ]
+    arguments = [
+        DeclareLaunchArgument(name, default_value=default, description=description)
+        for name, (default, description) in ARGUMENTS.items()
+    ]
+    readiness = Node(
+        package=PACKAGE,
+        executable='cell_ready',
+        namespace=LaunchConfiguration('namespace'),
+        arguments=[[f'{name}=', LaunchConfiguration(name)] for name in OPTIONAL],
+        additional_env=environment(),
+        output='screen',
     )
+    return LaunchDescription([*arguments, *map(CellNode, NODES), readiness])

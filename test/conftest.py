@@ -76,6 +76,22 @@ def ros_context(domain_id: int) -> Iterator[Any]:
     An rclpy Context on a domain of its own, shut down after the test.
 
     """
+    with _context(domain_id) as context:
+        yield context
+
+
+@pytest.fixture(scope='module')
+def shared_ros_context() -> Iterator[Any]:
+    """
+    An rclpy Context for the nodes that the tests of a module share.
+
+    """
+    with _own_domain() as domain_id, _context(domain_id) as context:
+        yield context
+
+
+@contextmanager
+def _context(domain_id: int) -> Iterator[Any]:
     skip_without_ros()
     from rclpy.context import Context
 

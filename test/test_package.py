@@ -19,11 +19,13 @@ import anomaly_inspection
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE_XML = ElementTree.parse(ROOT / 'package.xml').getroot()
-INTERFACES = sorted([*ROOT.glob('msg/*.msg'), *ROOT.glob('srv/*.srv')])
+INTERFACES = sorted(
+    path for kind in ('msg', 'srv', 'action') for path in ROOT.glob(f'{kind}/*.{kind}')
+)
 SOURCES = sorted((ROOT / 'anomaly_inspection').rglob('*.py'))
 EXECUTABLES = (
     *('camera_node', 'part_detector_node', 'scorer_node', 'decider_node', 'sorter_node'),
-    *('viewer_node', 'threshold_bridge_node', 'cell'),
+    *('viewer_node', 'threshold_bridge_node', 'cell', 'cell_ready'),
 )
 
 # Where the module is not called as its rosdep key or its name on PyPI.
@@ -112,7 +114,7 @@ def third_party_imports() -> set[str]:
 def test_what_is_imported_stands_in_package_xml_and_the_other_way_round() -> None:
     imported = {ROSDEP_KEYS.get(module, module) for module in third_party_imports()}
     from_launch_files = {'launch', 'launch_ros'}
-    at_build_time = {'builtin_interfaces', 'std_msgs', 'rosidl_default_runtime'}
+    at_build_time = {'action_msgs', 'builtin_interfaces', 'std_msgs', 'rosidl_default_runtime'}
     named = {
         element.text for kind in ('depend', 'exec_depend') for element in PACKAGE_XML.findall(kind)
     }

@@ -20,12 +20,14 @@ MAY_IMPORT: dict[str, set[str]] = {
     '__init__': set(),
     'errors': set(),
     'imaging': set(),
+    'detecting': {'imaging'},
     'scoring': {'imaging'},
     'recipes': {'deciding', 'scoring', 'imaging', 'printable', 'writable'},
-    'learning': {'recipes', 'scoring', 'imaging'},
+    'learning': {'recipes', 'scoring', 'imaging', 'chart_style'},
     # The truth about a frame comes with its source; the self-test draws synthetic defects.
     'evaluation': {
-        *('recipes', 'deciding', 'scoring', 'imaging', 'capture', 'overlay', 'learning')
+        *('recipes', 'deciding', 'scoring', 'imaging', 'capture', 'overlay', 'learning'),
+        'chart_style',
     },
     'deciding': {'scoring'},
     'capture': {'steady_clock', 'printable', 'imaging'},
@@ -33,6 +35,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     'link': set(),
     'overlay': {'scoring', 'imaging'},
     'steady_clock': set(),
+    'chart_style': {'printable'},
     'printable': set(),
     'writable': {'printable'},
 }

@@ -19,7 +19,8 @@ from anomaly_inspection.errors import SourceError
 if TYPE_CHECKING:
     from anomaly_inspection.capture.source import FrameSource
 
-_UNDERSTOOD = (
+#: What `open_source` takes, in words.
+UNDERSTOOD_SOURCES = (
     "a camera's index (0) or device (/dev/video0), a folder of images, "
     f'a video file (*{", *".join(VIDEO_SUFFIXES)}), '
     "or the simulated line (line, or 'line:parts=200,seed=2')"
@@ -63,4 +64,4 @@ def open_source(spec: str, *, camera_settings: CameraSettings | None = None) -> 
         what = 'is neither a folder nor a video file'
     else:
         what = 'does not exist'
-    raise SourceError(f'source {spec!r} {what}; understood: {_UNDERSTOOD}')
+    raise SourceError(f'source {spec!r} {what}; understood: {UNDERSTOOD_SOURCES}')

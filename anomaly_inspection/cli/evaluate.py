@@ -51,10 +51,13 @@ def evaluate(
 
     Several recipes are put side by side, with the differences of their AUROC from the first's.
     """
+    from anomaly_inspection.chart_style import require_matplotlib
     from anomaly_inspection.evaluation import comparison, comparison_report, report
     from anomaly_inspection.evaluation.evaluate import evaluate_dataset, to_json
     from anomaly_inspection.recipes.folder import read_recipe
 
+    if html:
+        require_matplotlib()
     read = [read_recipe(recipe) for recipe in recipes]
     with progress_bar() as progress:
         evaluations = [

@@ -80,10 +80,13 @@ def self_test(
     Puts synthetic defects (pastes, scratches, stains, missing material, dents) on the good parts
     and judges them as in the cell. Take good parts that the recipe was not taught on.
     """
+    from anomaly_inspection.chart_style import require_matplotlib
     from anomaly_inspection.evaluation import self_test as tests
     from anomaly_inspection.evaluation.self_test_report import write_self_test
     from anomaly_inspection.recipes.folder import read_recipe
 
+    if html:
+        require_matplotlib()
     with progress_bar() as progress:
         result = tests.self_test(
             read_recipe(recipe),

@@ -1,31 +1,40 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-The charts of the evaluation report, as SVG.
+The charts of the report, the comparison and the self-test, as SVG.
 
 """
 
 from __future__ import annotations
 
-from html import escape
-from itertools import cycle
 import math
-from typing import NamedTuple, TYPE_CHECKING
+from typing import Any, NamedTuple, TYPE_CHECKING
 
 import numpy as np
 from sklearn.metrics import roc_curve
 
+from anomaly_inspection.chart_style import (
+    colour_of,
+    dashes_of,
+    DEFECT,
+    GOOD,
+    GRID,
+    INK,
+    readable,
+    svg_chart,
+    TEXT,
+    without_frame,
+)
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
-GOOD, DEFECT, LIMIT = '#2f6fab', '#d1622b', '#1d1f23'
-#: Of recipes side by side, none of them that of good or defective parts; further ones begin again.
-COLOURS = ('#7a4fa3', '#1f9488', '#c0861a', '#b8456b', '#5b7f2b', '#44546a', '#a0643c', '#8a9099')
-_GRID, _TEXT = '#e3e6ea', '#5c636e'
-_WIDTH, _HEIGHT = 520, 340
-_LEFT, _RIGHT, _TOP, _BOTTOM = 52, 16, 16, 46
+_WIDTH_PX, _HEIGHT_PX = 520, 340
 _BINS = 40
+_CELL_WIDTH_PX, _CELL_HEIGHT_PX = 62, 44
 
 
 def score_histogram(good: NDArray[np.float64], defect: NDArray[np.float64]) -> str:
@@ -43,63 +52,68 @@ def score_histogram(good: NDArray[np.float64], defect: NDArray[np.float64]) -> s
     measured = _on_axis(measured[np.isfinite(measured)])
     low = math.floor(2 * min(0.0, measured.min(initial=0.0))) / 2
     high = max(1.5, math.ceil(4 * measured.max(initial=0.0)) / 4)
-    has_unjudged = bool(np.isinf(good).any() or np.isinf(defect).any())
-    width = _WIDTH - _LEFT - _RIGHT
-    axis = width - (96 if has_unjudged else 0)
     # A bin must not lie across the limit.
     below = max(1, round(_BINS * (1 - low) / (high - low)))
     edges = np.append(
         np.linspace(low, 1, below, endpoint=False), np.linspace(1, high, _BINS - below + 1)
     )
-    middle = (_TOP + _HEIGHT - _BOTTOM) / 2
-    shares = [
-        np.append(_shares_by_bin(scores, edges), np.isinf(scores).mean() if scores.size else 0.0)
-        for scores in (good, defect)
-    ]
-    tallest = max(float(np.concatenate(shares).max()), 1e-9)
-    scale = (middle - _TOP - 14) / tallest
+    has_unjudged = bool(np.isinf(good).any() or np.isinf(defect).any())
 
-    def at(place: float) -> float:
-        return float(_LEFT + axis * (place - low) / (high - low))
-
-    parts = [_line(_LEFT, middle, _WIDTH - _RIGHT, middle, _GRID)]
-    for value in _ticks(low, high):
-        x = at(float(_on_axis(np.array([value]))[0]))
-        parts += [
-            _line(x, _TOP, x, _HEIGHT - _BOTTOM, _GRID),
-            _text(x, _HEIGHT - _BOTTOM + 16, f'{value:g}', 'middle'),
-        ]
-    for share, colour, direction in ((shares[0], GOOD, -1), (shares[1], DEFECT, 1)):
-        for index, height in enumerate(share):
-            if not height:
-                continue
-            if index < len(edges) - 1:
-                left, right = at(edges[index]), at(edges[index + 1])
-            else:
-                left, right = _WIDTH - _RIGHT - 40, _WIDTH - _RIGHT - 22
-            size = max(1.5, height * scale)
-            top = middle - size if direction < 0 else middle
-            parts.append(
-                f'<rect x="{left + 0.5:.1f}" y="{top:.1f}" width="{right - left - 1:.1f}" '
-                f'height="{size:.1f}" fill="{colour}"/>'
+    def draw(figure: Figure) -> None:
+        axes = figure.subplots()
+        without_frame(axes, grid='x')
+        labels = {
+            float(_on_axis(np.array([value]))[0]): f'{value:g}' for value in _ticks(low, high)
+        }
+        bin_width = (high - low) / _BINS
+        unjudged_at = high + 4 * bin_width
+        if has_unjudged:
+            labels[unjudged_at] = 'not judged'
+        tallest = 0.0
+        for scores, colour, sign in ((good, GOOD, 1), (defect, DEFECT, -1)):
+            shares = 100 * _shares_by_bin(scores, edges)
+            gap = 0.08 * bin_width
+            axes.bar(
+                edges[:-1] + gap,
+                sign * shares,
+                np.diff(edges) - 2 * gap,
+                align='edge',
+                color=colour,
             )
-    if has_unjudged:
-        x = _WIDTH - _RIGHT - 31
-        parts.append(_text(x, _HEIGHT - _BOTTOM + 16, 'not judged', 'middle'))
-    x = at(1.0)
-    parts += [
-        _line(x, _TOP - 6, x, _HEIGHT - _BOTTOM, LIMIT, 'stroke-width="1.5"'),
-        _text(x + 5, _TOP + 4, 'limit', 'start', LIMIT),
-        _text(_LEFT - 8, _TOP + 16, 'good', 'end', GOOD),
-        _text(_LEFT - 8, _HEIGHT - _BOTTOM - 8, 'defect', 'end', DEFECT),
-        _text(
-            _LEFT + width / 2,
-            _HEIGHT - 8,
-            'anomaly score (0 = typical good part; logarithmic above 1)',
-            'middle',
-        ),
-    ]
-    return _svg(parts, 'Histogram of anomaly scores')
+            unjudged = 100 * float(np.isinf(scores).mean()) if scores.size else 0.0
+            if has_unjudged:
+                axes.bar([unjudged_at], [sign * unjudged], 1.6 * bin_width, color=colour)
+            tallest = max(tallest, float(shares.max()), unjudged)
+        reach = 1.12 * tallest or 1.0
+        axes.set_ylim(-reach, reach)
+        axes.set_xlim(low, high + (6 * bin_width if has_unjudged else 0))
+        axes.axhline(0, color='#b9bfc7', linewidth=1)
+        axes.axvline(1, color=INK, linewidth=1.5)
+        axes.annotate('limit', (1, reach), (5, -4), textcoords='offset points', va='top')
+        axes.set_xticks(list(labels), labels=list(labels.values()))
+        step = _even_step(tallest)
+        shown = [step * n for n in range(-int(tallest / step), int(tallest / step) + 1)]
+        axes.set_yticks(shown, labels=[f'{abs(value):g} %' for value in shown])
+        axes.set_xlabel('anomaly score (0 = typical good part; logarithmic above 1)')
+        for words, count, colour, height in (
+            ('good', good.size, GOOD, 0.75),
+            ('defective', defect.size, DEFECT, 0.25),
+        ):
+            axes.annotate(
+                f'{words} ({count})',
+                (0, height),
+                (-46, 0),
+                xycoords='axes fraction',
+                textcoords='offset points',
+                rotation=90,
+                ha='center',
+                va='center',
+                color=colour,
+            )
+
+    return svg_chart(
+        draw, width_px=_WIDTH_PX, height_px=_HEIGHT_PX, label='Histogram of anomaly scores'
+    )
 
 
 class RocCurve(NamedTuple):
@@ -134,102 +148,87 @@ def roc(is_defect: NDArray[np.bool_], curves: Sequence[RocCurve]) -> str:
         One alone has no legend.
 
     """
-    side = _HEIGHT - _TOP - _BOTTOM
-    left = (_WIDTH - side) / 2 + 10
-
-    def point(false_rate: float, recall: float) -> tuple[float, float]:
-        return left + side * false_rate, _TOP + side * (1 - recall)
-
-    parts = []
-    for value in (0, 0.25, 0.5, 0.75, 1):
-        x, y = point(value, value)
-        parts += [
-            _line(x, _TOP, x, _TOP + side, _GRID),
-            _line(left, y, left + side, y, _GRID),
-            _text(x, _TOP + side + 16, f'{value:g}', 'middle'),
-            _text(left - 8, y + 4, f'{value:g}', 'end'),
-        ]
-    parts += [
-        _line(*point(0, 0), *point(1, 1), '#b9bfc7', 'stroke-dasharray="4 4"'),
-        _text(left + side / 2, _HEIGHT - 8, 'good parts rejected', 'middle'),
-        f'<g transform="translate({left - 44:.0f} {_TOP + side / 2:.0f}) rotate(-90)">'
-        f'{_text(0, 0, "defective parts rejected", "middle")}</g>',
-    ]
-    dots = []
     is_alone = len(curves) == 1
-    for colour, curve in zip(cycle((GOOD,) if is_alone else COLOURS), curves, strict=False):
-        # Only the order counts, and scikit-learn takes no infinity.
-        places = np.unique(curve.scores, return_inverse=True)[1]
-        false_rates, recalls, _ = roc_curve(is_defect, places)
-        line = ' '.join(
-            f'{x:.1f},{y:.1f}' for x, y in map(point, false_rates.tolist(), recalls.tolist())
-        )
-        x, y = point(*curve.operating_point)
-        parts.append(
-            f'<polyline points="{line}" fill="none" stroke="{colour}" stroke-width="2.2"/>'
-        )
-        dots.append(
-            f'<circle cx="{x:.1f}" cy="{y:.1f}" r="5.5" '
-            f'fill="{DEFECT if is_alone else colour}" stroke="white" stroke-width="1.5"/>'
-        )
-    parts += dots
-    if not is_alone:
-        parts += _roc_legend([curve.label for curve in curves], left + side)
-    else:
-        false_rate, recall = curves[0].operating_point
-        is_right = false_rate > 0.6
-        parts.append(
-            _text(
-                x + (-10 if is_right else 10),
-                y + (16 if recall > 0.1 else -12),
-                'at the limits',
-                'end' if is_right else 'start',
-                DEFECT,
+
+    def draw(figure: Figure) -> None:
+        axes = figure.subplots()
+        without_frame(axes, grid='both')
+        axes.set_aspect('equal')
+        axes.plot([0, 1], [0, 1], color='#b9bfc7', linewidth=1, dashes=(4, 4))
+        for place, curve in enumerate(curves):
+            # Only the order counts, and scikit-learn takes no infinity.
+            places = np.unique(curve.scores, return_inverse=True)[1]
+            false_rates, recalls, _ = roc_curve(is_defect, places)
+            colour = GOOD if is_alone else colour_of(place)
+            axes.plot(
+                false_rates,
+                recalls,
+                color=colour,
+                linestyle=dashes_of(place),
+                label=readable(curve.label, most=24),
+                clip_on=False,
             )
-        )
-    return _svg(parts, 'ROC curve')
-
-
-def _roc_legend(labels: Sequence[str], right: float) -> list[str]:
-    """
-    Write the names into the lower right corner, where curves of any use do not come.
-
-    """
-    shortened = [name if len(name) <= 24 else f'{name[:23]}…' for name in labels]
-    rows = [*shortened, 'at the limits']
-    width = 34 + 6.4 * max(map(len, rows))
-    top = _HEIGHT - _BOTTOM - 10 - 17 * len(rows)
-    x = right - 8 - width
-    parts = [
-        f'<rect x="{x:.0f}" y="{top - 4:.0f}" width="{width:.0f}" '
-        f'height="{17 * len(rows) + 6:.0f}" rx="4" fill="white" fill-opacity="0.88"/>'
-    ]
-    for place, (colour, name) in enumerate(zip(cycle(COLOURS), rows, strict=False)):
-        y = top + 17 * place + 12
-        if place < len(labels):
-            parts.append(_line(x + 8, y - 4, x + 24, y - 4, colour, 'stroke-width="3"'))
-            parts.append(_text(x + 30, y, name, 'start', LIMIT))
-        else:
-            parts.append(
-                f'<circle cx="{x + 16:.0f}" cy="{y - 4:.0f}" r="4.5" fill="{_TEXT}"/>'
-                + _text(x + 30, y, name, 'start')
+            axes.plot(
+                *([value] for value in curve.operating_point),
+                marker='o',
+                markersize=10,
+                color=DEFECT if is_alone else colour,
+                markeredgecolor='white',
+                markeredgewidth=1.5,
+                zorder=5,
+                clip_on=False,
             )
-    return parts
+        ticks = (0, 0.25, 0.5, 0.75, 1)
+        axes.set(xlim=(0, 1), ylim=(0, 1), xticks=ticks, yticks=ticks)
+        names = [f'{100 * tick:g} %' for tick in ticks]
+        axes.set_xticks(ticks, labels=names)
+        axes.set_yticks(ticks, labels=names)
+        axes.set_xlabel('good parts rejected')
+        axes.set_ylabel('defective parts rejected')
+        if is_alone:
+            _name_operating_point(axes, curves[0].operating_point)
+            return
+        axes.plot(
+            [], [], 'o', color=TEXT, markersize=9, markeredgecolor='white', label='at the limits'
+        )
+        # In the lower right corner, where curves of any use do not come.
+        axes.legend(loc='lower right', fontsize=11)
+
+    return svg_chart(draw, width_px=_WIDTH_PX, height_px=_HEIGHT_PX, label='ROC curve')
+
+
+def _name_operating_point(axes: Axes, point: tuple[float, float]) -> None:
+    false_rate, recall = point
+    is_right = false_rate > 0.6
+    axes.annotate(
+        'at the limits',
+        point,
+        (-10 if is_right else 10, -10 if recall > 0.1 else 8),
+        textcoords='offset points',
+        ha='right' if is_right else 'left',
+        va='top' if recall > 0.1 else 'bottom',
+        color=DEFECT,
+    )
 
 
 def interval_bar(value: float, low: float, high: float, colour: str) -> str:
     """
-    Draw a share with its interval as a bar for a table cell.
+    Give a share (0..1) with its interval as a bar for a table cell: HTML, styled by `BAR_STYLE`.
 
     """
-    size = 180
     return (
-        f'<svg width="{size}" height="16" role="img" aria-label="{value:.3f}">'
-        f'<rect y="3" width="{size}" height="10" fill="#eef0f3"/>'
-        f'<rect y="3" width="{size * value:.1f}" height="10" fill="{colour}"/>'
-        f'<rect x="{size * low:.1f}" y="7" width="{max(1.0, size * (high - low)):.1f}" height="2" '
-        f'fill="{LIMIT}"/></svg>'
+        f'<span class="share" role="img" aria-label="{value:.3f}">'
+        f'<i style="width:{100 * value:.1f}%;background:{colour}"></i>'
+        f'<b style="left:{100 * low:.1f}%;width:{100 * (high - low):.1f}%"></b></span>'
     )
+
+
+BAR_STYLE = f"""
+.share {{ display: inline-block; position: relative; width: 180px; height: 10px;
+  background: #eef0f3; }}
+.share i, .share b {{ position: absolute; left: 0; top: 0; height: 100%; }}
+.share b {{ top: 4px; height: 2px; min-width: 1px; background: {INK}; }}
+"""
 
 
 def share_map(
@@ -254,46 +253,45 @@ def share_map(
         What columns and rows are.
 
     """
-    wide, high = 62, 44
-    left, top = 52, 34
-    width, height = left + wide * len(columns) + 12, top + high * len(rows) + 44
-    parts = [
-        f'<text x="{left}" y="20" fill="{LIMIT}" font-weight="650" font-size="14">'
-        f'{escape(title)}</text>'
-    ]
-    for place, (label, row) in enumerate(zip(rows, shares, strict=True)):
-        y = top + high * (len(rows) - 1 - place)
-        parts.append(_text(left - 8, y + high / 2 + 4, label, 'end'))
-        for column, share in enumerate(row):
-            x = left + wide * column
-            shape = f'x="{x + 1}" y="{y + 1}" width="{wide - 2}" height="{high - 2}" rx="3"'
-            if share is None:
-                parts.append(f'<rect {shape} fill="none" stroke="{_GRID}"/>')
-                continue
-            value, lower, upper = (100 * one for one in share)
-            ink = 'white' if share[0] > 0.8 else LIMIT
-            parts += [
-                f'<rect {shape} fill="{_share_colour(share[0])}"/>',
-                f'<text x="{x + wide / 2}" y="{y + 21}" text-anchor="middle" fill="{ink}" '
-                f'font-size="14" font-weight="650">{value:.0f} %</text>',
-                f'<text x="{x + wide / 2}" y="{y + 35}" text-anchor="middle" fill="{ink}" '
-                f'font-size="10">{lower:.0f}..{upper:.0f}</text>',
-            ]
-    for column, label in enumerate(columns):
-        middle = left + wide * (column + 0.5)
-        parts.append(_text(middle, top + high * len(rows) + 16, label, 'middle'))
-    middle = top + high * len(rows) / 2
-    parts += [
-        _text(left + wide * len(columns) / 2, height - 8, axes[0], 'middle'),
-        f'<g transform="translate(14 {middle:.0f}) rotate(-90)">'
-        f'{_text(0, 0, axes[1], "middle")}</g>',
-    ]
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" role="img" '
-        f'aria-label="{escape(title)}" class="chart" '
-        'font-family="system-ui, sans-serif" font-size="12">'
-        f'{"".join(parts)}</svg>'
+
+    def draw(figure: Figure) -> None:
+        grid = figure.subplots()
+        without_frame(grid)
+        for row, row_shares in enumerate(shares):
+            for column, share in enumerate(row_shares):
+                _draw_cell(grid, column, row, share)
+        grid.set(xlim=(-0.5, len(columns) - 0.5), ylim=(-0.5, len(rows) - 0.5))
+        grid.set_aspect(_CELL_HEIGHT_PX / _CELL_WIDTH_PX, anchor='W')
+        grid.set_xticks(range(len(columns)), labels=columns)
+        grid.set_yticks(range(len(rows)), labels=rows)
+        figure.suptitle(readable(title), x=0.02, ha='left', fontsize=14)
+        figure.supxlabel(axes[0], fontsize=12, color=TEXT)
+        figure.supylabel(axes[1], fontsize=12, color=TEXT)
+
+    return svg_chart(
+        draw,
+        width_px=max(_CELL_WIDTH_PX * len(columns) + 80, 360),
+        height_px=max(_CELL_HEIGHT_PX * len(rows) + 92, 200),
+        label=title,
     )
+
+
+def _draw_cell(
+    axes: Axes, column: int, row: int, share: tuple[float, float, float] | None
+) -> None:
+    from matplotlib.patches import Rectangle
+
+    fill = 'white' if share is None else _share_colour(share[0])
+    edge = GRID if share is None else 'white'
+    corner = (column - 0.47, row - 0.46)
+    axes.add_patch(Rectangle(corner, 0.94, 0.92, facecolor=fill, edgecolor=edge))
+    if share is None:
+        return
+    value, low, high = (100 * one for one in share)
+    ink = 'white' if share[0] > 0.8 else INK
+    place: dict[str, Any] = {'ha': 'center', 'va': 'center', 'color': ink}
+    axes.text(column, row + 0.12, f'{value:.0f} %', size=14, weight='bold', **place)
+    axes.text(column, row - 0.26, f'{low:.0f}..{high:.0f}', size=10, **place)
 
 
 def _share_colour(share: float) -> str:
@@ -333,21 +331,10 @@ def _ticks(low: float, high: float) -> list[float]:
     return ticks + powers[::every]
 
 
-def _line(x1: float, y1: float, x2: float, y2: float, colour: str, more: str = '') -> str:
-    return (
-        f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" stroke="{colour}" {more}/>'
-    )
+def _even_step(tallest: float) -> float:
+    """
+    Give a round step, per cent, that fits one to four times into the tallest bar.
 
-
-def _text(x: float, y: float, text: str, anchor: str, colour: str = _TEXT) -> str:
-    return (
-        f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" fill="{colour}">'
-        f'{escape(text)}</text>'
-    )
-
-
-def _svg(parts: Sequence[str], title: str) -> str:
-    return (
-        f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{escape(title)}" '
-        f'class="chart">{"".join(parts)}</svg>'
-    )
+    """
+    steps = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0)
+    return next((step for step in steps if tallest < 5 * step), 50.0)

@@ -7,18 +7,11 @@ Several recipes side by side as a page to look at; each has its own report in a 
 from __future__ import annotations
 
 from html import escape
-from itertools import cycle
 from typing import Any, TYPE_CHECKING
 
+from anomaly_inspection.chart_style import colour_of, DEFECT, GOOD
 from anomaly_inspection.errors import SettingError
-from anomaly_inspection.evaluation.charts import (
-    COLOURS,
-    DEFECT,
-    GOOD,
-    interval_bar,
-    roc,
-    score_histogram,
-)
+from anomaly_inspection.evaluation.charts import interval_bar, roc, score_histogram
 from anomaly_inspection.evaluation.evaluate import NO_PART
 from anomaly_inspection.evaluation.report import (
     dataset_name,
@@ -137,8 +130,8 @@ overlap.</p>
 
 def _heads(comparison: Comparison) -> list[str]:
     return [
-        f'<i class="swatch" style="background:{colour}"></i>{escape(label)}'
-        for colour, label in zip(cycle(COLOURS), comparison.labels, strict=False)
+        f'<i class="swatch" style="background:{colour_of(place)}"></i>{escape(label)}'
+        for place, label in enumerate(comparison.labels)
     ]
 
 

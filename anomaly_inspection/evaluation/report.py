@@ -17,11 +17,11 @@ import numpy as np
 from anomaly_inspection.capture.image_file import read_image
 from anomaly_inspection.capture.image_folder import ImageFolder
 from anomaly_inspection.capture.source import Frame
+from anomaly_inspection.chart_style import DEFECT, GOOD
 from anomaly_inspection.deciding.frame_judge import Reason
 from anomaly_inspection.errors import FrameError, SettingError
 from anomaly_inspection.evaluation.charts import (
-    DEFECT,
-    GOOD,
+    BAR_STYLE,
     interval_bar,
     roc,
     RocCurve,
@@ -43,7 +43,8 @@ if TYPE_CHECKING:
 MOST_PICTURES = 8
 _MASK_COLOUR = (140, 230, 60)
 
-STYLE = """
+STYLE = (
+    """
 :root { color-scheme: light; }
 body { font: 15px/1.5 system-ui, 'Segoe UI', 'Helvetica Neue', Arial, sans-serif; color: #1d1f23;
   background: #f5f6f8; margin: 0; }
@@ -60,7 +61,7 @@ p { margin: 4px 0 12px; max-width: 78ch; }
   font-variant-numeric: tabular-nums; }
 .panel { padding: 12px 16px; }
 .pair { display: grid; grid-template-columns: 1fr 1fr; gap: 16px; }
-.chart { width: 100%; font-size: 12px; }
+.chart { width: 100%; height: auto; display: block; }
 table { border-collapse: collapse; background: white; width: 100%; font-size: 14px;
   font-variant-numeric: tabular-nums; }
 th { text-align: left; font-weight: 600; color: #5c636e; font-size: 13px; }
@@ -74,6 +75,8 @@ figcaption { font-size: 13px; color: #5c636e; margin: 4px 0 8px; overflow-wrap: 
 @media print { body { background: white; } main { padding: 0; max-width: none; }
   figure, .card, .panel, tr { break-inside: avoid; } h2 { break-after: avoid; } }
 """
+    + BAR_STYLE
+)
 
 
 def write_report(evaluation: Evaluation, folder: Path) -> Path:

@@ -62,7 +62,29 @@ def decode_image(data: bytes) -> NDArray[np.uint8]:
         channel (a conversion would have to guess the range of the gray levels).
 
     """
-    check_header(image_header(data))
+    return np.asarray(_decoded(data, 8), np.uint8)
+
+
+def decode_stored_image(data: bytes) -> NDArray[np.uint8 | np.uint16]:
+    """
+    Decode an image file as `decode_image` does, and keep pixels of 16 bits.
+
+    Returns
+    -------
+    ndarray of uint8 or uint16, (H, W) or (H, W, 3)
+        Gray files as (H, W), colour as BGR.
+
+    Raises
+    ------
+    FrameError
+        As `decode_image`, but for pixels of 16 bits.
+
+    """
+    return _decoded(data, 16)
+
+
+def _decoded(data: bytes, most_bits: int) -> NDArray[np.uint8 | np.uint16]:
+    check_header(image_header(data), most_bits)
     if data.startswith(JPEG_START):
         _check_jpeg(data)
     elif data.startswith(PNG_START):
@@ -75,18 +97,18 @@ def decode_image(data: bytes) -> NDArray[np.uint8]:
         raise FrameError(f'it cannot be decoded: {error.err}') from error
     if image is None:
         raise FrameError('it cannot be decoded: truncated or damaged')
-    if image.dtype != np.uint8:
-        raise FrameError(f'its pixels are {image.dtype}; allowed: 8 bits a channel')
+    if image.dtype not in ((np.uint8,) if most_bits == 8 else (np.uint8, np.uint16)):
+        raise FrameError(f'its pixels are {image.dtype}; allowed: {_allowed(most_bits)}')
     if image.ndim == 3 and image.shape[2] == 4:
-        if image[:, :, 3].min() < 255:
+        if image[:, :, 3].min() < (255 if image.dtype == np.uint8 else 65535):
             raise FrameError('it is transparent in places; allowed: opaque images')
         image = image[:, :, :3]
-    return np.ascontiguousarray(image, dtype=np.uint8)
+    return np.ascontiguousarray(image)
 
 
-def check_header(header: ImageHeader) -> None:
+def check_header(header: ImageHeader, most_bits: int = 8) -> None:
     """
-    Refuse an image that is too large, or not of 8 bits a channel, before it is decoded.
+    Refuse an image that is too large or has too many bits a channel, before it is decoded.
 
     Raises
     ------
@@ -101,8 +123,12 @@ def check_header(header: ImageHeader) -> None:
             f'it is {width} x {height} px; allowed: 1 to {LARGEST_SIDE_PX} px a side and '
             f'{MOST_PIXELS // 10**6} megapixels in all'
         )
-    if header.bits > 8:
-        raise FrameError(f'its pixels have {header.bits} bits; allowed: 8 bits a channel')
+    if header.bits > most_bits:
+        raise FrameError(f'its pixels have {header.bits} bits; allowed: {_allowed(most_bits)}')
+
+
+def _allowed(most_bits: int) -> str:
+    return f'{"8" if most_bits == 8 else f"8 or {most_bits}"} bits a channel'
 
 
 def _check_jpeg(data: bytes) -> None:

@@ -30,6 +30,7 @@ from typing import Any, TYPE_CHECKING
 import numpy as np
 import tensorflow
 
+from anomaly_inspection.chart_style import require_matplotlib
 from anomaly_inspection.errors import SettingError
 from anomaly_inspection.learning.checkpoint import Checkpoint
 from anomaly_inspection.learning.cross_validation import HeldOut, scorer_recipe
@@ -199,6 +200,8 @@ def train(
         When a frame is not of the recipe's format; names it.
 
     """
+    # Now, not after hours: the training ends with a chart.
+    require_matplotlib()
     chosen = scorer_settings_of(settings, scorer_settings)
     checkpoint = _checkpoint_to_resume(folder, resume=resume)
     parts = TrainingParts.of(recipe, images, settings, progress)

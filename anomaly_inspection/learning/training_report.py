@@ -7,27 +7,26 @@ What people read about a training: history, loss curve, pictures and the model c
 from __future__ import annotations
 
 import csv
-from html import escape
 import io
-import math
 from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 
+from anomaly_inspection.chart_style import DEFECT, GOOD, svg_chart, TEXT, without_frame
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
     from anomaly_inspection.learning.checkpoint import Epoch
 
 PICTURES = 6
 
-_TAUGHT, _HELD_OUT, _TEXT, _GRID = '#2f6fab', '#d1622b', '#5c636e', '#e3e6ea'
-_WIDTH, _HEIGHT = 640, 360
-_LEFT, _RIGHT, _TOP, _BOTTOM = 64, 20, 44, 48
 _TICKS = 5
+_SMALLEST_SHOWN = 1e-9
 _GAP_PX, _HEADING_PX = 8, 26
 # Differences of good parts are small: shown this many times larger.
 _DIFFERENCE_GAIN = 4
@@ -59,58 +58,51 @@ def loss_chart(history: Sequence[Epoch], loss: str) -> str:
         Name of the loss.
 
     """
+    numbers = [epoch.number for epoch in history]
     curves = {
-        'trained on, as spoiled': ([epoch.loss for epoch in history], _TAUGHT),
-        'held out': ([epoch.held_out_loss for epoch in history], _HELD_OUT),
+        'trained on, as spoiled': ([epoch.loss for epoch in history], GOOD),
+        'held out': ([epoch.held_out_loss for epoch in history], DEFECT),
     }
-    values = np.maximum([value for curve, _ in curves.values() for value in curve], 1e-9)
-    low, high = 0.95 * float(values.min()), 1.05 * float(values.max())
-    width, height = _WIDTH - _LEFT - _RIGHT, _HEIGHT - _TOP - _BOTTOM
-
-    def x_at(number: float) -> float:
-        return _LEFT + width * (number - 1) / max(1, len(history) - 1)
-
-    def y_at(value: float) -> float:
-        return _TOP + height * math.log(high / max(value, 1e-9)) / math.log(high / low)
-
-    parts = []
-    for tick in np.geomspace(low, high, _TICKS):
-        y = y_at(tick)
-        parts.append(_line(_LEFT, y, _WIDTH - _RIGHT, y, _GRID))
-        parts.append(_text(_LEFT - 8, y + 4, f'{tick:.3g}', 'end'))
-    for number in sorted({round(tick) for tick in np.linspace(1, len(history), _TICKS)}):
-        parts.append(_text(x_at(number), _HEIGHT - _BOTTOM + 18, str(number), 'middle'))
-    parts.append(_text(_LEFT + width / 2, _HEIGHT - 10, 'epoch', 'middle'))
     best = min(history, key=lambda epoch: epoch.held_out_loss)
-    x = x_at(best.number)
-    parts.append(_line(x, _TOP, x, _HEIGHT - _BOTTOM, _TEXT, dashes='4 3'))
-    is_left = x < _LEFT + width / 2
-    parts.append(
-        _text(
-            x + (6 if is_left else -6),
-            _TOP + 12,
+
+    def draw(figure: Figure) -> None:
+        axes = figure.subplots()
+        without_frame(axes, grid='y')
+        marker = 'o' if len(history) == 1 else ''
+        for name, (curve, colour) in curves.items():
+            axes.plot(
+                numbers,
+                np.maximum(curve, _SMALLEST_SHOWN),
+                color=colour,
+                marker=marker,
+                label=f'images {name}',
+            )
+        axes.set_yscale('log')
+        low, high = axes.get_ylim()
+        axes.set_yticks(np.geomspace(low, high, _TICKS))
+        axes.minorticks_off()
+        axes.yaxis.set_major_formatter(lambda value, _: f'{value:.3g}')
+        axes.set_xlim(0.5, len(history) + 0.5)
+        axes.set_xticks(sorted({round(tick) for tick in np.linspace(1, len(history), _TICKS)}))
+        axes.set_xlabel('epoch')
+        axes.set_ylabel(f'{loss} loss, logarithmic')
+        axes.axvline(best.number, color=TEXT, linewidth=1, dashes=(4, 3))
+        is_left = best.number <= len(history) / 2
+        axes.annotate(
             f'best: epoch {best.number}, {best.held_out_loss:.4g}',
-            'start' if is_left else 'end',
+            (best.number, 1),
+            (6 if is_left else -6, -2),
+            xycoords=('data', 'axes fraction'),
+            textcoords='offset points',
+            ha='left' if is_left else 'right',
+            va='top',
+            color=TEXT,
         )
-    )
-    place = float(_LEFT)
-    for name, (curve, colour) in curves.items():
-        points = ' '.join(
-            f'{x_at(number):.1f},{y_at(value):.1f}' for number, value in enumerate(curve, start=1)
+        axes.legend(
+            loc='lower left', bbox_to_anchor=(0, 1), borderaxespad=0.2, borderpad=0.2, ncols=2
         )
-        parts.append(
-            f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="2"/>'
-        )
-        label = f'{loss} loss of images {name}'
-        parts.append(_text(place, 24, label, 'start', colour))
-        place += 8.0 * len(label)
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{_WIDTH}" height="{_HEIGHT}" '
-        f'viewBox="0 0 {_WIDTH} {_HEIGHT}" font-family="system-ui, Helvetica, Arial, sans-serif" '
-        'font-size="13">\n<rect width="100%" height="100%" fill="#ffffff"/>\n'
-        + '\n'.join(parts)
-        + '\n</svg>\n'
-    )
+
+    return svg_chart(draw, width_px=640, height_px=360, label=f'{loss} loss by epoch')
 
 
 def reconstruction_picture(pairs: NDArray[np.float32]) -> bytes:
@@ -173,16 +165,3 @@ def model_card(title: str, sections: Mapping[str, Mapping[str, object]], notes: 
         '![held-out images and their reconstructions](reconstructions.png)',
     ]
     return '\n'.join(lines) + '\n'
-
-
-def _line(x1: float, y1: float, x2: float, y2: float, colour: str, dashes: str = '') -> str:
-    dashed = f' stroke-dasharray="{dashes}"' if dashes else ''
-    ends = f'x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}"'
-    return f'<line {ends} stroke="{colour}"{dashed}/>'
-
-
-def _text(x: float, y: float, text: str, anchor: str, colour: str = _TEXT) -> str:
-    return (
-        f'<text x="{x:.1f}" y="{y:.1f}" fill="{colour}" text-anchor="{anchor}">'
-        f'{escape(text)}</text>'
-    )

@@ -20,8 +20,8 @@ from std_msgs.msg import Empty
 from std_srvs.srv import Trigger
 
 from anomaly_inspection.capture.camera import CameraSettings
-from anomaly_inspection.capture.open_source import open_source
-from anomaly_inspection.errors import InspectionError
+from anomaly_inspection.capture.open_source import open_source, UNDERSTOOD_SOURCES
+from anomaly_inspection.errors import InspectionError, SettingError
 from anomaly_inspection.msg import Part
 from anomaly_inspection.nodes.image_conversion import image_from_array
 from anomaly_inspection.nodes.inspection_node import (
@@ -58,7 +58,7 @@ class CameraParameters(NodeParameters):
     """
 
     source: str = parameter(
-        'line',
+        '',
         "Where frames come from: a camera's index or device path, an image folder, a video file, "
         "or 'line' for the simulated line ('line:parts=200,seed=2').",
         read_only=True,
@@ -179,6 +179,12 @@ class CameraNode(InspectionNode[CameraParameters]):
         Check the source's name and the camera settings, make the endpoints.
 
         """
+        if not self.parameters.source:
+            raise SettingError(
+                "the camera has no source: give one as the launch argument 'source:=0' or as the "
+                "camera's parameter 'source' in the parameter file; allowed: "
+                f'{UNDERSTOOD_SOURCES}'
+            )
         self._settings = self.parameters.camera_settings()
         self._source = open_source(self.parameters.source, camera_settings=self._settings)
         # A folder that is missing today will be missing tomorrow; a camera may be plugged in any

@@ -21,7 +21,7 @@ from anomaly_inspection.nodes.decider_node import DeciderNode
 from anomaly_inspection.nodes.part_detector_node import PartDetectorNode
 from anomaly_inspection.nodes.scorer_node import ScorerNode
 from anomaly_inspection.nodes.sorter_node import SorterNode
-from anomaly_inspection.nodes.spinning import NodeThread
+from anomaly_inspection.nodes.spinning import NodeThread, PARAMETERS_REFUSED
 from anomaly_inspection.nodes.threshold_bridge_node import ThresholdBridgeNode
 from anomaly_inspection.nodes.viewer_node import ViewerNode
 
@@ -153,7 +153,7 @@ def main() -> None:
         cell = Cell()
     except InspectionError:
         rclpy.try_shutdown()
-        sys.exit(1)
+        sys.exit(PARAMETERS_REFUSED)
     cell.start()
     while cell.is_running and not interrupted.wait(0.2):
         pass

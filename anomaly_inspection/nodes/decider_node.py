@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+import math
 from pathlib import Path
 import time
 from typing import Any
@@ -26,7 +27,7 @@ from anomaly_inspection.deciding.decider import (
     StationSettings,
     Terms,
 )
-from anomaly_inspection.deciding.frame_judge import Combination, Reason
+from anomaly_inspection.deciding.frame_judge import Combination, Reason, Verdict
 from anomaly_inspection.deciding.limits import Limit, LimitOrigin, LimitTable
 from anomaly_inspection.deciding.part_decision import KnownAs, PartDecision
 from anomaly_inspection.errors import LimitError, RecipeError, SettingError
@@ -47,7 +48,7 @@ from anomaly_inspection.msg import (
 from anomaly_inspection.nodes.challenge_face import ChallengeFace, ChallengeParameters
 from anomaly_inspection.nodes.inspection_node import ERROR, InspectionNode, steady_s, WARN
 from anomaly_inspection.nodes.parameters import parameter
-from anomaly_inspection.nodes.qos import EVENT, LATCHED
+from anomaly_inspection.nodes.qos import EVENT, LATCHED, LATCHED_BY_MANY
 from anomaly_inspection.nodes.spinning import spin_node
 from anomaly_inspection.nodes.stamps import nanoseconds_from_stamp, stamp_from_nanoseconds
 from anomaly_inspection.recipes.folder import read_recipe, write_recipe
@@ -97,6 +98,7 @@ class DeciderParameters(ChallengeParameters):
     timeouts_to_fault: int = parameter(
         3, 'So many TIMEOUTs in a row stop the line.', minimum=1, maximum=1000, read_only=True
     )
+    log_parts: bool = parameter(False, 'Write one line into the log for each part.')
     combination: str = parameter(
         'recipe',
         "'any': one measure beyond its limit rejects. 'all': only all of them together reject. "
@@ -200,7 +202,7 @@ class DeciderNode(InspectionNode[DeciderParameters]):
         self.listen(Part, 'part', self._take_part, EVENT)
         self.listen(Score, 'score', self._take_score, EVENT)
         self.listen(Thresholds, 'thresholds', self._take_thresholds, EVENT)
-        self.listen(RecipePrepared, 'recipe_prepared', self._take_prepared, LATCHED)
+        self.listen(RecipePrepared, 'recipe_prepared', self._take_prepared, LATCHED_BY_MANY)
         self.serve(SetLimits, '~/set_limits', lambda request: self._set_limits(request.limits))
         self.serve(LoadRecipe, '~/load_recipe', self._load_recipe)
         self.serve(Trigger, '~/save_limits', self._save_limits)
@@ -347,6 +349,8 @@ class DeciderNode(InspectionNode[DeciderParameters]):
             now = steady_s()
             message.latency_s = now - decision.exposure_s
             self._decision.publish(message)
+            if self.parameters.log_parts:
+                self.get_logger().info(_line_of(message))
             if decision.judged.reason is Reason.TIMEOUT:
                 self._last_timeout_s = now
             self._collect(decision)
@@ -774,6 +778,16 @@ class DeciderNode(InspectionNode[DeciderParameters]):
 
 def _parameter_name(limit: Limit) -> str:
     return f'{_LIMIT_PREFIX}{limit.scorer}.{limit.measure}'
+
+
+def _line_of(decision: Decision) -> str:
+    why = decision.comparison
+    if math.isfinite(decision.anomaly_score):
+        why = f'anomaly score {decision.anomaly_score:.2f} ({decision.worst_measure})'
+    return (
+        f'part {decision.part_id}: {Verdict(decision.verdict).name} '
+        f'{Reason(decision.reason).name} after {1e3 * decision.latency_s:.0f} ms; {why}'
+    )
 
 
 def _number(change: Parameter[Any]) -> float:

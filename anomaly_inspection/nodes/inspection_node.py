@@ -26,6 +26,7 @@ from rclpy.qos import DurabilityPolicy, qos_policy_name_from_kind
 from rclpy.task import Future
 
 from anomaly_inspection.errors import InspectionError, SettingError
+from anomaly_inspection.nodes.action_server import OneGoalServer
 from anomaly_inspection.nodes.parameters import (
     changed,
     checked_parameters,
@@ -34,13 +35,15 @@ from anomaly_inspection.nodes.parameters import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable
+    from collections.abc import Awaitable, Callable, Coroutine, Iterable
 
     from rcl_interfaces.msg import SetParametersResult
     from rclpy.publisher import Publisher
     from rclpy.qos import QoSProfile
     from rclpy.subscription import Subscription
     from rclpy.timer import Timer
+
+    from anomaly_inspection.nodes.action_server import Goal
 
 _ACTIVATE_AGAIN_S = 3.0
 
@@ -97,6 +100,7 @@ class InspectionNode(LifecycleNode, Generic[P]):
         self.is_active = False
         self._parameters_type = parameters_type
         self._endpoints: list[tuple[Callable[[Any], Any], Any]] = []
+        self._actions: dict[str, OneGoalServer] = {}
         self._latched: dict[str, Callable[[], None]] = {}
         self._problems: dict[str, tuple[bytes, str]] = {}
         self._problems_lock = threading.Lock()
@@ -233,6 +237,36 @@ class InspectionNode(LifecycleNode, Generic[P]):
         service = self.create_service(service_type, name, callback, callback_group=group)
         self._endpoints.append((self.destroy_service, service))
 
+    def serve_action(
+        self, action_type: Any, name: str, work: Callable[[Goal], Coroutine[Any, Any, Any]]
+    ) -> None:
+        """
+        Offer an action whose result has `success` and `message`; one goal at a time.
+
+        A goal under way ends when the node is deactivated. Unlike other endpoints an action stays
+        after cleanup, and refuses goals: an EventsExecutor that spins while an action server is
+        destroyed crashes (rclpy 9.1.2). See `OneGoalServer`.
+
+        Parameters
+        ----------
+        work : coroutine function
+            Takes the `Goal`; gives the message of success, or a filled result; raises
+            InspectionError when the goal is refused or fails. It waits with `goal.wait` alone.
+
+        """
+        if name in self._actions:
+            self._actions[name].work = work
+        else:
+            self._actions[name] = OneGoalServer(self, action_type, name, work)
+
+    @property
+    def has_goal(self) -> bool:
+        """
+        Whether a goal of one of the node's actions is under way.
+
+        """
+        return any(action.is_busy for action in self._actions.values())
+
     def in_background(self, work: Callable[[], T]) -> Awaitable[T]:
         """
         Run work that takes longer than a callback may on a thread of its own; await its result.
@@ -345,6 +379,7 @@ class InspectionNode(LifecycleNode, Generic[P]):
 
         def deactivate() -> None:
             self.is_active = False
+            self._end_goals()
             self.deactivate()
 
         self._transition('deactivate', deactivate, state, super().on_deactivate)
@@ -367,6 +402,7 @@ class InspectionNode(LifecycleNode, Generic[P]):
         def shut_down() -> None:
             if self.is_active:
                 self.is_active = False
+                self._end_goals()
                 self.deactivate()
             self._let_go()
 
@@ -379,6 +415,20 @@ class InspectionNode(LifecycleNode, Generic[P]):
         """
         if self.is_active:
             self.trigger_deactivate()
+
+    def _end_goals(self) -> None:
+        for action in self._actions.values():
+            action.end(f'{self.get_name()} was stopped')
+
+    def destroy_node(self) -> None:
+        """
+        Take the node off the network; its executor must not spin any more.
+
+        """
+        for action in self._actions.values():
+            action.destroy()
+        self._actions.clear()
+        super().destroy_node()
 
     def _let_go(self) -> None:
         self._end_autostart()

@@ -19,11 +19,11 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import Bool
 from std_srvs.srv import Trigger
 
-from anomaly_inspection.capture.frame_choice import FrameChoice, Moment
-from anomaly_inspection.capture.photo_eye import PhotoEye
+from anomaly_inspection.detecting.frame_choice import FrameChoice, Moment
+from anomaly_inspection.detecting.passage import PassageTracker, StationTracker, Travel
+from anomaly_inspection.detecting.photo_eye import PhotoEye
+from anomaly_inspection.detecting.presence import PresenceDetector, PresenceSettings
 from anomaly_inspection.errors import FrameError, InspectionError, SettingError
-from anomaly_inspection.imaging.passage import PassageTracker, StationTracker, Travel
-from anomaly_inspection.imaging.presence import PresenceDetector, PresenceSettings
 from anomaly_inspection.imaging.region_of_interest import RegionOfInterest
 from anomaly_inspection.msg import Part
 from anomaly_inspection.nodes.image_conversion import array_from_image
@@ -46,8 +46,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from anomaly_inspection.capture.frame_choice import Choice
-    from anomaly_inspection.imaging.passage import Held, Passage
+    from anomaly_inspection.detecting.frame_choice import Choice
+    from anomaly_inspection.detecting.passage import Held, Passage
 
 _TICK_S = 0.02
 _CHECK_S = 0.5

@@ -22,6 +22,14 @@ LATCHED = QoSProfile(
     durability=DurabilityPolicy.TRANSIENT_LOCAL,
 )
 
+#: The reader's end of a latched topic with several publishers. With a depth of 1 the last of
+#: two answers that come together would take the place of the other.
+LATCHED_BY_MANY = QoSProfile(
+    depth=32,
+    reliability=ReliabilityPolicy.RELIABLE,
+    durability=DurabilityPolicy.TRANSIENT_LOCAL,
+)
+
 #: What only counts while it is new: gate, gate_state, line_run. A queue of old ones would be
 #: taken for fresh.
 NEWEST = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)

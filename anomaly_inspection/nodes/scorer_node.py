@@ -56,7 +56,8 @@ class ScorerParameters(NodeParameters):
     )
     scorers: tuple[str, ...] = parameter(
         (),
-        'Scorers of the recipe that run here; empty = all. Several share one preprocessing.',
+        'Scorers that run in this node; every recipe must have them. Empty = all that the recipe '
+        'in force has. Several share one preprocessing.',
         read_only=True,
     )
     max_age_s: float = parameter(
@@ -118,7 +119,7 @@ class ScorerNode(InspectionNode[ScorerParameters]):
 
         """
         assert self._loaded is not None
-        self._confirm(self._loaded.recipe.hash)
+        self._confirm(self._loaded)
 
     def deactivate(self) -> None:
         """
@@ -129,7 +130,7 @@ class ScorerNode(InspectionNode[ScorerParameters]):
             # Else it would tell the decider, later, that its recipe is ready.
             self._preparing.join()
         assert self._loaded is not None
-        self._confirm(self._loaded.recipe.hash, f'{self.get_name()} is not active')
+        self._refuse(self._loaded.recipe.hash, f'{self.get_name()} is not active')
         self._images.clear()
         self._frames.clear()
 
@@ -168,35 +169,56 @@ class ScorerNode(InspectionNode[ScorerParameters]):
                     'not the same files'
                 )
         except Exception as error:  # noqa: BLE001 - a thread's edge: the decider must hear of it
-            text = f'recipe {message.path}: {self.describe(error)}'
+            text = f'{self.get_name()} cannot take up {message.path}: {self.describe(error)}'
             self.report('recipe', WARN, text)
-            self._confirm(message.hash, text)
+            self._refuse(message.hash, text)
             return None
         self.clear('recipe')
         return loaded
 
     def _load(self, path: str) -> _LoadedRecipe:
         recipe = read_recipe(path)
-        names = self.parameters.scorers or tuple(recipe.scorers)
-        return _LoadedRecipe(recipe, recipe.frame_scorer(names))
+        names = self.parameters.scorers
+        missing = [name for name in names if name not in recipe.scorers]
+        if missing:
+            raise SettingError(
+                f'recipe {recipe.name} has no scorer {", ".join(map(repr, missing))}, which this '
+                f'node must run (parameter scorers); it has: {", ".join(recipe.scorers)}'
+            )
+        return _LoadedRecipe(recipe, recipe.frame_scorer(names or None))
 
-    def _confirm(self, recipe_hash: str, error: str = '') -> None:
-        assert self._loaded is not None
+    def _confirm(self, loaded: _LoadedRecipe) -> None:
+        """
+        Tell the decider which scorers of a recipe run here from its switch on.
+
+        """
         self._recipe_prepared.publish(
             RecipePrepared(
-                scorers=list(self._loaded.frame_scorer.scorer_names),
-                recipe_hash=recipe_hash,
-                is_ready=not error,
-                error=error,
+                scorers=list(loaded.frame_scorer.scorer_names),
+                recipe_hash=loaded.recipe.hash,
+                is_ready=True,
+            )
+        )
+
+    def _refuse(self, recipe_hash: str, error: str) -> None:
+        """
+        Tell the decider that a recipe is not ready here, and why.
+
+        """
+        self._recipe_prepared.publish(
+            RecipePrepared(
+                scorers=list(self.parameters.scorers), recipe_hash=recipe_hash, error=error
             )
         )
 
     def _prepare_recipe(self, message: RecipeInForce) -> None:
         if self._loaded is not None and message.hash == self._loaded.recipe.hash:
-            self._confirm(message.hash)
+            self._confirm(self._loaded)
             return
         if self._preparing is not None and self._preparing.is_alive():
-            self._confirm(message.hash, 'another recipe is still being prepared')
+            text = f'{self.get_name()} is still preparing another recipe: try again'
+            self.get_logger().warning(text)
+            self._refuse(message.hash, text)
             return
         # Loading takes longer than a part; the parts that come meanwhile are scored by the old
         # recipe.
@@ -209,7 +231,7 @@ class ScorerNode(InspectionNode[ScorerParameters]):
         prepared = self._load_announced(message)
         if prepared is not None:
             self._prepared = prepared
-            self._confirm(message.hash)
+            self._confirm(prepared)
 
     def _switch_recipe(self, message: RecipeInForce) -> None:
         assert self._loaded is not None
@@ -223,7 +245,7 @@ class ScorerNode(InspectionNode[ScorerParameters]):
         if loaded is None:
             return
         self._loaded = loaded
-        self._confirm(message.hash)
+        self._confirm(loaded)
         self.get_logger().info(
             f'recipe {message.name} v{message.version} ({message.hash[:12]}) is in force'
         )

@@ -17,16 +17,20 @@ from rclpy.experimental import EventsExecutor
 from rclpy.signals import SignalHandlerOptions
 
 from anomaly_inspection.errors import InspectionError
+from anomaly_inspection.nodes.inspection_node import InspectionNode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from rclpy.context import Context
 
-    from anomaly_inspection.nodes.inspection_node import InspectionNode
-
 # EventsExecutor.spin() never fired a callback in rclpy 9.1; spin_once() with a time-out does.
 _SPIN_STEP_S = 0.1
+# A result takes a few: its goal ends, the result is made, then sent.
+_LAST_STEPS = 5
+
+#: Exit status of a process that refuses its parameters: to start it again would not help.
+PARAMETERS_REFUSED = 2
 
 
 class NodeThread:
@@ -46,6 +50,7 @@ class NodeThread:
 
     def __init__(self, nodes: Sequence[Any], name: str, *, context: Context | None = None) -> None:
         self._executor = _new_executor(context)
+        self._nodes = [node for node in nodes if isinstance(node, InspectionNode)]
         self._stop = threading.Event()
         self.error: BaseException | None = None
         for node in nodes:
@@ -69,7 +74,9 @@ class NodeThread:
 
     def stop(self) -> None:
         """
-        Stop to spin; blocks until the callback under way has ended. The nodes stay as they are.
+        Stop to spin; blocks until the callback under way has ended.
+
+        Nodes of the cell are deactivated first, so that their goals under way end with a result.
 
         """
         self._stop.set()
@@ -84,11 +91,20 @@ class NodeThread:
         try:
             while not self._stop.is_set():
                 self._executor.spin_once(_SPIN_STEP_S)
+            self._shut_down_nodes()
         except ExternalShutdownException:
             pass
         except BaseException as error:
             self.error = error
             raise
+
+    def _shut_down_nodes(self) -> None:
+        has_last_words = any(node.has_goal for node in self._nodes)
+        for node in reversed(self._nodes):
+            node.shut_down()
+        if has_last_words:
+            for _ in range(_LAST_STEPS):
+                self._executor.spin_once(_SPIN_STEP_S / _LAST_STEPS)
 
 
 def _new_executor(context: Context | None) -> Any:
@@ -102,7 +118,7 @@ def spin_node(make_node: Callable[[], InspectionNode[Any]]) -> None:
     """
     Make one node and spin it until SIGINT or SIGTERM, then bring it to its safe end.
 
-    Exit status 1 with one line when a parameter is refused.
+    Exit status 2 with one line when a parameter is refused: launch does not start the node again.
 
     """
     # With rclpy's own handlers the context is gone before the node could say or do anything.
@@ -114,7 +130,7 @@ def spin_node(make_node: Callable[[], InspectionNode[Any]]) -> None:
         node = make_node()
     except InspectionError:
         rclpy.try_shutdown()
-        sys.exit(1)
+        sys.exit(PARAMETERS_REFUSED)
     thread = NodeThread([node], node.get_name())
     thread.start()
     while thread.is_running and not interrupted.wait(0.2):

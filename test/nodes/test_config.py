@@ -7,8 +7,6 @@ The files beside the code: parameter file, live-view layouts and launch file fit
 from dataclasses import fields
 import json
 import re
-import subprocess
-import sys
 
 import pytest
 import yaml
@@ -102,25 +100,3 @@ def test_the_rqt_perspective_shows_topics_that_exist():
     json.loads(text)
     topics = set(re.findall(r"'(/[a-z_]+)(?:/[a-z_]+)*'", text))
     assert topics <= {*TOPICS, '/decision'}
-
-
-def test_the_launch_file_has_five_plain_arguments_and_a_process_for_each_node():
-    pytest.importorskip('launch', reason='launch is not installed (it comes with ROS 2)')
-    pytest.importorskip('launch_ros', reason='launch_ros is not installed (it comes with ROS 2)')
-    script = (
-        'import importlib.util, launch, launch_ros\n'
-        f"spec = importlib.util.spec_from_file_location('cell', {str(ROOT)!r}"
-        " + '/launch/cell.launch.py')\n"
-        'module = importlib.util.module_from_spec(spec)\n'
-        'spec.loader.exec_module(module)\n'
-        'entities = module.generate_launch_description().entities\n'
-        'print(*sorted(e.name for e in entities'
-        ' if isinstance(e, launch.actions.DeclareLaunchArgument)))\n'
-        'print(*sorted(e.node_executable for e in entities'
-        ' if isinstance(e, launch_ros.actions.Node)))\n'
-    )
-    out = subprocess.run([sys.executable, '-c', script], capture_output=True, text=True)
-    assert out.returncode == 0, out.stderr
-    arguments, executables = out.stdout.split('\n')[:2]
-    assert arguments.split() == ['config', 'discovery_range', 'namespace', 'recipe', 'source']
-    assert executables.split() == [f'{name}_node' for name in sorted(NODES)]

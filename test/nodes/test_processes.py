@@ -287,7 +287,7 @@ def test_timeouts_in_a_row_stop_the_line_until_it_is_reset(processes, watcher):
 
 def test_a_refused_parameter_ends_the_process_with_one_sentence(processes, domain_id):
     processes.start('decider', deadline_s=-1)
-    assert processes.running.pop('decider').wait(30) == 1
+    assert processes.running.pop('decider').wait(30) == 2
     assert 'deadline_s = -1.0 is out of range: allowed is a number from 0.005 to 60 s' in (
         processes.log('decider')
     )

@@ -239,7 +239,7 @@ def test_a_frame_too_old_to_matter_is_not_scored_and_reported(make_bench, good):
 @pytest.mark.parametrize(
     ('fields', 'words'),
     [
-        ({'encoding': '16UC1'}, "encoding '16UC1' is not understood"),
+        ({'encoding': '64FC1'}, "encoding '64FC1'"),
         ({'data': b'\0' * 100}, 'truncated: 100 bytes'),
         ({'width': 300}, '300'),
     ],
@@ -395,7 +395,7 @@ def test_parts_are_scored_while_a_recipe_is_prepared(
     bench.line.prepare_out.publish(announcement(replace(other_recipe, hash='c' * 64)))
     answer = bench.answer('c' * 64)
     assert not answer.is_ready
-    assert 'still being prepared' in answer.error
+    assert 'still preparing another recipe' in answer.error
     # The node stops meanwhile: it must not say, later, that it is ready.
     stopping = threading.Thread(target=bench.node.trigger_deactivate, daemon=True)
     stopping.start()

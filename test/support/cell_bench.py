@@ -7,6 +7,7 @@ One real node over DDS, and a peer that plays the rest of the cell around it.
 import time
 
 from rcl_interfaces.srv import SetParameters
+from rclpy.action import ActionClient
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
@@ -33,6 +34,40 @@ class Peer(Node):
         return heard
 
 
+class SentGoal:
+    """
+    A goal that a test has sent, its feedback and its result.
+
+    """
+
+    def __init__(self, bench, client, goal):
+        self.bench = bench
+        self.feedback = []
+        sent = client.send_goal_async(goal, lambda message: self.feedback.append(message.feedback))
+        bench.wait(sent.done)
+        self.handle = sent.result()
+        assert self.handle.accepted
+
+    def result(self):
+        """
+        Wait for the end; give (GoalStatus, success, message).
+
+        """
+        future = self.handle.get_result_async()
+        self.bench.wait(future.done)
+        answer = future.result()
+        return answer.status, answer.result.success, answer.result.message
+
+    def cancel(self):
+        """
+        Ask for the end; whether that was granted.
+
+        """
+        future = self.handle.cancel_goal_async()
+        self.bench.wait(future.done)
+        return len(future.result().goals_canceling) == 1
+
+
 class NodeBench:
     """
     The node under test and its peer, each on a thread of its own.
@@ -49,12 +84,20 @@ class NodeBench:
             NodeThread([node], node.get_name(), context=peer.context)
             for node in (self.node, self.peer)
         ]
+        self.action_clients = {}
+        #: Further (NodeThread, node) of a test, closed with this bench.
+        self.others = []
         for thread in self.threads:
             thread.start()
 
     def close(self):
+        for thread, node in self.others:
+            thread.stop()
+            node.destroy_node()
         for thread in self.threads:
             thread.stop()
+        for client in self.action_clients.values():
+            client.destroy()
         self.node.shut_down()
         self.node.destroy_node()
         self.peer.destroy_node()
@@ -75,6 +118,23 @@ class NodeBench:
         future = client.call_async(service_type.Request(**fields))
         self.wait(future.done)
         return future.result()
+
+    def send_goal(self, action_type, name, **fields):
+        """
+        Send a goal, and wait until it has been accepted.
+
+        """
+        if name not in self.action_clients:
+
+            def make():
+                self.action_clients[name] = ActionClient(self.peer, action_type, name)
+
+            # On the peer's own thread: rclpy lets an executor use a client that is half made.
+            self.peer.executor.create_task(make)
+            self.wait(lambda: name in self.action_clients)
+        client = self.action_clients[name]
+        self.wait(client.server_is_ready)
+        return SentGoal(self, client, action_type.Goal(**fields))
 
     def set_parameter(self, name, value):
         parameter = Parameter(name, value=value).to_parameter_msg()

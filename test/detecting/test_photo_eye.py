@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 import pytest
 
-from anomaly_inspection.capture.frame_choice import Choice, FrameChoice, Moment
-from anomaly_inspection.capture.photo_eye import PhotoEye
+from anomaly_inspection.detecting.frame_choice import Choice, FrameChoice, Moment
+from anomaly_inspection.detecting.photo_eye import PhotoEye
 
 
 def parts_of(signals: list[tuple[float, bool]], part_interval_s: float = 0.1) -> list[float]:

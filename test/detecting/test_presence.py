@@ -9,9 +9,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from anomaly_inspection.detecting.passage import PassageTracker, StationTracker, Travel
+from anomaly_inspection.detecting.presence import (
+    PresenceDetector,
+    PresenceSettings,
+    Sight,
+    Stretch,
+)
 from anomaly_inspection.errors import FrameError, SettingError
-from anomaly_inspection.imaging.passage import PassageTracker, StationTracker, Travel
-from anomaly_inspection.imaging.presence import PresenceDetector, PresenceSettings, Sight, Stretch
 from anomaly_inspection.imaging.region_of_interest import RegionOfInterest
 from support.drawn_belt import DrawnBelt, DrawnPart, FPS, HEIGHT, WIDTH
 

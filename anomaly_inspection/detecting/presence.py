@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
+from anomaly_inspection.detecting.empty_scene import EmptyScene
 from anomaly_inspection.errors import FrameError, SettingError
-from anomaly_inspection.imaging.empty_scene import EmptyScene
 from anomaly_inspection.imaging.frame_check import FrameFormat
 from anomaly_inspection.imaging.region_of_interest import RegionOfInterest
 from anomaly_inspection.imaging.setting_check import check_integer, check_number
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from anomaly_inspection.imaging.empty_scene import Cells, Mask
+    from anomaly_inspection.detecting.empty_scene import Cells, Mask
 
 # Columns of the grid that frames are brought down to: noise averages out, and it is fast.
 _MOST_COLUMNS = 160

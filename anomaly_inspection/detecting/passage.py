@@ -11,7 +11,7 @@ from enum import IntEnum
 from typing import Generic, TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
-    from anomaly_inspection.imaging.presence import Sight, Stretch
+    from anomaly_inspection.detecting.presence import Sight, Stretch
 
 F = TypeVar('F')
 

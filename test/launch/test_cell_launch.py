@@ -1,0 +1,265 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+The launch file with the real `ros2 launch`: what its arguments do, what it says, how it ends.
+
+"""
+
+from collections.abc import Iterator
+import os
+from pathlib import Path
+import re
+import shutil
+import signal
+import subprocess
+import threading
+import time
+from typing import Any
+
+import pytest
+
+pytest.importorskip('launch_ros', reason='launch_ros is not installed (it comes with ROS 2)')
+pytest.importorskip('anomaly_inspection.msg', reason='needs ROS 2 and the built messages')
+if shutil.which('ros2') is None:
+    pytest.skip('ros2 is not installed (it comes with ROS 2)', allow_module_level=True)
+
+from rcl_interfaces.srv import GetParameters
+from rclpy.node import Node
+from rclpy.parameter import parameter_value_to_python
+
+from support.small_recipe import SMALL_LINE
+
+pytestmark = pytest.mark.ros
+
+SITE_FILE = """
+/**/camera:
+  ros__parameters:
+    source: {source}
+    rate_hz: 3.0
+/**/sorter:
+  ros__parameters:
+    gate: simulated
+"""
+# These tests need no pictures and no potentiometers; each node less starts sooner.
+WITHOUT_EXTRAS = ('viewer:=false', 'threshold_bridge:=false')
+JUST_THE_CAMERA = (*WITHOUT_EXTRAS, 'part_detector:=false')
+
+
+class Launched:
+    """
+    A running `ros2 launch`, its terminal, and a node beside it that asks questions.
+
+    """
+
+    def __init__(self, folder: Path, context: Any) -> None:
+        self._terminal = folder / 'terminal.txt'
+        self._process: subprocess.Popen[bytes] | None = None
+        self.node = Node('launch_test', context=context)
+
+    def start(self, *arguments: str) -> 'Launched':
+        command = ['ros2', 'launch', 'anomaly_inspection', 'cell.launch.py', *arguments]
+        with self._terminal.open('w') as out:
+            self._process = subprocess.Popen(command, stdout=out, stderr=out)
+        return self
+
+    @property
+    def terminal(self) -> str:
+        return self._terminal.read_text(errors='replace')
+
+    def wait_for(self, pattern: str, timeout_s: float = 60.0) -> re.Match[str]:
+        end, pause = time.monotonic() + timeout_s, threading.Event()
+        while not (found := re.search(pattern, self.terminal)):
+            assert time.monotonic() < end, f'{pattern!r} never came:\n{self.terminal}'
+            assert self._process.poll() is None, f'launch has ended:\n{self.terminal}'
+            pause.wait(0.05)
+        return found
+
+    def ended(self, timeout_s: float = 60.0) -> int:
+        return self._process.wait(timeout_s)
+
+    def parameter(self, node: str, name: str, spin_until: Any) -> Any:
+        client = self.node.create_client(GetParameters, f'{node}/get_parameters')
+        answers: list[Any] = []
+        ask_again_s = 0.0
+
+        def is_answered() -> bool:
+            nonlocal ask_again_s
+            # A node that was killed is still taken for a server until its lease ends.
+            if client.service_is_ready() and time.monotonic() > ask_again_s:
+                ask_again_s = time.monotonic() + 1
+                future = client.call_async(GetParameters.Request(names=[name]))
+                future.add_done_callback(lambda done: answers.append(done.result()))
+            return bool(answers)
+
+        spin_until(is_answered, self.node, timeout_s=60)
+        return parameter_value_to_python(answers[0].values[0])
+
+    def pid(self, name: str) -> int:
+        return int(
+            re.findall(rf'\[{name}_node-\d+\]: process started with pid \[(\d+)', self.terminal)[
+                -1
+            ]
+        )
+
+    def interrupt(self) -> int:
+        self._process.send_signal(signal.SIGINT)
+        return self.ended()
+
+    def close(self) -> None:
+        self.node.destroy_node()
+        if self._process is not None and self._process.poll() is None:
+            try:
+                self.interrupt()
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                raise
+
+
+@pytest.fixture
+def launched(tmp_path: Path, ros_context: Any) -> Iterator[Launched]:
+    launched = Launched(tmp_path, ros_context)
+    yield launched
+    launched.close()
+
+
+@pytest.fixture
+def site_file(tmp_path: Path) -> Path:
+    file = tmp_path / 'site.yaml'
+    file.write_text(SITE_FILE.format(source=f"'{SMALL_LINE},seed=5'"))
+    return file
+
+
+def test_a_cell_says_when_it_is_ready_and_one_line_a_part_on_request(
+    launched: Launched, taught_recipe: Path
+) -> None:
+    launched.start(
+        *(f'recipe:={taught_recipe}', f'source:={SMALL_LINE},seed=1', 'rate_hz:=4'),
+        *('log_parts:=true',),
+    )
+    ready = launched.wait_for(r'cell ready: (.*)')[1]
+    assert 'recipe small v1 is in force' in ready
+    for name in ('sorter', 'decider', 'scorer', 'camera', 'part_detector', 'viewer'):
+        assert name in ready
+    launched.wait_for(r'\[inspection\.decider\]: part \d+: PASS WITHIN_LIMITS after \d+ ms; anom')
+    launched.wait_for(r'\[inspection\.decider\]: part \d+: REJECT LIMIT_EXCEEDED after \d+ ms;')
+    assert launched.interrupt() == 0
+    assert 'Traceback' not in launched.terminal
+    assert 'process has died' not in launched.terminal
+
+
+def test_what_the_parameter_file_says_holds_until_an_argument_is_given(
+    launched: Launched, site_file: Path, taught_recipe: Path, spin_until: Any
+) -> None:
+    launched.start(*JUST_THE_CAMERA, f'recipe:={taught_recipe}', f'config:={site_file}')
+    camera = '/inspection/camera'
+    assert launched.parameter(camera, 'source', spin_until) == f'{SMALL_LINE},seed=5'
+    assert launched.parameter(camera, 'rate_hz', spin_until) == 3.0
+    assert launched.interrupt() == 0
+    launched.start(
+        *JUST_THE_CAMERA,
+        *(
+            f'recipe:={taught_recipe}',
+            f'config:={site_file}',
+            f'source:={SMALL_LINE}',
+            'rate_hz:=7',
+        ),
+    )
+    assert launched.parameter(camera, 'source', spin_until) == SMALL_LINE
+    assert launched.parameter(camera, 'rate_hz', spin_until) == 7.0
+
+
+def test_a_camera_is_named_by_its_number(
+    launched: Launched, taught_recipe: Path, spin_until: Any
+) -> None:
+    launched.start(*JUST_THE_CAMERA, f'recipe:={taught_recipe}', 'source:=0')
+    assert launched.parameter('/inspection/camera', 'source', spin_until) == '0'
+    assert 'refused' not in launched.terminal
+
+
+def test_without_source_and_recipe_the_terminal_says_what_is_missing(launched: Launched) -> None:
+    launched.start(*WITHOUT_EXTRAS)
+    launched.wait_for(r'\[inspection\.camera\]: cannot configure: the camera has no source: give')
+    launched.wait_for(r"\[inspection\.decider\]: cannot configure: recipe = '' is refused")
+    waits = launched.wait_for(r'the cell is not ready; it lacks: (.*)')[1]
+    assert 'camera (unconfigured)' in waits
+    assert 'decider (unconfigured)' in waits
+    assert 'a recipe in force' in waits
+    assert launched.interrupt() == 0
+
+
+def test_a_node_that_refuses_its_parameters_says_why_and_is_not_started_again(
+    launched: Launched, taught_recipe: Path
+) -> None:
+    launched.start(
+        *JUST_THE_CAMERA, f'recipe:={taught_recipe}', 'rate_hz:=fast', f'source:={SMALL_LINE}'
+    )
+    launched.wait_for(r"rate_hz = 'fast' is refused: allowed is a number from 0\.01 to 1000 Hz")
+    launched.wait_for(r'camera_node-\d+ is not started again, because it refuses its parameters')
+    # Longer than respawn_delay: readiness is reported on after the camera would have come back.
+    launched.wait_for(r'it lacks: .*camera \(does not answer\)')
+    assert launched.interrupt() == 0
+    assert len(re.findall(r'\[camera_node-\d+\]: process started', launched.terminal)) == 1
+
+
+def test_a_node_that_dies_comes_back_with_the_arguments_of_the_launch(
+    launched: Launched, taught_recipe: Path, spin_until: Any
+) -> None:
+    launched.start(*JUST_THE_CAMERA, f'recipe:={taught_recipe}', f'source:={SMALL_LINE}')
+    launched.wait_for('cell ready')
+    first = launched.pid('camera')
+    os.kill(first, signal.SIGKILL)
+    launched.wait_for(
+        r'(?s)\[camera_node-\d+\]: process has died.*\[camera_node-\d+\]: process st'
+    )
+    assert launched.pid('camera') != first
+    assert launched.parameter('/inspection/camera', 'source', spin_until) == SMALL_LINE
+
+
+@pytest.mark.parametrize(('namespace', 'root'), [('/', ''), ('line_2', '/line_2')])
+def test_nodes_and_topics_stand_in_the_namespace(
+    launched: Launched, taught_recipe: Path, spin_until: Any, namespace: str, root: str
+) -> None:
+    launched.start(
+        *(f'recipe:={taught_recipe}', f'source:={SMALL_LINE}', f'namespace:={namespace}'),
+        *JUST_THE_CAMERA,
+    )
+    launched.wait_for('cell ready')
+    wanted = {f'{root}/{name}' for name in ('part', 'part/image', 'decision', 'line_stop')}
+
+    def topics() -> set[str]:
+        return {name for name, _ in launched.node.get_topic_names_and_types()}
+
+    spin_until(lambda: wanted <= topics(), launched.node)
+
+
+def test_a_foreign_camera_is_taken_from_the_topic_that_is_named(
+    launched: Launched, taught_recipe: Path, spin_until: Any
+) -> None:
+    launched.start(
+        *(f'recipe:={taught_recipe}', 'camera:=false', 'image_topic:=/driver/image_raw'),
+        *('trigger:=presence', *WITHOUT_EXTRAS),
+    )
+
+    def listeners() -> set[str]:
+        infos = launched.node.get_subscriptions_info_by_topic('/driver/image_raw')
+        return {info.node_name for info in infos}
+
+    spin_until(lambda: 'part_detector' in listeners(), launched.node, timeout_s=60)
+    assert launched.parameter('/inspection/part_detector', 'trigger', spin_until) == 'presence'
+    assert 'camera_node' not in launched.terminal
+
+
+def test_a_parameter_file_that_is_missing_ends_the_launch_with_one_sentence(
+    launched: Launched,
+) -> None:
+    launched.start('config:=/no/such/site.yaml')
+    assert launched.ended() == 1
+    assert 'config:=/no/such/site.yaml is refused: there is no such file' in launched.terminal
+
+
+def test_every_argument_is_explained(launched: Launched) -> None:
+    launched.start('--show-args')
+    assert launched.ended() == 0
+    explained = re.findall(r"^    '(\w+)':\n        (.+)", launched.terminal, re.MULTILINE)
+    assert len(explained) == 13
+    assert all(text.endswith('.') for _, text in explained)
+    assert 'no description given' not in launched.terminal

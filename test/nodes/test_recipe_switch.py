@@ -1,0 +1,174 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+Switching the product with real scorer nodes: from any recipe to any other, and every refusal.
+
+"""
+
+import itertools
+import shutil
+import time
+
+import pytest
+
+pytest.importorskip('anomaly_inspection.msg', reason='needs ROS 2 and the built messages')
+
+from rclpy.parameter import Parameter
+from sensor_msgs.msg import Image
+
+from anomaly_inspection.msg import Decision, Part
+from anomaly_inspection.nodes.decider_node import DeciderNode
+from anomaly_inspection.nodes.image_conversion import image_from_array
+from anomaly_inspection.nodes.qos import EVENT, IMAGE
+from anomaly_inspection.nodes.scorer_node import ScorerNode
+from anomaly_inspection.nodes.spinning import NodeThread
+from anomaly_inspection.nodes.stamps import stamp_from_nanoseconds
+from anomaly_inspection.recipes.folder import read_recipe
+from anomaly_inspection.srv import LoadRecipe
+from anomaly_inspection.steady_clock import steady_clock_id
+from support.cell_bench import NodeBench, Peer
+from support.scorer_recipes import good_frames, SIZES, write_recipe_of
+
+pytestmark = pytest.mark.ros
+
+
+@pytest.fixture(scope='session')
+def recipes(tmp_path_factory):
+    """
+    Folders of a recipe of each scorer.
+
+    """
+    folder = tmp_path_factory.mktemp('recipes')
+    return {scorer: write_recipe_of(scorer, folder / scorer) for scorer in SIZES}
+
+
+class SwitchBench(NodeBench):
+    """
+    A decider, scorer nodes as given, and a peer that plays the camera.
+
+    """
+
+    def __init__(self, context, recipe, scorer_nodes=((),)):
+        self.line = Peer(context)
+        self.decisions = self.line.hear(Decision, 'decision', EVENT)
+        self.part_out = self.line.create_publisher(Part, 'part', EVENT)
+        self.image_out = self.line.create_publisher(Image, 'part/image', IMAGE)
+        self.parts = 0
+        super().__init__(DeciderNode, self.line, recipe=str(recipe), deadline_s=20.0)
+        for number, names in enumerate(scorer_nodes):
+            self.start_scorer(f'scorer_{number}', recipe, names)
+        self.wait(lambda: self.node.is_ready)
+        for publisher, listeners in (
+            (self.part_out, 1 + len(scorer_nodes)),
+            (self.image_out, len(scorer_nodes)),
+        ):
+            self.wait(lambda p=publisher, n=listeners: p.get_subscription_count() == n)
+
+    def start_scorer(self, name, recipe, names=()):
+        parameters = {'recipe': str(recipe), 'scorers': list(names) or [''], 'max_age_s': 60.0}
+        scorer = ScorerNode(
+            context=self.line.context,
+            cli_args=['--ros-args', '-r', f'__node:={name}'],
+            parameter_overrides=[Parameter(key, value=v) for key, v in parameters.items()],
+        )
+        thread = NodeThread([scorer], name, context=self.line.context)
+        self.others.append((thread, scorer))
+        thread.start()
+
+    def load(self, path):
+        """
+        Switch to another recipe; give (whether it is in force, what was said).
+
+        """
+        response = self.call(LoadRecipe, 'decider/load_recipe', path=str(path))
+        return response.success, response.message
+
+    def decision(self, pixels):
+        """
+        Let a part come, and give its decision.
+
+        """
+        self.parts += 1
+        stamp = stamp_from_nanoseconds(self.parts)
+        self.image_out.publish(image_from_array(pixels, stamp, 'camera'))
+        self.part_out.publish(
+            Part(
+                session_id='test',
+                part_id=self.parts,
+                frame_stamps=[stamp],
+                frame_names=[''],
+                frame_problems=[''],
+                is_complete=True,
+                exposure_steady_ns=time.monotonic_ns(),
+                steady_clock_id=steady_clock_id(),
+            )
+        )
+        self.wait(lambda: self.decisions and self.decisions[-1].part_id == self.parts)
+        return self.decisions[-1]
+
+
+@pytest.fixture(scope='module')
+def cell(shared_ros_context, recipes):
+    """
+    A decider and a scorer node that runs whatever the recipe holds, shared by all pairs.
+
+    """
+    bench = SwitchBench(shared_ros_context, recipes['variation'])
+    yield bench
+    bench.close()
+
+
+@pytest.mark.parametrize(('before', 'after'), list(itertools.permutations(SIZES, 2)))
+def test_from_any_recipe_to_any_other(cell, recipes, before, after):
+    for scorer in (before, after):
+        recipe = read_recipe(recipes[scorer])
+        success, message = cell.load(recipes[scorer])
+        assert success, message
+        decision = cell.decision(good_frames(scorer)[0])
+        assert decision.recipe_hash == recipe.hash
+        assert decision.reason in (
+            Decision.REASON_WITHIN_LIMITS,
+            Decision.REASON_LIMIT_EXCEEDED,
+        ), decision.comparison
+        assert f'{scorer}.' in decision.comparison
+    wrong_size = cell.decision(good_frames(before)[0])
+    assert wrong_size.reason == Decision.REASON_FRAME_INVALID
+    width, height = SIZES[before]
+    assert f'{width} x {height}' in wrong_size.comparison
+
+
+@pytest.fixture
+def make_cell(ros_context):
+    benches = []
+
+    def make(*arguments):
+        benches.append(SwitchBench(ros_context, *arguments))
+        return benches[-1]
+
+    yield make
+    for bench in benches:
+        bench.close()
+
+
+def test_named_scorers_that_the_new_recipe_lacks_refuse_it_at_once_and_say_so(make_cell, recipes):
+    cell = make_cell(recipes['ssim'], [('ssim',)])
+    began_s = time.monotonic()
+    success, message = cell.load(recipes['variation'])
+    assert not success
+    assert time.monotonic() - began_s < 10.0, 'not the time-out of the switch'
+    for words in ('scorer_0', 'ssim', "recipe variation has no scorer 'ssim'", 'variation'):
+        assert words in message
+    _, scorer = cell.others[0]
+    assert 'has no scorer' in scorer.problem('recipe')
+    assert cell.decision(good_frames('ssim')[0]).reason == Decision.REASON_WITHIN_LIMITS
+
+
+def test_scorer_nodes_that_answer_at_the_same_time_are_all_heard(
+    make_cell, taught_recipe, tmp_path
+):
+    other = tmp_path / 'other'
+    shutil.copytree(taught_recipe, other)
+    (other / 'recipe.yaml').write_text((other / 'recipe.yaml').read_text() + '\n# another hash\n')
+    cell = make_cell(taught_recipe, [('ssim',), ('variation',)])
+    for recipe in (other, taught_recipe, other):
+        success, message = cell.load(recipe)
+        assert success, message
