@@ -11,6 +11,7 @@ from typing import Any, TYPE_CHECKING
 import yaml
 
 from anomaly_inspection.errors import RecipeError
+from anomaly_inspection.printable import shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -66,21 +67,24 @@ def plain_yaml(content: bytes) -> object:
 def _check_events(events: Iterator[yaml.Event]) -> None:
     depth = 0
     for count, event in enumerate(events):
-        line = f'line {event.start_mark.line + 1}'
-        if isinstance(event, yaml.AliasEvent):
-            raise RecipeError(f'{line}: it holds an alias (*name); allowed: plain values')
-        if isinstance(event, yaml.CollectionStartEvent | yaml.ScalarEvent) and event.tag:
-            raise RecipeError(f'{line}: it holds a tag ({event.tag}); allowed: plain values')
-        if isinstance(event, yaml.ScalarEvent) and len(event.value) > LONGEST_VALUE:
-            raise RecipeError(
-                f'{line}: a value has {len(event.value)} characters; allowed: {LONGEST_VALUE}'
-            )
         depth += isinstance(event, yaml.CollectionStartEvent)
         depth -= isinstance(event, yaml.CollectionEndEvent)
-        if depth > DEEPEST:
-            raise RecipeError(f'{line}: it is nested deeper than {DEEPEST} levels')
-        if count > MOST_VALUES:
-            raise RecipeError(f'{line}: it holds more than {MOST_VALUES} values')
+        complaint = _complaint(event, depth, count)
+        if complaint:
+            line = f'line {event.start_mark.line + 1}: ' if event.start_mark else ''
+            raise RecipeError(f'{line}{complaint}')
+
+
+def _complaint(event: yaml.Event, depth: int, count: int) -> str:
+    if isinstance(event, yaml.AliasEvent):
+        return 'it holds an alias (*name); allowed: plain values'
+    if isinstance(event, yaml.CollectionStartEvent | yaml.ScalarEvent) and event.tag:
+        return f'it holds a tag ({shown(event.tag)}); allowed: plain values'
+    if isinstance(event, yaml.ScalarEvent) and len(event.value) > LONGEST_VALUE:
+        return f'a value has {len(event.value)} characters; allowed: {LONGEST_VALUE}'
+    if depth > DEEPEST:
+        return f'it is nested deeper than {DEEPEST} levels'
+    return f'it holds more than {MOST_VALUES} values' if count > MOST_VALUES else ''
 
 
 def _check_nodes(node: yaml.Node | None) -> None:
@@ -102,7 +106,7 @@ def _check_nodes(node: yaml.Node | None) -> None:
             if not isinstance(key, yaml.ScalarNode):
                 raise RecipeError(f'{line}: a key is a list or a mapping; allowed: a text')
             if key.value in seen:
-                raise RecipeError(f'{line}: key {key.value!r} stands there twice')
+                raise RecipeError(f'{line}: key {shown(key.value)} stands there twice')
             seen.add(key.value)
             _check_nodes(value)
     elif isinstance(node, yaml.SequenceNode):

@@ -36,6 +36,7 @@ from anomaly_inspection.recipes.recipe import (
     ScorerRecipe,
 )
 from anomaly_inspection.scoring.frame_scorer import ScoreStatus
+from anomaly_inspection.scoring.registry import scorer_class
 from anomaly_inspection.scoring.registry import SCORERS as SCORERS_BY_NAME
 from anomaly_inspection.scoring.variation import VariationScorer
 from support.handmade_recipe import HEIGHT, made_recipe, part_frame, SCORERS, WIDTH
@@ -704,3 +705,12 @@ def test_what_cannot_be_a_file_of_a_scorer_is_not_written(
     with pytest.raises(RecipeError, match=re.escape(f"'variation/{key}'")):
         write_recipe(with_arrays(with_files, {key: array}), tmp_path / 'recipes' / 'pump')
     assert list(tmp_path.rglob('*.*')) == []
+
+
+def test_array_names_are_those_of_the_arrays(recipe: Recipe) -> None:
+    """
+    What a scorer does not name here is refused in a recipe.
+
+    """
+    for name, part in recipe.scorers.items():
+        assert set(scorer_class(name).array_names) == set(part.arrays)
