@@ -34,7 +34,7 @@ from anomaly_inspection.capture.image_folder import ImageFolder
 from anomaly_inspection.errors import SettingError
 from anomaly_inspection.evaluation.evaluate import evaluate_dataset, Evaluation, NO_PART
 from anomaly_inspection.evaluation.figures import Estimate, proportion, ranking
-from anomaly_inspection.learning.teach import AUTO, teach
+from anomaly_inspection.learning.teach import AUTO, teach, TeachOptions
 from benchmarks.charts import intervals
 from benchmarks.real_sets import DATASETS, REGIONS
 from benchmarks.report import machine, publish, ROOT, Table
@@ -198,10 +198,12 @@ def result_of(
         good,
         name=product.name,
         classes=_classes(dataset, [name for name, _ in good]),
-        scorers=scorers or AUTO,
-        speed_budget_ms=SPEED_BUDGET_MS,
-        false_reject_rate=FALSE_REJECT_GOAL,
-        region_of_interest=product.region,
+        options=TeachOptions(
+            scorers=scorers or AUTO,
+            speed_budget_ms=SPEED_BUDGET_MS,
+            false_reject_rate=FALSE_REJECT_GOAL,
+            region_of_interest=product.region,
+        ),
     )
     teach_s = time.perf_counter() - began_s
     simple = SimpleMethods([small_gray(frame, product.region) for _, frame in good])

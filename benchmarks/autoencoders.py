@@ -34,7 +34,7 @@ from anomaly_inspection.evaluation.evaluate import evaluate_dataset
 from anomaly_inspection.learning.architectures import build, LATENT, RECONSTRUCTION
 from anomaly_inspection.learning.checkpoint import Checkpoint
 from anomaly_inspection.learning.export import exported
-from anomaly_inspection.learning.teach import teach
+from anomaly_inspection.learning.teach import teach, TeachOptions
 from anomaly_inspection.learning.train import train
 from anomaly_inspection.learning.training_settings import NETS, TrainingSettings
 from anomaly_inspection.scoring.model import Autoencoder
@@ -265,7 +265,7 @@ def measure(
         logged(log, asked, lambda: _figures(results)) if final else nullcontext(),
     ):
         good = frames_of(dataset / 'train' / 'good')[:images]
-        recipe = teach(good, name='autoencoders', scorers=('variation',))
+        recipe = teach(good, name='autoencoders', options=TeachOptions(scorers=('variation',)))
         for name in names:
             results[name] = result_of(
                 settings_of(name, epochs, good, input_px), recipe, good, dataset, shares

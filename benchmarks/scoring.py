@@ -27,7 +27,7 @@ from anomaly_inspection.capture.simulated_line import (
 )
 from anomaly_inspection.errors import InspectionError
 from anomaly_inspection.imaging.preprocessing import Preprocessor
-from anomaly_inspection.learning.teach import teach
+from anomaly_inspection.learning.teach import teach, TeachOptions
 from anomaly_inspection.scoring.ssim import SsimReference, SsimScorer
 from benchmarks.alignments import ecc, error_px, orb, phase_correlation
 from benchmarks.charts import bars
@@ -132,7 +132,9 @@ def _taught(colour: str) -> Recipe:
     settings = None
     if colour == 'bgr':
         settings = replace(_taught('gray').preprocessing, colour=colour)
-    return teach(_frames(colour)[:TAUGHT_PARTS], name='bench', preprocessing=settings)
+    return teach(
+        _frames(colour)[:TAUGHT_PARTS], name='bench', options=TeachOptions(preprocessing=settings)
+    )
 
 
 def _on_each(

@@ -23,20 +23,23 @@ MAY_IMPORT: dict[str, set[str]] = {
     'detecting': {'imaging'},
     'scoring': {'imaging'},
     'recipes': {'deciding', 'scoring', 'imaging', 'printable', 'writable'},
-    'learning': {'recipes', 'scoring', 'imaging', 'chart_style'},
+    'learning': {'recipes', 'scoring', 'imaging', 'chart_style', 'progress', 'defect_fit'},
     # The truth about a frame comes with its source; the self-test draws synthetic defects.
     'evaluation': {
         *('recipes', 'deciding', 'scoring', 'imaging', 'capture', 'overlay', 'learning'),
-        'chart_style',
+        *('chart_style', 'progress'),
     },
     'deciding': {'scoring'},
-    'capture': {'steady_clock', 'printable', 'imaging'},
+    'capture': {'steady_clock', 'printable', 'progress', 'defect_fit', 'imaging'},
     'sorting': {'link'},
     'link': set(),
     'overlay': {'scoring', 'imaging'},
     'steady_clock': set(),
     'chart_style': {'printable'},
+    'parameter_file': set(),
     'printable': set(),
+    'progress': set(),
+    'defect_fit': set(),
     'writable': {'printable'},
 }
 # The faces of the house stand on all of it.
@@ -131,3 +134,21 @@ def test_some_libraries_live_in_one_room_only(room: str, modules: set[str]) -> N
 )
 def test_every_form_of_import_is_seen(source: str, module: str) -> None:
     assert module in [name for _, name in imported_modules(source, 'anomaly_inspection.scoring')]
+
+
+def test_every_timer_runs_on_the_steady_clock() -> None:
+    """
+    One place makes timers and gives them the steady clock: rclpy's own choice is the wall clock.
+
+    """
+    made = [
+        (path.relative_to(PACKAGE).as_posix(), node)
+        for path in SOURCES
+        for node in ast.walk(ast.parse(path.read_text(encoding='utf-8')))
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and node.func.attr in ('create_timer', 'create_rate')
+    ]
+    assert [name for name, _ in made] == ['nodes/inspection_node.py']
+    clocks = [keyword.value for keyword in made[0][1].keywords if keyword.arg == 'clock']
+    assert [ast.unparse(clock) for clock in clocks] == ['self._steady_clock']

@@ -6,7 +6,6 @@ A labelled data set of the simulated line on disk, in the layout of MVTec AD.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 import csv
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 from anomaly_inspection.capture.simulated_frame import render_part, SimulatedPart
 from anomaly_inspection.capture.simulated_settings import SimulatedLineSettings
 from anomaly_inspection.errors import SettingError
+from anomaly_inspection.progress import no_progress, Progress
 
 LABEL_COLUMNS = (
     'file',
@@ -42,7 +42,7 @@ def write_dataset(
     train_parts: int,
     test_parts: int,
     pitch_s: float = 0.5,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress = no_progress,
 ) -> None:
     """
     Write parts of a simulated line with all that is known of them.
@@ -61,8 +61,8 @@ def write_dataset(
         How many parts, 0 or more and not both 0.
     pitch_s : float
         Time from one part to the next on the belt, seconds; above 0.
-    progress : callable, optional
-        Called as progress(done, total) after each part.
+    progress : callable (done, total, what), optional
+        Called after each part.
 
     Raises
     ------
@@ -94,8 +94,7 @@ def write_dataset(
                         'label': label['label'],
                     }
                 )
-            if progress is not None:
-                progress(index + 1, total)
+            progress(index + 1, total, 'rendering')
         _write_table(directory / 'events.csv', EVENT_COLUMNS, events)
         _write_table(directory / 'labels.csv', LABEL_COLUMNS, labels)
     except OSError as error:

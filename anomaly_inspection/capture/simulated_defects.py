@@ -13,7 +13,9 @@ measured.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
+import math
 from types import MappingProxyType
 
 import cv2
@@ -21,10 +23,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anomaly_inspection.capture.simulated_part import Plane
+from anomaly_inspection.defect_fit import fit_defect as fit_size_and_contrast
+from anomaly_inspection.defect_fit import fit_error, FitSteps
 
 VISIBLE_LEVELS = 4.0
 # Relative errors of diameter and contrast: where a fit stops, and what it settles for.
 CLOSE_ENOUGH, ACCEPTABLE = 0.05, 0.12
+_STEPS = FitSteps(
+    rounds=9,
+    close_enough=CLOSE_ENOUGH,
+    size_step=(0.7, 1.5),
+    strength_step=(0.6, 1.7),
+    invisible_step=(1.5, 1.7),
+    largest_size=math.inf,
+    highest_strength=400.0,
+)
 GRAY_OF_BGR = np.array([[0.114, 0.587, 0.299]], np.float32)
 
 
@@ -93,12 +106,11 @@ class MeasuredDefect:
 
     def error(self, diameter_px: float, contrast_levels: float) -> float:
         """
-        How far it is from what was asked for: the larger of both relative errors.
+        Give how far it is from what was asked for: the larger of both relative errors.
 
         """
-        grow = diameter_px / max(self.diameter_px, 0.5)
-        strengthen = contrast_levels / max(self.contrast_levels, 0.5)
-        return float(max(abs(np.log(grow)), abs(np.log(strengthen))))
+        asked = (diameter_px, contrast_levels)
+        return fit_error(asked, self.diameter_px, self.contrast_levels)
 
 
 def gray(image: Plane) -> Plane:
@@ -188,29 +200,27 @@ def fit_defect(
     # A weak defect lets the surface show through: hiding it would already be a strong change.
     hiding = min(1.0, (contrast_levels / 60.0) ** 2)
 
+    def drawn(size: float, amplitude: float, sign: int) -> MeasuredDefect | None:
+        tint = np.array(kind.tint if sign > 0 or kind.sign else (1.0, 1.0, 1.0), np.float32)
+        tint = tint / float(GRAY_OF_BGR[0] @ tint)
+        shape = kind.draw(np.random.default_rng(seed), half, size, heading)
+        cover = (shape.cover[window] * allowed * hiding)[:, :, None]
+        added = (shape.tone[window] * allowed * (sign * amplitude))[:, :, None]
+        damaged = np.clip(good + cover * (flat - good) + added * tint, 0.0, 255.0)
+        mask, diameter, contrast = measure(good, damaged)
+        damaged[~mask] = good[~mask]
+        return MeasuredDefect(damaged, mask, diameter, contrast) if diameter else None
+
     best = MeasuredDefect(good, np.zeros((height, width), np.bool_), 0.0, 0.0)
     asked = (diameter_px, contrast_levels)
+    steps = replace(_STEPS, largest_size=3.0 * diameter_px + 3.0)
     # Of either sign: as the surface in its middle suggests; the other when that cannot be shown.
     brighter = float(gray(flat)[half - offset[0], half - offset[1]]) < 128.0
     for sign in (kind.sign,) if kind.sign else (1, -1) if brighter else (-1, 1):
-        tint = np.array(kind.tint if sign > 0 or kind.sign else (1.0, 1.0, 1.0), np.float32)
-        tint = tint / float(GRAY_OF_BGR[0] @ tint)
-        size, amplitude = diameter_px, contrast_levels * 1.3
-        for _ in range(9):
-            shape = kind.draw(np.random.default_rng(seed), half, size, heading)
-            cover = (shape.cover[window] * allowed * hiding)[:, :, None]
-            added = (shape.tone[window] * allowed * (sign * amplitude))[:, :, None]
-            damaged = np.clip(good + cover * (flat - good) + added * tint, 0.0, 255.0)
-            mask, diameter, contrast = measure(good, damaged)
-            damaged[~mask] = good[~mask]
-            found = MeasuredDefect(damaged, mask, diameter, contrast)
-            if found.error(*asked) < best.error(*asked):
-                best = found
-            if best.error(*asked) < CLOSE_ENOUGH:
-                return best
-            size *= float(np.clip(diameter_px / max(diameter, 0.5), 0.7, 1.5))
-            amplitude *= float(np.clip(contrast_levels / max(contrast, 0.5), 0.6, 1.7))
-            size, amplitude = min(size, 3.0 * diameter_px + 3.0), min(amplitude, 400.0)
+        start = (diameter_px, contrast_levels * 1.3)
+        found = fit_size_and_contrast(partial(drawn, sign=sign), asked, start, steps)
+        if found is not None and found.error(*asked) < best.error(*asked):
+            best = found
         if best.error(*asked) < ACCEPTABLE:
             break
     return best

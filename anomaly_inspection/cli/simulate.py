@@ -58,6 +58,6 @@ def simulate(directory: Path, parts: int, train_parts: int, seed: int, line: str
             settings,
             train_parts=train_parts,
             test_parts=parts,
-            progress=lambda done, total: progress(done, total, 'rendering'),
+            progress=progress,
         )
     console.print(f'{train_parts} good parts to teach and {parts} test parts in {directory}')

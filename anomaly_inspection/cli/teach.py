@@ -121,6 +121,7 @@ def teach(
     from anomaly_inspection.imaging.region_of_interest import RegionOfInterest
     from anomaly_inspection.learning.recipe_calibration import false_rejects_of
     from anomaly_inspection.learning.teach import teach as teach_parts
+    from anomaly_inspection.learning.teach import TeachOptions
     from anomaly_inspection.recipes.folder import write_recipe
     from anomaly_inspection.recipes.recipe import Provenance
 
@@ -134,14 +135,16 @@ def teach(
             name=recipe.name,
             product=product,
             classes=_classes([name for name, _ in frames]),
-            scorers=_named_scorers(scorers),
-            scorer_settings=chosen,
-            speed_budget_ms=speed_budget_ms,
-            region_of_interest=RegionOfInterest(*roi) if roi else None,
-            highlight_colours=highlight_colours,
-            false_reject_rate=false_reject_rate,
             provenance=Provenance(taught_by=taught_by, source=str(images)),
             progress=progress,
+            options=TeachOptions(
+                scorers=_named_scorers(scorers),
+                scorer_settings=chosen,
+                speed_budget_ms=speed_budget_ms,
+                region_of_interest=RegionOfInterest(*roi) if roi else None,
+                highlight_colours=highlight_colours,
+                false_reject_rate=false_reject_rate,
+            ),
         )
     print_left_out(taught.provenance.left_out)
     for reason in taught.provenance.choice:

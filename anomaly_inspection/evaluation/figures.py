@@ -14,8 +14,9 @@ from __future__ import annotations
 from typing import NamedTuple, TYPE_CHECKING
 
 import numpy as np
-from scipy.stats import beta
 from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score
+
+from anomaly_inspection.learning.binomial import exact_interval
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -42,7 +43,7 @@ class Estimate(NamedTuple):
 
 def proportion(count: int, total: int) -> Estimate | None:
     """
-    Give a share with its exact interval (Clopper and Pearson 1934, doi:10.1093/biomet/26.4.404).
+    Give a share with its exact interval; see `learning/binomial.py`.
 
     Parameters
     ----------
@@ -57,10 +58,7 @@ def proportion(count: int, total: int) -> Estimate | None:
     """
     if not total:
         return None
-    tail = (1 - _CONFIDENCE) / 2
-    low = 0.0 if count == 0 else float(beta.ppf(tail, count, total - count + 1))
-    high = 1.0 if count == total else float(beta.ppf(1 - tail, count + 1, total - count))
-    return Estimate(count / total, low, high)
+    return Estimate(count / total, *exact_interval(count, total, _CONFIDENCE))
 
 
 def bootstrap_counts(is_defect: Labels) -> Counts:

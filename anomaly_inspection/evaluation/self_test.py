@@ -23,11 +23,11 @@ from anomaly_inspection.deciding.frame_judge import Verdict
 from anomaly_inspection.errors import SettingError
 from anomaly_inspection.evaluation.evaluate import RecipeJudge
 from anomaly_inspection.evaluation.figures import Estimate, proportion
+from anomaly_inspection.learning.part_mask import part_in_region
 from anomaly_inspection.learning.synthetic_defects import (
     HIGHEST_CONTRAST,
-    KINDS,
+    KIND_NAMES,
     LOWEST_CONTRAST,
-    part_in_region,
     SMALLEST_SIZE_PX,
     synthetic_defect,
 )
@@ -247,7 +247,7 @@ def self_test(
             f'{len(rejected)} of {len(named)} good images are rejected as they are; no defects '
             'were put on them'
         )
-    cells = list(itertools.product(KINDS, sizes, levels))
+    cells = list(itertools.product(KIND_NAMES, sizes, levels))
     names = list(passed)
     outcomes = []
     for number in range(len(cells) * defects_each):
@@ -266,7 +266,7 @@ def self_test(
         if progress:
             progress(number + 1, len(cells) * defects_each, 'judging synthetic defects')
     return SelfTest(
-        recipe, passed, rejected, sizes, levels, KINDS, tuple(outcomes), tuple(notes), seed
+        recipe, passed, rejected, sizes, levels, KIND_NAMES, tuple(outcomes), tuple(notes), seed
     )
 
 

@@ -15,7 +15,8 @@ from enum import IntEnum
 from typing import TYPE_CHECKING
 
 from anomaly_inspection.errors import SettingError
-from anomaly_inspection.learning.good_part_limits import check_rate, FEWEST_PARTS
+from anomaly_inspection.learning.good_part_limits import check_rate
+from anomaly_inspection.learning.outliers import FEWEST_PARTS
 from anomaly_inspection.learning.recipe_calibration import RecipeCalibration
 
 if TYPE_CHECKING:

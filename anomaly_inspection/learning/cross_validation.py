@@ -1,216 +1,214 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-Held-out good parts: what scorers measure in parts they were not fitted to, and the limits from it.
+Cross-validation: what scorers measure in good parts that they were not fitted to.
+
+Five folds, or leave-one-out for fewer than 20 parts.
 
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
-from typing import Any, TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, TYPE_CHECKING
 
 import numpy as np
 
 from anomaly_inspection.errors import SettingError
-from anomaly_inspection.imaging.frame_check import FrameFormat
-from anomaly_inspection.learning.good_part_limits import (
+from anomaly_inspection.learning.outliers import (
+    describe_outlier,
     FEWEST_PARTS,
     LARGEST_SHARE_LEFT_OUT,
-    limit_from_good,
     outliers,
     OUTLYING_DEVIATIONS,
 )
-from anomaly_inspection.recipes.recipe import MeasureLimit, measures_of, ScorerRecipe
-from anomaly_inspection.scoring.frame_scorer import RegionSettings
 from anomaly_inspection.scoring.measure import BadSide, MeasureSpec
-from anomaly_inspection.scoring.region import find_regions
 from anomaly_inspection.scoring.registry import scorer_class
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
-    from anomaly_inspection.imaging.preprocessing import Prepared
+    from anomaly_inspection.learning.part_preparation import GoodPart
+    from anomaly_inspection.progress import Progress
     from anomaly_inspection.scoring.scorer import Scorer
-
-    Progress = Callable[[int, int, str], None]
 
 _FOLDS = 5
 _LEAVE_ONE_OUT_BELOW = 20
-_DEVIATIONS_OF_A_VARIANT = 4.0
-_MIN_AREA_PX = 4
-_LEAST_REGION_LIMIT = 1e-6
-_SHARE_WITH_REGIONS = 0.1
-_FEWEST_WITH_REGIONS = 5
+# Parts of a class of their own differ in a detail alone, and are common where there are many.
+_DEVIATIONS_OF_A_CLASS = 4.0
+
+
+class _PartScore(NamedTuple):
+    """
+    What a scorer measures in one part.
+
+    """
+
+    part: GoodPart
+    measures: dict[str, float]
+    anomaly_map: NDArray[np.float16]
+    looks_like: str
+
+    @classmethod
+    def of(cls, fitted: Scorer, part: GoodPart) -> _PartScore:
+        output = fitted.score(part.prepared)
+        half_precision = output.anomaly_map.astype(np.float16)
+        return cls(part, output.measures, half_precision, output.part_class)
 
 
 @dataclass(frozen=True, eq=False)
-class TaughtPart:
+class HeldOutScores:
     """
-    A good part, prepared.
-
-    """
-
-    name: str
-    prepared: Prepared
-
-
-@dataclass(frozen=True, eq=False)
-class HeldOut:
-    """
-    What one scorer measures in parts it was not fitted to.
+    What one scorer measures in good parts that it was not fitted to.
 
     Parameters
     ----------
-    parts : list of TaughtPart
-        Those measured, n.
-    measures : dict of str to ndarray, (n,)
+    scorer : str
+        Name of the scorer.
+    parts : list of GoodPart
+        The parts that were measured, n.
+    measures : dict of str to ndarray of float64, (n,)
         The scorer's own measures.
     maps : list of ndarray of float16, (h, w)
-        Half precision, because those of all parts are held at once.
+        The anomaly maps, in half precision because those of all parts are held at once.
     classes : list of str
-        The class that each looks most like.
-    unlike : dict of str to str
+        The class that each part looks most like.
+    outlying : dict of str to str
         Names of parts that are unlike the others, with the reason.
 
     """
 
-    parts: list[TaughtPart]
+    scorer: str
+    parts: list[GoodPart]
     measures: dict[str, NDArray[np.float64]]
     maps: list[NDArray[np.float16]]
     classes: list[str]
-    unlike: dict[str, str] = field(default_factory=dict)
+    outlying: dict[str, str] = field(default_factory=dict)
 
     @classmethod
-    def of(
-        cls, scorer: str, settings: dict[str, Any], parts: Sequence[TaughtPart], report: Progress
-    ) -> HeldOut:
-        kind = scorer_class(scorer)
-        fold_of = _folds(parts)
-        class_spec = _class_spec(scorer)
-        outputs: dict[int, tuple[dict[str, float], str]] = {}
-        maps: dict[int, NDArray[np.float16]] = {}
-        for fold in sorted(set(fold_of)):
-            others = [part for part, own in zip(parts, fold_of, strict=True) if own != fold]
-            known = {part.prepared.part_class for part in others}
-            fitted = kind.fit([part.prepared for part in others], settings)
-            for index in np.flatnonzero(np.array(fold_of) == fold).tolist():
-                prepared = parts[index].prepared
-                # Against strangers a part measures nothing that limits could come from.
-                if class_spec and prepared.part_class not in known:
-                    continue
-                output = fitted.score(prepared)
-                maps[index] = output.anomaly_map.astype(np.float16)
-                outputs[index] = output.measures, output.part_class
-                report(len(outputs), len(parts), f'measuring held-out parts, {scorer}')
-        measured = sorted(outputs)
-        held = cls(
-            [parts[index] for index in measured],
-            {
-                spec.name: np.array([outputs[index][0][spec.name] for index in measured])
-                for spec in kind.measures
-            },
-            [maps[index] for index in measured],
-            [outputs[index][1] for index in measured],
-        )
-        if class_spec and held.are_variants(class_spec):
-            held = held.with_their_like(scorer, class_spec)
-        else:
-            held.unlike.update(held.outliers(scorer))
-        if len(held.parts) < FEWEST_PARTS:
-            raise SettingError(
-                f'{len(held.parts)} of {len(parts)} good images have their like among the '
-                f'others; needed for the limits of {scorer}: at least {FEWEST_PARTS}. Teach '
-                'several images of each class'
-            )
-        return held
-
-    @classmethod
-    def by(cls, fitted: Scorer, parts: Sequence[TaughtPart], report: Progress) -> HeldOut:
+    def of(cls, scorer: str, scores: Sequence[_PartScore]) -> HeldOutScores:
         """
-        Measure parts by a scorer that was fitted without any of them.
+        Collect the scores of the parts.
 
         """
-        outputs = []
-        for part in parts:
-            outputs.append(fitted.score(part.prepared))
-            report(len(outputs), len(parts), f'measuring held-out parts, {fitted.name}')
         return cls(
-            list(parts),
+            scorer,
+            [score.part for score in scores],
             {
-                spec.name: np.array([output.measures[spec.name] for output in outputs])
-                for spec in fitted.measures
+                spec.name: np.array([score.measures[spec.name] for score in scores])
+                for spec in scorer_class(scorer).measures
             },
-            [output.anomaly_map.astype(np.float16) for output in outputs],
-            [output.part_class for output in outputs],
+            [score.anomaly_map for score in scores],
+            [score.looks_like for score in scores],
         )
 
-    def are_variants(self, spec: MeasureSpec) -> bool:
+    def keep(self, indices: Sequence[int] | NDArray[np.intp]) -> HeldOutScores:
         """
-        Tell whether many parts match none of the others: each is a class of its own.
+        Give the scores of some of the parts.
 
         """
-        assert spec.class_range is not None
-        strangers = _is_beyond(self.measures[spec.name], spec.class_range[0], spec)
-        return int(strangers.sum()) > LARGEST_SHARE_LEFT_OUT * len(strangers)
-
-    def with_their_like(self, scorer: str, spec: MeasureSpec) -> HeldOut:
-        """
-        Keep only the parts whose like is among the others: what a part measures against a stranger
-        says nothing of the limits.
-
-        """
-        assert spec.class_range is not None
-        has_like = ~_is_beyond(self.measures[spec.name], spec.class_range[1], spec)
-        alike = self._only(np.flatnonzero(has_like))
-        # Variants that differ in a detail alone are common where there are many.
-        odd = alike.outliers(scorer, _DEVIATIONS_OF_A_VARIANT)
-        return alike._only([i for i, part in enumerate(alike.parts) if part.name not in odd])
-
-    def _only(self, indices: Sequence[int] | NDArray[np.intp]) -> HeldOut:
-        return HeldOut(
+        return HeldOutScores(
+            self.scorer,
             [self.parts[i] for i in indices],
             {name: values[indices] for name, values in self.measures.items()},
             [self.maps[i] for i in indices],
             [self.classes[i] for i in indices],
         )
 
-    def outliers(self, scorer: str, deviations: float = OUTLYING_DEVIATIONS) -> dict[str, str]:
+    def find_outliers(self, deviations: float = OUTLYING_DEVIATIONS) -> dict[str, str]:
         """
         Give the names of the parts that are unlike the others, with the reason.
 
         """
-        unlike = {
+        found = {
             part.name: f'called {part.prepared.part_class!r}, looks like {looks_like!r}'
             for part, looks_like in zip(self.parts, self.classes, strict=True)
             if part.prepared.part_class not in ('', looks_like) and looks_like
         }
-        for spec in scorer_class(scorer).measures:
+        for spec in scorer_class(self.scorer).measures:
             values = self.measures[spec.name]
             for index in outliers(values, spec, deviations):
-                unlike[self.parts[index].name] = (
-                    f'{scorer}.{spec.name} {values[index]:.4g}, '
-                    f'the others about {float(np.median(values)):.4g}'
+                found[self.parts[index].name] = describe_outlier(
+                    f'{self.scorer}.{spec.name}', values, index
                 )
-        return unlike
+        return found
 
 
-def _class_spec(scorer: str) -> MeasureSpec | None:
+def cross_validate(
+    scorer: str, settings: Mapping[str, Any], parts: Sequence[GoodPart], progress: Progress
+) -> HeldOutScores:
     """
-    Give the measure by which a scorer tells classes apart; None when it knows none.
+    Measure every part by a scorer that was fitted to the other folds.
+
+    A scorer that tells classes apart does not measure a part whose class no other fold has. Where
+    many parts are of a class of their own, only parts that have their like are kept.
+
+    Parameters
+    ----------
+    scorer : str
+        Name of the scorer.
+    settings : mapping
+        All settings of the scorer.
+    parts : sequence of GoodPart
+        Prepared parts.
+    progress : callable (done, total, what)
+        Called after every part.
+
+    Raises
+    ------
+    SettingError
+        When fewer than 8 parts have their like among the others.
 
     """
-    return next((spec for spec in scorer_class(scorer).measures if spec.class_range), None)
+    class_spec = _class_spec(scorer)
+    scores = _score_by_folds(scorer, settings, parts, progress)
+    if class_spec and _are_mostly_strangers(scores, class_spec):
+        scores = _with_their_like(scores, class_spec)
+    else:
+        scores.outlying.update(scores.find_outliers())
+    if len(scores.parts) < FEWEST_PARTS:
+        raise SettingError(
+            f'{len(scores.parts)} of {len(parts)} good images have their like among the '
+            f'others; needed for the limits of {scorer}: at least {FEWEST_PARTS}. Teach '
+            'several images of each class'
+        )
+    return scores
 
 
-def _is_beyond(values: NDArray[np.float64], bound: float, spec: MeasureSpec) -> NDArray[np.bool_]:
-    return np.asarray(values > bound if spec.bad_side is BadSide.HIGH else values < bound)
-
-
-def _folds(parts: Sequence[TaughtPart]) -> list[int]:
+def score_held_out(fitted: Scorer, parts: Sequence[GoodPart], progress: Progress) -> HeldOutScores:
     """
-    Give the fold of every part, each class spread over all of them.
+    Measure parts by a scorer that was fitted without any of them.
+
+    """
+    scores = []
+    for part in parts:
+        scores.append(_PartScore.of(fitted, part))
+        progress(len(scores), len(parts), f'measuring held-out parts, {fitted.name}')
+    return HeldOutScores.of(fitted.name, scores)
+
+
+def _score_by_folds(
+    scorer: str, settings: Mapping[str, Any], parts: Sequence[GoodPart], progress: Progress
+) -> HeldOutScores:
+    fold_of = np.array(_folds(parts))
+    has_classes = _class_spec(scorer) is not None
+    scores: dict[int, _PartScore] = {}
+    for fold in np.unique(fold_of):
+        others = [parts[index].prepared for index in np.flatnonzero(fold_of != fold).tolist()]
+        known_classes = {prepared.part_class for prepared in others}
+        fitted = scorer_class(scorer).fit(others, settings)
+        for index in np.flatnonzero(fold_of == fold).tolist():
+            if has_classes and parts[index].prepared.part_class not in known_classes:
+                continue
+            scores[index] = _PartScore.of(fitted, parts[index])
+            progress(len(scores), len(parts), f'measuring held-out parts, {scorer}')
+    return HeldOutScores.of(scorer, [scores[index] for index in sorted(scores)])
+
+
+def _folds(parts: Sequence[GoodPart]) -> list[int]:
+    """
+    Give the fold of every part; each class is spread over all folds.
 
     """
     folds = len(parts) if len(parts) < _LEAVE_ONE_OUT_BELOW else _FOLDS
@@ -221,75 +219,37 @@ def _folds(parts: Sequence[TaughtPart]) -> list[int]:
     return fold_of
 
 
-def scorer_recipe(
-    scorer: str,
-    settings: dict[str, Any],
-    fitted: Scorer,
-    held: HeldOut,
-    rate_each: float,
-    frame_format: FrameFormat,
-) -> ScorerRecipe:
+def _class_spec(scorer: str) -> MeasureSpec | None:
     """
-    Give a fitted scorer its limits, from parts that it was not fitted to.
+    Give the measure by which a scorer tells classes apart; None when it knows no classes.
 
     """
-    peaks = np.array([float(one.max()) for one in held.maps])
-    region = RegionSettings(_region_limit(peaks), _MIN_AREA_PX)
-    frame_size = (frame_format.width, frame_format.height)
-    areas = [
-        max(
-            (
-                found.area_px
-                for found in find_regions(
-                    one.astype(np.float32),
-                    region.limit,
-                    region.min_area_px,
-                    part.prepared.to_frame,
-                    frame_size,
-                )
-            ),
-            default=0,
-        )
-        for one, part in zip(held.maps, held.parts, strict=True)
-    ]
-    good = {**held.measures, 'largest_region': np.array(areas, np.float64)}
-    return ScorerRecipe(
-        settings=settings,
-        region=region,
-        limits={
-            spec.name: _limit(good[spec.name], spec, rate_each) for spec in measures_of(scorer)
-        },
-        arrays=fitted.to_arrays(),
-        good=good,
-    )
+    return next((spec for spec in scorer_class(scorer).measures if spec.class_range), None)
 
 
-def _limit(good: NDArray[np.float64], spec: MeasureSpec, rate: float) -> MeasureLimit:
+def _are_mostly_strangers(scores: HeldOutScores, spec: MeasureSpec) -> bool:
     """
-    Give the limit of a measure.
-
-    Of one that tells the class it lies at least twice as far from perfect as parts of a class do:
-    a part with a defect is still of its class.
+    Tell whether many parts match none of the others: then each of these is a class of its own.
 
     """
-    found = limit_from_good(good, spec.bad_side, rate, spec.minimum, spec.maximum)
-    if spec.class_range is None:
-        return found
-    if spec.bad_side is BadSide.HIGH:
-        loosest = max(found.limit, 2 * spec.class_range[1] - spec.minimum)
-    else:
-        loosest = min(found.limit, 2 * spec.class_range[1] - spec.maximum)
-    return replace(found, limit=float(f'{loosest:.6g}'))
+    assert spec.class_range is not None
+    strangers = _is_beyond(scores.measures[spec.name], spec.class_range[0], spec)
+    return int(strangers.sum()) > LARGEST_SHARE_LEFT_OUT * len(strangers)
 
 
-def _region_limit(peaks: NDArray[np.float64]) -> float:
+def _with_their_like(scores: HeldOutScores, spec: MeasureSpec) -> HeldOutScores:
     """
-    Give the map value that a tenth of the held-out good parts, at least five, exceed somewhere.
+    Keep the parts that have their like among the others.
 
-    Not one that none exceeds: how large such places are in good parts gives the largest region a
-    limit of its own, which finds wide weak defects that no peak gives away.
+    A limit cannot come from what a part measures against parts of other classes.
 
     """
-    share = max(_SHARE_WITH_REGIONS, _FEWEST_WITH_REGIONS / len(peaks))
-    # Never 0, even where no good part shows anything: maps are published in units of it.
-    return max(_LEAST_REGION_LIMIT, float(f'{np.quantile(peaks, 1.0 - share):.6g}'))
+    assert spec.class_range is not None
+    has_like = ~_is_beyond(scores.measures[spec.name], spec.class_range[1], spec)
+    alike = scores.keep(np.flatnonzero(has_like))
+    outlying = alike.find_outliers(_DEVIATIONS_OF_A_CLASS)
+    return alike.keep([i for i, part in enumerate(alike.parts) if part.name not in outlying])
+
+
+def _is_beyond(values: NDArray[np.float64], bound: float, spec: MeasureSpec) -> NDArray[np.bool_]:
+    return np.asarray(values > bound if spec.bad_side is BadSide.HIGH else values < bound)

@@ -20,7 +20,7 @@ from anomaly_inspection.imaging.colour_highlight import (
     PLACES,
     places_of,
 )
-from anomaly_inspection.learning.good_part_limits import LARGEST_SHARE_LEFT_OUT
+from anomaly_inspection.learning.outliers import LARGEST_SHARE_LEFT_OUT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -43,7 +43,7 @@ _SEED = 1
 _CUBE_STEP = 8
 
 
-def chosen_highlight(parts: Iterable[Prepared]) -> ColourHighlight:
+def choose_highlight(parts: Iterable[Prepared]) -> ColourHighlight:
     """
     Choose reference colours and tolerance by good parts alone.
 

@@ -19,8 +19,8 @@ from anomaly_inspection.imaging.filters import Gauss
 from anomaly_inspection.imaging.frame_check import FrameFormat
 from anomaly_inspection.imaging.light import LIGHTS
 from anomaly_inspection.imaging.preprocessing import PreprocessingSettings, Preprocessor
-from anomaly_inspection.learning.good_part_limits import LARGEST_SHARE_LEFT_OUT
-from anomaly_inspection.learning.highlight_choice import chosen_highlight
+from anomaly_inspection.learning.highlight_choice import choose_highlight
+from anomaly_inspection.learning.outliers import LARGEST_SHARE_LEFT_OUT
 from anomaly_inspection.scoring.variation import flattened
 
 if TYPE_CHECKING:
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
     from anomaly_inspection.imaging.preprocessing import Prepared
     from anomaly_inspection.imaging.region_of_interest import RegionOfInterest
+    from anomaly_inspection.progress import Progress
 
-    Progress = Callable[[int, int, str], None]
 
 MOST_REFERENCES = 20
 _THUMBNAIL_PX = 32
@@ -55,11 +55,11 @@ LEAST_CONFIDENCE = 0.3
 CONFIDENCE_MARGIN = 0.8
 
 
-def chosen_preprocessing(
+def choose_preprocessing(
     named: Sequence[tuple[str, NDArray[np.uint8]]],
     frame_format: FrameFormat,
     region_of_interest: RegionOfInterest | None,
-    report: Progress,
+    progress: Progress,
     *,
     highlight_colours: bool = False,
 ) -> PreprocessingSettings:
@@ -73,7 +73,7 @@ def chosen_preprocessing(
             'highlight_colours is asked for, but the good images are gray (mono8) and have no '
             'colours; allowed: colour images'
         )
-    references = references_of(named)
+    references = choose_references(named)
     sample = [frame for _, frame in named[:: math.ceil(len(named) / ALIGNMENT_SAMPLE)]]
     base = PreprocessingSettings(
         region_of_interest=region_of_interest,
@@ -103,19 +103,19 @@ def chosen_preprocessing(
     best = _simplest(
         [replace(base, alignment=alignment) for alignment in alignments],
         lambda settings: _variation(settings, frame_format, references, sample, FLATTEN_PX),
-        lambda done, total: report(done, total, 'choosing the alignment'),
+        lambda done, total: progress(done, total, 'choosing the alignment'),
     )
     best = replace(best, alignment=_with_room(best, far, frame_format, references, sample))
     best = _simplest(
         [replace(best, light=light) for light in LIGHTS],
         lambda settings: _variation(settings, frame_format, references, sample),
-        lambda done, total: report(done, total, 'choosing the light normalisation'),
+        lambda done, total: progress(done, total, 'choosing the light normalisation'),
     )
     if not highlight_colours:
         return best
     seen = replace(best, colour='bgr', light='none')
     frames = [frame for _, frame in named[:: math.ceil(len(named) / _HIGHLIGHT_SAMPLE)]]
-    highlight = chosen_highlight(_aligned(seen, frame_format, references, frames))
+    highlight = choose_highlight(_aligned(seen, frame_format, references, frames))
     return replace(best, filters=(*best.filters, highlight))
 
 
@@ -148,7 +148,7 @@ def _with_room(
 def _simplest(
     candidates: Sequence[PreprocessingSettings],
     variation: Callable[[PreprocessingSettings], float],
-    report: Callable[[int, int], None],
+    progress: Callable[[int, int], None],
 ) -> PreprocessingSettings:
     """
     Give the first of the candidates, or a later one that clearly lowers the variation.
@@ -164,7 +164,7 @@ def _simplest(
         steps = kinds.index(candidate.alignment.kind) - kinds.index(best.alignment.kind)
         if value < CLEARLY_LOWER ** max(1, steps) * lowest:
             best, lowest = candidate, value
-        report(done, len(candidates))
+        progress(done, len(candidates))
     return best
 
 
@@ -249,7 +249,7 @@ def _is_coloured(frames: Sequence[NDArray[np.uint8]]) -> bool:
     return float(np.median(spreads)) > _COLOUR_SPREAD
 
 
-def references_of(
+def choose_references(
     named: Sequence[tuple[str, NDArray[np.uint8]]],
 ) -> tuple[NDArray[np.uint8], ...]:
     """

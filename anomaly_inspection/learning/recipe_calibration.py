@@ -15,17 +15,20 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from anomaly_inspection.errors import FrameError, SettingError
-from anomaly_inspection.learning.good_part_limits import (
+from anomaly_inspection.learning.false_rejects import (
     are_rejected,
-    are_strays,
-    check_enough,
-    check_rate,
     expected_false_rejects,
     FalseRejects,
-    limits_from_good,
-    outliers,
-    tells_nothing,
 )
+from anomaly_inspection.learning.good_part_limits import check_rate, limits_from_good
+from anomaly_inspection.learning.outliers import (
+    check_enough,
+    describe_outlier,
+    is_mostly_perfect,
+    outliers,
+    widens_limit,
+)
+from anomaly_inspection.progress import no_progress
 from anomaly_inspection.scoring.frame_scorer import REGION_MEASURES, ScoreStatus
 
 if TYPE_CHECKING:
@@ -34,7 +37,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from anomaly_inspection.learning.good_part_limits import Good, Specs
-    from anomaly_inspection.learning.teach import Progress
+    from anomaly_inspection.progress import Progress
     from anomaly_inspection.recipes.recipe import MeasureLimit, Recipe
 
     # What one part measures, by scorer and measure.
@@ -135,7 +138,7 @@ class RecipeCalibration:
             # A region is there or not: the few parts that have one are not odd for that.
             if key[1] not in _REGION_MEASURES:
                 for index in outliers(values, specs[key]):
-                    odd[index] = _how_far(key, values, index)
+                    odd[index] = describe_outlier('.'.join(key), values, index)
         left_out |= {parts[index][0]: why for index, why in sorted(odd.items())}
         check_enough(count, left_out)
         kept = [index for index in range(len(parts)) if index not in odd]
@@ -143,13 +146,13 @@ class RecipeCalibration:
         good = {key: values[kept] for key, values in offered.items()}
         usual = limits_from_good(good_of(recipe), specs, _STRAY_RATE)
         strays = {
-            names[index]: _how_far(key, values, int(index))
+            names[index]: describe_outlier('.'.join(key), values, int(index))
             for key, values in good.items()
-            for index in np.flatnonzero(are_strays(values, usual[key], specs[key]))
+            for index in np.flatnonzero(widens_limit(values, usual[key], specs[key]))
         }
         # A stray may be a good part of a kind that was not taught; many of them hardly are.
         check_enough(count, left_out | strays)
-        untold = {key: before[key] for key in specs if tells_nothing(good[key], specs[key])}
+        untold = {key: before[key] for key in specs if is_mostly_perfect(good[key], specs[key])}
         settings = specs, false_reject_rate, combination, untold
         return cls(
             specs=specs,
@@ -247,7 +250,7 @@ def recalibrate(
     recipe: Recipe,
     images: Iterable[tuple[str, NDArray[np.uint8]]],
     false_reject_rate: float | None = None,
-    progress: Progress | None = None,
+    progress: Progress = no_progress,
 ) -> RecipeCalibration:
     """
     Derive the limits of a recipe anew from images of good parts.
@@ -290,9 +293,8 @@ def recalibrate(
                 for measure, value in score.measures.items()
             }
             parts.append((name, measured))
-        if progress:
-            done = len(parts) + len(unmeasured)
-            progress(done, done, 'measuring good parts')
+        done = len(parts) + len(unmeasured)
+        progress(done, done, 'measuring good parts')
     return RecipeCalibration.of(
         parts, recipe, limits_of(recipe), rate, recipe.combination, unmeasured
     )
@@ -319,11 +321,6 @@ def false_rejects_of(recipe: Recipe) -> FalseRejects | None:
 
 def _of_scorer(name: str, values: Mapping[tuple[str, str], T]) -> dict[str, T]:
     return {measure: value for (scorer, measure), value in values.items() if scorer == name}
-
-
-def _how_far(key: tuple[str, str], values: NDArray[np.float64], index: int) -> str:
-    middle = float(np.nanmedian(values))
-    return f'{".".join(key)} {values[index]:.4g}, the others about {middle:.4g}'
 
 
 def _check_new(recipe: Recipe, name: str, image: NDArray[np.uint8]) -> None:

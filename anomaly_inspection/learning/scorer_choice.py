@@ -2,12 +2,12 @@
 """
 Choose scorers and their settings for a product, from good parts and synthetic defects alone.
 
-Good parts that are held out, and the same parts with synthetic defects, are judged by recipes that
-were taught on the others, one for each of the `CANDIDATES`. What counts is how well the anomaly
-score tells damaged from good (AUROC): on real sets that order of the candidates agreed with the
-order on real defects, and the share seen at the limits, which is small where parts are few, did
-not. The first candidate is taken unless a later one does clearly better. Another scorer joins only
-when the recipe of both sees clearly more at its limits.
+Each of the `CANDIDATES` is fitted to some of the good parts. It then judges the other good parts,
+as they are and with synthetic defects. What counts is how well the anomaly score separates damaged
+parts from good ones (AUROC). On real sets this order of the candidates agreed with their order on
+real defects; the share of defects seen at the limits, which is small where parts are few, did not.
+The first candidate is taken unless a later one is clearly better. A second scorer joins only when
+both together see clearly more at their limits.
 
 """
 
@@ -20,29 +20,33 @@ from typing import Any, TYPE_CHECKING
 
 import cv2
 import numpy as np
-from scipy.stats import binomtest, rankdata
+from scipy.stats import binomtest
 
 from anomaly_inspection.errors import AlignmentError, SettingError
-from anomaly_inspection.imaging.preprocessing import Preprocessor
-from anomaly_inspection.learning.synthetic_defects import part_in_region, random_defect
+from anomaly_inspection.learning.part_mask import part_in_region
+from anomaly_inspection.learning.part_preparation import preprocessor_of
+from anomaly_inspection.learning.scorer_fit import fit_scorers
+from anomaly_inspection.learning.separation import auroc
+from anomaly_inspection.learning.synthetic_defects import random_defect
+from anomaly_inspection.progress import no_progress
 from anomaly_inspection.recipes.limit_table import limit_table
 from anomaly_inspection.scoring.frame_scorer import ScoreStatus
 from anomaly_inspection.scoring.registry import scorer_class
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
+    from anomaly_inspection.imaging.preprocessing import PreprocessingSettings, Preprocessor
+    from anomaly_inspection.learning.good_images import GoodImages
+    from anomaly_inspection.progress import Progress
     from anomaly_inspection.recipes.recipe import Recipe
 
-    Named = tuple[str, NDArray[np.uint8]]
     Settings = Mapping[str, Mapping[str, Any]]
-    Teach = Callable[[Sequence[Named], Settings], Recipe]
-    Progress = Callable[[int, int, str], None]
 
-# Scorer and the settings that differ from the default: those first that have served best on real
-# sets so far. Where parts are few, synthetic defects alone cannot tell.
+# Scorer and the settings that differ from its defaults. Those that served best on real sets come
+# first: where parts are few, synthetic defects alone cannot tell.
 CANDIDATES: tuple[tuple[str, Mapping[str, Any]], ...] = (
     ('patch_statistics', {'statistics': 'position'}),
     ('template', {}),
@@ -52,7 +56,7 @@ CANDIDATES: tuple[tuple[str, Mapping[str, Any]], ...] = (
     ('patch_statistics', {'statistics': 'pooled'}),
 )
 DEFAULT_BUDGET_MS = 30.0
-FEWEST_PARTS_OF_AUTO = 12
+FEWEST_PARTS = 12
 
 _MOST_PARTS = 120
 _FEW_PARTS = 60
@@ -62,7 +66,7 @@ _DRAWS = 20
 _OTHERS = 8
 _TIMED_FRAMES = 20
 _SEED = 1
-# Pixels times gray levels. Weaker defects hardly any scorer sees: they would only add noise.
+# Pixels times gray levels. Hardly any scorer sees weaker defects: they would only add noise.
 _LEAST_STRENGTH = 200.0
 # What must be gained for another candidate, and for a second scorer.
 _CLEARLY_HIGHER_AUROC = 0.02
@@ -71,14 +75,14 @@ _CHANCE = 0.05
 
 
 @dataclass(frozen=True)
-class Choice:
+class ScorerChoice:
     """
-    What was chosen, and why.
+    Which scorers were chosen, and why.
 
     Parameters
     ----------
     settings : dict of str to dict
-        Those that differ from the defaults, by scorer, the best scorer first.
+        By scorer, the settings that differ from its defaults; the best scorer comes first.
     reasons : tuple of str
         One sentence each.
 
@@ -91,16 +95,16 @@ class Choice:
 @dataclass(frozen=True, eq=False)
 class _Trial:
     """
-    What one recipe does on held-out good parts and on damaged ones.
+    How some scorers judge held-out good parts and damaged ones.
 
     Parameters
     ----------
     settings : mapping
-        As in `Choice`.
+        As in `ScorerChoice`.
     good, damaged : ndarray of float64
-        Anomaly scores; infinity for what could not be judged.
+        Anomaly scores; infinity for parts that could not be judged.
     scoring_ms : float
-        Median time of scoring a frame, preparing it left out.
+        Median time of scoring a frame, without preparing it.
 
     """
 
@@ -120,13 +124,10 @@ class _Trial:
     @property
     def auroc(self) -> float:
         """
-        How often a damaged part scores higher than a good one, ties counting half.
+        How often a damaged part scores higher than a good one; ties count half.
 
         """
-        ranks = rankdata(np.concatenate([self.good, self.damaged]))
-        count = self.damaged.size
-        above = float(ranks[self.good.size :].sum()) - count * (count + 1) / 2
-        return above / (count * self.good.size)
+        return auroc(self.good, self.damaged)
 
     @property
     def text(self) -> str:
@@ -152,26 +153,26 @@ class _Trial:
         )
 
 
-def choose(
-    named: Sequence[Named],
-    teach: Teach,
+def choose_scorers(
+    images: GoodImages,
+    preprocessing: PreprocessingSettings,
+    false_reject_rate: float,
     *,
-    has_classes: bool = False,
     budget_ms: float = DEFAULT_BUDGET_MS,
-    progress: Progress | None = None,
-) -> Choice:
+    progress: Progress = no_progress,
+) -> ScorerChoice:
     """
     Choose the scorers for a product.
 
     Parameters
     ----------
-    named : sequence of (name, ndarray of uint8)
-        Frames of good parts, at least 12; of many, an even choice of 120 is used.
-    teach : callable (named, settings by scorer) -> Recipe
-        Makes a recipe with these scorers, all on the same preprocessing.
-    has_classes : bool
-        Whether the parts are of classes with names: then a scorer that tells them apart comes
-        first.
+    images : GoodImages
+        At least 12 that are fit; an even choice of 120 is judged. When the parts have named
+        classes, a scorer that tells classes apart comes first.
+    preprocessing : PreprocessingSettings
+        The same for all candidates.
+    false_reject_rate : float
+        As the recipe will have it.
     budget_ms : float
         Most time that scoring a prepared frame may take on this machine, over 0.
     progress : callable (done, total, what), optional
@@ -181,29 +182,19 @@ def choose(
     ------
     SettingError
         When there are too few parts, the budget is out of range, or no candidate can be taught
-        within it.
+        within the budget.
 
     """
-    if len(named) < FEWEST_PARTS_OF_AUTO:
+    fit_count = len(images.named) - len(images.unfit)
+    if fit_count < FEWEST_PARTS:
         raise SettingError(
-            f'{len(named)} good images; needed to choose scorers: at least '
-            f'{FEWEST_PARTS_OF_AUTO}. Name the scorers instead'
+            f'{fit_count} good images; needed to choose scorers: at least {FEWEST_PARTS}. Name '
+            'the scorers instead'
         )
     if not 0.0 < budget_ms < math.inf:
         raise SettingError(f'speed budget is {budget_ms} ms a frame; allowed: over 0')
-    splits = _splits(named)
-    trials, reasons = [], []
-
-    def tried(settings: Settings) -> _Trial:
-        return _joined(settings, [split.tried(settings, teach) for split in splits])
-
-    for done, (scorer, settings) in enumerate(CANDIDATES, start=1):
-        try:
-            trials.append(tried({scorer: settings}))
-        except SettingError as error:
-            reasons.append(f'{scorer} cannot be taught on these parts: {error}')
-        if progress:
-            progress(done, len(CANDIDATES), 'choosing the scorers')
+    bench = _Bench(preprocessing, false_reject_rate, _splits(images))
+    trials, reasons = _try_candidates(bench, progress)
     affordable = [trial for trial in trials if trial.scoring_ms <= budget_ms]
     if not affordable:
         fastest = min((trial.scoring_ms for trial in trials), default=math.nan)
@@ -211,72 +202,143 @@ def choose(
             f'no scorer fits the speed budget of {budget_ms:g} ms a frame; the fastest takes '
             f'{fastest:.1f} ms here ({"; ".join(reasons) or "all can be taught"})'
         )
-    knowing = [trial for trial in affordable if _knows_classes(trial)] if has_classes else []
-    best = _best(knowing or affordable)
+    has_classes = images.classes is not None
+    tell_classes = [t for t in affordable if _tells_classes(t)] if has_classes else []
+    best = _best(tell_classes or affordable)
     reasons += [
         f'{trial.text}: {trial.figures}'
         + ('' if trial in affordable else f', over the {budget_ms:g} ms allowed')
         for trial in trials
     ]
-    reasons.append(f'chosen: {best.text}' + (', as it tells the classes apart' if knowing else ''))
+    reasons.append(
+        f'chosen: {best.text}' + (', as it tells the classes apart' if tell_classes else '')
+    )
+    best, joined = _with_others(best, affordable, bench, budget_ms)
+    settings = {scorer: dict(values) for scorer, values in best.settings.items()}
+    return ScorerChoice(settings, (*reasons, *joined))
+
+
+def _try_candidates(bench: _Bench, progress: Progress) -> tuple[list[_Trial], list[str]]:
+    """
+    Try every candidate; give the trials, and the reasons why a candidate cannot be tried.
+
+    """
+    trials, reasons = [], []
+    for done, (scorer, settings) in enumerate(CANDIDATES, start=1):
+        try:
+            trials.append(bench.try_scorers({scorer: settings}))
+        except SettingError as error:
+            reasons.append(f'{scorer} cannot be taught on these parts: {error}')
+        progress(done, len(CANDIDATES), 'choosing the scorers')
+    return trials, reasons
+
+
+def _with_others(
+    best: _Trial, affordable: Sequence[_Trial], bench: _Bench, budget_ms: float
+) -> tuple[_Trial, list[str]]:
+    """
+    Let other scorers join the best where both see clearly more; give the reasons as well.
+
+    """
+    reasons = []
     for other in sorted(affordable, key=lambda trial: -trial.auroc):
         if other.settings.keys() & best.settings.keys():
             continue
         if best.scoring_ms + other.scoring_ms > budget_ms or not _could_add(best, other):
             continue
-        both = tried({**best.settings, **other.settings})
+        both = bench.try_scorers({**best.settings, **other.settings})
         if both.scoring_ms <= budget_ms and _sees_clearly_more(both, best):
             reasons.append(f'{other.text} joins it: together {both.figures}')
             best = both
-    return Choice({key: dict(value) for key, value in best.settings.items()}, tuple(reasons))
+    return best, reasons
+
+
+@dataclass(frozen=True, eq=False)
+class _Bench:
+    """
+    Where scorers are tried: the good parts in splits, and all that is the same for every trial.
+
+    """
+
+    preprocessing: PreprocessingSettings
+    false_reject_rate: float
+    splits: list[_Split]
+
+    def try_scorers(self, settings: Settings) -> _Trial:
+        """
+        Fit scorers to each split and judge what it holds out.
+
+        """
+        return _joined(settings, [self._try_on(split, settings) for split in self.splits])
+
+    def _try_on(self, split: _Split, settings: Settings) -> _Trial:
+        try:
+            recipe = self._taught(split.taught, settings)
+        except SettingError:
+            if len(split.others.named) == len(split.taught.named):
+                raise
+            recipe = self._taught(split.others, settings)
+        preprocessor = preprocessor_of(recipe)
+        damaged = split.damaged(preprocessor)
+        scores = _scores(recipe, split.held_out + damaged)
+        count = len(split.held_out)
+        scoring_ms = _scoring_ms(recipe, preprocessor, damaged[:_TIMED_FRAMES])
+        return _Trial(settings, scores[:count], scores[count:], scoring_ms)
+
+    def _taught(self, images: GoodImages, settings: Settings) -> Recipe:
+        fitted = fit_scorers(images, self.preprocessing, settings, self.false_reject_rate)
+        return fitted.recipe('candidate')
 
 
 @dataclass(eq=False)
 class _Split:
     """
-    Good parts to teach with, and others to judge, as they are and damaged.
+    Good parts to fit to, and others to judge, as they are and damaged.
 
-    `damaged` is drawn at the first trial, whose recipe tells where the part is. `others` are all
-    that are not held out: a sample of many kinds of part has too few of each kind.
+    Parameters
+    ----------
+    taught : GoodImages
+        Those of the sample that are not held out.
+    others : GoodImages
+        All that are not held out: a sample of many kinds of part has too few of each kind.
+    held_out : list of ndarray of uint8
+        The parts to judge.
+    defect_count : int
+        How many damaged parts to judge.
 
     """
 
-    taught: list[Named]
-    others: list[Named]
+    taught: GoodImages
+    others: GoodImages
     held_out: list[NDArray[np.uint8]]
     defect_count: int
-    damaged: list[NDArray[np.uint8]] = field(default_factory=list)
+    _damaged: list[NDArray[np.uint8]] = field(default_factory=list)
 
-    def tried(self, settings: Settings, teach: Teach) -> _Trial:
-        try:
-            recipe = teach(self.taught, settings)
-        except SettingError:
-            if len(self.others) == len(self.taught):
-                raise
-            recipe = teach(self.others, settings)
-        preprocessor = _preprocessor(recipe)
-        if not self.damaged:
-            others = [frame for _, frame in self.taught]
-            self.damaged = _damaged(preprocessor, self.held_out, others, self.defect_count)
-        scores = _scores(recipe, self.held_out + self.damaged)
-        count = len(self.held_out)
-        scoring_ms = _scoring_ms(recipe, preprocessor, self.damaged[:_TIMED_FRAMES])
-        return _Trial(settings, scores[:count], scores[count:], scoring_ms)
+    def damaged(self, preprocessor: Preprocessor) -> list[NDArray[np.uint8]]:
+        """
+        Give the damaged parts; they are drawn at the first trial, which tells where the part is.
+
+        """
+        if not self._damaged:
+            others = [frame for _, frame in self.taught.named]
+            self._damaged = _damaged(preprocessor, self.held_out, others, self.defect_count)
+        return self._damaged
 
 
-def _splits(named: Sequence[Named]) -> list[_Split]:
+def _splits(images: GoodImages) -> list[_Split]:
     """
-    Hold out a third of the parts; where they are few, each third in turn.
+    Hold out a third of the parts; where parts are few, each third in turn.
 
     """
+    named = images.without(images.unfit)
     places = np.linspace(0, len(named) - 1, min(len(named), _MOST_PARTS)).round().astype(int)
     sample = [named[place] for place in places]
     thirds = range(_THIRDS) if len(sample) < _FEW_PARTS else range(1)
     held_out = [{name for name, _ in sample[third::_THIRDS]} for third in thirds]
     return [
         _Split(
-            [one for one in sample if one[0] not in held_out[third]],
-            [one for one in named if one[0] not in held_out[third]],
+            images.subset([one for one in sample if one[0] not in held_out[third]]),
+            images.subset([one for one in named if one[0] not in held_out[third]]),
             [frame for _, frame in sample[third::_THIRDS]],
             math.ceil(_DEFECTS / len(thirds)),
         )
@@ -293,21 +355,15 @@ def _joined(settings: Settings, trials: Sequence[_Trial]) -> _Trial:
     )
 
 
-def _knows_classes(trial: _Trial) -> bool:
+def _tells_classes(trial: _Trial) -> bool:
     """
-    Tell whether one of its scorers says of which class a part is.
+    Tell whether one of the scorers says of which class a part is.
 
     """
     return any(
         spec.class_range is not None
         for scorer in trial.settings
         for spec in scorer_class(scorer).measures
-    )
-
-
-def _preprocessor(recipe: Recipe) -> Preprocessor:
-    return Preprocessor(
-        recipe.preprocessing, recipe.frame_format, recipe.references[0], recipe.references[1:]
     )
 
 
@@ -318,7 +374,7 @@ def _damaged(
     count: int,
 ) -> list[NDArray[np.uint8]]:
     """
-    Put random defects on good parts, each in turn, where the recipe looks.
+    Put random defects on good parts, one part after the other, where the recipe looks.
 
     """
     places = []
@@ -357,7 +413,7 @@ def _clear_defect(
 
 def _scores(recipe: Recipe, frames: Sequence[NDArray[np.uint8]]) -> NDArray[np.float64]:
     """
-    Give the anomaly score of each frame; infinity for what cannot be judged.
+    Give the anomaly score of each frame; infinity for a frame that cannot be judged.
 
     """
     frame_scorer = recipe.frame_scorer()
@@ -381,7 +437,7 @@ def _scoring_ms(
     recipe: Recipe, preprocessor: Preprocessor, frames: Sequence[NDArray[np.uint8]]
 ) -> float:
     """
-    Give the median time of scoring a prepared frame, infinity when none can be prepared.
+    Give the median time of scoring a prepared frame; infinity when no frame can be prepared.
 
     """
     scorers = [
@@ -415,7 +471,7 @@ def _best(trials: Sequence[_Trial]) -> _Trial:
 
 def _could_add(best: _Trial, other: _Trial) -> bool:
     """
-    Tell whether the other one alone sees enough of what the best misses.
+    Tell whether the other one sees enough of the defects that the best one misses.
 
     """
     return float((other.seen & ~best.seen).mean()) >= _CLEARLY_MORE_SEEN
@@ -423,8 +479,10 @@ def _could_add(best: _Trial, other: _Trial) -> bool:
 
 def _sees_clearly_more(both: _Trial, best: _Trial) -> bool:
     """
-    Tell whether both together see more by at least 3 %, which chance would give in less than 5 %
-    of cases (McNemar's exact test), separate as well and reject no more good parts.
+    Tell whether both together see clearly more than the best alone.
+
+    They must see at least 3 % more, which chance would give in less than 5 % of cases (McNemar's
+    exact test), separate as well, and reject no more good parts.
 
     """
     won = int((both.seen & ~best.seen).sum())

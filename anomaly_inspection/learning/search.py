@@ -19,16 +19,17 @@ import cv2
 import keras
 import numpy as np
 import optuna
-from sklearn.metrics import roc_auc_score
 import sqlalchemy.exc
 
 from anomaly_inspection.errors import SettingError
 from anomaly_inspection.imaging.setting_check import check_integer
 from anomaly_inspection.learning.augmentation import Denoising
 from anomaly_inspection.learning.export import exported
+from anomaly_inspection.learning.separation import auroc
 from anomaly_inspection.learning.synthetic_defects import random_defect
 from anomaly_inspection.learning.train import scorer_settings_of, TrainingParts, with_autoencoder
 from anomaly_inspection.learning.training_settings import LOSSES, NETS
+from anomaly_inspection.progress import no_progress
 from anomaly_inspection.scoring.autoencoder import AutoencoderScorer
 
 if TYPE_CHECKING:
@@ -41,9 +42,9 @@ if TYPE_CHECKING:
     from anomaly_inspection.learning.checkpoint import Epoch
     from anomaly_inspection.learning.fit import Fitting
     from anomaly_inspection.learning.training_settings import TrainingSettings
+    from anomaly_inspection.progress import Progress
     from anomaly_inspection.recipes.recipe import Recipe, ScorerRecipe
 
-    Progress = Callable[[int, int, str], None]
 
 _DEFECTS_EACH = 3
 _EPOCHS_BETWEEN_LOOKS = 5
@@ -61,7 +62,7 @@ def search(
     folder: Path,
     storage: str = '',
     scorer_settings: Mapping[str, Any] | None = None,
-    progress: Progress | None = None,
+    progress: Progress = no_progress,
     trial_done: Callable[[optuna.trial.FrozenTrial], None] | None = None,
 ) -> TrainingSettings:
     """
@@ -98,7 +99,6 @@ def search(
     check_integer('search', trials, 1, 10_000)
     check_integer('search_epochs', epochs_each, 1, 100_000)
     chosen = scorer_settings_of(settings, scorer_settings)
-    report = progress or (lambda done, total, what: None)
     parts = TrainingParts.of(recipe, images, settings, progress)
     start = replace(settings, epochs=epochs_each)
     name = f'{recipe.name} {settings.architecture} {start.fingerprint()[:8]}'
@@ -110,7 +110,7 @@ def search(
         fitting = parts.fitting(_suggested(trial, start))
 
         def look(epoch: Epoch) -> None:
-            report(epoch.number, epochs_each, f'trial {trial.number + 1}, epochs')
+            progress(epoch.number, epochs_each, f'trial {trial.number + 1}, epochs')
             if epoch.number % _EPOCHS_BETWEEN_LOOKS == 0:
                 trial.report(_plain_separation(fitting, parts, spoiled), epoch.number)
                 if trial.should_prune():
@@ -122,7 +122,7 @@ def search(
             # A learning rate at which the loss has no bound is a bad trial, not a bad search.
             raise optuna.TrialPruned(str(error)) from error
         files = exported(fitting.model, settings.architecture, recipe.preprocessing.fingerprint())
-        scorers = with_autoencoder(recipe, files, parts, chosen, report).scorers
+        scorers = with_autoencoder(recipe, files, parts, chosen, progress).scorers
         return _separation(scorers[AutoencoderScorer.name], spoiled)
 
     try:
@@ -226,7 +226,7 @@ def _separation(scorer: ScorerRecipe, spoiled: Sequence[Prepared]) -> float:
             {spec.name: [one[spec.name] for one in found] for spec in fitted.measures},
         )
     )
-    return _auroc(good, bad)
+    return auroc(good, bad)
 
 
 def _plain_separation(
@@ -240,15 +240,10 @@ def _plain_separation(
         np.array([_highest_difference(fitting, prepared.image) for prepared in group])
         for group in ([part.prepared for part in parts.held_out], spoiled)
     )
-    return _auroc(good, bad)
+    return auroc(good, bad)
 
 
 def _highest_difference(fitting: Fitting, image: NDArray[np.uint8]) -> float:
     seen, drawn = fitting.reconstructions([image])
     differences = np.abs(seen - drawn).mean(axis=-1)
     return max(float(cv2.blur(difference, _SMOOTH_PX).max()) for difference in differences)
-
-
-def _auroc(good: NDArray[np.float64], bad: NDArray[np.float64]) -> float:
-    is_bad = np.repeat([0, 1], [len(good), len(bad)])
-    return float(roc_auc_score(is_bad, np.concatenate([good, bad])))

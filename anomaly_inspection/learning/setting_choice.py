@@ -18,20 +18,21 @@ from anomaly_inspection.learning.preprocessing_choice import (
     flattened_parts,
     spread,
 )
-from anomaly_inspection.scoring.patch_statistics import smallest_stride_px, surface_of
+from anomaly_inspection.scoring.patch_features import surface_of
+from anomaly_inspection.scoring.patch_statistics import smallest_stride_px
 from anomaly_inspection.scoring.registry import scorer_class
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from anomaly_inspection.learning.cross_validation import TaughtPart
+    from anomaly_inspection.learning.part_preparation import GoodPart
 
 _JUDGED_EVERY = 5
 # Many references only of small images: each takes 13 bytes a value in memory, 100 MB in all.
 _MANY_REFERENCES, _MOST_REFERENCE_VALUES = 40, 8_000_000
 
 
-def chosen_settings(scorer: str, parts: Sequence[TaughtPart]) -> dict[str, Any]:
+def choose_settings(scorer: str, parts: Sequence[GoodPart]) -> dict[str, Any]:
     """
     Give the defaults, but for what the good parts need.
 
@@ -60,7 +61,7 @@ def chosen_settings(scorer: str, parts: Sequence[TaughtPart]) -> dict[str, Any]:
 
 
 def _needs_many_references(
-    scorer: str, settings: dict[str, Any], parts: Sequence[TaughtPart]
+    scorer: str, settings: dict[str, Any], parts: Sequence[GoodPart]
 ) -> bool:
     """
     Tell whether good parts clearly find more alike ones among many references than among few.

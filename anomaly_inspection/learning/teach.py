@@ -1,88 +1,150 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-Teach: from frames of good parts to a recipe, limits included, without one bad part.
+Teach: from images of good parts to a recipe with limits, without one bad part.
 
-The frames give the format, the alignment reference (the most central one) and the preprocessing.
-Every part is then measured by scorers that were fitted without it (five folds, or leave-one-out
-for few parts), and limits come from these held-out measures alone. A frame that is not like the
-others, be it another part, an empty belt or a part with a defect, is left out and named in the
-recipe's provenance; more than a tenth of such frames is an error.
+The stages:
+
+1. Check the images (`good_images.py`).
+2. Choose the preprocessing (`preprocessing_choice.py`), unless it is given.
+3. Choose the scorers by synthetic defects (`scorer_choice.py`), when 'auto' is asked for.
+4. Fit the scorers (`scorer_fit.py`): prepare the parts, leave out outliers, choose the settings
+   that the parts need, cross-validate, derive the limits.
+5. Assemble the recipe.
+
+Limits come from cross-validation alone: every part is measured by scorers that were fitted without
+it. An image that is unlike the others, be it another part, an empty belt or a part with a defect,
+is left out and named in the recipe's provenance. More than a tenth of such images is an error.
 
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 import math
 from typing import Any, Literal, TYPE_CHECKING
 
-import numpy as np
-
-from anomaly_inspection.errors import AlignmentError, FrameError, SettingError
-from anomaly_inspection.imaging.frame_check import (
-    check_frame,
-    FrameFormat,
-    SATURATED_SHARE,
-    saturation,
-)
-from anomaly_inspection.imaging.preprocessing import PreprocessingSettings, Preprocessor
-from anomaly_inspection.learning.cross_validation import HeldOut, scorer_recipe, TaughtPart
-from anomaly_inspection.learning.good_part_limits import (
-    check_enough,
-    check_rate,
-    FEWEST_PARTS,
-    limit_from_good,
-    outliers,
-    promised_rate,
-    rate_of_each,
-)
+from anomaly_inspection.errors import SettingError
+from anomaly_inspection.learning.good_images import GoodImages
+from anomaly_inspection.learning.good_part_limits import check_rate, limit_from_good
+from anomaly_inspection.learning.outliers import check_enough
+from anomaly_inspection.learning.part_preparation import alignment_confidences
 from anomaly_inspection.learning.preprocessing_choice import (
-    chosen_preprocessing,
+    choose_preprocessing,
     CONFIDENCE_MARGIN,
     LEAST_CONFIDENCE,
-    references_of,
 )
-from anomaly_inspection.learning.scorer_choice import choose, DEFAULT_BUDGET_MS
-from anomaly_inspection.learning.setting_choice import chosen_settings
-from anomaly_inspection.recipes.recipe import check_name, measures_of, Provenance, Recipe
-from anomaly_inspection.scoring.measure import BadSide, MeasureSpec
+from anomaly_inspection.learning.scorer_choice import choose_scorers, DEFAULT_BUDGET_MS
+from anomaly_inspection.learning.scorer_fit import fit_scorers, FittedScorers
+from anomaly_inspection.progress import no_progress
+from anomaly_inspection.recipes.recipe import check_name, Provenance
+from anomaly_inspection.scoring.measure import BadSide
 from anomaly_inspection.scoring.registry import scorer_class
 from anomaly_inspection.scoring.scorer import checked_settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
+    import numpy as np
     from numpy.typing import NDArray
 
+    from anomaly_inspection.imaging.preprocessing import PreprocessingSettings
     from anomaly_inspection.imaging.region_of_interest import RegionOfInterest
-
-    Progress = Callable[[int, int, str], None]
+    from anomaly_inspection.learning.good_images import Named
+    from anomaly_inspection.progress import Progress
+    from anomaly_inspection.recipes.recipe import Recipe
 
 DEFAULT_FALSE_REJECT_RATE = 0.005
 AUTO = 'auto'
-_SHARE_OF_BRIGHT, _FEWEST_BRIGHT = 0.01, 3
-_CONFIDENCE = MeasureSpec('confidence', '1', BadSide.LOW, 'Of the alignment.', 0.0, 1.0)
+
+
+@dataclass(frozen=True)
+class TeachOptions:
+    """
+    How to teach. The defaults suit most products.
+
+    Parameters
+    ----------
+    scorers : sequence of str, or 'auto'
+        Names of the scorers to fit. 'auto' chooses them and their settings by how well they see
+        synthetic defects on held-out good parts.
+    scorer_settings : mapping of str to mapping
+        By scorer, settings to take as they are. The others are defaults, or chosen by what the
+        good parts need.
+    speed_budget_ms : float
+        For 'auto': most time that scoring a prepared frame may take on this machine, over 0.
+    preprocessing : PreprocessingSettings, optional
+        Taken as it is. By default: colour by content, Gauss filter, light normalisation, and the
+        simplest alignment that clearly lowers the variation between the good parts.
+    region_of_interest : RegionOfInterest, optional
+        What to inspect, when no `preprocessing` is given; by default the whole frame.
+    highlight_colours : bool
+        Make colours that no good part has stand out in brightness, when no `preprocessing` is
+        given; for colour images alone. See `imaging/colour_highlight.py`.
+    false_reject_rate : float
+        Share of good parts that all limits together may reject, over 0 and below 0.5.
+
+    Raises
+    ------
+    SettingError
+        When an option is out of range, or contradicts another one.
+
+    """
+
+    scorers: Sequence[str] | Literal['auto'] = ('ssim', 'variation')
+    scorer_settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    speed_budget_ms: float = DEFAULT_BUDGET_MS
+    preprocessing: PreprocessingSettings | None = None
+    region_of_interest: RegionOfInterest | None = None
+    highlight_colours: bool = False
+    false_reject_rate: float = DEFAULT_FALSE_REJECT_RATE
+
+    def __post_init__(self) -> None:
+        check_rate(self.false_reject_rate)
+        if self.scorers == AUTO:
+            if self.scorer_settings:
+                raise SettingError(
+                    f'settings are given, but scorer {AUTO!r} chooses them; name a scorer'
+                )
+        else:
+            self.named_scorers()
+        if self.preprocessing is not None and self.region_of_interest is not None:
+            raise SettingError('give region_of_interest inside preprocessing, not beside it')
+        if self.preprocessing is not None and self.highlight_colours:
+            raise SettingError('give colour_highlight inside preprocessing, not highlight_colours')
+
+    def named_scorers(self) -> dict[str, dict[str, Any]]:
+        """
+        Give the settings that are given for each named scorer, in their own types.
+
+        """
+        if not self.scorers or len(set(self.scorers)) != len(self.scorers):
+            raise SettingError(f'scorers is {list(self.scorers)}; allowed: one or more, each once')
+        for scorer in self.scorer_settings:
+            if scorer not in self.scorers:
+                raise SettingError(
+                    f'settings are given for {scorer!r}, which is not taught; allowed: '
+                    f'{", ".join(self.scorers)}'
+                )
+        checked = {}
+        for scorer in self.scorers:
+            given = self.scorer_settings.get(scorer, {})
+            complete = checked_settings(scorer, scorer_class(scorer).settings, given)
+            checked[scorer] = {key: complete[key] for key in given}
+        return checked
 
 
 def teach(
-    images: Iterable[NDArray[np.uint8] | tuple[str, NDArray[np.uint8]]],
+    images: Iterable[NDArray[np.uint8] | Named],
     *,
     name: str,
     product: str = '',
     classes: Mapping[str, str] | None = None,
-    scorers: Sequence[str] | Literal['auto'] = ('ssim', 'variation'),
-    scorer_settings: Mapping[str, Mapping[str, Any]] | None = None,
-    speed_budget_ms: float = DEFAULT_BUDGET_MS,
-    preprocessing: PreprocessingSettings | None = None,
-    region_of_interest: RegionOfInterest | None = None,
-    highlight_colours: bool = False,
-    false_reject_rate: float = DEFAULT_FALSE_REJECT_RATE,
+    options: TeachOptions | None = None,
     provenance: Provenance | None = None,
-    progress: Progress | None = None,
+    progress: Progress = no_progress,
 ) -> Recipe:
     """
-    Make a recipe from frames of good parts.
+    Make a recipe from images of good parts.
 
     Parameters
     ----------
@@ -94,26 +156,10 @@ def teach(
     product : str
         What people call it.
     classes : mapping of str to str, optional
-        The class of every image by its name, for scorers that tell classes apart; by default they
+        The class of every image by its name, for scorers that tell classes apart. By default these
         take good parts that are alike as a class.
-    scorers : sequence of str
-        Names of the scorers to fit. 'auto' chooses them and their settings by how they see
-        synthetic defects on held-out good parts; see `auto.py`.
-    scorer_settings : mapping of str to mapping, optional
-        By scorer, settings that are taken as they are; the others are defaults, or chosen by what
-        the good parts need.
-    speed_budget_ms : float
-        For 'auto': most time that scoring a prepared frame may take on this machine, over 0.
-    preprocessing : PreprocessingSettings, optional
-        Taken as it is. By default: colour by content, Gauss filter, light normalisation, and the
-        simplest alignment that clearly lowers the variation between the good parts.
-    region_of_interest : RegionOfInterest, optional
-        What is inspected, when no `preprocessing` is given; the whole frame by default.
-    highlight_colours : bool
-        Make colours that the good parts do not have stand out in brightness, when no
-        `preprocessing` is given; see `colour_highlight.py`. For colour frames alone.
-    false_reject_rate : float
-        Share of good parts that may be rejected, all limits together, over 0 and below 0.5.
+    options : TeachOptions, optional
+        How to teach.
     provenance : Provenance, optional
         What the operator knows; counts and rates are filled in here.
     progress : callable (done, total, what), optional
@@ -122,298 +168,60 @@ def teach(
     Returns
     -------
     Recipe
-        Not yet on disk. `provenance.left_out` names the frames that were not like the others.
+        Not yet on disk. `provenance.left_out` names the images that are unlike the others.
 
     Raises
     ------
     SettingError
-        When there are too few frames, too many are unlike the others, or a setting is out of
+        When there are too few images, too many are unlike the others, or a setting is out of
         range.
     FrameError
-        When a frame is not of the others' format; names it.
+        When an image does not have the format of the others; names it.
 
     """
-    if scorers == AUTO and scorer_settings:
-        raise SettingError(f'settings are given, but scorer {AUTO!r} chooses them; name a scorer')
-    given = {} if scorers == AUTO else _checked_settings(scorers, scorer_settings or {})
+    options = options or TeachOptions()
     check_name(name)
-    check_rate(false_reject_rate)
-    named = _named(images)
-    _check_classes(classes, named)
-    frame_format = _common_format(named)
-    frame_format = replace(frame_format, saturated_share=_saturated_share(named))
-    report = progress or (lambda done, total, what: None)
-    if region_of_interest is not None and preprocessing is not None:
-        raise SettingError('give region_of_interest inside preprocessing, not beside it')
-    if highlight_colours and preprocessing is not None:
-        raise SettingError('give colour_highlight inside preprocessing, not highlight_colours')
-    left_out = _unfit(named, frame_format)
-    check_enough(len(named), left_out)
-    settings = preprocessing or chosen_preprocessing(
-        [one for one in named if one[0] not in left_out],
-        frame_format,
-        region_of_interest,
-        report,
-        highlight_colours=highlight_colours,
+    good = GoodImages.checked(images, classes)
+    check_enough(len(good.named), good.unfit)
+    preprocessing = options.preprocessing or choose_preprocessing(
+        good.without(good.unfit),
+        good.frame_format,
+        options.region_of_interest,
+        progress,
+        highlight_colours=options.highlight_colours,
     )
-    choice = None
-    if scorers == AUTO:
-        choice = choose(
-            [one for one in named if one[0] not in left_out],
-            lambda some, chosen: teach(
-                some,
-                name=name,
-                classes=classes,
-                scorers=tuple(chosen),
-                scorer_settings=chosen,
-                preprocessing=settings,
-                false_reject_rate=false_reject_rate,
-            ),
-            has_classes=classes is not None,
-            budget_ms=speed_budget_ms,
-            progress=report,
+    reasons: tuple[str, ...] = ()
+    if options.scorers == AUTO:
+        choice = choose_scorers(
+            good,
+            preprocessing,
+            options.false_reject_rate,
+            budget_ms=options.speed_budget_ms,
+            progress=progress,
         )
-        scorers, given = tuple(choice.settings), choice.settings
-    rate_each = rate_of_each(
-        false_reject_rate, sum(len(measures_of(scorer)) for scorer in scorers)
-    )
-    while True:
-        check_enough(len(named), left_out)
-        remaining = [one for one in named if one[0] not in left_out]
-        references = references_of(remaining)
-        preprocessor = Preprocessor(settings, frame_format, references[0], references[1:])
-        parts, unlike = _prepared(remaining, preprocessor, classes or {}, report)
-        if not unlike:
-            chosen = {scorer: chosen_settings(scorer, parts) | given[scorer] for scorer in scorers}
-            held_out = {
-                scorer: HeldOut.of(scorer, chosen[scorer], parts, report) for scorer in scorers
-            }
-            for held in held_out.values():
-                unlike |= held.unlike
-        if not unlike:
-            break
-        left_out |= unlike
-    if preprocessing is None and settings.alignment.kind != 'none':
-        lowest = limit_from_good(_confidences(parts), BadSide.LOW, rate_each, 0.0, 1.0).limit
-        confidence = math.floor(100 * CONFIDENCE_MARGIN * max(lowest, LEAST_CONFIDENCE)) / 100
-        settings = replace(
-            settings, alignment=replace(settings.alignment, min_confidence=confidence)
-        )
-    return Recipe(
-        name=name,
-        product=product,
-        provenance=replace(
-            provenance or Provenance(),
-            image_count=len(parts),
-            left_out=tuple(f'{who}: {why}' for who, why in left_out.items()),
-            choice=choice.reasons if choice else (),
-            false_reject_rate=false_reject_rate,
-            promised_rate=round(
-                promised_rate(min(len(held.parts) for held in held_out.values())), 4
-            ),
+        settings, reasons = choice.settings, choice.reasons
+    else:
+        settings = options.named_scorers()
+    fitted = fit_scorers(good, preprocessing, settings, options.false_reject_rate, progress)
+    if options.preprocessing is None:
+        fitted = _with_least_confidence(fitted)
+    return fitted.recipe(name, product, replace(provenance or Provenance(), choice=reasons))
+
+
+def _with_least_confidence(fitted: FittedScorers) -> FittedScorers:
+    """
+    Take the least confidence of the alignment from the good parts.
+
+    """
+    alignment = fitted.preprocessing.alignment
+    if alignment.kind == 'none':
+        return fitted
+    confidences = alignment_confidences(fitted.parts)
+    lowest = limit_from_good(confidences, BadSide.LOW, fitted.rate_each, 0.0, 1.0).limit
+    least = math.floor(100 * CONFIDENCE_MARGIN * max(lowest, LEAST_CONFIDENCE)) / 100
+    return replace(
+        fitted,
+        preprocessing=replace(
+            fitted.preprocessing, alignment=replace(alignment, min_confidence=least)
         ),
-        frame_format=frame_format,
-        preprocessing=settings,
-        scorers={
-            scorer: scorer_recipe(
-                scorer,
-                chosen[scorer],
-                scorer_class(scorer).fit([part.prepared for part in parts], chosen[scorer]),
-                held,
-                rate_each,
-                frame_format,
-            )
-            for scorer, held in held_out.items()
-        },
-        references=references,
     )
-
-
-def good_parts(
-    recipe: Recipe,
-    images: Iterable[NDArray[np.uint8] | tuple[str, NDArray[np.uint8]]],
-    progress: Progress | None = None,
-) -> tuple[list[TaughtPart], dict[str, str]]:
-    """
-    Prepare frames of good parts as a recipe says.
-
-    Parameters
-    ----------
-    recipe : Recipe
-        Its preprocessing is used as it is.
-    images : iterable of ndarray of uint8, or of (name, ndarray)
-        As for `teach`.
-    progress : callable (done, total, what), optional
-        As for `teach`.
-
-    Returns
-    -------
-    parts : list of TaughtPart
-        In the order of the frames.
-    left_out : dict of str to str
-        Names of the frames that are unlike the others, with the reason.
-
-    Raises
-    ------
-    SettingError
-        When there are too few frames, or too many are unlike the others.
-    FrameError
-        When a frame is not of the recipe's format; names it.
-
-    """
-    named = _named(images)
-    frame_format = replace(
-        _common_format(named), saturated_share=recipe.frame_format.saturated_share
-    )
-    if frame_format != recipe.frame_format:
-        raise FrameError(
-            f'the images are {_text(frame_format)}; the recipe {recipe.name} is for '
-            f'{_text(recipe.frame_format)}'
-        )
-    left_out = _unfit(named, frame_format) | {
-        name: 'left out at teaching'
-        for name, _ in named
-        if any(entry.startswith(f'{name}: ') for entry in recipe.provenance.left_out)
-    }
-    preprocessor = Preprocessor(
-        recipe.preprocessing, frame_format, recipe.references[0], recipe.references[1:]
-    )
-    remaining = [one for one in named if one[0] not in left_out]
-    parts, unlike = _prepared(
-        remaining, preprocessor, {}, progress or (lambda done, total, what: None)
-    )
-    check_enough(len(named), left_out | unlike)
-    return [part for part in parts if part.name not in unlike], left_out | unlike
-
-
-def _named(
-    images: Iterable[NDArray[np.uint8] | tuple[str, NDArray[np.uint8]]],
-) -> list[tuple[str, NDArray[np.uint8]]]:
-    named = [
-        image if isinstance(image, tuple) else (f'image {index}', image)
-        for index, image in enumerate(images)
-    ]
-    if len(named) < FEWEST_PARTS:
-        raise SettingError(f'{len(named)} good images; needed: at least {FEWEST_PARTS}')
-    name, count = Counter(name for name, _ in named).most_common(1)[0]
-    if count > 1:
-        raise SettingError(f'{count} good images are called {name!r}; each needs its own name')
-    return named
-
-
-def _check_classes(
-    classes: Mapping[str, str] | None, named: Sequence[tuple[str, NDArray[np.uint8]]]
-) -> None:
-    """
-    Raise SettingError unless no image has a class, or every one.
-
-    """
-    nameless = [name for name, _ in named if not (classes or {}).get(name)]
-    if classes is not None and nameless:
-        raise SettingError(
-            f'{len(nameless)} of {len(named)} good images have no class, the first is '
-            f'{nameless[0]!r}; give one to each, or to none'
-        )
-
-
-def _common_format(named: Sequence[tuple[str, NDArray[np.uint8]]]) -> FrameFormat:
-    shapes = Counter(frame.shape for _, frame in named)
-    shape, _ = shapes.most_common(1)[0]
-    for name, frame in named:
-        if frame.shape != shape or frame.dtype != np.uint8:
-            raise FrameError(
-                f'{name} is {frame.dtype} of shape {frame.shape}; most good images are uint8 of '
-                f'shape {shape}'
-            )
-    return FrameFormat(shape[1], shape[0], 'mono8' if len(shape) == 2 else 'bgr8')
-
-
-def _saturated_share(named: Sequence[tuple[str, NDArray[np.uint8]]]) -> float:
-    """
-    Give the share of values at the ceiling that makes a frame saturated.
-
-    The default, unless a hundredth of the good frames, three at least, are as bright without being
-    white all over: then halfway from the brightest of them to white.
-
-    """
-    shares = [saturation(frame) for _, frame in named]
-    bright = [share for share in shares if SATURATED_SHARE <= share < 1.0]
-    if len(bright) < max(_FEWEST_BRIGHT, _SHARE_OF_BRIGHT * len(named)):
-        return SATURATED_SHARE
-    return round((1.0 + max(bright)) / 2, 6)
-
-
-def _text(frame_format: FrameFormat) -> str:
-    return f'{frame_format.width}x{frame_format.height} {frame_format.encoding}'
-
-
-def _unfit(
-    named: Sequence[tuple[str, NDArray[np.uint8]]], frame_format: FrameFormat
-) -> dict[str, str]:
-    """
-    Give the frames that no part can be seen in, black or saturated, with the reason.
-
-    """
-    unfit = {}
-    for name, frame in named:
-        try:
-            check_frame(frame, frame_format)
-        except FrameError as error:
-            unfit[name] = str(error)
-    return unfit
-
-
-def _prepared(
-    named: Sequence[tuple[str, NDArray[np.uint8]]],
-    preprocessor: Preprocessor,
-    classes: Mapping[str, str],
-    report: Progress,
-) -> tuple[list[TaughtPart], dict[str, str]]:
-    """
-    Prepare frames; those that cannot be, or far less surely than the others, come with the reason.
-
-    """
-    parts, unlike = [], {}
-    for done, (name, frame) in enumerate(named, start=1):
-        try:
-            prepared = preprocessor.prepare(frame)
-            parts.append(TaughtPart(name, replace(prepared, part_class=classes.get(name, ''))))
-        except AlignmentError as error:
-            unlike[name] = str(error)
-        report(done, len(named), 'preparing')
-    confidences = _confidences(parts)
-    for index in outliers(confidences, _CONFIDENCE):
-        unlike[parts[index].name] = f'alignment confidence {confidences[index]:.2f}'
-    return parts, unlike
-
-
-def _confidences(parts: Sequence[TaughtPart]) -> NDArray[np.float64]:
-    """
-    Give how sure the alignment of each part is; empty when they are not aligned.
-
-    """
-    alignments = (part.prepared.alignment for part in parts)
-    return np.array([alignment.confidence for alignment in alignments if alignment], np.float64)
-
-
-def _checked_settings(
-    scorers: Sequence[str], given: Mapping[str, Mapping[str, Any]]
-) -> dict[str, dict[str, Any]]:
-    """
-    Give the settings that were asked for, by scorer, in their own types.
-
-    """
-    if not scorers or len(set(scorers)) != len(scorers):
-        raise SettingError(f'scorers is {list(scorers)}; allowed: one or more, each once')
-    for scorer in given:
-        if scorer not in scorers:
-            raise SettingError(
-                f'settings are given for {scorer!r}, which is not taught; allowed: '
-                f'{", ".join(scorers)}'
-            )
-    checked = {}
-    for scorer in scorers:
-        asked = given.get(scorer, {})
-        complete = checked_settings(scorer, scorer_class(scorer).settings, asked)
-        checked[scorer] = {key: complete[key] for key in asked}
-    return checked

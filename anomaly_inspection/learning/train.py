@@ -33,11 +33,14 @@ import tensorflow
 from anomaly_inspection.chart_style import require_matplotlib
 from anomaly_inspection.errors import SettingError
 from anomaly_inspection.learning.checkpoint import Checkpoint
-from anomaly_inspection.learning.cross_validation import HeldOut, scorer_recipe
+from anomaly_inspection.learning.cross_validation import score_held_out
 from anomaly_inspection.learning.export import exported
+from anomaly_inspection.learning.false_rejects import promised_rate
 from anomaly_inspection.learning.fit import Fitting
-from anomaly_inspection.learning.good_part_limits import FEWEST_PARTS, promised_rate, rate_of_each
-from anomaly_inspection.learning.teach import good_parts
+from anomaly_inspection.learning.good_part_limits import rate_of_each
+from anomaly_inspection.learning.outliers import FEWEST_PARTS
+from anomaly_inspection.learning.part_preparation import prepare_for_recipe
+from anomaly_inspection.learning.scorer_limits import scorer_recipe
 from anomaly_inspection.learning.training_report import (
     history_csv,
     loss_chart,
@@ -45,6 +48,7 @@ from anomaly_inspection.learning.training_report import (
     PICTURES,
     reconstruction_picture,
 )
+from anomaly_inspection.progress import no_progress
 from anomaly_inspection.recipes.recipe import measures_of
 from anomaly_inspection.scoring.autoencoder import AutoencoderScorer
 from anomaly_inspection.scoring.scorer import checked_settings
@@ -56,11 +60,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from anomaly_inspection.learning.checkpoint import Epoch
-    from anomaly_inspection.learning.cross_validation import TaughtPart
+    from anomaly_inspection.learning.part_preparation import GoodPart
     from anomaly_inspection.learning.training_settings import TrainingSettings
+    from anomaly_inspection.progress import Progress
     from anomaly_inspection.recipes.recipe import Recipe
 
-    Progress = Callable[[int, int, str], None]
 
 FEWEST_IMAGES = 20
 
@@ -75,15 +79,15 @@ class TrainingParts:
 
     Parameters
     ----------
-    taught, held_out : list of TaughtPart
+    taught, held_out : list of GoodPart
         What a network is fitted to; what tells when to stop and gives the limits.
     left_out : dict of str to str
         Frames that are unlike the others, with the reason.
 
     """
 
-    taught: list[TaughtPart]
-    held_out: list[TaughtPart]
+    taught: list[GoodPart]
+    held_out: list[GoodPart]
     left_out: dict[str, str]
 
     @classmethod
@@ -92,7 +96,7 @@ class TrainingParts:
         recipe: Recipe,
         images: Iterable[NDArray[np.uint8] | tuple[str, NDArray[np.uint8]]],
         settings: TrainingSettings,
-        progress: Progress | None = None,
+        progress: Progress = no_progress,
     ) -> TrainingParts:
         """
         Prepare frames as the recipe says and split them by the seed.
@@ -106,7 +110,7 @@ class TrainingParts:
             When a frame is not of the recipe's format; names it.
 
         """
-        parts, left_out = good_parts(recipe, images, progress)
+        parts, left_out = prepare_for_recipe(recipe, images, progress)
         if len(parts) < FEWEST_IMAGES:
             raise SettingError(
                 f'{len(parts)} good images to train on; needed: at least {FEWEST_IMAGES}'
@@ -158,7 +162,7 @@ def train(
     resume: bool = False,
     trained_by: str = '',
     source: str = '',
-    progress: Progress | None = None,
+    progress: Progress = no_progress,
     epoch_done: Callable[[Epoch], None] | None = None,
 ) -> Recipe:
     """
@@ -217,7 +221,6 @@ def train(
         if epoch_done is not None:
             epoch_done(epoch)
 
-    report = progress or (lambda done, total, what: None)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         fitting.run(keep)
@@ -240,7 +243,7 @@ def train(
             f'the training folder {folder} cannot be written: {error}. Make room and go on with '
             '--resume'
         ) from error
-    return with_autoencoder(recipe, model | arrays, parts, chosen, report)
+    return with_autoencoder(recipe, model | arrays, parts, chosen, progress)
 
 
 def scorer_settings_of(
@@ -270,7 +273,7 @@ def with_autoencoder(
     files: Mapping[str, NDArray[np.uint8]],
     parts: TrainingParts,
     settings: Mapping[str, Any],
-    report: Progress,
+    progress: Progress,
 ) -> Recipe:
     """
     Give a recipe with the scorer of a trained model, its limits from the held-out parts.
@@ -278,13 +281,13 @@ def with_autoencoder(
     """
     name = AutoencoderScorer.name
     fitted = AutoencoderScorer.of_model(files, [part.prepared for part in parts.taught], settings)
-    held = HeldOut.by(fitted, parts.held_out, report)
+    held_out = score_held_out(fitted, parts.held_out, progress)
     names = {*recipe.scorers, name}
     # As in teach: any measure beyond its limit rejects. Those of the other scorers stay.
     rate_each = rate_of_each(
         recipe.provenance.false_reject_rate, sum(len(measures_of(scorer)) for scorer in names)
     )
-    scorer = scorer_recipe(name, dict(settings), fitted, held, rate_each, recipe.frame_format)
+    scorer = scorer_recipe(fitted, settings, held_out, rate_each, recipe.frame_format)
     promise = round(promised_rate(len(parts.held_out)), 4)
     return replace(
         recipe,

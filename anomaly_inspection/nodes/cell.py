@@ -21,7 +21,11 @@ from anomaly_inspection.nodes.decider_node import DeciderNode
 from anomaly_inspection.nodes.part_detector_node import PartDetectorNode
 from anomaly_inspection.nodes.scorer_node import ScorerNode
 from anomaly_inspection.nodes.sorter_node import SorterNode
-from anomaly_inspection.nodes.spinning import NodeThread, PARAMETERS_REFUSED
+from anomaly_inspection.nodes.spinning import (
+    NodeThread,
+    PARAMETERS_REFUSED,
+    refuse_parameter_files,
+)
 from anomaly_inspection.nodes.threshold_bridge_node import ThresholdBridgeNode
 from anomaly_inspection.nodes.viewer_node import ViewerNode
 
@@ -29,6 +33,10 @@ if TYPE_CHECKING:
     from rclpy.context import Context
 
     from anomaly_inspection.nodes.inspection_node import InspectionNode
+
+
+#: Namespace of a cell unless something else is asked for; the launch file uses the same.
+NAMESPACE = 'inspection'
 
 
 class Cell:
@@ -39,6 +47,8 @@ class Cell:
     ----------
     context : rclpy Context or None
         None = the default context.
+    namespace : str
+        Of all nodes; a remapping of __ns wins.
     overrides : dict of str to list of rclpy Parameter
         By node name: parameters that win over the parameter file.
 
@@ -54,6 +64,7 @@ class Cell:
         self,
         *,
         context: Context | None = None,
+        namespace: str = '',
         overrides: dict[str, list[Any]] | None = None,
     ) -> None:
         self.nodes: list[InspectionNode[Any]] = []
@@ -61,7 +72,7 @@ class Cell:
 
         def make(node_type: Any, name: str) -> Any:
             given = (overrides or {}).get(name, [])
-            node = node_type(context=context, parameter_overrides=given)
+            node = node_type(context=context, namespace=namespace, parameter_overrides=given)
             self.nodes.append(node)
             return node
 
@@ -145,12 +156,13 @@ def main() -> None:
     Run the cell until it is interrupted.
 
     """
+    refuse_parameter_files()
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     interrupted = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: interrupted.set())
     try:
-        cell = Cell()
+        cell = Cell(namespace=NAMESPACE)
     except InspectionError:
         rclpy.try_shutdown()
         sys.exit(PARAMETERS_REFUSED)

@@ -25,11 +25,12 @@ from anomaly_inspection.deciding.frame_judge import Reason, Verdict
 from anomaly_inspection.errors import InspectionError, SettingError
 from anomaly_inspection.evaluation.run_summary import PartRecord
 from anomaly_inspection.msg import Decision, LineStop, Part, SortEvent
-from anomaly_inspection.nodes.cell import Cell
+from anomaly_inspection.nodes.cell import Cell, NAMESPACE
 from anomaly_inspection.nodes.inspection_node import steady_s
 from anomaly_inspection.nodes.qos import EVENT, LATCHED
 from anomaly_inspection.nodes.spinning import NodeThread
 from anomaly_inspection.nodes.stamps import nanoseconds_from_stamp
+from anomaly_inspection.parameter_file import check_parameter_file
 
 if TYPE_CHECKING:
     from anomaly_inspection.capture.source import FrameSource
@@ -173,14 +174,18 @@ def run_cell(
     Raises
     ------
     InspectionError
-        When a node does not start; says which and why.
+        When the parameter file is refused, or a node does not start; says which and why.
 
     """
     # Before rclpy is initialised: a demo on a laptop must never fire a neighbour's gate.
     os.environ.setdefault('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
+    check_parameter_file(parameter_file)
     context = Context()
     rclpy.init(
-        args=['--ros-args', '--params-file', str(parameter_file)],
+        args=[
+            *('--ros-args', '-r', f'__ns:=/{NAMESPACE}'),
+            *('--params-file', str(parameter_file)),
+        ],
         context=context,
         signal_handler_options=SignalHandlerOptions.NO,
     )

@@ -18,6 +18,7 @@ from typing import Any, Generic, TYPE_CHECKING, TypeVar
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.callback_groups import ReentrantCallbackGroup
+from rclpy.clock import Clock, ClockType
 from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.exceptions import ROSInterruptException
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
@@ -33,6 +34,7 @@ from anomaly_inspection.nodes.parameters import (
     declare_parameters,
     parameter,
 )
+from anomaly_inspection.parameter_file import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Iterable
@@ -98,6 +100,7 @@ class InspectionNode(LifecycleNode, Generic[P]):
     def __init__(self, name: str, parameters_type: type[P], **options: Any) -> None:
         super().__init__(name, **options)
         self.is_active = False
+        self._steady_clock = Clock(clock_type=ClockType.STEADY_TIME)
         self._parameters_type = parameters_type
         self._endpoints: list[tuple[Callable[[Any], Any], Any]] = []
         self._actions: dict[str, OneGoalServer] = {}
@@ -114,10 +117,10 @@ class InspectionNode(LifecycleNode, Generic[P]):
         self._warn_of_unknown_parameters()
         self.add_post_set_parameters_callback(self._apply_parameters)
         self._diagnostics = self.create_publisher(DiagnosticArray, '/diagnostics', 10)
-        self.create_timer(1.0, self.publish_diagnostics)
+        self._steady_timer(1.0, self.publish_diagnostics)
         self._autostart_timer: Timer | None = None
         if self.parameters.autostart:
-            self._autostart_timer = self.create_timer(0.0, self._autostart)
+            self._autostart_timer = self._steady_timer(0.0, self._autostart)
 
     # What a subclass fills in
 
@@ -194,8 +197,13 @@ class InspectionNode(LifecycleNode, Generic[P]):
         """
         guarded = self._guarded(callback)
         # rclpy counts a timer callback's arguments: one that takes any would be given a TimerInfo.
-        timer = self.create_timer(period_s, lambda: guarded())
+        timer = self._steady_timer(period_s, lambda: guarded())
         self._endpoints.append((self.destroy_timer, timer))
+
+    def _steady_timer(self, period_s: float, callback: Callable[[], None]) -> Timer:
+        # Without a clock of its own, a timer runs on the node's ROS clock and stands still for as
+        # long as the wall clock was set back.
+        return self.create_timer(period_s, callback, clock=self._steady_clock)
 
     def publish_on(self, message_type: type, topic: str, qos: QoSProfile) -> Publisher[Any]:
         """
@@ -460,7 +468,7 @@ class InspectionNode(LifecycleNode, Generic[P]):
         self._end_autostart()
         if self.trigger_configure() == TransitionCallbackReturn.SUCCESS:
             # What a node needs of the world, as a gate, may be there later. Ends by success.
-            self._autostart_timer = self.create_timer(_ACTIVATE_AGAIN_S, self._activate_again)
+            self._autostart_timer = self._steady_timer(_ACTIVATE_AGAIN_S, self._activate_again)
             self._activate_again()
 
     def _activate_again(self) -> None:
@@ -543,9 +551,10 @@ class InspectionNode(LifecycleNode, Generic[P]):
         known = {*self._parameters, 'use_sim_time'}
         for name in sorted(self._parameter_overrides):
             if name not in known and not self.is_own_parameter(name):
+                near = nearest(name, sorted(known))
                 self.get_logger().warning(
-                    f"parameter '{name}' is not one of this node's and has no effect; "
-                    f'it has: {", ".join(sorted(known))}'
+                    f'{self.get_name()} has no parameter {name!r}: it has no effect. '
+                    + (f'Did you mean {near!r}?' if near else f'Known: {", ".join(sorted(known))}')
                 )
 
 

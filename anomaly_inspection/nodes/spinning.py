@@ -16,8 +16,9 @@ from rclpy.executors import Executor, ExternalShutdownException, SingleThreadedE
 from rclpy.experimental import EventsExecutor
 from rclpy.signals import SignalHandlerOptions
 
-from anomaly_inspection.errors import InspectionError
+from anomaly_inspection.errors import InspectionError, SettingError
 from anomaly_inspection.nodes.inspection_node import InspectionNode
+from anomaly_inspection.parameter_file import check_parameter_file, given_parameter_files
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -114,6 +115,22 @@ def _new_executor(context: Context | None) -> Any:
     return SingleThreadedExecutor(context=context)
 
 
+def refuse_parameter_files() -> None:
+    """
+    End the process with one line when a parameter file among its arguments is refused.
+
+    rclpy would end with a traceback, or run the node on its defaults.
+
+    """
+    try:
+        notes = [n for path in given_parameter_files(sys.argv) for n in check_parameter_file(path)]
+    except SettingError as error:
+        print(error, file=sys.stderr)
+        sys.exit(PARAMETERS_REFUSED)
+    for note in notes:
+        print(note, file=sys.stderr)
+
+
 def spin_node(make_node: Callable[[], InspectionNode[Any]]) -> None:
     """
     Make one node and spin it until SIGINT or SIGTERM, then bring it to its safe end.
@@ -121,6 +138,7 @@ def spin_node(make_node: Callable[[], InspectionNode[Any]]) -> None:
     Exit status 2 with one line when a parameter is refused: launch does not start the node again.
 
     """
+    refuse_parameter_files()
     # With rclpy's own handlers the context is gone before the node could say or do anything.
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     interrupted = threading.Event()

@@ -6,7 +6,6 @@ The accuracy benchmark: which files it opens, what it logs, what it writes.
 
 from __future__ import annotations
 
-from functools import partial
 import json
 from pathlib import Path
 import shutil
@@ -20,7 +19,7 @@ from anomaly_inspection.capture.simulated_dataset import write_dataset
 from anomaly_inspection.capture.simulated_line import SimulatedLineSettings
 from anomaly_inspection.errors import InspectionError, SettingError
 from anomaly_inspection.imaging.preprocessing import PreprocessingSettings
-from anomaly_inspection.learning.teach import teach
+from anomaly_inspection.learning.teach import TeachOptions
 from benchmarks import accuracy
 from benchmarks.accuracy import Product, share_of
 from benchmarks.simple_methods import SimpleMethods, small_gray, SSIM_BEST, SSIM_MEAN, Z_MAP
@@ -43,10 +42,16 @@ def simulated(tmp_path_factory):
 @pytest.fixture(autouse=True)
 def quick_teaching(monkeypatch):
     """
-    To choose the alignment takes longest, and is nothing that is tested here.
+    Choosing the alignment takes longest, and is not tested here.
 
     """
-    monkeypatch.setattr(accuracy, 'teach', partial(teach, preprocessing=PreprocessingSettings()))
+    monkeypatch.setattr(
+        accuracy,
+        'TeachOptions',
+        lambda **options: TeachOptions(
+            **{**options, 'preprocessing': PreprocessingSettings(), 'region_of_interest': None}
+        ),
+    )
 
 
 @pytest.fixture

@@ -89,7 +89,7 @@ def test_progress_counts_up_to_all_parts(tmp_path: Path) -> None:
         LINE,
         train_parts=1,
         test_parts=2,
-        progress=lambda done, total: calls.append((done, total)),
+        progress=lambda done, total, what: calls.append((done, total)),
     )
     assert calls == [(1, 3), (2, 3), (3, 3)]
 

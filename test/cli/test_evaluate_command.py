@@ -28,7 +28,7 @@ from anomaly_inspection.evaluation.comparison import to_json as comparison_json
 from anomaly_inspection.evaluation.comparison_report import write_comparison
 from anomaly_inspection.evaluation.evaluate import evaluate_dataset, to_json
 from anomaly_inspection.evaluation.report import write_report
-from anomaly_inspection.learning.teach import teach
+from anomaly_inspection.learning.teach import teach, TeachOptions
 from anomaly_inspection.recipes.folder import write_recipe
 from anomaly_inspection.recipes.limit_table import limit_table
 
@@ -244,8 +244,8 @@ def test_classes_are_compared_by_name_over_good_parts(recipe, dataset):
     named = teach(
         [(str(seed), part(seed)) for seed in range(16)],
         name='named',
-        scorers=('template',),
         classes={str(seed): 'two' for seed in range(16)},
+        options=TeachOptions(scorers=('template',)),
     )
     figures = evaluate_dataset(named, dataset).figures
     # Of the three good parts with a class, two are of the only one it knows.
@@ -259,7 +259,11 @@ def test_classes_are_compared_by_name_over_good_parts(recipe, dataset):
 
 @pytest.fixture(scope='module')
 def other_recipe():
-    return teach([part(seed) for seed in range(24)], name='other', scorers=('variation',))
+    return teach(
+        [part(seed) for seed in range(24)],
+        name='other',
+        options=TeachOptions(scorers=('variation',)),
+    )
 
 
 def test_recipes_side_by_side_say_the_same_as_each_alone(recipe, other_recipe, dataset):

@@ -26,7 +26,7 @@ from anomaly_inspection.evaluation.self_test import self_test, SelfTest, shares_
 from anomaly_inspection.evaluation.self_test_report import write_self_test
 from anomaly_inspection.imaging.alignment import AlignmentSettings
 from anomaly_inspection.imaging.preprocessing import PreprocessingSettings
-from anomaly_inspection.learning.teach import teach
+from anomaly_inspection.learning.teach import teach, TeachOptions
 from anomaly_inspection.recipes.folder import write_recipe
 from anomaly_inspection.recipes.recipe import Recipe
 
@@ -51,8 +51,10 @@ def taught_on(count: int) -> Recipe:
     return teach(
         [plate(seed) for seed in range(count)],
         name='plate',
-        scorers=['variation'],
-        preprocessing=PreprocessingSettings(alignment=AlignmentSettings('none')),
+        options=TeachOptions(
+            scorers=['variation'],
+            preprocessing=PreprocessingSettings(alignment=AlignmentSettings('none')),
+        ),
     )
 
 

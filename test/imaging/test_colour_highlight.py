@@ -26,8 +26,8 @@ from anomaly_inspection.imaging.filters import filter_from_mapping, filter_to_ma
 from anomaly_inspection.imaging.frame_check import FrameFormat
 from anomaly_inspection.imaging.preprocessing import PreprocessingSettings, Preprocessor
 from anomaly_inspection.imaging.region_of_interest import RegionOfInterest
-from anomaly_inspection.learning.highlight_choice import chosen_highlight
-from anomaly_inspection.learning.teach import teach
+from anomaly_inspection.learning.highlight_choice import choose_highlight
+from anomaly_inspection.learning.teach import teach, TeachOptions
 from anomaly_inspection.recipes.folder import read_recipe, write_recipe
 from anomaly_inspection.recipes.recipe import measures_of, Recipe
 from anomaly_inspection.scoring.frame_scorer import FrameScorer, ScoreStatus
@@ -278,7 +278,7 @@ def chosen(frames: Sequence[NDArray[np.uint8]], **how: Any) -> ColourHighlight:
     frame_format = FrameFormat(WIDTH, HEIGHT, 'bgr8')
     seen = settings(colour='bgr', filters=(Gauss(1.0),), **how)
     preprocessor = Preprocessor(seen, frame_format, frames[0])
-    return chosen_highlight(preprocessor.prepare(frame) for frame in frames)
+    return choose_highlight(preprocessor.prepare(frame) for frame in frames)
 
 
 def stands_out(highlight: ColourHighlight, bgr: Any) -> bool:
@@ -339,7 +339,7 @@ def test_what_the_alignment_brought_in_teaches_no_colour() -> None:
         image, valid = prepared.image.copy(), prepared.valid.copy()
         image[:, :20], valid[:, :20] = FOREIGN[0], False
         parts.append(replace(prepared, image=image, valid=valid))
-    assert stands_out(chosen_highlight(parts), FOREIGN[0])
+    assert stands_out(choose_highlight(parts), FOREIGN[0])
 
 
 @pytest.mark.parametrize(('level', 'toward'), [(60, 'white'), (205, 'black')])
@@ -385,7 +385,7 @@ def highlighting() -> Recipe:
 
     """
     frames = [*good_frames(30), ('rusty', part_frame(77, stain_px=12))]
-    return teach(frames, name='block', highlight_colours=True)
+    return teach(frames, name='block', options=TeachOptions(highlight_colours=True))
 
 
 def test_a_stain_as_bright_as_the_part_is_found(plain: Recipe, highlighting: Recipe) -> None:
@@ -415,7 +415,7 @@ def test_a_stranger_is_left_out_by_its_colour_alone(highlighting: Recipe) -> Non
 def test_gray_images_are_refused_at_teaching() -> None:
     frames = [frame[..., 1].copy() for _, frame in good_frames(8)]
     with pytest.raises(SettingError, match=r'highlight_colours.*gray.*colour images'):
-        teach(frames, name='block', highlight_colours=True)
+        teach(frames, name='block', options=TeachOptions(highlight_colours=True))
 
 
 def test_it_is_not_given_beside_a_preprocessing() -> None:
@@ -423,8 +423,7 @@ def test_it_is_not_given_beside_a_preprocessing() -> None:
         teach(
             good_frames(8),
             name='block',
-            preprocessing=PreprocessingSettings(),
-            highlight_colours=True,
+            options=TeachOptions(preprocessing=PreprocessingSettings(), highlight_colours=True),
         )
 
 

@@ -12,7 +12,7 @@ import pytest
 
 pytest.importorskip('anomaly_inspection.msg', reason='needs ROS 2 and the built messages')
 
-from anomaly_inspection.nodes import cell_ready, spinning
+from anomaly_inspection.nodes import cell, cell_ready, spinning
 from anomaly_inspection.nodes.camera_node import CameraParameters
 from anomaly_inspection.nodes.decider_node import DeciderParameters
 from anomaly_inspection.nodes.part_detector_node import PartDetectorParameters
@@ -61,3 +61,16 @@ def test_the_launch_file_is_declarative() -> None:
         for alias in node.names
     }
     assert not (names | modules) & {'OpaqueFunction', 'eval', 'exec', 'subprocess', 'system'}
+
+
+def test_all_ways_to_run_the_cell_use_the_same_namespace() -> None:
+    default = next(
+        ast.literal_eval(value.elts[0])
+        for table in ast.walk(TREE)
+        if isinstance(table, ast.Dict)
+        for key, value in zip(table.keys, table.values, strict=True)
+        if isinstance(key, ast.Constant) and key.value == 'namespace'
+    )
+    assert default == cell.NAMESPACE
+    for layout in ('live_view.foxglove.json', 'live_view.perspective'):
+        assert f'/{cell.NAMESPACE}/' in (ROOT / 'config' / layout).read_text(encoding='utf-8')

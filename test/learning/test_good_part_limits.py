@@ -16,19 +16,16 @@ import numpy as np
 import pytest
 
 from anomaly_inspection.errors import SettingError
-from anomaly_inspection.learning import good_part_limits
-from anomaly_inspection.learning.good_part_limits import (
+from anomaly_inspection.learning import false_rejects
+from anomaly_inspection.learning.false_rejects import (
     are_rejected,
-    are_strays,
     expected_false_rejects,
     FalseRejects,
-    limit_from_good,
-    limits_from_good,
-    outliers,
     parts_needed,
     promised_rate,
-    tells_nothing,
 )
+from anomaly_inspection.learning.good_part_limits import limit_from_good, limits_from_good
+from anomaly_inspection.learning.outliers import is_mostly_perfect, outliers, widens_limit
 from anomaly_inspection.recipes.recipe import MeasureLimit
 from anomaly_inspection.scoring.measure import BadSide, MeasureSpec
 
@@ -294,7 +291,7 @@ def test_no_part_is_judged_by_limits_that_it_gave(monkeypatch: pytest.MonkeyPatc
         held_out.update(out)
         return limits_from_good(others, *rest)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(good_part_limits, 'limits_from_good', watched)
+    monkeypatch.setattr(false_rejects, 'limits_from_good', watched)
     assert expected_false_rejects(good, SPECS, 0.01).parts == 250
     assert held_out == set(range(250))
 
@@ -349,29 +346,29 @@ def test_a_shift_of_all_parts_makes_no_strays_but_a_defect_does(side: BadSide) -
     later = 20.0 + np.clip(rng.standard_normal(40), -2.0, 2.0)
     later[3] = 30.0
     for moved in (later, later + 100.0, later - 15.0):
-        assert list(np.flatnonzero(are_strays(sign * moved, usual, spec))) == [3]
+        assert list(np.flatnonzero(widens_limit(sign * moved, usual, spec))) == [3]
 
 
 def test_strays_are_looked_for_on_a_wider_scale_where_all_parts_measure_more() -> None:
     rng = np.random.default_rng(18)
     usual = limit_from_good(rng.gamma(9.0, 1.0, 60), HIGH, 0.005, 0.0)
-    assert not are_strays(10.0 * rng.gamma(9.0, 1.0, 40), usual, PEAK).any()
+    assert not widens_limit(10.0 * rng.gamma(9.0, 1.0, 40), usual, PEAK).any()
 
 
 def test_few_parts_off_the_perfect_end_tell_nothing() -> None:
     areas = np.zeros(60)
     areas[:4] = 7.0
-    assert tells_nothing(areas, PEAK)
+    assert is_mostly_perfect(areas, PEAK)
     areas[:5] = 7.0
-    assert not tells_nothing(areas, PEAK)
-    assert not tells_nothing(np.full(8, 3.0), PEAK)
+    assert not is_mostly_perfect(areas, PEAK)
+    assert not is_mostly_perfect(np.full(8, 3.0), PEAK)
 
 
 def test_where_taught_parts_were_all_perfect_only_single_parts_stray() -> None:
     usual = MeasureLimit(limit=100.0, typical=0.0)
     areas = np.array([0.0] * 20 + [60.0, 400.0])
-    assert list(np.flatnonzero(are_strays(areas, usual, PEAK))) == [21]
-    assert not are_strays(np.array([30.0, 90.0, 130.0, 300.0]), usual, PEAK).any()
+    assert list(np.flatnonzero(widens_limit(areas, usual, PEAK))) == [21]
+    assert not widens_limit(np.array([30.0, 90.0, 130.0, 300.0]), usual, PEAK).any()
 
 
 def test_a_part_of_no_taught_class_is_rejected_whatever_the_combination() -> None:

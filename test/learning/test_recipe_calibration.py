@@ -27,7 +27,7 @@ from anomaly_inspection.learning.recipe_calibration import (
     RecipeCalibration,
     specs_of,
 )
-from anomaly_inspection.learning.teach import teach
+from anomaly_inspection.learning.teach import teach, TeachOptions
 from anomaly_inspection.recipes.folder import read_recipe, write_recipe
 from anomaly_inspection.recipes.recipe import check_limit, Recipe
 
@@ -56,7 +56,7 @@ def good_parts(
 @pytest.fixture(scope='module')
 def recipe() -> Recipe:
     frames = [part(seed) for seed in range(24)]
-    return teach(frames, name='part', preprocessing=PreprocessingSettings())
+    return teach(frames, name='part', options=TeachOptions(preprocessing=PreprocessingSettings()))
 
 
 @pytest.fixture(scope='module')

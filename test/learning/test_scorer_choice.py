@@ -6,7 +6,7 @@ Scorers chosen by synthetic defects: the choice fits the product, keeps to the b
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +21,14 @@ from anomaly_inspection.errors import SettingError
 from anomaly_inspection.imaging.alignment import AlignmentSettings
 from anomaly_inspection.imaging.preprocessing import PreprocessingSettings
 from anomaly_inspection.learning import scorer_choice
-from anomaly_inspection.learning.scorer_choice import choose
-from anomaly_inspection.learning.teach import teach
+from anomaly_inspection.learning.good_images import GoodImages
+from anomaly_inspection.learning.part_preparation import preprocessor_of
+from anomaly_inspection.learning.scorer_choice import choose_scorers, ScorerChoice
+from anomaly_inspection.learning.scorer_fit import fit_scorers
+from anomaly_inspection.learning.teach import teach, TeachOptions
 from anomaly_inspection.recipes.folder import read_recipe, write_recipe
-from anomaly_inspection.recipes.recipe import Recipe
+
+Named = tuple[str, NDArray[np.uint8]]
 
 UNALIGNED = PreprocessingSettings(alignment=AlignmentSettings('none'))
 
@@ -52,16 +56,8 @@ def few_defects(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scorer_choice, '_DEFECTS', 60)
 
 
-def plain_teach(
-    named: Sequence[tuple[str, NDArray[np.uint8]]], settings: Mapping[str, Mapping[str, Any]]
-) -> Recipe:
-    return teach(
-        named,
-        name='x',
-        scorers=tuple(settings),
-        scorer_settings=settings,
-        preprocessing=UNALIGNED,
-    )
+def choice_of(parts: Sequence[Named], budget_ms: float = 1000.0) -> ScorerChoice:
+    return choose_scorers(GoodImages.checked(parts), UNALIGNED, 0.005, budget_ms=budget_ms)
 
 
 @pytest.mark.parametrize(('parts', 'best'), [(FACES, 'template'), (ALIKE, 'variation')])
@@ -69,14 +65,15 @@ def test_a_later_candidate_is_taken_only_where_it_is_clearly_better(
     monkeypatch: pytest.MonkeyPatch, parts: Any, best: str
 ) -> None:
     monkeypatch.setattr(scorer_choice, 'CANDIDATES', (('variation', {}), ('template', {})))
-    choice = choose(parts, plain_teach, budget_ms=1000)
+    choice = choice_of(parts)
     assert next(iter(choice.settings)) == best
     assert f'chosen: {best}' in choice.reasons
 
 
 def test_no_defect_is_too_weak_to_tell_anything() -> None:
     good = [image for _, image in ALIKE[:6]]
-    preprocessor = scorer_choice._preprocessor(plain_teach(ALIKE, {'variation': {}}))
+    fitted = fit_scorers(GoodImages.checked(ALIKE), UNALIGNED, {'variation': {}}, 0.005)
+    preprocessor = preprocessor_of(fitted.recipe('x'))
     damaged = scorer_choice._damaged(preprocessor, good, good, 30)
     for place, image in enumerate(damaged):
         change = cv2.absdiff(image, good[place % 6])
@@ -85,7 +82,7 @@ def test_no_defect_is_too_weak_to_tell_anything() -> None:
 
 
 def test_every_candidate_is_reported_and_none_is_clearly_better_than_the_chosen() -> None:
-    choice = choose(ALIKE, plain_teach, budget_ms=1000)
+    choice = choice_of(ALIKE)
     told = [reason for reason in choice.reasons if 'AUROC' in reason and 'joins' not in reason]
     assert len(told) == len(scorer_choice.CANDIDATES)
     aurocs = [float(reason.partition('AUROC ')[2].partition(',')[0]) for reason in told]
@@ -98,7 +95,7 @@ def test_every_candidate_is_reported_and_none_is_clearly_better_than_the_chosen(
 
 def test_the_same_parts_give_the_same_choice(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scorer_choice, 'CANDIDATES', (('variation', {}), ('template', {})))
-    first, second = (choose(ALIKE, plain_teach, budget_ms=1000) for _ in range(2))
+    first, second = (choice_of(ALIKE) for _ in range(2))
     assert first.settings == second.settings
 
 
@@ -110,11 +107,11 @@ def test_what_takes_longer_than_the_budget_is_not_chosen(
     monkeypatch.setattr(
         scorer_choice, '_scoring_ms', lambda recipe, *_: times_ms[next(iter(recipe.scorers))]
     )
-    choice = choose(ALIKE, plain_teach, budget_ms=20)
+    choice = choice_of(ALIKE, 20)
     assert tuple(choice.settings) == ('variation',)
     assert any('over the 20 ms allowed' in reason for reason in choice.reasons)
     with pytest.raises(SettingError, match=r'budget of 2 ms a frame; the fastest takes 4\.0 ms'):
-        choose(ALIKE, plain_teach, budget_ms=2)
+        choice_of(ALIKE, 2)
 
 
 def test_a_scorer_that_these_parts_cannot_be_taught_with_is_left_out(
@@ -122,12 +119,13 @@ def test_a_scorer_that_these_parts_cannot_be_taught_with_is_left_out(
 ) -> None:
     monkeypatch.setattr(scorer_choice, 'CANDIDATES', (('variation', {}), ('template', {})))
 
-    def teach_but_template(named: Any, settings: Any) -> Recipe:
+    def fit_but_template(images: Any, preprocessing: Any, settings: Any, rate: Any) -> Any:
         if 'template' in settings:
             raise SettingError('no two are alike')
-        return plain_teach(named, settings)
+        return fit_scorers(images, preprocessing, settings, rate)
 
-    choice = choose(ALIKE, teach_but_template, budget_ms=1000)
+    monkeypatch.setattr(scorer_choice, 'fit_scorers', fit_but_template)
+    choice = choice_of(ALIKE)
     assert tuple(choice.settings) == ('variation',)
     assert choice.reasons[0] == 'template cannot be taught on these parts: no two are alike'
 
@@ -160,7 +158,11 @@ def test_teach_takes_auto_and_the_recipe_keeps_the_reasons(
 ) -> None:
     candidates = (('variation', {'flatten_px': 7}), ('patch_statistics', {'statistics': 'pooled'}))
     monkeypatch.setattr(scorer_choice, 'CANDIDATES', candidates)
-    recipe = teach(ALIKE, name='x', scorers='auto', preprocessing=UNALIGNED, speed_budget_ms=1000)
+    recipe = teach(
+        ALIKE,
+        name='x',
+        options=TeachOptions(scorers='auto', preprocessing=UNALIGNED, speed_budget_ms=1000),
+    )
     settings = dict(candidates)
     for scorer, part in recipe.scorers.items():
         assert part.settings.items() >= settings[scorer].items()
@@ -180,9 +182,10 @@ def test_teach_takes_auto_and_the_recipe_keeps_the_reasons(
     ],
 )
 def test_auto_refuses_what_it_cannot_do(given: dict[str, Any], words: str) -> None:
-    defaults = {'images': ALIKE, 'name': 'x', 'scorers': 'auto', 'preprocessing': UNALIGNED}
+    options = {'scorers': 'auto', 'preprocessing': UNALIGNED} | given
+    images = options.pop('images', ALIKE)
     with pytest.raises(SettingError, match=words):
-        teach(**defaults | given)
+        teach(images, name='x', options=TeachOptions(**options))
 
 
 # Settings
@@ -193,9 +196,9 @@ def test_a_setting_that_is_given_stays() -> None:
     recipe = teach(
         ALIKE,
         name='x',
-        scorers=['patch_statistics'],
-        scorer_settings=given,
-        preprocessing=UNALIGNED,
+        options=TeachOptions(
+            scorers=['patch_statistics'], scorer_settings=given, preprocessing=UNALIGNED
+        ),
     )
     settings = recipe.scorers['patch_statistics'].settings
     assert (settings['statistics'], settings['stride_px']) == ('pooled', 8)

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 import pytest
 
 from anomaly_inspection.errors import SettingError
+from anomaly_inspection.learning.part_mask import silhouette
 from anomaly_inspection.learning.synthetic_defects import (
-    KINDS,
+    KIND_NAMES,
     random_defect,
-    silhouette,
     synthetic_defect,
     TOLERANCE,
     VISIBLE_LEVELS,
@@ -48,7 +48,7 @@ def changed_levels(good: NDArray[np.uint8], damaged: NDArray[np.uint8]) -> NDArr
 
 
 @pytest.mark.parametrize('channels', [1, 3])
-@pytest.mark.parametrize('kind', KINDS)
+@pytest.mark.parametrize('kind', KIND_NAMES)
 @pytest.mark.parametrize(('size_px', 'contrast'), [(4, 40), (10, 12), (24, 30)])
 def test_size_and_contrast_are_met(
     kind: str, channels: int, size_px: float, contrast: float
@@ -72,7 +72,7 @@ def test_size_and_contrast_are_met(
         assert abs(math.log(levels[mask].mean() / contrast)) <= TOLERANCE
 
 
-@pytest.mark.parametrize('kind', KINDS)
+@pytest.mark.parametrize('kind', KIND_NAMES)
 def test_only_the_part_changes(kind: str) -> None:
     good, *others = PARTS[3]
     part = silhouette(good)

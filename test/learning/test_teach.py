@@ -17,10 +17,10 @@ from anomaly_inspection.errors import FrameError, SettingError
 from anomaly_inspection.imaging.alignment import AlignmentSettings
 from anomaly_inspection.imaging.preprocessing import PreprocessingSettings, Preprocessor
 from anomaly_inspection.imaging.region_of_interest import RegionOfInterest
-from anomaly_inspection.learning import teach as teach_module
-from anomaly_inspection.learning.good_part_limits import FEWEST_PARTS
+from anomaly_inspection.learning import scorer_fit
+from anomaly_inspection.learning.outliers import FEWEST_PARTS
 from anomaly_inspection.learning.preprocessing_choice import MOST_REFERENCES
-from anomaly_inspection.learning.teach import teach
+from anomaly_inspection.learning.teach import teach, TeachOptions
 from anomaly_inspection.recipes.folder import read_recipe, write_recipe
 from anomaly_inspection.recipes.recipe import check_limit, measures_of, Provenance, Recipe
 from anomaly_inspection.scoring import patch_statistics
@@ -138,11 +138,11 @@ def test_parts_of_unlike_size_are_brought_to_one() -> None:
 
 def test_shine_is_left_out_only_where_it_varies() -> None:
     frames = good_frames(24, shine=30.0, light=0.0)
-    recipe = teach(frames, name='block', scorers=['variation'])
+    recipe = teach(frames, name='block', options=TeachOptions(scorers=['variation']))
     assert recipe.scorers['variation'].settings['flatten_px'] == 7
     assert rejected(recipe, part_frame(200, shine=30.0, light=0.0, stain=True))
     assert not rejected(recipe, part_frame(200, shine=30.0, light=0.0))
-    dull = teach(good_frames(24), name='block', scorers=['variation'])
+    dull = teach(good_frames(24), name='block', options=TeachOptions(scorers=['variation']))
     assert dull.scorers['variation'].settings['flatten_px'] == 0
 
 
@@ -154,12 +154,16 @@ def test_many_references_are_kept_only_for_many_kinds_of_part() -> None:
             frame[4:30, place : place + 12] = 200
         return frames
 
-    alone = {
-        'scorers': ['ssim'],
-        'preprocessing': PreprocessingSettings(alignment=AlignmentSettings('none')),
-    }
-    assert teach(kinds(1), name='block', **alone).scorers['ssim'].settings['references'] == 10
-    assert teach(kinds(18), name='block', **alone).scorers['ssim'].settings['references'] == 40
+    alone = TeachOptions(
+        scorers=['ssim'],
+        preprocessing=PreprocessingSettings(alignment=AlignmentSettings('none')),
+    )
+    assert (
+        teach(kinds(1), name='block', options=alone).scorers['ssim'].settings['references'] == 10
+    )
+    assert (
+        teach(kinds(18), name='block', options=alone).scorers['ssim'].settings['references'] == 40
+    )
 
 
 def test_patch_statistics_are_taught_and_fit_in_memory(
@@ -167,7 +171,9 @@ def test_patch_statistics_are_taught_and_fit_in_memory(
 ) -> None:
     pose = {'shift_px': 5.0, 'turn_deg': 5.0}
     monkeypatch.setattr(patch_statistics, '_MOST_BYTES', 1_000_000)
-    taught = teach(good_frames(30, **pose), name='block', scorers=['patch_statistics'])
+    taught = teach(
+        good_frames(30, **pose), name='block', options=TeachOptions(scorers=['patch_statistics'])
+    )
     recipe = read_recipe(write_recipe(taught, tmp_path / 'block').path)
     assert recipe.scorers['patch_statistics'].settings['stride_px'] > 4
     scorer = recipe.frame_scorer()
@@ -257,7 +263,7 @@ def test_no_part_is_measured_by_a_scorer_that_has_seen_it(
 
     monkeypatch.setattr(VariationScorer, 'fit', classmethod(watched_fit))
     monkeypatch.setattr(VariationScorer, 'score', watched_score)
-    teach(good_frames(count), name='block', scorers=['variation'])
+    teach(good_frames(count), name='block', options=TeachOptions(scorers=['variation']))
     assert len(fits) == folds + 1
     assert sorted(map(len, fitted_to.values()))[-1] == count
 
@@ -269,9 +275,12 @@ def test_a_smaller_rate_gives_wider_limits() -> None:
     """
     frames = good_frames(12)
     tight, wide = (
-        teach(frames, name='block', false_reject_rate=rate).scorers for rate in (0.05, 0.001)
+        teach(frames, name='block', options=TeachOptions(false_reject_rate=rate)).scorers
+        for rate in (0.05, 0.001)
     )
-    alone = teach(frames, name='block', scorers=['variation'], false_reject_rate=0.001).scorers
+    alone = teach(
+        frames, name='block', options=TeachOptions(scorers=['variation'], false_reject_rate=0.001)
+    ).scorers
     for name, part in tight.items():
         for spec in measures_of(name):
             sign = 1 if spec.bad_side == BadSide.HIGH else -1
@@ -290,7 +299,7 @@ def test_good_parts_are_prepared_as_the_recipe_will_prepare(
             made.append((reference, *good_frames))
             super().__init__(settings, frame_format, reference, good_frames)
 
-    monkeypatch.setattr(teach_module, 'Preprocessor', Watched)
+    monkeypatch.setattr(scorer_fit, 'Preprocessor', Watched)
     recipe = teach(good_frames(9), name='block')
     assert len(made[-1]) == len(recipe.references) == 9
     assert all(one is other for one, other in zip(made[-1], recipe.references, strict=True))
@@ -329,7 +338,7 @@ def test_frames_as_bright_as_several_good_ones_are_no_fault() -> None:
     plain = PreprocessingSettings.from_mapping({'alignment': {'kind': 'none'}, 'light': 'none'})
     frames = [(f'bright {seed}', nearly_white(seed)) for seed in range(12)]
     white = ('white', np.full((96, 96), 255, np.uint8))
-    recipe = teach([*frames, white], name='board', preprocessing=plain)
+    recipe = teach([*frames, white], name='board', options=TeachOptions(preprocessing=plain))
     assert [entry.split(':')[0] for entry in recipe.provenance.left_out] == ['white']
     assert 0.985 < recipe.frame_format.saturated_share < 1
     assert not rejected(recipe, nearly_white(99))
@@ -373,7 +382,7 @@ def test_too_few_frames_are_refused() -> None:
 )
 def test_bad_scorers_are_refused(scorers: Sequence[str], says: str) -> None:
     with pytest.raises(SettingError, match=says):
-        teach(good_frames(8), name='block', scorers=scorers)
+        teach(good_frames(8), name='block', options=TeachOptions(scorers=scorers))
 
 
 @pytest.mark.parametrize('rate', [0.0, -1.0, 0.5, float('nan')])
@@ -382,7 +391,12 @@ def test_a_bad_rate_is_refused_before_any_work(rate: float) -> None:
         pytest.fail(f'{what} was begun')
 
     with pytest.raises(SettingError, match=r'over 0 and below 0\.5'):
-        teach(good_frames(8), name='block', false_reject_rate=rate, progress=steps)
+        teach(
+            good_frames(8),
+            name='block',
+            progress=steps,
+            options=TeachOptions(false_reject_rate=rate),
+        )
 
 
 def test_a_name_that_no_recipe_can_have_is_refused() -> None:
@@ -397,7 +411,7 @@ def test_two_frames_of_one_name_are_refused() -> None:
 
 def test_a_region_of_interest_is_kept() -> None:
     region = RegionOfInterest(24, 16, 120, 90)
-    recipe = teach(good_frames(9), name='block', region_of_interest=region)
+    recipe = teach(good_frames(9), name='block', options=TeachOptions(region_of_interest=region))
     assert recipe.preprocessing.region_of_interest == region
     corner = part_frame(200)
     corner[:10, :10] = 255
@@ -406,8 +420,7 @@ def test_a_region_of_interest_is_kept() -> None:
         teach(
             good_frames(8),
             name='block',
-            preprocessing=PreprocessingSettings(),
-            region_of_interest=region,
+            options=TeachOptions(preprocessing=PreprocessingSettings(), region_of_interest=region),
         )
 
 
@@ -415,7 +428,12 @@ def test_given_preprocessing_is_taken_as_it_is() -> None:
     given = PreprocessingSettings(
         light='none', alignment=AlignmentSettings('translation', search_px=9, min_confidence=0.2)
     )
-    assert teach(good_frames(8), name='block', preprocessing=given).preprocessing == given
+    assert (
+        teach(
+            good_frames(8), name='block', options=TeachOptions(preprocessing=given)
+        ).preprocessing
+        == given
+    )
 
 
 def test_progress_counts_up_to_its_total() -> None:
@@ -444,7 +462,7 @@ def test_teaching_again_gives_the_same_recipe() -> None:
 def test_images_need_no_names() -> None:
     frames = [frame for _, frame in good_frames(9)]
     frames[3] = STRANGERS['empty belt']
-    recipe = teach(iter(frames), name='block', scorers=['ssim'])
+    recipe = teach(iter(frames), name='block', options=TeachOptions(scorers=['ssim']))
     assert recipe.provenance.left_out[0].startswith('image 3: ')
     assert tuple(recipe.scorers) == (SsimScorer.name,)
 

@@ -5,175 +5,31 @@ them dies or hangs.
 
 """
 
-from collections import OrderedDict
 import os
-from pathlib import Path
 import signal
 import subprocess
 import threading
-import time
 
 import pytest
 
 pytest.importorskip('anomaly_inspection.msg', reason='needs ROS 2 and the built messages')
 
-from ament_index_python.packages import get_package_prefix, PackageNotFoundError
-from rclpy.node import Node
-
 from anomaly_inspection.capture.open_source import open_source
-from anomaly_inspection.msg import Decision, LineStop, Part, SortEvent
+from anomaly_inspection.msg import Decision, SortEvent
 from anomaly_inspection.nodes.cell_run import run_cell
-from anomaly_inspection.nodes.qos import EVENT, LATCHED
-from anomaly_inspection.nodes.spinning import NodeThread
-from support.paths import ROOT
+from support.processes import answer, executable, PARAMETER_FILE, RATE_HZ, wait_for
+from support.small_recipe import SMALL_LINE
 
 pytestmark = pytest.mark.ros
 
-PARAMETER_FILE = ROOT / 'config' / 'cell.yaml'
-SMALL_LINE = 'line:width_px=320,height_px=240,shift_px=3,rotation_deg=2'
-RATE_HZ = 5.0
 PARTS = 24
 SOURCE = f'{SMALL_LINE},seed=1,parts={PARTS},defect_rate=0.5'
-
-
-def executable(name):
-    try:
-        return Path(get_package_prefix('anomaly_inspection')) / 'lib' / 'anomaly_inspection' / name
-    except PackageNotFoundError:
-        pytest.skip('the package is not installed; run `make build`')
-
-
-class Watcher(Node):
-    """
-    Collects what the cell says, and waits for it.
-
-    """
-
-    def __init__(self, context):
-        super().__init__('watcher', context=context)
-        self.parts, self.decisions, self.sort_events = OrderedDict(), {}, {}
-        self.line_stops = []
-        self.news = threading.Condition()
-        for message_type, topic, store in (
-            (Part, 'part', self.parts),
-            (Decision, 'decision', self.decisions),
-            (SortEvent, 'sort_event', self.sort_events),
-        ):
-            self.create_subscription(
-                message_type, topic, lambda m, store=store: self._take(store, m), EVENT
-            )
-        self.create_subscription(LineStop, 'line_stop', self._take_line_stop, LATCHED)
-
-    def _take(self, store, message):
-        with self.news:
-            key = (message.session_id, message.part_id)
-            assert key not in store, f'{message} came twice'
-            store[key] = message
-            self.news.notify_all()
-
-    def _take_line_stop(self, message):
-        with self.news:
-            self.line_stops.append(message)
-            self.news.notify_all()
-
-    def wait(self, condition, timeout_s=40.0):
-        with self.news:
-            assert self.news.wait_for(condition, timeout_s), (
-                f'{len(self.parts)} parts, {len(self.decisions)} decisions, '
-                f'{len(self.sort_events)} sort events'
-            )
-
-
-class Processes:
-    """
-    The nodes of a cell as processes; started, stopped and killed one by one.
-
-    """
-
-    def __init__(self, recipe, folder):
-        self._recipe = recipe
-        self._folder = folder
-        self.running = {}
-
-    def start(self, name, **parameters):
-        given = {'recipe': self._recipe} if name in ('scorer', 'decider') else {}
-        arguments = ['--ros-args', '--params-file', str(PARAMETER_FILE)]
-        for key, value in {**given, **parameters}.items():
-            arguments += ['-p', f'{key}:={value}']
-        with (self._folder / f'{name}.log').open('a') as log:
-            self.running[name] = subprocess.Popen(
-                [executable(f'{name}_node'), *arguments], stdout=log, stderr=log
-            )
-
-    def start_all(self, watcher, source=SOURCE, **decider):
-        self.start('sorter')
-        self.start('scorer')
-        self.start('decider', **decider)
-        watcher.wait(lambda: watcher.line_stops)
-        wait_for(lambda: 'is in force' in self.log('decider'), self)
-        self.start('camera', source=source, rate_hz=RATE_HZ)
-
-    def log(self, name):
-        return (self._folder / f'{name}.log').read_text()
-
-    def signal(self, name, number):
-        self.running[name].send_signal(number)
-
-    def close(self):
-        for process in self.running.values():
-            process.send_signal(signal.SIGCONT)
-            process.send_signal(signal.SIGINT)
-        for name, process in self.running.items():
-            try:
-                assert process.wait(15) in (0, -signal.SIGKILL), self.log(name)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                raise
-
-
-def wait_for(condition, processes, timeout_s=40.0):
-    end = time.monotonic() + timeout_s
-    pause = threading.Event()
-    while not condition():
-        assert time.monotonic() < end, {name: processes.log(name) for name in processes.running}
-        pause.wait(0.05)
-
-
-@pytest.fixture
-def watcher(ros_context):
-    watcher = Watcher(ros_context)
-    thread = NodeThread([watcher], 'watcher', context=ros_context)
-    thread.start()
-    yield watcher
-    thread.stop()
-    watcher.destroy_node()
-
-
-@pytest.fixture
-def processes(taught_recipe, tmp_path, domain_id):
-    processes = Processes(taught_recipe, tmp_path)
-    yield processes
-    processes.close()
-
-
-def answer(client, request, timeout_s=30.0):
-    """
-    Call a service and wait for its answer; the watcher's thread spins.
-
-    """
-    future = client.call_async(request)
-    end = time.monotonic() + timeout_s
-    pause = threading.Event()
-    while not future.done():
-        assert time.monotonic() < end, f'{client.srv_name} did not answer'
-        pause.wait(0.02)
-    return future.result()
 
 
 def test_separate_processes_give_the_verdicts_of_one_process(
     taught_recipe, processes, watcher, domain_id
 ):
-    processes.start_all(watcher, deadline_s=0.75)
+    processes.start_all(watcher, SOURCE, deadline_s=0.75)
     watcher.wait(lambda: names_sorted(watcher)[-1:] == [f'line_1/{PARTS - 1:06d}'])
     apart = {}
     for key in keys_since_all_have_met(watcher):
@@ -296,7 +152,8 @@ def test_a_refused_parameter_ends_the_process_with_one_sentence(processes, domai
 
 def test_the_cell_executable_runs_everything_in_one_process(taught_recipe, watcher, tmp_path):
     log = tmp_path / 'cell.log'
-    arguments = ['--ros-args', '--params-file', str(PARAMETER_FILE)]
+    # Its own namespace would be `inspection`; the watcher listens at the root.
+    arguments = ['--ros-args', '-r', '__ns:=/', '--params-file', str(PARAMETER_FILE)]
     for name in ('scorer', 'decider'):
         arguments += ['-p', f'{name}:recipe:={taught_recipe}']
     arguments += ['-p', f'camera:source:={SMALL_LINE}']

@@ -21,7 +21,7 @@ from anomaly_inspection.cli import main
 from anomaly_inspection.errors import FrameError, RecipeError, SettingError
 from anomaly_inspection.imaging.alignment import AlignmentSettings
 from anomaly_inspection.imaging.preprocessing import Prepared, PreprocessingSettings
-from anomaly_inspection.learning.teach import teach
+from anomaly_inspection.learning.teach import teach, TeachOptions
 from anomaly_inspection.recipes.folder import read_recipe, write_recipe
 from anomaly_inspection.scoring.frame_scorer import combined_map, ScoreStatus
 from anomaly_inspection.scoring.openvino import OpenvinoScorer
@@ -530,9 +530,11 @@ def test_a_score_without_a_map_makes_a_recipe_without_regions(tmp_path: Path) ->
     recipe = teach(
         frames,
         name='pump',
-        scorers=['openvino'],
-        scorer_settings={'openvino': settings},
-        preprocessing=PreprocessingSettings(alignment=AlignmentSettings(kind='none')),
+        options=TeachOptions(
+            scorers=['openvino'],
+            scorer_settings={'openvino': settings},
+            preprocessing=PreprocessingSettings(alignment=AlignmentSettings(kind='none')),
+        ),
     )
     (score,) = recipe.frame_scorer().score(frames[0])
     assert score.regions == ()

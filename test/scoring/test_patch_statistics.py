@@ -14,12 +14,9 @@ import pytest
 
 from anomaly_inspection.errors import FrameError, RecipeError, SettingError
 from anomaly_inspection.imaging.preprocessing import Prepared
-from anomaly_inspection.scoring import patch_statistics
-from anomaly_inspection.scoring.patch_statistics import (
-    PatchStatisticsScorer,
-    smallest_stride_px,
-    surface_of,
-)
+from anomaly_inspection.scoring import patch_gaussians, patch_statistics
+from anomaly_inspection.scoring.patch_features import patch_features, surface_of
+from anomaly_inspection.scoring.patch_statistics import PatchStatisticsScorer, smallest_stride_px
 
 SIZE = (96, 128)
 POSITION = {'statistics': 'position'}
@@ -323,7 +320,7 @@ def test_is_the_mahalanobis_distance_of_the_definition(settings):
     chosen = {**settings, 'neighbours': 0, 'tolerance_px': 0, 'prior_images': 0, 'kinds': 1}
     scorer = PatchStatisticsScorer.fit(parts, chosen)
     features = np.stack(
-        [patch_statistics._features(part.image, 4, 'picture') for part in parts],
+        [patch_features(part.image, 4, 'picture') for part in parts],
         dtype=np.float64,
     )
     count = features.shape[-1]
@@ -336,7 +333,7 @@ def test_is_the_mahalanobis_distance_of_the_definition(settings):
     scale = np.maximum(scale, 0.5)
     covariance = np.cov(samples / scale, rowvar=False) + 0.01 * np.eye(count)
     image = part_image(100)
-    patches = patch_statistics._features(image, 4, 'picture')
+    patches = patch_features(image, 4, 'picture')
     found = scorer._distance(patches)[place]
     apart = (patches[place] - samples.mean(axis=0)) / scale
     expected = np.sqrt(apart @ np.linalg.solve(covariance, apart) / count)
@@ -389,7 +386,8 @@ def test_odd_sizes_and_strides_work(shape, stride_px):
 def test_fitting_and_scoring_in_pieces_gives_the_same(settings, monkeypatch):
     part = prepared(part_image(100))
     whole = PatchStatisticsScorer.fit(good_parts(9), settings).score(part).anomaly_map
-    monkeypatch.setattr(patch_statistics, '_CHUNK_VALUES', 40_000)
+    for module in (patch_gaussians, patch_statistics):
+        monkeypatch.setattr(module, '_CHUNK_VALUES', 40_000)
     pieces = PatchStatisticsScorer.fit(good_parts(9), settings).score(part).anomaly_map
     np.testing.assert_allclose(pieces, whole, rtol=1e-3)
 

@@ -17,7 +17,7 @@ from anomaly_inspection.deciding.frame_judge import Reason, Verdict
 from anomaly_inspection.errors import FrameError, RecipeError, SettingError
 from anomaly_inspection.evaluation.evaluate import RecipeJudge
 from anomaly_inspection.imaging.preprocessing import Prepared, PreprocessingSettings
-from anomaly_inspection.learning.teach import teach
+from anomaly_inspection.learning.teach import teach, TeachOptions
 from anomaly_inspection.recipes.folder import read_recipe, write_recipe
 from anomaly_inspection.scoring import template
 from anomaly_inspection.scoring.measure import BadSide
@@ -432,7 +432,12 @@ PLAIN = PreprocessingSettings.from_mapping({'alignment': {'kind': 'none'}, 'ligh
 
 
 def taught(frames, classes=None):
-    return teach(frames, name='dice', scorers=('template',), preprocessing=PLAIN, classes=classes)
+    return teach(
+        frames,
+        name='dice',
+        classes=classes,
+        options=TeachOptions(scorers=('template',), preprocessing=PLAIN),
+    )
 
 
 def named_dice(kinds=3, each=12):

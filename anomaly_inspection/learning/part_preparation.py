@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+From images of good parts to prepared parts, without those that cannot be aligned like the others.
+
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from anomaly_inspection.errors import AlignmentError, FrameError
+from anomaly_inspection.imaging.preprocessing import Preprocessor
+from anomaly_inspection.learning.good_images import GoodImages
+from anomaly_inspection.learning.outliers import check_enough, outliers
+from anomaly_inspection.progress import no_progress
+from anomaly_inspection.scoring.measure import BadSide, MeasureSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from anomaly_inspection.imaging.frame_check import FrameFormat
+    from anomaly_inspection.imaging.preprocessing import Prepared
+    from anomaly_inspection.learning.good_images import Named
+    from anomaly_inspection.progress import Progress
+    from anomaly_inspection.recipes.recipe import Recipe
+
+_CONFIDENCE = MeasureSpec('confidence', '1', BadSide.LOW, 'Of the alignment.', 0.0, 1.0)
+
+
+@dataclass(frozen=True, eq=False)
+class GoodPart:
+    """
+    A good part, prepared.
+
+    """
+
+    name: str
+    prepared: Prepared
+
+
+def prepare_parts(
+    named: Sequence[Named],
+    preprocessor: Preprocessor,
+    classes: Mapping[str, str] | None,
+    progress: Progress,
+) -> tuple[list[GoodPart], dict[str, str]]:
+    """
+    Prepare images of good parts.
+
+    Parameters
+    ----------
+    named : sequence of (name, ndarray of uint8)
+        The images.
+    preprocessor : Preprocessor
+        Of the recipe.
+    classes : mapping of str to str, or None
+        The class of every image by its name.
+    progress : callable (done, total, what)
+        Called after every image.
+
+    Returns
+    -------
+    parts : list of GoodPart
+        In the order of the images; the outliers that could be prepared are among them.
+    outlying : dict of str to str
+        Names of images that cannot be aligned, or far less surely than the others, with the
+        reason.
+
+    """
+    parts, outlying = [], {}
+    for done, (name, frame) in enumerate(named, start=1):
+        try:
+            prepared = preprocessor.prepare(frame)
+            part_class = (classes or {}).get(name, '')
+            parts.append(GoodPart(name, replace(prepared, part_class=part_class)))
+        except AlignmentError as error:
+            outlying[name] = str(error)
+        progress(done, len(named), 'preparing')
+    confidences = alignment_confidences(parts)
+    for index in outliers(confidences, _CONFIDENCE):
+        outlying[parts[index].name] = f'alignment confidence {confidences[index]:.2f}'
+    return parts, outlying
+
+
+def alignment_confidences(parts: Sequence[GoodPart]) -> NDArray[np.float64]:
+    """
+    Give how sure the alignment of each part is, 0..1; empty when the parts are not aligned.
+
+    """
+    alignments = (part.prepared.alignment for part in parts)
+    return np.array([alignment.confidence for alignment in alignments if alignment], np.float64)
+
+
+def prepare_for_recipe(
+    recipe: Recipe,
+    images: Iterable[NDArray[np.uint8] | Named],
+    progress: Progress = no_progress,
+) -> tuple[list[GoodPart], dict[str, str]]:
+    """
+    Prepare images of good parts with the preprocessing of a recipe.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        A taught recipe.
+    images : iterable of ndarray of uint8, or of (name, ndarray)
+        As for `teach`.
+    progress : callable (done, total, what), optional
+        Called after every image.
+
+    Returns
+    -------
+    parts : list of GoodPart
+        In the order of the images.
+    left_out : dict of str to str
+        Names of the images that are unlike the others, with the reason.
+
+    Raises
+    ------
+    SettingError
+        When there are too few images, or too many are unlike the others.
+    FrameError
+        When an image does not have the recipe's format; names it.
+
+    """
+    share = recipe.frame_format.saturated_share
+    good = GoodImages.checked(images, saturated_share=share)
+    if good.frame_format != recipe.frame_format:
+        raise FrameError(
+            f'the images are {_text(good.frame_format)}; the recipe {recipe.name} is for '
+            f'{_text(recipe.frame_format)}'
+        )
+    left_out = good.unfit | {
+        name: 'left out at teaching'
+        for name, _ in good.named
+        if any(entry.startswith(f'{name}: ') for entry in recipe.provenance.left_out)
+    }
+    parts, outlying = prepare_parts(
+        good.without(left_out), preprocessor_of(recipe), None, progress
+    )
+    left_out |= outlying
+    check_enough(len(good.named), left_out)
+    return [part for part in parts if part.name not in outlying], left_out
+
+
+def preprocessor_of(recipe: Recipe) -> Preprocessor:
+    """
+    Make the preprocessor of a recipe.
+
+    """
+    return Preprocessor(
+        recipe.preprocessing, recipe.frame_format, recipe.references[0], recipe.references[1:]
+    )
+
+
+def _text(frame_format: FrameFormat) -> str:
+    return f'{frame_format.width}x{frame_format.height} {frame_format.encoding}'

@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+The limits of one scorer, from held-out good parts.
+
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, TYPE_CHECKING
+
+import numpy as np
+
+from anomaly_inspection.learning.good_part_limits import limit_from_good
+from anomaly_inspection.recipes.recipe import MeasureLimit, measures_of, ScorerRecipe
+from anomaly_inspection.scoring.frame_scorer import RegionSettings
+from anomaly_inspection.scoring.measure import BadSide, MeasureSpec
+from anomaly_inspection.scoring.region import find_regions
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from anomaly_inspection.imaging.frame_check import FrameFormat
+    from anomaly_inspection.learning.cross_validation import HeldOutScores
+    from anomaly_inspection.scoring.scorer import Scorer
+
+_MIN_AREA_PX = 4
+_LEAST_REGION_LIMIT = 1e-6
+_SHARE_WITH_REGIONS = 0.1
+_FEWEST_WITH_REGIONS = 5
+
+
+def scorer_recipe(
+    fitted: Scorer,
+    settings: Mapping[str, Any],
+    held_out: HeldOutScores,
+    rate_each: float,
+    frame_format: FrameFormat,
+) -> ScorerRecipe:
+    """
+    Give a fitted scorer its limits.
+
+    Parameters
+    ----------
+    fitted : Scorer
+        Fitted to all parts.
+    settings : mapping
+        Its settings.
+    held_out : HeldOutScores
+        What the scorer measures in good parts that it was not fitted to.
+    rate_each : float
+        Share of good parts that each limit may reject, over 0 and below 0.5.
+    frame_format : FrameFormat
+        Of the camera's frames.
+
+    """
+    peaks = np.array([float(one.max()) for one in held_out.maps])
+    region = RegionSettings(_region_limit(peaks), _MIN_AREA_PX)
+    areas = _largest_areas(held_out, region, frame_format)
+    good = {**held_out.measures, 'largest_region': areas}
+    return ScorerRecipe(
+        settings=dict(settings),
+        region=region,
+        limits={
+            spec.name: _limit(good[spec.name], spec, rate_each)
+            for spec in measures_of(held_out.scorer)
+        },
+        arrays=fitted.to_arrays(),
+        good=good,
+    )
+
+
+def _largest_areas(
+    held_out: HeldOutScores, region: RegionSettings, frame_format: FrameFormat
+) -> NDArray[np.float64]:
+    """
+    Give the area of the largest region of each part, frame pixels; 0 = no region.
+
+    """
+    frame_size = (frame_format.width, frame_format.height)
+    areas = []
+    for anomaly_map, part in zip(held_out.maps, held_out.parts, strict=True):
+        regions = find_regions(
+            anomaly_map.astype(np.float32),
+            region.limit,
+            region.min_area_px,
+            part.prepared.to_frame,
+            frame_size,
+        )
+        areas.append(max((found.area_px for found in regions), default=0))
+    return np.array(areas, np.float64)
+
+
+def _limit(good: NDArray[np.float64], spec: MeasureSpec, rate: float) -> MeasureLimit:
+    """
+    Give the limit of a measure.
+
+    The limit of a measure that tells the class lies at least twice as far from perfect as parts of
+    a class do: a part with a defect is still of its class.
+
+    """
+    found = limit_from_good(good, spec.bad_side, rate, spec.minimum, spec.maximum)
+    if spec.class_range is None:
+        return found
+    if spec.bad_side is BadSide.HIGH:
+        loosest = max(found.limit, 2 * spec.class_range[1] - spec.minimum)
+    else:
+        loosest = min(found.limit, 2 * spec.class_range[1] - spec.maximum)
+    return replace(found, limit=float(f'{loosest:.6g}'))
+
+
+def _region_limit(peaks: NDArray[np.float64]) -> float:
+    """
+    Give the map value that a tenth of the held-out good parts, at least five, exceed somewhere.
+
+    It is deliberately not a value that no good part exceeds. The size of such places in good parts
+    gives the largest region a limit of its own, which finds wide weak defects without a peak.
+
+    """
+    share = max(_SHARE_WITH_REGIONS, _FEWEST_WITH_REGIONS / len(peaks))
+    # Never 0, even where no good part shows anything: maps are published in units of it.
+    return max(_LEAST_REGION_LIMIT, float(f'{np.quantile(peaks, 1.0 - share):.6g}'))
