@@ -166,12 +166,18 @@ class InspectionNode(LifecycleNode, Generic[P]):
     # Endpoints
 
     def listen(
-        self, message_type: type, topic: str, callback: Callable[[Any], None], qos: QoSProfile
+        self,
+        message_type: type,
+        topic: str,
+        callback: Callable[[Any], None],
+        qos: QoSProfile,
+        events: SubscriptionEventCallbacks | None = None,
     ) -> Subscription[Any]:
         """
         Subscribe; the callback runs only while the node is active.
 
         What is latched comes only once: the last one is given to the callback at each activation.
+        Without `events`, a publisher whose quality of service does not match is reported.
 
         """
         guarded = self._guarded(callback)
@@ -181,14 +187,22 @@ class InspectionNode(LifecycleNode, Generic[P]):
                 self._latched[topic] = lambda: guarded(message)
             guarded(message)
 
-        events = SubscriptionEventCallbacks(
-            incompatible_qos=lambda event: self._report_incompatible_qos(topic, event)
+        events = events or SubscriptionEventCallbacks(
+            incompatible_qos=lambda event: self.report_incompatible_qos(topic, event)
         )
         subscription = self.create_subscription(
             message_type, topic, take, qos, event_callbacks=events
         )
         self._endpoints.append((self.destroy_subscription, subscription))
         return subscription
+
+    def stop_listening(self, subscription: Subscription[Any]) -> None:
+        """
+        End one subscription before cleanup ends the others.
+
+        """
+        self._endpoints.remove((self.destroy_subscription, subscription))
+        self.destroy_subscription(subscription)
 
     def every(self, period_s: float, callback: Callable[[], None]) -> None:
         """
@@ -511,7 +525,11 @@ class InspectionNode(LifecycleNode, Generic[P]):
             self._last_trace = trace
         return f'{type(error).__name__}: {error}'
 
-    def _report_incompatible_qos(self, topic: str, event: Any) -> None:
+    def report_incompatible_qos(self, topic: str, event: Any) -> None:
+        """
+        Say in the diagnostics that a publisher on a topic is not heard, and what it must offer.
+
+        """
         policy = qos_policy_name_from_kind(event.last_policy_kind)
         self.report(
             f'qos {topic}',

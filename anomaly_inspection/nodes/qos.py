@@ -9,6 +9,9 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 #: Images: reliable, keep last 5. Publishers of live streams and both ends of part/image.
 IMAGE = QoSProfile(depth=5, reliability=ReliabilityPolicy.RELIABLE)
 
+#: Images of a driver that publishes best effort; see image_stream.py.
+UNRELIABLE_IMAGE = QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT)
+
 #: Who only watches a live stream: best effort, the newest alone.
 WATCH_IMAGE = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
 

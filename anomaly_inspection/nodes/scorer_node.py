@@ -18,6 +18,7 @@ from anomaly_inspection.errors import FrameError, InspectionError, SettingError
 from anomaly_inspection.msg import Measure, Part, RecipeInForce, RecipePrepared, Region, Score
 from anomaly_inspection.nodes.freed_memory import keep_freed_memory
 from anomaly_inspection.nodes.image_conversion import array_from_image, image_from_array
+from anomaly_inspection.nodes.image_stream import ImageStream
 from anomaly_inspection.nodes.inspection_node import (
     ERROR,
     InspectionNode,
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 _WAITING_IMAGES = 8
 _WAITING_PARTS = 64
 _MOST_REGIONS = 32
+_CHECK_S = 0.5
 
 
 @dataclass(frozen=True)
@@ -109,7 +111,8 @@ class ScorerNode(InspectionNode[ScorerParameters]):
         self._anomaly_map = self.publish_on(Image, 'anomaly_map', IMAGE)
         self._recipe_prepared = self.publish_on(RecipePrepared, 'recipe_prepared', LATCHED)
         self.listen(Part, 'part', self._take_part, EVENT)
-        self.listen(Image, 'part/image', self._take_image, IMAGE)
+        images = ImageStream(self, Image, 'part/image', self._take_image)
+        self.every(_CHECK_S, images.check)
         self.listen(RecipeInForce, 'recipe_prepare', self._prepare_recipe, LATCHED)
         self.listen(RecipeInForce, 'recipe_in_force', self._switch_recipe, LATCHED)
 

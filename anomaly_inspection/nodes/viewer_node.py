@@ -24,6 +24,7 @@ from anomaly_inspection.nodes.image_conversion import (
     float_array_from_image,
     image_from_array,
 )
+from anomaly_inspection.nodes.image_stream import ImageStream
 from anomaly_inspection.nodes.inspection_node import InspectionNode, NodeParameters, steady_s
 from anomaly_inspection.nodes.parameters import parameter
 from anomaly_inspection.nodes.qos import EVENT, IMAGE, LATCHED, WATCH_IMAGE
@@ -85,6 +86,7 @@ class ViewerNode(InspectionNode[ViewerParameters]):
         self._maps: _Store = OrderedDict()
         self._limits: LimitsInForce | None = None
         self._inputs: list[Any] = []
+        self._part_images: ImageStream | None = None
         self._drawn = 0
 
     def configure(self) -> None:
@@ -127,18 +129,21 @@ class ViewerNode(InspectionNode[ViewerParameters]):
     def _start_listening(self) -> None:
         for message_type, topic, callback, qos in (
             (Part, 'part', self._take_part, EVENT),
-            (Image, 'part/image', self._take_image, IMAGE),
             (Image, 'anomaly_map', self._take_map, WATCH_IMAGE),
             (Score, 'score', self._take_score, EVENT),
             (Decision, 'decision', self._take_decision, EVENT),
         ):
             guarded = self._guarded(callback)
             self._inputs.append(self.create_subscription(message_type, topic, guarded, qos))
+        self._part_images = ImageStream(self, Image, 'part/image', self._take_image)
 
     def _stop_listening(self) -> None:
         for subscription in self._inputs:
             self.destroy_subscription(subscription)
         self._inputs.clear()
+        if self._part_images is not None:
+            self._part_images.close()
+            self._part_images = None
         for store in (self._pictures, self._images, self._maps):
             store.clear()
 
