@@ -30,7 +30,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         *('chart_style', 'printable', 'progress'),
     },
     'deciding': {'scoring'},
-    'capture': {'steady_clock', 'printable', 'progress', 'defect_fit'},
+    'capture': {'steady_clock', 'printable', 'progress', 'defect_fit', 'imaging'},
     'sorting': {'link'},
     'link': set(),
     'overlay': {'scoring', 'imaging'},
