@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-How well real defects are found: one fixed procedure for all real sets, beside simple methods.
+Measure how well real defects are found: one fixed procedure for all real sets, compared with
+simple methods.
 
-Each set: teach on train/good alone, limits and settings included, then judge test images. These
-are in thirds by a hash of their names. A plain run opens the files of the `dev` third only, and
-whatever is chosen may be chosen by it. `--final` opens the other two thirds as well, and leaves a
-line in benchmarks/final_runs.jsonl, so that nobody can look without it being seen.
+For each set: teach on train/good alone, with limits and settings, then judge test images. A hash
+of their names divides them into thirds. A plain run opens only the files of the `dev` third, and
+choices may be made by it. `--final` also opens the other two thirds and adds a line to
+benchmarks/final_runs.jsonl, so that nobody can look unseen.
 
 """
 
@@ -53,7 +54,7 @@ if TYPE_CHECKING:
     from anomaly_inspection.imaging.region_of_interest import RegionOfInterest
 
 LOG = Path(__file__).with_name('final_runs.jsonl')
-# Wide, so that what is chosen hangs less on how busy the machine is.
+# Wide, so that the choice depends less on the load of the machine.
 SPEED_BUDGET_MS = 100.0
 DEV, FINAL = 'dev', 'final'
 
@@ -129,7 +130,7 @@ def frames_of(folder: Path) -> list[tuple[str, NDArray[np.uint8]]]:
 
 def _classes(dataset: Path, names: Sequence[str]) -> dict[str, str] | None:
     """
-    Give the class of each good image, where the set says it of all; None otherwise.
+    Give the class of each good image where the set gives all of them, else None.
 
     """
     truth = FolderTruth((dataset / 'train' / 'good').absolute())
@@ -147,7 +148,7 @@ def _test_images(
     dataset: Path, share: str, is_resized: bool
 ) -> Iterator[tuple[Path, Callable[[str], bool] | None]]:
     """
-    Give a folder and which of its test images belong to a share; no other image is opened.
+    Give a folder and the test images of a share in it; no other image is opened.
 
     """
 
@@ -164,7 +165,7 @@ def _test_images(
 
 def _write_resized(test: Path, wanted: Callable[[str], bool], folder: Path) -> None:
     """
-    Write the wanted images and their masks in one size, with what is known of them.
+    Write the wanted images and their masks in one size, with their labels.
 
     """
     rows = [('file', 'defect', 'part_present', 'mask')]
@@ -249,11 +250,11 @@ def measure(
     Parameters
     ----------
     products : sequence of Product
-        The sets; those that are not at hand are named in the report.
+        The sets; the report names those that are missing.
     scorers : sequence of str
-        What is taught, the same for all sets; none = chosen for each by its good parts.
+        The scorers to teach, the same for all sets; none = chosen for each set by its good parts.
     final : bool
-        Whether the other two thirds are read as well, which is written to the log.
+        Whether to read the other two thirds as well; this is logged.
     datasets : Path
         Where the sets are.
     folder : Path, optional
@@ -269,7 +270,7 @@ def measure(
     Raises
     ------
     SettingError
-        When no set is at hand, or a final run cannot be logged.
+        When all sets are missing, or a final run cannot be logged.
 
     """
     before = machine()
@@ -330,8 +331,8 @@ def _introduction(scorers: Sequence[str], absent: Sequence[str], *, final: bool)
     )
     if final:
         text += (
-            'dev: the third of the test images, by a hash of their names, that choices were made '
-            'by. final: the other two thirds, which no choice has seen; every look at them is in '
+            'dev: the third of the test images, by a hash of their names, that choices may use. '
+            'final: the other two thirds, which no choice has seen; every look at them is in '
             'benchmarks/final_runs.jsonl.'
         )
     else:
@@ -340,7 +341,7 @@ def _introduction(scorers: Sequence[str], absent: Sequence[str], *, final: bool)
             'was opened.'
         )
     if absent:
-        text += f' Not at hand (../shared/datasets): {", ".join(absent)}.'
+        text += f' Missing in ../shared/datasets: {", ".join(absent)}.'
     return text
 
 

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from anomaly_inspection.imaging.region_of_interest import RegionOfInterest
     from anomaly_inspection.recipes.recipe import Recipe
 
-# Limits are asked for the rate that is the goal.
+# Limits are derived for the rate that is the goal.
 BALANCED_ACCURACY_GOAL, FALSE_REJECT_GOAL = 0.90, 0.03
-# Sets whose images differ in size are brought to one.
+# Sets whose images differ in size are resized to this.
 SIDE_PX = 256
 
 _DRAWS, _SEED = 10_000, 1
@@ -30,7 +30,7 @@ _DRAWS, _SEED = 10_000, 1
 @dataclass(frozen=True)
 class Product:
     """
-    One set, and what is wanted of it.
+    One set and its goals.
 
     Parameters
     ----------
@@ -39,9 +39,9 @@ class Product:
     auroc_goal : float
         Wanted image AUROC.
     simple_auroc : float
-        The best simple method when the goals were set, on all test images.
+        AUROC of the best simple method when the goals were set, on all test images.
     region : RegionOfInterest, optional
-        What is judged, where the set says that only one part of the picture is.
+        The region that is judged, where the set says that only one part of the picture counts.
     f1_goal : float, optional
         Wanted best F1, the defective parts being the positive ones.
 
@@ -57,7 +57,7 @@ class Product:
 @dataclass(frozen=True, eq=False)
 class Judged:
     """
-    One share of a set's test images, judged.
+    One judged share of a set's test images.
 
     Parameters
     ----------
@@ -73,7 +73,7 @@ class Judged:
 
     def figure(self, *way: str) -> Estimate | None:
         """
-        Give one of our figures with its interval; None where it is undefined.
+        Give one of our figures with its interval, or None where it is undefined.
 
         """
         value: Any = self.evaluation.figures
@@ -86,7 +86,7 @@ class Judged:
 
     def rejected(self, *, good: bool) -> tuple[int, int]:
         """
-        Give how many good, or defective, parts were rejected, and how many there are.
+        Give the number of good or defective parts that were rejected, and their total.
 
         """
         verdicts = [
@@ -100,7 +100,7 @@ class Judged:
 @dataclass(frozen=True, eq=False)
 class Result:
     """
-    What came of one set.
+    The result of one set.
 
     Parameters
     ----------
@@ -109,9 +109,9 @@ class Result:
     recipe : Recipe
         As taught; not on disk.
     taught_images, teach_s : int, float
-        How many good images were given, and how long teaching took.
+        Number of good images, and the time of teaching.
     resized : bool
-        Whether its images were brought to one size.
+        Whether its images were resized.
     shares : dict of str to Judged
         By 'dev' and, in a final run, 'final'.
 

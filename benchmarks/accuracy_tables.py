@@ -204,7 +204,7 @@ def _localisation(results: Sequence[Result], shares: Sequence[str]) -> Table:
 
 def _classes(results: Sequence[Result], shares: Sequence[str]) -> Table:
     return Table(
-        'Good parts taken for the class that they are',
+        'Good parts whose class was recognised',
         ('set', *_columns(('right',), shares)),
         [(name_of(result), *_cells(result, shares, 'class_accuracy')) for result in results],
     )

@@ -23,7 +23,7 @@ def logged(
     log: Path, settings: Mapping[str, Any], figures: Callable[[], Mapping[str, Any]]
 ) -> Iterator[None]:
     """
-    Write a line about a run, whatever becomes of it; what it has seen, it has seen.
+    Write a line about a run, even when it fails: it has seen the images.
 
     Parameters
     ----------
@@ -32,12 +32,12 @@ def logged(
     settings : mapping
         What was asked for.
     figures : callable
-        Called at the end: what was found until then.
+        Called at the end; gives what was found until then.
 
     Raises
     ------
     SettingError
-        When the log cannot be written; before the run.
+        When the log cannot be written; raised before the run.
 
     """
     record = {
@@ -62,8 +62,7 @@ def logged(
 
 def _commit(log: Path) -> dict[str, Any]:
     """
-    Give the commit, and whether the tree differs from it; a line of the log itself is no
-    difference.
+    Give the commit, and whether the tree differs from it, not counting the log itself.
 
     """
 
