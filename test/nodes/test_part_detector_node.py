@@ -59,8 +59,7 @@ class Bench(NodeBench):
     def ready(self):
         self.wait_until_active()
         self.wait(lambda: self.image_raw.get_subscription_count() == 1)
-        self.wait(lambda: self.node._part.get_subscription_count() == 1)
-        self.wait(lambda: self.node._part_image.get_subscription_count() == 1)
+        self.wait(lambda: self.node.listener_counts() == (1, 1))
         if self.node.parameters.trigger == 'photo_eye':
             self.wait(lambda: self.photo_eye.get_subscription_count() == 1)
         return self
@@ -115,7 +114,7 @@ def test_an_edge_gives_the_frame_nearest_to_it(make_bench):
     bench = make_bench(trigger='photo_eye', part_interval_s=0.0, frame_timeout_s=5.0).ready()
     bench.send(age_s=0.5)
     bench.eye(False, True)
-    bench.wait(lambda: bench.node._choice.waiting_count == 1)
+    bench.wait(lambda: bench.node._cutter.waiting_count == 1)
     wanted_ns = bench.send(PRESENT)
     assert bench.stamp_of(0) == wanted_ns
     part = bench.parts[0]
@@ -139,7 +138,7 @@ def test_the_frame_is_delayed_by_distance_and_speed(make_bench):
     ).ready()
     before_ns = time.monotonic_ns()
     bench.eye(False, True)
-    bench.wait(lambda: bench.node._choice.waiting_count == 1)
+    bench.wait(lambda: bench.node._cutter.waiting_count == 1)
     stamps = []
     while not bench.parts:
         stamps.append(bench.send())
@@ -164,7 +163,7 @@ def test_a_part_whose_frame_does_not_come_is_published_to_be_rejected(make_bench
 def test_a_part_whose_frame_is_broken_is_published_to_be_rejected(make_bench):
     bench = make_bench(trigger='photo_eye', frame_timeout_s=5.0).ready()
     bench.eye(False, True)
-    bench.wait(lambda: bench.node._choice.waiting_count == 1)
+    bench.wait(lambda: bench.node._cutter.waiting_count == 1)
     bench.send(truncated=True)
     bench.wait(lambda: bench.parts)
     assert 'truncated' in bench.parts[0].frame_problems[0]
@@ -179,7 +178,7 @@ def test_chatter_is_one_part_and_a_stuck_eye_is_told(make_bench):
         trigger='photo_eye', part_interval_s=30.0, frame_timeout_s=0.1, stuck_after_s=0.1
     ).ready()
     bench.eye(False, *[True, False] * 4, True)
-    bench.problem_says('eye', 'chatters')
+    bench.problem_says('chatter', 'chatters')
     bench.problem_says('stuck', 'photo eye has been covered')
     bench.wait(lambda: bench.level() == DiagnosticStatus.WARN)
     assert len(bench.parts) == bench.node.part_count == 1
@@ -196,14 +195,14 @@ def test_a_photo_eye_that_nobody_publishes_is_told(make_bench):
 def test_stopping_rejects_the_parts_that_wait_and_starts_a_new_session(make_bench):
     bench = make_bench(trigger='photo_eye', eye_delay_s=60.0).ready()
     bench.eye(False, True)
-    bench.wait(lambda: bench.node._choice.waiting_count == 1)
+    bench.wait(lambda: bench.node._cutter.waiting_count == 1)
     bench.node.trigger_deactivate()
     bench.wait(lambda: bench.parts)
     assert bench.parts[0].frame_problems == ['the part detector was stopped']
     assert bench.parts[0].age_s == 0
     bench.node.trigger_activate()
     bench.eye(False, True)
-    bench.wait(lambda: bench.node._choice.waiting_count == 1)
+    bench.wait(lambda: bench.node._cutter.waiting_count == 1)
     bench.node.trigger_deactivate()
     bench.wait(lambda: len(bench.parts) == 2)
     assert [part.part_id for part in bench.parts] == [1, 1]
@@ -221,7 +220,7 @@ def test_the_service_takes_the_next_frame_and_answers_with_the_part(make_bench):
         target=lambda: answers.append(bench.call(Trigger, 'part_detector/trigger'))
     )
     caller.start()
-    bench.wait(lambda: bench.node._choice.waiting_count == 1)
+    bench.wait(lambda: bench.node._cutter.waiting_count == 1)
     wanted_ns = bench.send(PRESENT)
     caller.join()
     assert (answers[0].success, answers[0].message) == (True, 'part 1')
@@ -288,7 +287,7 @@ def test_a_part_on_a_stopped_belt_comes_after_patience_and_once(make_bench):
 
 def test_a_silent_camera_and_frames_of_another_size_are_told(make_bench):
     bench = make_bench(trigger='presence', camera_timeout_s=0.2).ready()
-    bench.problem_says('camera', 'no frame on image_raw for 0.2 s')
+    bench.problem_says('camera', 'no frame on /image_raw for 0.2 s, though peer publishes it')
     bench.wait(lambda: bench.level() == DiagnosticStatus.ERROR)
     bench.send()
     bench.send(EMPTY[:100])
@@ -312,7 +311,7 @@ def test_frames_of_one_stamp_are_told_apart(make_bench):
     message = None
     for number in (1, 2):
         bench.eye(False, True)
-        bench.wait(lambda: bench.node._choice.waiting_count == 1)
+        bench.wait(lambda: bench.node._cutter.waiting_count == 1)
         message = message or image_from_array(
             EMPTY, stamp_from_nanoseconds(time.time_ns()), 'belt'
         )
