@@ -92,6 +92,21 @@ def test_package_xml_says_what_colcon_and_rosdep_need() -> None:
         assert re.fullmatch(r'[\w.+-]+@[\w-]+(\.[\w-]+)+', maintainer.get('email', ''))
 
 
+def test_package_xml_invents_no_address() -> None:
+    assert PACKAGE_XML.findall('url') == []
+    for maintainer in PACKAGE_XML.findall('maintainer'):
+        # RFC 2606: nothing under .invalid is ever delivered.
+        assert maintainer.get('email', '').endswith('.invalid')
+
+
+def test_colcon_test_runs_the_tests() -> None:
+    build = (ROOT / 'CMakeLists.txt').read_text(encoding='utf-8')
+    assert re.search(
+        r'if\(BUILD_TESTING\).*ament_add_pytest_test\(pytest test\b', build, re.DOTALL
+    )
+    assert 'ament_cmake_pytest' in {element.text for element in PACKAGE_XML.findall('test_depend')}
+
+
 def test_no_dependency_is_named_twice() -> None:
     for kinds in (('depend', 'exec_depend'), ('depend', 'build_depend'), ('test_depend',)):
         keys = [element.text for kind in kinds for element in PACKAGE_XML.findall(kind)]
