@@ -81,7 +81,7 @@ class CameraParameters(NodeParameters):
     )
     frame_id: str = parameter(
         'camera_optical_frame',
-        'Coordinate frame of the headers; by REP 145 an optical frame: z forward, x right, y down.',
+        'Coordinate frame of the headers: an optical frame, z forward, x right, y down (REP 145).',
     )
     camera_info_url: str = parameter(
         '',
