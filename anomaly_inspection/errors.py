@@ -12,7 +12,8 @@ The errors of the package.
     ├── RecipeError      a recipe is missing, broken or of another version
     ├── LimitError       a limit is refused
     ├── LinkError        the serial link to the device, or a line on it, is not as it must be
-    └── GateError        a gate did not do or did not confirm what it was told
+    ├── GateError        a gate did not do or did not confirm what it was told
+    └── StateError       the state that outlives a process cannot be read or written
 
 Every message names the value it complains about and the allowed range.
 
@@ -78,5 +79,12 @@ class LinkError(InspectionError):
 class GateError(InspectionError):
     """
     A gate did not do, or did not confirm, what it was told.
+
+    """
+
+
+class StateError(InspectionError):
+    """
+    The state that outlives a process cannot be read or written.
 
     """

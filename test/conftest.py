@@ -6,12 +6,14 @@ What the tests share: the source tree beside the built messages, ROS domains, th
 
 from __future__ import annotations
 
+import atexit
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 import fcntl
 import itertools
 import os
 from pathlib import Path
+import shutil
 import sys
 import tempfile
 import time
@@ -28,6 +30,10 @@ sys.path[:0] = [str(ROOT), str(ROOT / 'test')]
 
 # Read once, when rclpy loads its middleware: a test must never talk to another machine.
 os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
+
+# Nodes keep their state there: no test may find what another, or a cell of this machine, has left.
+os.environ['ROS_HOME'] = tempfile.mkdtemp(prefix='ros_home_')
+atexit.register(shutil.rmtree, os.environ['ROS_HOME'], ignore_errors=True)
 
 # Read once, when TensorFlow is loaded: with one thread a small network trains as fast, and other
 # work keeps its cores.
@@ -60,11 +66,16 @@ def _own_domain() -> Iterator[int]:
 
 
 @pytest.fixture
-def domain_id(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+def domain_id(
+    monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[int]:
     """
     A ROS domain of the test's own, also in the environment, for the processes that it starts.
 
+    The nodes of the test keep their state in a folder of its own.
+
     """
+    monkeypatch.setenv('ROS_HOME', str(tmp_path_factory.mktemp('ros_home')))
     with _own_domain() as number:
         monkeypatch.setenv('ROS_DOMAIN_ID', str(number))
         yield number

@@ -35,6 +35,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     'link': set(),
     'overlay': {'scoring', 'imaging'},
     'steady_clock': set(),
+    'state_file': {'printable', 'steady_clock'},
     'chart_style': {'printable'},
     'parameter_file': set(),
     'printable': set(),

@@ -30,7 +30,8 @@ from anomaly_inspection.nodes.inspection_node import steady_s
 from anomaly_inspection.nodes.qos import EVENT, LATCHED
 from anomaly_inspection.nodes.spinning import NodeThread
 from anomaly_inspection.nodes.stamps import nanoseconds_from_stamp
-from anomaly_inspection.parameter_file import check_parameter_file
+from anomaly_inspection.parameter_file import check_parameter_file, NODE_NAMES
+from anomaly_inspection.state_file import NO_FOLDER
 
 if TYPE_CHECKING:
     from anomaly_inspection.capture.source import FrameSource
@@ -190,18 +191,21 @@ def run_cell(
         signal_handler_options=SignalHandlerOptions.NO,
     )
     recipe_override = Parameter('recipe', value=str(recipe.resolve()))
+    # A run begins with what it is given, whatever the run before has left.
+    no_state = Parameter('state_folder', value=NO_FOLDER)
+    given = {
+        'camera': [
+            Parameter('source', value=source_name),
+            Parameter('rate_hz', value=float(rate_hz)),
+            Parameter('autostart', value=False),
+        ],
+        'scorer': [recipe_override],
+        'decider': [recipe_override],
+    }
     try:
         cell = Cell(
             context=context,
-            overrides={
-                'camera': [
-                    Parameter('source', value=source_name),
-                    Parameter('rate_hz', value=float(rate_hz)),
-                    Parameter('autostart', value=False),
-                ],
-                'scorer': [recipe_override],
-                'decider': [recipe_override],
-            },
+            overrides={name: [no_state, *given.get(name, [])] for name in NODE_NAMES},
         )
         closest_s = cell.sorter.parameters.tracker_settings().closest_s
         is_rate_of_parts = cell.announcer is cell.camera and not source.is_live

@@ -11,6 +11,7 @@ a transition is swallowed. This base closes both gaps.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 import threading
 import time
 import traceback
@@ -35,6 +36,12 @@ from anomaly_inspection.nodes.parameters import (
     parameter,
 )
 from anomaly_inspection.parameter_file import nearest
+from anomaly_inspection.state_file import (
+    default_state_folder,
+    NO_FOLDER,
+    StateFile,
+    StateKeeper,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Iterable
@@ -65,6 +72,13 @@ class NodeParameters:
         True,
         'Configure and activate at start, so that a respawned node comes back by itself, and try '
         'again to activate until that works; false leaves it to a lifecycle manager.',
+        read_only=True,
+    )
+    state_folder: str = parameter(
+        '',
+        'Folder for what must outlive a process, such as a stop of the line; empty: '
+        "$ROS_HOME/anomaly_inspection/state, else the same in ~/.ros; 'none': keep nothing, "
+        'a node that is started again then knows nothing of what was in force.',
         read_only=True,
     )
 
@@ -108,6 +122,7 @@ class InspectionNode(LifecycleNode, Generic[P]):
         self._problems: dict[str, tuple[bytes, str]] = {}
         self._problems_lock = threading.Lock()
         self._last_trace = ''
+        self._state_keeper: StateKeeper | None = None
         try:
             self.parameters: P = declare_parameters(self, parameters_type)
         except SettingError as error:
@@ -115,6 +130,8 @@ class InspectionNode(LifecycleNode, Generic[P]):
             self.destroy_node()
             raise
         self._warn_of_unknown_parameters()
+        #: What a predecessor of this node has left, and where a successor will look.
+        self.state = StateFile(self._state_path())
         self.add_post_set_parameters_callback(self._apply_parameters)
         self._diagnostics = self.create_publisher(DiagnosticArray, '/diagnostics', 10)
         self._steady_timer(1.0, self.publish_diagnostics)
@@ -305,6 +322,36 @@ class InspectionNode(LifecycleNode, Generic[P]):
         threading.Thread(target=run, name=f'{self.get_name()} background').start()
         return future
 
+    # State that outlives the process
+
+    def keep_state(self, content: dict[str, Any]) -> None:
+        """
+        Have a state written that a respawned node will find; returns at once.
+
+        A failure stands in the diagnostics as an error. Call `state.write` where the caller must
+        know that the disk has it.
+
+        """
+        if self._state_keeper is None:
+            self._state_keeper = StateKeeper(self.state, self._report_state)
+        self._state_keeper.keep(content)
+
+    def _report_state(self, problem: str) -> None:
+        if problem:
+            self.report('state', ERROR, f'{problem}; a restart of this node would forget it')
+        else:
+            self.clear('state')
+
+    def _state_path(self) -> Path | None:
+        folder = self.parameters.state_folder
+        if folder == NO_FOLDER:
+            return None
+        root = Path(folder).expanduser() if folder else default_state_folder()
+        # Cells of the same name in two domains know nothing of each other.
+        domain = f'domain_{self.context.get_domain_id()}'
+        names = self.get_fully_qualified_name().strip('/').split('/')
+        return root.joinpath(domain, *names[:-1], f'{names[-1]}.json')
+
     # Problems and diagnostics
 
     def report(self, topic: str, level: bytes, text: str) -> None:
@@ -440,13 +487,16 @@ class InspectionNode(LifecycleNode, Generic[P]):
 
     def _end_goals(self) -> None:
         for action in self._actions.values():
-            action.end(f'{self.get_name()} was stopped')
+            action.end(f'the {self.get_name()} was stopped')
 
     def destroy_node(self) -> None:
         """
         Take the node off the network; its executor must not spin any more.
 
         """
+        if self._state_keeper is not None:
+            self._state_keeper.close()
+            self._state_keeper = None
         for action in self._actions.values():
             action.destroy()
         self._actions.clear()

@@ -166,7 +166,7 @@ def _checked(item: Field[Any], value: Any) -> Any:
     Give the value as the field's type; raises SettingError.
 
     """
-    allowed = _allowed(item)
+    allowed = allowed_values(item)
     kind = type(item.default)
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
@@ -189,7 +189,7 @@ def _checked(item: Field[Any], value: Any) -> Any:
     return value
 
 
-def _allowed(item: Field[Any]) -> str:
+def allowed_values(item: Field[Any]) -> str:
     metadata = item.metadata
     unit = f' {metadata["unit"]}' if metadata['unit'] else ''
     if metadata['choices']:
@@ -206,7 +206,7 @@ def _descriptor(item: Field[Any]) -> ParameterDescriptor:
     metadata = item.metadata
     descriptor = ParameterDescriptor(
         description=metadata['description'],
-        additional_constraints=_allowed(item),
+        additional_constraints=allowed_values(item),
         read_only=metadata['read_only'],
     )
     if metadata['minimum'] is not None:

@@ -301,3 +301,38 @@ def test_diagnostics_tell_state_and_problems(node, speaker, spin_until):
     spin_until(lambda: 'fire' in heard[-1].status[0].message, node, speaker)
     assert heard[-1].status[0].level == DiagnosticStatus.ERROR
     assert heard[-1].status[0].message == 'on fire; low on oil'
+
+
+# State that outlives the process
+
+
+def test_a_node_finds_what_the_one_before_it_has_left(ros_context, monkeypatch, tmp_path):
+    monkeypatch.setenv('ROS_HOME', str(tmp_path))
+    given = {'context': ros_context, 'parameter_overrides': overrides(autostart=False)}
+    first = ExampleNode(**given, namespace='/cell_1')
+    assert first.state.found.content is None
+    first.keep_state({'a': 1})
+    first.destroy_node()
+    domain = f'domain_{ros_context.get_domain_id()}'
+    assert list(tmp_path.rglob('*.json')) == [
+        tmp_path / 'anomaly_inspection' / 'state' / domain / 'cell_1' / 'example.json'
+    ]
+    second = ExampleNode(**given, namespace='/cell_1')
+    assert second.state.found.content == {'a': 1}
+    assert second.state.found.is_respawn
+    second.destroy_node()
+    other = ExampleNode(**given, namespace='/cell_2')
+    assert other.state.found.content is None
+    other.destroy_node()
+
+
+def test_a_state_that_cannot_be_written_is_an_error_in_the_diagnostics(
+    ros_context, tmp_path, spin_until
+):
+    (tmp_path / 'file').write_text('')
+    given = overrides(autostart=False, state_folder=str(tmp_path / 'file'))
+    node = ExampleNode(context=ros_context, parameter_overrides=given)
+    node.keep_state({})
+    spin_until(lambda: node.problem('state'), node)
+    assert 'cannot write the state to' in node.problem('state')
+    node.destroy_node()

@@ -1,0 +1,263 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+The tables of docs/interfaces.md, read from real nodes that have made their endpoints.
+
+What a topic, service or action means stands here; all else comes from the nodes.
+
+"""
+
+from collections.abc import Iterator
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from rclpy.action import get_action_server_names_and_types_by_node
+from rclpy.parameter import Parameter
+from rclpy.qos import DurabilityPolicy, ReliabilityPolicy
+
+from anomaly_inspection.nodes.camera_node import CameraNode, CameraParameters
+from anomaly_inspection.nodes.decider_node import DeciderNode, DeciderParameters
+from anomaly_inspection.nodes.parameters import allowed_values
+from anomaly_inspection.nodes.part_detector_node import PartDetectorNode, PartDetectorParameters
+from anomaly_inspection.nodes.scorer_node import ScorerNode, ScorerParameters
+from anomaly_inspection.nodes.sorter_node import SorterNode, SorterParameters
+from anomaly_inspection.nodes.threshold_bridge_node import (
+    ThresholdBridgeNode,
+    ThresholdBridgeParameters,
+)
+from anomaly_inspection.nodes.viewer_node import ViewerNode, ViewerParameters
+
+NODES = {
+    'camera': (CameraNode, CameraParameters),
+    'part_detector': (PartDetectorNode, PartDetectorParameters),
+    'scorer': (ScorerNode, ScorerParameters),
+    'decider': (DeciderNode, DeciderParameters),
+    'sorter': (SorterNode, SorterParameters),
+    'viewer': (ViewerNode, ViewerParameters),
+    'threshold_bridge': (ThresholdBridgeNode, ThresholdBridgeParameters),
+}
+TOPICS = {
+    'image_raw': 'Every frame of the camera. A foreign driver may publish it instead of `camera`.',
+    'camera_info': 'Size and calibration that belong to `image_raw`.',
+    'trigger': 'Takes one frame and makes it a part (camera `mode: triggered`).',
+    'photo_eye': 'true when the beam is broken (part detector `trigger: photo_eye`).',
+    'part': 'A part has come: its key (session_id, part_id) and the stamps of its frames.',
+    'part/image': 'The frames of the parts, joined to `part` by their stamps.',
+    'score': 'What one scorer measured on one frame of one part.',
+    'anomaly_map': 'How far each pixel is from good parts (32FC1, 1 = region limit); '
+    'only while somebody subscribes.',
+    'decision': 'The verdict on one part: PASS or REJECT, with the reason and the numbers.',
+    'sort_event': 'What the gate did with one part.',
+    'line_stop': 'Whether the line must stand, and why.',
+    'line_run': 'Permit for the belt to run, valid for a short time (`gate_rests_in: pass`).',
+    'fault': 'A fault of the decider for which the line must stop.',
+    'limits_in_force': 'All limits that act now.',
+    'thresholds': 'New limits that come into force together. Anybody may publish them.',
+    'potentiometers': "What the operator's knobs read; it changes nothing by itself.",
+    'recipe_in_force': 'The recipe that every part is judged by.',
+    'recipe_prepare': 'The recipe that the scorers shall load.',
+    'recipe_prepared': "A scorer's answer to `recipe_prepare`.",
+    'calibration': 'How far a calibration on the running cell is.',
+    'challenge': 'How the challenge with known parts stands.',
+    'challenge_event': 'One result of a challenge, for records.',
+    'gate': 'true = open the gate (`gate: topic`).',
+    'gate_state': 'true = the gate is open: the answer of your gate (`gate: topic`).',
+    'overlay': 'The frame with regions, verdict and reason; only while somebody subscribes.',
+    'overlay/compressed': 'The same as JPEG.',
+    '/diagnostics': 'The state of every node, once a second.',
+}
+SERVICES = {
+    'camera/capture': 'Takes one frame and makes it a part (`mode: triggered`).',
+    'part_detector/trigger': 'Makes a part of the frame before the camera (`trigger: service`).',
+    'part_detector/learn_empty': 'Learns what the empty belt looks like (`trigger: presence`).',
+    'decider/set_limits': 'Changes limits together, or none of them.',
+    'decider/load_recipe': 'Switches to another recipe between two parts.',
+    'decider/save_limits': 'Writes the limits in force into a new version of the recipe.',
+    'decider/calibrate': 'Derives the limits anew from the next good parts.',
+    'decider/cancel_calibration': 'Ends a calibration; the limits stay.',
+    'decider/undo_calibration': 'Puts back the limits from before the last calibration.',
+    'decider/start_challenge': 'Starts a challenge with the known parts.',
+    'decider/cancel_challenge': 'Ends a challenge; it stays due.',
+    'sorter/reset': 'Lets the line run again after a stop; refused while the cause lasts.',
+    'threshold_bridge/grab': 'Puts the limits that the knobs show into force.',
+}
+ACTIONS: dict[str, str] = {}
+# The settings under which a node makes all its endpoints, one after the other.
+SETTINGS: dict[str, list[dict[str, Any]]] = {
+    'camera': [{'source': 'line', 'mode': mode} for mode in ('triggered', 'stream')],
+    'part_detector': [
+        {'trigger': trigger}
+        for field in fields(PartDetectorParameters)
+        if field.name == 'trigger'
+        for trigger in field.metadata['choices']
+    ],
+    'decider': [{'challenge_parts': ['good a', 'bad b']}],
+    'sorter': [{'gate': 'topic', 'gate_rests_in': 'pass'}],
+}
+STANDARD_PACKAGES = ('rcl_interfaces', 'lifecycle_msgs', 'type_description_interfaces')
+
+Row = tuple[str, ...]
+
+
+class Interfaces:
+    """
+    The endpoints of all nodes, collected from nodes that run one after the other.
+
+    Parameters
+    ----------
+    context : rclpy Context
+        Where the nodes run.
+    recipe : Path
+        What scorer and decider are given.
+
+    """
+
+    def __init__(self, context: Any, recipe: Path) -> None:
+        # By topic: its type, and by node the quality of service of each end.
+        self.types: dict[str, str] = {}
+        self.publishers: dict[str, dict[str, str]] = {}
+        self.subscribers: dict[str, dict[str, str]] = {}
+        self.services: dict[str, str] = {}
+        self.actions: dict[str, str] = {}
+        for name, (node_type, _) in NODES.items():
+            for settings in SETTINGS.get(name, [{}]):
+                if name in ('scorer', 'decider'):
+                    settings = settings | {'recipe': str(recipe)}
+                self._collect(name, node_type, context, settings)
+
+    def _collect(self, name: str, node_type: Any, context: Any, settings: dict[str, Any]) -> None:
+        given = [Parameter(key, value=value) for key, value in settings.items()]
+        given.append(Parameter('autostart', value=False))
+        node = node_type(context=context, parameter_overrides=given)
+        try:
+            node.trigger_configure()
+            assert node.problem('lifecycle') is None, node.problem('lifecycle')
+            if name == 'viewer':
+                # As if somebody watched.
+                node._start_listening()
+            for ends, endpoints in (
+                (self.publishers, node.publishers),
+                (self.subscribers, node.subscriptions),
+            ):
+                for endpoint in endpoints:
+                    self._add_topic(ends, name, endpoint)
+            for service in node.services:
+                package, kind = _package_and_name(service.srv_type)
+                if package not in STANDARD_PACKAGES:
+                    self.services[_relative(service.service_name)] = f'{package}/{kind}'
+            for action, kinds in get_action_server_names_and_types_by_node(node, name, '/'):
+                self.actions[_relative(action)] = kinds[0].replace('/action/', '/')
+        finally:
+            node.destroy_node()
+
+    def _add_topic(self, ends: Any, name: str, endpoint: Any) -> None:
+        topic = endpoint.topic_name
+        topic = topic if topic == '/diagnostics' else _relative(topic)
+        package, kind = _package_and_name(endpoint.msg_type)
+        if package in STANDARD_PACKAGES:
+            return
+        self.types[topic] = f'{package}/{kind}'
+        ends.setdefault(topic, {})[name] = _quality(endpoint.qos_profile)
+
+    def topic_rows(self) -> Iterator[Row]:
+        """
+        Topic, type, quality of service, who publishes, who subscribes, meaning.
+
+        """
+        for topic in sorted(self.types, key=_order_of(TOPICS)):
+            out, into = self.publishers.get(topic, {}), self.subscribers.get(topic, {})
+            offered, wanted = sorted(set(out.values())), sorted(set(into.values()))
+            quality = ', '.join(offered or wanted)
+            if offered and wanted and offered != wanted:
+                quality = f'{quality} to {", ".join(wanted)}'
+            publishers = ', '.join(out) or 'you'
+            if topic == '/diagnostics':
+                publishers = 'all'
+            yield (
+                f'`{topic}`',
+                self.types[topic],
+                quality,
+                publishers,
+                ', '.join(into) or 'you',
+                TOPICS[topic],
+            )
+
+
+def parameter_rows(name: str) -> Iterator[Row]:
+    """
+    Parameter, default, allowed values, meaning.
+
+    """
+    for field in fields(NODES[name][1]):
+        default = list(field.default) if isinstance(field.default, tuple) else field.default
+        shown = str(default).lower() if isinstance(default, bool) else repr(default)
+        when = '' if field.metadata['read_only'] else ' *'
+        yield (
+            f'`{field.name}`{when}',
+            f'`{shown}`',
+            allowed_values(field),
+            field.metadata['description'],
+        )
+
+
+def table(head: Row, rows: Iterator[Row]) -> str:
+    """
+    Give a Markdown table.
+
+    """
+    lines = [head, tuple('---' for _ in head), *rows]
+    return '\n'.join(
+        f'| {" | ".join(cell.replace("|", "&#124;") for cell in line)} |' for line in lines
+    )
+
+
+def tables(interfaces: Interfaces) -> dict[str, str]:
+    """
+    Give every table of the page by the name of its section.
+
+    """
+    offered = {'services': (interfaces.services, SERVICES)}
+    offered |= {'actions': (interfaces.actions, ACTIONS)}
+    return {
+        'topics': table(
+            ('topic', 'type', 'quality of service', 'from', 'to', 'meaning'),
+            interfaces.topic_rows(),
+        ),
+        **{
+            section: table(
+                ('name', 'type', 'meaning'),
+                (
+                    (f'`{name}`', types[name], meanings[name])
+                    for name in sorted(types, key=_order_of(meanings))
+                ),
+            )
+            for section, (types, meanings) in offered.items()
+        },
+        **{
+            f'parameters of {name}': table(
+                ('parameter', 'default', 'allowed', 'meaning'), parameter_rows(name)
+            )
+            for name in NODES
+        },
+    }
+
+
+def _order_of(meanings: dict[str, str]) -> Any:
+    order = list(meanings)
+    return lambda name: order.index(name)
+
+
+def _package_and_name(kind: Any) -> tuple[str, str]:
+    return kind.__module__.split('.')[0], kind.__name__
+
+
+def _relative(name: str) -> str:
+    return name.removeprefix('/')
+
+
+def _quality(profile: Any) -> str:
+    is_reliable = profile.reliability == ReliabilityPolicy.RELIABLE
+    words = ['reliable' if is_reliable else 'best effort']
+    if profile.durability == DurabilityPolicy.TRANSIENT_LOCAL:
+        words.append('latched')
+    return f'{" ".join(words)} {profile.depth}'
