@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-File names in messages: any name, on one line, in characters that every terminal and log takes.
+File names and values in messages: on one line, in characters that every terminal and log takes.
 
 """
 
@@ -8,6 +8,13 @@ from __future__ import annotations
 
 import os
 import re
+import reprlib
+
+# A no-break space or a soft hyphen does no harm; what ends a line or steers a terminal does.
+_CONTROL = re.compile(r'[\x00-\x1f\x7f-\x9f\u2028\u2029]')
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = 80
+_SHORT.maxlong = 30
 
 
 def printable(name: str | os.PathLike[str]) -> str:
@@ -22,4 +29,16 @@ def printable(name: str | os.PathLike[str]) -> str:
 
     """
     text = re.sub('[\ud800-\udfff]', '\N{REPLACEMENT CHARACTER}', os.fspath(name))
-    return ''.join(one if one.isprintable() else repr(one)[1:-1] for one in text)
+    return _CONTROL.sub(lambda found: repr(found.group())[1:-1], text)
+
+
+def shown(value: object) -> str:
+    """
+    Give a value as Python writes it, shortened when it is long.
+
+    """
+    try:
+        return _SHORT.repr(value)
+    except ValueError:
+        # Python refuses to write integers of more than 4300 digits.
+        return 'a number of thousands of digits'

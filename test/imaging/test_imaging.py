@@ -18,7 +18,12 @@ import pytest
 from anomaly_inspection.errors import AlignmentError, FrameError, SettingError
 from anomaly_inspection.imaging.alignment import Alignment, AlignmentSettings
 from anomaly_inspection.imaging.filters import Bilateral, filter_from_mapping, Gauss, Median
-from anomaly_inspection.imaging.frame_check import check_frame, FrameFormat, saturation
+from anomaly_inspection.imaging.frame_check import (
+    check_frame,
+    format_problem,
+    FrameFormat,
+    saturation,
+)
 from anomaly_inspection.imaging.light import Light, LightMeter
 from anomaly_inspection.imaging.preprocessing import (
     map_to_frame,
@@ -88,8 +93,14 @@ def settings(**changes: Any) -> PreprocessingSettings:
 @pytest.mark.parametrize(
     ('image', 'words'),
     [
-        (np.full((HEIGHT, WIDTH - 1), 99, np.uint8), '319 x 240 px.*wanted 320 x 240 px'),
-        (np.full((HEIGHT, WIDTH, 3), 99, np.uint8), '3 channels.*wanted.*1 channel'),
+        (
+            np.full((HEIGHT, WIDTH - 1), 99, np.uint8),
+            '319 x 240 px, the recipe wants 320 x 240 px$',
+        ),
+        (
+            np.full((HEIGHT, WIDTH, 3), 99, np.uint8),
+            '320 x 240 px colour, the recipe wants 320 x 240 px gray$',
+        ),
         (np.full((HEIGHT, WIDTH), 99, np.uint16), 'uint16, wanted uint8'),
         (np.full((HEIGHT, WIDTH), 99, np.float32), 'float32, wanted uint8'),
         (np.full(HEIGHT * WIDTH, 99, np.uint8), 'shape'),
@@ -102,6 +113,20 @@ def settings(**changes: Any) -> PreprocessingSettings:
 def test_a_frame_that_cannot_be_judged_is_refused_with_the_numbers(image: Any, words: str) -> None:
     with pytest.raises(FrameError, match=words):
         check_frame(image, MONO)
+
+
+@pytest.mark.parametrize(
+    ('shape', 'is_of_another_format'),
+    [((HEIGHT, WIDTH - 1), True), ((HEIGHT, WIDTH, 4), True), ((HEIGHT, WIDTH), False)],
+)
+def test_a_frame_of_another_format_is_told_from_other_faults(
+    shape: tuple[int, ...], is_of_another_format: bool
+) -> None:
+    with pytest.raises(FrameError) as refused:
+        check_frame(np.zeros(shape, np.uint8), MONO)
+    sentence = str(refused.value)
+    found = format_problem(f'ssim: {sentence} -> REJECT')
+    assert found == (sentence if is_of_another_format else None)
 
 
 def test_dark_noise_and_hot_pixels_are_still_black() -> None:
@@ -198,11 +223,10 @@ def test_features_land_where_to_frame_says(region: RegionOfInterest | None) -> N
 
 
 def test_the_aligned_frame_looks_like_the_reference() -> None:
-    preprocessor = Preprocessor(settings(), MONO, shot(part(), 1))
+    reference = shot(part(), 1)
+    preprocessor = Preprocessor(settings(), MONO, reference)
     prepared = preprocessor.prepare(shot(part(Alignment(-9.3, 5.5, math.radians(-6), 1, 1))))
-    apart = np.abs(prepared.image.astype(np.float32) - preprocessor.reference_prepared.image)[
-        prepared.valid
-    ]
+    apart = np.abs(prepared.image.astype(np.float32) - reference)[prepared.valid]
     assert apart.mean() < 2.5
     assert np.percentile(apart, 99.9) < 12
 
@@ -210,7 +234,7 @@ def test_the_aligned_frame_looks_like_the_reference() -> None:
 def test_valid_marks_what_the_frame_does_not_show() -> None:
     reference = shot(part(), 1)
     preprocessor = Preprocessor(settings(), MONO, reference)
-    assert preprocessor.reference_prepared.valid.all()
+    assert preprocessor.prepare(reference).valid.all()
     prepared = preprocessor.prepare(shot(part(Alignment(12, 0, 0, 1, 1))))
     assert not prepared.valid[:, -11:].any()
     assert prepared.valid[:, :-13].all()
@@ -254,13 +278,12 @@ def test_a_part_that_is_not_there_is_not_aligned() -> None:
         preprocessor.prepare(shot(np.full((HEIGHT, WIDTH), 70, np.float32), noise=6))
 
 
-def test_the_reference_is_prepared_as_every_frame_is() -> None:
+def test_the_reference_itself_is_neither_moved_nor_lit_otherwise() -> None:
     reference = shot(part(), 1)
     full = settings(light='gain_offset', filters=(Gauss(1.0),))
-    preprocessor = Preprocessor(full, MONO, reference)
-    prepared, again = preprocessor.reference_prepared, preprocessor.prepare(reference)
-    assert np.abs(prepared.image.astype(int) - again.image).max() <= 1
-    assert prepared.to_frame == pytest.approx(again.to_frame, abs=0.02)
+    prepared = Preprocessor(full, MONO, reference).prepare(reference)
+    assert np.abs(prepared.image.astype(int) - Gauss(1.0).apply(reference)).max() <= 1
+    assert prepared.to_frame == pytest.approx(np.eye(2, 3), abs=0.02)
 
 
 def test_colour_is_kept_or_made_gray() -> None:
@@ -298,11 +321,12 @@ def test_preparing_leaves_the_frame_and_the_past_alone() -> None:
 
 @pytest.mark.parametrize('gain', [0.75, 0.9, 1.25])
 def test_gain_is_measured_and_removed(gain: float) -> None:
-    preprocessor = Preprocessor(settings(light='gain', alignment=UNALIGNED), MONO, shot(part(), 1))
+    reference = shot(part(), 1)
+    preprocessor = Preprocessor(settings(light='gain', alignment=UNALIGNED), MONO, reference)
     prepared = preprocessor.prepare(shot(part() * gain))
     assert prepared.light.gain == pytest.approx(gain, abs=0.01)
     assert prepared.light.offset == 0
-    apart = prepared.image.astype(float) - preprocessor.reference_prepared.image
+    apart = prepared.image.astype(float) - reference
     assert abs(apart.mean()) < 0.5
 
 
