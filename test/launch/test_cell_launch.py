@@ -241,15 +241,15 @@ def test_a_foreign_camera_is_taken_from_the_topic_that_is_named(
 ) -> None:
     launched.start(
         *(f'recipe:={taught_recipe}', 'camera:=false', 'image_topic:=/driver/image_raw'),
-        *('trigger:=presence', *WITHOUT_EXTRAS),
+        *('trigger:=every_frame', 'image_transport:=compressed', *WITHOUT_EXTRAS),
     )
 
     def listeners() -> set[str]:
-        infos = launched.node.get_subscriptions_info_by_topic('/driver/image_raw')
+        infos = launched.node.get_subscriptions_info_by_topic('/driver/image_raw/compressed')
         return {info.node_name for info in infos}
 
     spin_until(lambda: 'part_detector' in listeners(), launched.node, timeout_s=60)
-    assert launched.parameter('/inspection/part_detector', 'trigger', spin_until) == 'presence'
+    assert launched.parameter('/inspection/part_detector', 'trigger', spin_until) == 'every_frame'
     assert 'camera_node' not in launched.terminal
 
 
@@ -265,6 +265,6 @@ def test_every_argument_is_explained(launched: Launched) -> None:
     launched.start('--show-args')
     assert launched.ended() == 0
     explained = re.findall(r"^    '(\w+)':\n        (.+)", launched.terminal, re.MULTILINE)
-    assert len(explained) == 13
+    assert len(explained) == 14
     assert all(text.endswith('.') for _, text in explained)
     assert 'no description given' not in launched.terminal
