@@ -27,7 +27,7 @@ import cv2
 import numpy as np
 
 from anomaly_inspection.errors import AlignmentError
-from anomaly_inspection.imaging.setting_check import check_choice, check_keys, check_number
+from anomaly_inspection.setting_check import check_choice, check_keys, check_number
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence

@@ -26,7 +26,7 @@ from enum import Enum
 from itertools import chain
 import math
 
-from anomaly_inspection.errors import SettingError
+from anomaly_inspection.setting_check import check_range
 from anomaly_inspection.sorting.sort_record import Action, Cause, Outcome, PartKey, SortRecord
 
 # Allows for the computer's own delays: a gate read back sooner after closing may still be moving.
@@ -38,10 +38,8 @@ def travel_time_s(distance_m: float, belt_speed_mps: float) -> float:
     Give the travel time of a part from the camera to the gate, seconds.
 
     """
-    if not 0 < distance_m < math.inf:
-        raise SettingError(f'travel distance {distance_m} m, allowed: above 0, finite')
-    if not 0 < belt_speed_mps < math.inf:
-        raise SettingError(f'belt speed {belt_speed_mps} m/s, allowed: above 0, finite')
+    check_range('travel distance', distance_m, 0, unit='m', is_open=True)
+    check_range('belt speed', belt_speed_mps, 0, unit='m/s', is_open=True)
     return distance_m / belt_speed_mps
 
 
@@ -84,18 +82,18 @@ class TrackerSettings:
     early_decision_age_s: float = 5.0
 
     def __post_init__(self) -> None:
-        self._check('window_s', self.window_s, 0.001, 60.0)
-        self._check('actuation_s', self.actuation_s, 0.0, 60.0)
-        self._check(
-            'dead_time_s', self.dead_time_s, max(self.actuation_s, _SHORTEST_DEAD_TIME_S), 60.0
-        )
-        self._check(
-            'travel_time_s', self.travel_time_s, self.window_s / 2 + self.actuation_s, 3600.0
-        )
-        self._check('early_decision_age_s', self.early_decision_age_s, 0.001, 3600.0)
+        shortest_s = {
+            'window_s': 0.001,
+            'actuation_s': 0.0,
+            'dead_time_s': max(self.actuation_s, _SHORTEST_DEAD_TIME_S),
+            'travel_time_s': self.window_s / 2 + self.actuation_s,
+            'early_decision_age_s': 0.001,
+        }
+        longest_s = {'travel_time_s': 3600.0, 'early_decision_age_s': 3600.0}
+        for name, minimum_s in shortest_s.items():
+            check_range(name, getattr(self, name), minimum_s, longest_s.get(name, 60.0), 's')
         for name in ('parts', 'early_decisions'):
-            if getattr(self, name) < 1:
-                raise SettingError(f'{name} {getattr(self, name)}, allowed: 1 or more')
+            check_range(name, getattr(self, name), 1)
 
     @property
     def closest_s(self) -> float:
@@ -104,11 +102,6 @@ class TrackerSettings:
 
         """
         return self.window_s + self.dead_time_s
-
-    @staticmethod
-    def _check(name: str, value_s: float, minimum_s: float, maximum_s: float) -> None:
-        if not minimum_s <= value_s <= maximum_s:
-            raise SettingError(f'{name} {value_s:g} s, allowed: {minimum_s:g} to {maximum_s:g} s')
 
 
 class GateCall(Enum):
