@@ -279,9 +279,14 @@ class Challenge:
         parts = self._settings.parts
         return f'the next {len(parts)} parts are: {", ".join(parts)}'
 
-    def cancel(self) -> str:
+    def cancel(self, why: str = 'cancelled') -> str:
         """
         Give up the challenge under way: failed if it was due, else as if it had not been started.
+
+        Parameters
+        ----------
+        why : str
+            Told in what is given back and published.
 
         Raises
         ------
@@ -291,7 +296,7 @@ class Challenge:
         """
         if self._run is None:
             raise SettingError('no challenge is under way')
-        return self._give_up('cancelled')
+        return self._give_up(why)
 
     def recipe_switched(self) -> None:
         """
@@ -359,7 +364,7 @@ class Challenge:
         """
         is_blocked, run = self.is_blocked(now), self._run
         is_wanted = self._is_due or bool(self._failure) or self._has_other_terms
-        call = f'call ~/start_challenge, then put on: {", ".join(self._settings.parts)}'
+        call = f'start ~/run_challenge, then put on: {", ".join(self._settings.parts)}'
         if not self._settings.parts:
             state, detail = ChallengeState.OFF, 'no known parts are configured'
         elif run is not None:

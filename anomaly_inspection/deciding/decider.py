@@ -148,6 +148,7 @@ class _PendingPart:
     deadline_s: float
     frames: dict[int, FrameEvidence] = field(default_factory=dict)
     is_complete: bool = False
+    frame_id: str = ''
 
 
 class Decider:
@@ -356,6 +357,7 @@ class Decider:
             self.counts.scores_duplicate += 1
         else:
             frame.scores[score.scorer] = score
+            pending.frame_id = pending.frame_id or score.frame_id
         return True
 
     def _judge(self, part: _PendingPart, now: float) -> list[PartDecision]:
@@ -415,7 +417,13 @@ class Decider:
             measured = worst_measures(frames[: station.frames] if station else frames, part.terms)
         stamp_ns = next(iter(part.frames))
         decision = PartDecision(
-            part.key, stamp_ns, judgement, part.terms, part.exposure_s, measured
+            part.key,
+            stamp_ns,
+            judgement,
+            part.terms,
+            part.exposure_s,
+            measured,
+            frame_id=part.frame_id,
         )
         return self._record(decision, now)
 

@@ -69,6 +69,8 @@ class ScoreReceived:
         The scorer's measures by name.
     part_class : str
         The taught class that the part looks most like; '' for scorers that know no classes.
+    frame_id : str
+        Of the camera that took the frame, '' = not told.
 
     """
 
@@ -80,6 +82,7 @@ class ScoreReceived:
     recipe_hash: str
     measures: Mapping[str, float]
     part_class: str = ''
+    frame_id: str = ''
 
 
 @dataclass(frozen=True)
@@ -134,6 +137,8 @@ class PartDecision:
         GOOD or BAD for the parts of a challenge, UNKNOWN for production.
     overruled : Judgement or None
         What the part was judged to be, where a challenge has put another judgement in its place.
+    frame_id : str
+        Of the camera, as the first score of the part said it; '' when no score came.
 
     """
 
@@ -145,6 +150,7 @@ class PartDecision:
     measured: Mapping[tuple[str, str], float] = field(default_factory=dict)
     known_as: KnownAs = KnownAs.UNKNOWN
     overruled: Judgement | None = None
+    frame_id: str = ''
 
     @property
     def judged(self) -> Judgement:

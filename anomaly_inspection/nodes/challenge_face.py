@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-The ROS face of the challenges of the decider: parameters, services, state and events.
+The ROS face of the challenges of the decider: parameters, action, state and events.
 
 """
 
@@ -10,10 +10,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from std_srvs.srv import Trigger
+from rclpy.task import Future
 
+from anomaly_inspection.action import RunChallenge
 from anomaly_inspection.deciding.challenge import (
     Challenge,
+    ChallengeEventKind,
     ChallengeSettings,
     ChallengeState,
     ChallengeStatus,
@@ -21,9 +23,10 @@ from anomaly_inspection.deciding.challenge import (
 from anomaly_inspection.deciding.challenge import (
     ChallengeEvent as CoreEvent,
 )
-from anomaly_inspection.errors import RecipeError
+from anomaly_inspection.errors import InspectionError, RecipeError
 from anomaly_inspection.msg import Challenge as ChallengeMessage
 from anomaly_inspection.msg import ChallengeEvent
+from anomaly_inspection.nodes.action_server import GoalEndedError
 from anomaly_inspection.nodes.inspection_node import ERROR, NodeParameters, steady_s, WARN
 from anomaly_inspection.nodes.parameters import parameter
 from anomaly_inspection.nodes.qos import EVENT, LATCHED
@@ -33,6 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    from anomaly_inspection.nodes.action_server import Goal
     from anomaly_inspection.nodes.inspection_node import InspectionNode
 
 
@@ -103,7 +107,7 @@ class ChallengeParameters(NodeParameters):
 
 class ChallengeFace:
     """
-    Offers the services of a challenge on the decider node, and publishes what becomes of it.
+    Offers the challenge as an action on the decider node, and publishes what becomes of it.
 
     Parameters
     ----------
@@ -123,10 +127,12 @@ class ChallengeFace:
         self._challenge = challenge
         self._is_ready = is_ready
         self._published: ChallengeStatus | None = None
+        self._goal: Goal | None = None
+        # Done when the challenge under way has ended, with the event that says how.
+        self._ended: Future[CoreEvent] = Future()
         self._state = node.publish_on(ChallengeMessage, 'challenge', LATCHED)
         self._event = node.publish_on(ChallengeEvent, 'challenge_event', EVENT)
-        node.serve(Trigger, '~/start_challenge', self._start)
-        node.serve(Trigger, '~/cancel_challenge', self._cancel)
+        node.serve_action(RunChallenge, '~/run_challenge', self._run)
 
     def publish(self, *, is_first: bool = False) -> None:
         """
@@ -141,17 +147,26 @@ class ChallengeFace:
             self._published = status
             self._publish_state(status, now)
 
-    def _start(self, request: Any) -> str:
+    async def _run(self, goal: Goal) -> str:
         if not self._is_ready():
             raise RecipeError('no recipe is in force yet; try again')
-        answer = self._challenge.start(steady_s())
+        self._challenge.start(steady_s())
+        self._goal, self._ended = goal, Future(executor=self._node.executor)
         self.publish()
-        return answer
-
-    def _cancel(self, request: Any) -> str:
-        answer = self._challenge.cancel()
-        self.publish()
-        return answer
+        try:
+            end = await goal.wait(self._ended)
+        except GoalEndedError as reason:
+            if self._ended.done():
+                # It came out at the same moment.
+                raise GoalEndedError(self._ended.result().detail) from None
+            detail = self._challenge.cancel(str(reason))
+            self.publish()
+            raise GoalEndedError(detail) from None
+        finally:
+            self._goal = None
+        if end.kind is not ChallengeEventKind.PASSED:
+            raise InspectionError(end.detail)
+        return end.detail
 
     def _publish_event(self, event: CoreEvent) -> None:
         message = ChallengeEvent(
@@ -164,6 +179,9 @@ class ChallengeFace:
         )
         message.header.stamp = self._node.get_clock().now().to_msg()
         self._event.publish(message)
+        is_end = event.kind in (ChallengeEventKind.PASSED, ChallengeEventKind.FAILED)
+        if is_end and self._goal is not None and not self._ended.done():
+            self._ended.set_result(event)
         self._node.get_logger().info(f'challenge: {event.detail}')
 
     def _publish_state(self, status: ChallengeStatus, now: float) -> None:
@@ -183,6 +201,8 @@ class ChallengeFace:
             parts=list(parts),
             parts_done=status.parts_done,
         )
+        if self._goal is not None and status.state is ChallengeState.RUNNING:
+            self._goal.tell(parts_done=status.parts_done, parts=len(parts), detail=status.detail)
         due = self._challenge.next_due(now, datetime.now())
         if due is not None:
             message.next_due = stamp_from_nanoseconds(int(1e9 * due.timestamp()))

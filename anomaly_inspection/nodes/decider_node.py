@@ -6,17 +6,15 @@ The decider node: the one owner of the limits and the one recipe switch.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from datetime import datetime
 import math
 from pathlib import Path
 import time
 from typing import Any
 
-from rcl_interfaces.msg import FloatingPointRange, ParameterDescriptor, SetParametersResult
+from rcl_interfaces.msg import SetParametersResult
 from rclpy.parameter import Parameter
-from rclpy.task import Future
-from std_srvs.srv import Trigger
 
 from anomaly_inspection.deciding.challenge import Challenge
 from anomaly_inspection.deciding.decider import (
@@ -28,42 +26,29 @@ from anomaly_inspection.deciding.decider import (
     Terms,
 )
 from anomaly_inspection.deciding.frame_judge import Combination, Reason, Verdict
-from anomaly_inspection.deciding.limits import Limit, LimitOrigin, LimitTable
+from anomaly_inspection.deciding.limits import LimitOrigin
 from anomaly_inspection.deciding.part_decision import KnownAs, PartDecision
-from anomaly_inspection.errors import LimitError, RecipeError, SettingError
-from anomaly_inspection.learning.cell_calibration import CellCalibration
-from anomaly_inspection.learning.recipe_calibration import RecipeCalibration
-from anomaly_inspection.msg import (
-    Calibration,
-    Decision,
-    Fault,
-    LimitInForce,
-    LimitsInForce,
-    Part,
-    RecipeInForce,
-    RecipePrepared,
-    Score,
-    Thresholds,
-)
+from anomaly_inspection.errors import LimitError, SettingError
+from anomaly_inspection.msg import Decision, Fault, Part, Score, Thresholds
+from anomaly_inspection.nodes.calibration_face import CalibrationFace
 from anomaly_inspection.nodes.challenge_face import ChallengeFace, ChallengeParameters
 from anomaly_inspection.nodes.inspection_node import ERROR, InspectionNode, steady_s, WARN
+from anomaly_inspection.nodes.limits_face import LIMIT_PREFIX, LimitsFace, UsedLimits
 from anomaly_inspection.nodes.parameters import parameter
-from anomaly_inspection.nodes.qos import EVENT, LATCHED, LATCHED_BY_MANY
+from anomaly_inspection.nodes.qos import EVENT, LATCHED
+from anomaly_inspection.nodes.recipe_face import RecipeFace
 from anomaly_inspection.nodes.spinning import spin_node
 from anomaly_inspection.nodes.stamps import nanoseconds_from_stamp, stamp_from_nanoseconds
-from anomaly_inspection.recipes.folder import read_recipe, write_recipe
+from anomaly_inspection.recipes.folder import read_recipe
 from anomaly_inspection.recipes.limit_table import limit_table
-from anomaly_inspection.recipes.recipe import MeasureLimit, Recipe
-from anomaly_inspection.scoring.measure import BadSide
-from anomaly_inspection.srv import Calibrate, LoadRecipe, SetLimits
+from anomaly_inspection.recipes.recipe import Recipe
+from anomaly_inspection.srv import SetLimits
 from anomaly_inspection.steady_clock import exposure_on_this_clock
 
 _TICK_S = 0.01
-_SWITCH_TIMEOUT_S = 20.0
 # After so long without another timeout the cause counts as gone: on a stopped belt no part comes
 # to show it.
 _FAULT_HOLD_S = 3.0
-_LIMIT_PREFIX = 'limits.'
 
 
 @dataclass(frozen=True)
@@ -76,7 +61,7 @@ class DeciderParameters(ChallengeParameters):
 
     recipe: str = parameter(
         '',
-        'Folder of the recipe to start with; ~/load_recipe switches to another one.',
+        'Folder of the recipe to start with; the action ~/load_recipe switches to another one.',
         read_only=True,
     )
     mode: str = parameter(
@@ -118,50 +103,27 @@ class DeciderParameters(ChallengeParameters):
     )
 
 
-@dataclass
-class _Switch:
-    """
-    A recipe on its way into force: announced, waiting for the scorers.
-
-    """
-
-    recipe: Recipe
-    limits: LimitTable
-    end_s: float
-    done: Future | None = None
-    ready: set[str] = field(default_factory=set)
-
-
-@dataclass(frozen=True)
-class _InForce:
-    """
-    Limits, and the calibration that their typical values come from; None = those of the recipe.
-
-    """
-
-    limits: LimitTable
-    calibrated: RecipeCalibration | None
-
-
 class DeciderNode(InspectionNode[DeciderParameters]):
     """
     Takes part, score and thresholds; gives exactly one decision for each part.
 
+    Limits, calibration, challenge and recipe switch have files of their own, `<concept>_face.py`.
+
     """
+
+    # Made in `configure`, before anything can call back.
+    limits: LimitsFace
+    calibration: CalibrationFace
+    _challenge: Challenge
+    _challenge_face: ChallengeFace
+    _recipes: RecipeFace
+    _decider: Decider
 
     def __init__(self, **options: Any) -> None:
         self._recipe: Recipe | None = None
-        self._limits: LimitTable | None = None
-        self._switch: _Switch | None = None
         self._is_in_force = False
         self._last_timeout_s = 0.0
         self._fault_is_published = False
-        self._decider: Decider | None = None
-        self._challenge: Challenge | None = None
-        self._calibration: CellCalibration | None = None
-        self._calibration_start_s = 0.0
-        self._calibrated: RecipeCalibration | None = None
-        self._before_calibration: _InForce | None = None
         super().__init__('decider', DeciderParameters, **options)
 
     @property
@@ -171,6 +133,15 @@ class DeciderNode(InspectionNode[DeciderParameters]):
 
         """
         return self.is_active and self._is_in_force
+
+    @property
+    def recipe(self) -> Recipe:
+        """
+        The recipe in force, or the one to start with.
+
+        """
+        assert self._recipe is not None
+        return self._recipe
 
     def configure(self) -> None:
         """
@@ -190,26 +161,19 @@ class DeciderNode(InspectionNode[DeciderParameters]):
             DeciderSettings(parameters.deadline_s, parameters.timeouts_to_fault, station),
             self._challenge,
         )
-        self._recipe = read_recipe(Path(parameters.recipe))
-        self._limits = self._with_parameter_file(limit_table(self._recipe))
-        self._declare_limits(self._limits)
         self._decision = self.publish_on(Decision, 'decision', EVENT)
-        self._limits_in_force = self.publish_on(LimitsInForce, 'limits_in_force', LATCHED)
-        self._recipe_prepare = self.publish_on(RecipeInForce, 'recipe_prepare', LATCHED)
-        self._recipe_in_force = self.publish_on(RecipeInForce, 'recipe_in_force', LATCHED)
         self._fault = self.publish_on(Fault, 'fault', LATCHED)
-        self._calibration_out = self.publish_on(Calibration, 'calibration', LATCHED)
+        self.limits = LimitsFace(self)
+        recipe = read_recipe(Path(parameters.recipe))
+        self.limits.exchange(UsedLimits(self.limits.with_parameter_file(limit_table(recipe))))
+        self._recipe = recipe
+        self.calibration = CalibrationFace(self)
+        self._challenge_face = ChallengeFace(self, self._challenge, lambda: self.is_ready)
+        self._recipes = RecipeFace(self)
         self.listen(Part, 'part', self._take_part, EVENT)
         self.listen(Score, 'score', self._take_score, EVENT)
         self.listen(Thresholds, 'thresholds', self._take_thresholds, EVENT)
-        self.listen(RecipePrepared, 'recipe_prepared', self._take_prepared, LATCHED_BY_MANY)
         self.serve(SetLimits, '~/set_limits', lambda request: self._set_limits(request.limits))
-        self.serve(LoadRecipe, '~/load_recipe', self._load_recipe)
-        self.serve(Trigger, '~/save_limits', self._save_limits)
-        self.serve(Calibrate, '~/calibrate', self._calibrate)
-        self.serve(Trigger, '~/cancel_calibration', self._cancel_calibration)
-        self.serve(Trigger, '~/undo_calibration', self._undo_calibration)
-        self._challenge_face = ChallengeFace(self, self._challenge, lambda: self.is_ready)
         self.every(_TICK_S, self._tick)
 
     def activate(self) -> None:
@@ -217,28 +181,22 @@ class DeciderNode(InspectionNode[DeciderParameters]):
         Announce the recipe; parts are rejected, NOT_READY, until every scorer has confirmed it.
 
         """
-        assert self._recipe is not None
-        assert self._limits is not None
-        assert self._challenge is not None
         self._is_in_force = False
         self._publish_fault('', is_first=True)
-        self._publish_calibration()
+        self.calibration.publish()
         self._challenge.activated(steady_s(), datetime.now())
         self._challenge_face.publish(is_first=True)
-        self._announce(_Switch(self._recipe, self._limits, float('inf')))
+        self._recipes.announce_first()
 
     def deactivate(self) -> None:
         """
         Reject what is undecided.
 
         """
-        assert self._decider is not None
-        assert self._challenge is not None
         self._challenge.stopped()
         self._publish(self._decider.flush(steady_s()))
         self._challenge_face.publish()
-        self._fail_calibration('the decider was stopped')
-        self._switch = None
+        self._recipes.stop()
         self._is_in_force = False
 
     def cleanup(self) -> None:
@@ -246,27 +204,24 @@ class DeciderNode(InspectionNode[DeciderParameters]):
         Let go of recipe and limits.
 
         """
-        if self._limits is not None:
-            self._undeclare_limits(self._limits)
-        self._recipe = self._limits = self._decider = self._challenge = None
+        if self._recipe is not None:
+            self.limits.let_go()
+        self._recipe = None
         self.clear('challenge')
-        self._calibration = self._calibrated = self._before_calibration = None
 
     def diagnostic_values(self) -> dict[str, object]:
         """
         Give the recipe and the counts.
 
         """
-        if self._decider is None or self._recipe is None or self._challenge is None:
+        if self._recipe is None:
             return {}
         challenge = self._challenge.status(steady_s())
         counts = self._decider.counts
         return {
             'recipe': f'{self._recipe.name} v{self._recipe.version}',
             'recipe is in force': self._is_in_force,
-            'calibration': 'none'
-            if self._calibration is None
-            else f'{self._calibration.state.name.lower()}: {self._calibration.detail}',
+            'calibration': self.calibration.summary,
             'challenge': f'{challenge.state.name.lower()}: {challenge.detail}',
             'known good parts': counts.known[KnownAs.GOOD],
             'known bad parts': counts.known[KnownAs.BAD],
@@ -283,7 +238,6 @@ class DeciderNode(InspectionNode[DeciderParameters]):
     # Parts and scores
 
     def _take_part(self, message: Part) -> None:
-        assert self._decider is not None
         now_ns = time.monotonic_ns()
         exposure_ns = exposure_on_this_clock(
             message.exposure_steady_ns, message.steady_clock_id, message.age_s, now_ns
@@ -298,7 +252,6 @@ class DeciderNode(InspectionNode[DeciderParameters]):
         self._publish(self._decider.part_seen(part, 1e-9 * now_ns))
 
     def _take_score(self, message: Score) -> None:
-        assert self._decider is not None
         score = ScoreReceived(
             key=(message.session_id, message.part_id),
             stamp_ns=nanoseconds_from_stamp(message.header.stamp),
@@ -308,12 +261,11 @@ class DeciderNode(InspectionNode[DeciderParameters]):
             recipe_hash=message.recipe_hash,
             measures={measure.name: measure.value for measure in message.measures},
             part_class=message.part_class,
+            frame_id=message.header.frame_id,
         )
         self._publish(self._decider.score_received(score, steady_s()))
 
     def _tick(self) -> None:
-        assert self._decider is not None
-        assert self._challenge is not None
         now = steady_s()
         self._challenge.tick(now, datetime.now())
         self._publish(self._decider.tick(now))
@@ -321,14 +273,9 @@ class DeciderNode(InspectionNode[DeciderParameters]):
         if self._decider.fault_reason and now - self._last_timeout_s > _FAULT_HOLD_S:
             self._decider.reset_fault()
             self._publish_fault('')
-        if self._switch is not None and now > self._switch.end_s:
-            missing = set(self._switch.limits.scorers) - self._switch.ready
-            self._fail_switch(
-                f'{", ".join(sorted(missing))} did not confirm within {_SWITCH_TIMEOUT_S:g} s'
-            )
+        self._recipes.tick(now)
 
     def _publish(self, decisions: list[PartDecision]) -> None:
-        assert self._decider is not None
         for decision in decisions:
             judgement, terms = decision.judgement, decision.terms
             message = Decision(
@@ -342,6 +289,7 @@ class DeciderNode(InspectionNode[DeciderParameters]):
                 known_as=int(decision.known_as),
             )
             message.header.stamp = stamp_from_nanoseconds(decision.stamp_ns)
+            message.header.frame_id = decision.frame_id
             if terms is not None:
                 message.recipe_name = terms.recipe_name
                 message.recipe_version = terms.recipe_version
@@ -353,7 +301,7 @@ class DeciderNode(InspectionNode[DeciderParameters]):
                 self.get_logger().info(_line_of(message))
             if decision.judged.reason is Reason.TIMEOUT:
                 self._last_timeout_s = now
-            self._collect(decision)
+            self.calibration.decided(decision)
         if decisions:
             self._publish_fault(self._decider.fault_reason)
 
@@ -375,7 +323,7 @@ class DeciderNode(InspectionNode[DeciderParameters]):
         Whether the parameter is a limit.
 
         """
-        return name.startswith(_LIMIT_PREFIX)
+        return name.startswith(LIMIT_PREFIX)
 
     def set_parameters_atomically(
         self, parameter_list: list[Parameter[Any]]
@@ -384,29 +332,39 @@ class DeciderNode(InspectionNode[DeciderParameters]):
         Set parameters, limits among them, together or not at all.
 
         """
-        if self._limits is None:
+        if self._recipe is None:
             return super().set_parameters_atomically(parameter_list)
-        names = {_parameter_name(limit): (limit.scorer, limit.measure) for limit in self._limits}
         try:
-            values = {
-                names[change.name]: _number(change)
-                for change in parameter_list
-                if change.name in names
-            }
-            table = self._limits.changed(values, LimitOrigin.RUNTIME)
+            asked = self.limits.asked(parameter_list)
+            table = self.limits.changed(asked)
         except LimitError as error:
             self.get_logger().warning(f'limits refused: {error}')
             return SetParametersResult(successful=False, reason=str(error))
         converted = [
-            Parameter(change.name, value=values[names[change.name]])
-            if change.name in names
-            else change
+            Parameter(change.name, value=asked[change.name]) if change.name in asked else change
             for change in parameter_list
         ]
         result = super().set_parameters_atomically(converted)
-        if result.successful and values:
-            self._use_limits(table)
+        if result.successful and asked:
+            changed = self.limits.change(table)
+            if changed:
+                names = ', '.join(limit.name for limit in changed)
+                self.calibration.give_up(f'{names} was set by hand meanwhile')
+            self._judge_by_limits()
         return result
+
+    def use_limits(self, used: UsedLimits) -> None:
+        """
+        Judge by other limits from the next part on, with other typical values if need be.
+
+        """
+        self.limits.exchange(used)
+        self._judge_by_limits()
+
+    def _judge_by_limits(self) -> None:
+        if self._is_in_force:
+            self._decider.limits_changed(self.limits.table)
+            self.limits.publish(self.recipe, self.combination(self.recipe))
 
     def _take_thresholds(self, message: Thresholds) -> None:
         try:
@@ -417,20 +375,18 @@ class DeciderNode(InspectionNode[DeciderParameters]):
             self.clear('thresholds')
 
     def _set_limits(self, limits: list[Any]) -> str:
-        assert self._limits is not None
         if not limits:
             raise LimitError('no limit was given: at least one is needed')
+        asked = {f'{LIMIT_PREFIX}{limit.scorer}.{limit.measure}': limit.value for limit in limits}
+        if len(asked) < len(limits):
+            raise LimitError('a measure was given twice: each may stand once')
         # The table refuses unknown measures; rclpy would only say that a parameter is not
         # declared.
-        values = {(limit.scorer, limit.measure): limit.value for limit in limits}
-        if len(values) < len(limits):
-            raise LimitError('a measure was given twice: each may stand once')
-        self._limits.changed(values, LimitOrigin.RUNTIME)
+        self.limits.table.changed(
+            {(limit.scorer, limit.measure): limit.value for limit in limits}, LimitOrigin.RUNTIME
+        )
         result = self.set_parameters_atomically(
-            [
-                Parameter(f'{_LIMIT_PREFIX}{limit.scorer}.{limit.measure}', value=limit.value)
-                for limit in limits
-            ]
+            [Parameter(name, value=value) for name, value in asked.items()]
         )
         if not result.successful:
             raise LimitError(result.reason)
@@ -438,346 +394,43 @@ class DeciderNode(InspectionNode[DeciderParameters]):
             f'{limit.scorer}.{limit.measure} {limit.value:g}' for limit in limits
         )
 
-    def _use_limits(self, table: LimitTable) -> None:
-        before = {limit.name: limit.value for limit in self._limits or ()}
-        changed = [limit for limit in table if before.get(limit.name) != limit.value]
-        self._limits = table
-        for limit in changed:
-            self.get_logger().info(
-                f'limit {limit.name}: {before.get(limit.name):g} -> {limit.value:g} '
-                '(lost at restart unless saved with ~/save_limits)'
-            )
-        if changed:
-            names = ', '.join(limit.name for limit in changed)
-            self._fail_calibration(f'{names} was set by hand meanwhile')
-        if self._switch is not None and self._recipe is self._switch.recipe:
-            self._switch.limits = table
-        if self._is_in_force and self._decider is not None:
-            self._decider.limits_changed(table)
-            self._publish_limits()
-
-    def _publish_limits(self) -> None:
-        assert self._recipe is not None
-        assert self._limits is not None
-        message = LimitsInForce(
-            recipe_name=self._recipe.name,
-            recipe_version=self._recipe.version,
-            recipe_hash=self._recipe.hash,
-            limits=[
-                LimitInForce(
-                    scorer=limit.scorer,
-                    measure=limit.measure,
-                    value=limit.value,
-                    unit=limit.unit,
-                    bad_side=int(limit.bad_side),
-                    typical=limit.typical,
-                    origin=int(limit.origin),
-                )
-                for limit in self._limits
-            ],
-            combination=int(self._combination(self._recipe)),
-            is_unsaved=self._limits_are_unsaved(),
-        )
-        message.header.stamp = self.get_clock().now().to_msg()
-        self._limits_in_force.publish(message)
-
-    def _limits_are_unsaved(self) -> bool:
-        return any(limit.origin is LimitOrigin.RUNTIME for limit in self._limits or ())
-
-    def _with_parameter_file(self, table: LimitTable) -> LimitTable:
-        """
-        Give the limits of the starting recipe with those of the parameter file laid over them.
-
-        """
-        known = {_parameter_name(limit): (limit.scorer, limit.measure) for limit in table}
-        given = {}
-        for name, override in self._parameter_overrides.items():
-            if not self.is_own_parameter(name):
-                continue
-            if name not in known:
-                raise LimitError(f'parameter {name}: the recipe has {", ".join(known)}')
-            given[known[name]] = _number(override)
-        return table.changed(given, LimitOrigin.PARAMETER_FILE)
-
-    def _declare_limits(self, table: LimitTable) -> None:
-        for limit in table:
-            is_high = limit.bad_side is BadSide.HIGH
-            descriptor = ParameterDescriptor(
-                description=f'Limit of {limit.name}: a part '
-                f'{"above" if is_high else "below"} it is anomalous. A typical good part has '
-                f'{limit.typical:g}.',
-                additional_constraints=f'{"above" if is_high else "below"} {limit.typical:g}, '
-                f'from {limit.minimum:g} to {limit.maximum:g}; unit {limit.unit}',
-            )
-            if max(abs(limit.minimum), abs(limit.maximum)) < float('inf'):
-                ends = {'from_value': limit.minimum, 'to_value': limit.maximum}
-                descriptor.floating_point_range = [FloatingPointRange(**ends)]
-            self.declare_parameter(
-                _parameter_name(limit), limit.value, descriptor, ignore_override=True
-            )
-
-    def _undeclare_limits(self, table: LimitTable) -> None:
-        for limit in table:
-            self.undeclare_parameter(_parameter_name(limit))
-
-    def _exchange_limits(self, table: LimitTable) -> None:
-        """
-        Declare the limits anew: range and description of a parameter say its typical value.
-
-        """
-        assert self._limits is not None
-        self._undeclare_limits(self._limits)
-        self._limits = None
-        self._declare_limits(table)
-        self._limits = table
-
-    # Calibration
-
-    def _calibrate(self, request: Any) -> str:
-        if not self._is_in_force or self._recipe is None:
-            raise RecipeError('no recipe is in force yet; try again')
-        self._check_not_calibrating()
-        assert self._limits is not None
-        run = CellCalibration(
-            self._recipe,
-            {
-                (limit.scorer, limit.measure): MeasureLimit(limit.value, limit.typical)
-                for limit in self._limits
-            },
-            self._combination(self._recipe).name.lower(),
-            request.parts,
-            request.false_reject_rate,
-        )
-        self._calibration, self._calibration_start_s = run, steady_s()
-        self._publish_calibration()
-        return (
-            f'the next {run.parts_wanted} parts count as good; until the last of them the limits '
-            'stay as they are'
-        )
-
-    def _cancel_calibration(self, request: Any) -> str:
-        if self._calibration is None or not self._calibration.is_collecting:
-            raise SettingError('no calibration is under way')
-        self._fail_calibration('cancelled')
-        return 'cancelled; the limits have not changed'
-
-    def _undo_calibration(self, request: Any) -> str:
-        self._check_not_calibrating()
-        before = self._before_calibration
-        if before is None or self._calibration is None:
-            raise SettingError('there is no calibration to undo since the recipe came into force')
-        self._before_calibration = None
-        self._bring_limits_into_force(before)
-        self._calibration.undo()
-        self._publish_calibration()
-        return 'the limits from before act from the next part on'
-
-    def _check_not_calibrating(self) -> None:
-        if self._calibration is not None and self._calibration.is_collecting:
-            raise SettingError(
-                f'a calibration is under way: {self._calibration.detail}; wait for its end or '
-                'call ~/cancel_calibration'
-            )
-
-    def _collect(self, decision: PartDecision) -> None:
-        run = self._calibration
-        if run is None or not run.is_collecting:
-            return
-        # 'The next parts' are those that had not come when this was said.
-        if decision.exposure_s < self._calibration_start_s:
-            return
-        if decision.known_as is not KnownAs.UNKNOWN:
-            return
-        name, reason = f'part {decision.key[1]}', decision.judged.reason.name
-        is_complete = run.take(name, decision.measured, reason)
-        self._publish_calibration()
-        if is_complete:
-            assert self.executor is not None
-            self.executor.create_task(self._derive_limits, run)
-
-    async def _derive_limits(self, run: CellCalibration) -> None:
-        try:
-            result = await self.in_background(run.derived)
-            # It may have been given up meanwhile.
-            if run.is_collecting:
-                self._finish_calibration(run, result)
-        except Exception as error:  # noqa: BLE001 - nobody awaits this task
-            text = self.describe(error)
-            if run.is_collecting:
-                self._fail_calibration(text)
-            else:
-                self.get_logger().error(f'the calibration ended with an error: {text}')
-
-    def _finish_calibration(self, run: CellCalibration, result: RecipeCalibration) -> None:
-        assert self._limits is not None
-        before = _InForce(self._limits, self._calibrated)
-        table = LimitTable(
-            tuple(
-                replace(
-                    limit,
-                    value=result.limits[limit.scorer, limit.measure].limit,
-                    typical=result.limits[limit.scorer, limit.measure].typical,
-                    origin=LimitOrigin.RUNTIME,
-                )
-                for limit in before.limits
-            )
-        )
-        self._bring_limits_into_force(_InForce(table, result))
-        self._before_calibration = before
-        run.finish(result)
-        self.get_logger().info(run.detail)
-        self._publish_calibration()
-
-    def _fail_calibration(self, reason: str) -> None:
-        if self._calibration is not None and self._calibration.is_collecting:
-            self._calibration.fail(reason)
-            self.get_logger().warning(f'calibration given up: {self._calibration.detail}')
-            self._publish_calibration()
-
-    def _forget_calibration(self, recipe: Recipe) -> None:
-        """
-        Give up the calibration, or what could be undone: another recipe comes into force.
-
-        """
-        self._calibrated = self._before_calibration = None
-        if self._calibration is not None and self._calibration.is_collecting:
-            self._fail_calibration(f'recipe {recipe.name} v{recipe.version} came into force')
-        else:
-            self._calibration = None
-            self._publish_calibration()
-
-    def _bring_limits_into_force(self, in_force: _InForce) -> None:
-        assert self._decider is not None
-        self._exchange_limits(in_force.limits)
-        self._calibrated = in_force.calibrated
-        self._decider.limits_changed(in_force.limits)
-        self._publish_limits()
-
-    def _publish_calibration(self) -> None:
-        message = Calibration()
-        run = self._calibration
-        if run is not None:
-            message.state = int(run.state)
-            message.parts = run.parts
-            message.parts_wanted = run.parts_wanted
-            message.detail = run.detail
-        message.header.stamp = self.get_clock().now().to_msg()
-        self._calibration_out.publish(message)
-
     # Recipes
 
-    def _combination(self, recipe: Recipe) -> Combination:
+    def combination(self, recipe: Recipe) -> Combination:
+        """
+        How the limits of a recipe are combined here.
+
+        """
         asked = self.parameters.combination
         word = recipe.combination if asked == 'recipe' else asked
         return Combination.ANY if word == 'any' else Combination.ALL
 
-    async def _load_recipe(self, request: Any) -> str:
-        if self._switch is not None:
-            raise RecipeError(
-                f'recipe {self._switch.recipe.name} is still being prepared; try again'
-            )
-        recipe = await self.in_background(lambda: read_recipe(Path(request.path)))
-        return await self._switch_to(recipe)
+    def bring_into_force(self, recipe: Recipe) -> None:
+        """
+        Judge by a recipe that every scorer has confirmed, from the next part on.
 
-    async def _save_limits(self, request: Any) -> str:
-        assert self._recipe is not None
-        assert self._limits is not None
-        if self._switch is not None or not self._is_in_force or self._recipe.path is None:
-            raise RecipeError('no recipe is in force, or another one is being prepared; try again')
-        self._check_not_calibrating()
-        values = {(limit.scorer, limit.measure): limit.value for limit in self._limits}
-        recipe, path = self._recipe, self._recipe.path
-        if self._calibrated is not None:
-            recipe = self._calibrated.applied_to(recipe, 'parts on the running cell')
-        recipe = recipe.with_limits(values)
-        return await self._switch_to(await self.in_background(lambda: write_recipe(recipe, path)))
-
-    async def _switch_to(self, recipe: Recipe) -> str:
-        if self._switch is not None or not self.is_active:
-            raise RecipeError('the decider was stopped, or another recipe came in between')
-        done = Future(executor=self.executor)
-        end_s = steady_s() + _SWITCH_TIMEOUT_S
-        self._announce(_Switch(recipe, limit_table(recipe), end_s, done))
-        error = await done
-        if error:
-            raise RecipeError(f'{recipe.path}: {error}; the old recipe stays in force')
-        return f'{recipe.name} version {recipe.version} is in force from the next part on'
-
-    def _announce(self, switch: _Switch) -> None:
-        self._switch = switch
-        self._recipe_prepare.publish(self._recipe_message(switch))
-
-    def _recipe_message(self, switch: _Switch) -> RecipeInForce:
-        message = RecipeInForce(
-            name=switch.recipe.name,
-            version=switch.recipe.version,
-            hash=switch.recipe.hash,
-            path=str(switch.recipe.path),
-            scorers=list(switch.limits.scorers),
-        )
-        message.header.stamp = self.get_clock().now().to_msg()
-        return message
-
-    def _take_prepared(self, message: RecipePrepared) -> None:
-        switch = self._switch
-        if switch is None or message.recipe_hash != switch.recipe.hash:
-            return
-        if not message.is_ready:
-            self._fail_switch(message.error)
-            return
-        switch.ready.update(message.scorers)
-        if switch.ready >= set(switch.limits.scorers):
-            self._bring_into_force(switch)
-
-    def _fail_switch(self, error: str) -> None:
-        assert self._switch is not None
-        if self._switch.done is None:
-            # The recipe to start with: there is no old one to fall back to, so it goes on waiting.
-            self.report('recipe', ERROR, f'no recipe is in force: {error}')
-            return
-        self._switch.done.set_result(error)
-        self._switch = None
-        # The latched announcement must not send a scorer that starts now after the failed recipe.
-        assert self._recipe is not None
-        assert self._limits is not None
-        current = _Switch(self._recipe, self._limits, float('inf'))
-        self._recipe_prepare.publish(self._recipe_message(current))
-
-    def _bring_into_force(self, switch: _Switch) -> None:
-        assert self._decider is not None
-        recipe = switch.recipe
-        self._switch = None
-        if self._recipe is not recipe:
-            assert self._limits is not None
-            if self._limits_are_unsaved() and switch.recipe.name != self._recipe.name:
+        """
+        if recipe is not self._recipe:
+            if self.limits.used.are_unsaved and recipe.name != self.recipe.name:
                 self.get_logger().warning(
-                    f'limits of {self._recipe.name} that were set at runtime are lost'
+                    f'limits of {self.recipe.name} that were set at runtime are lost'
                 )
-            self._forget_calibration(recipe)
+            self.calibration.forget(f'recipe {recipe.name} v{recipe.version} came into force')
             self._recipe = recipe
-            self._exchange_limits(switch.limits)
-        self._decider.recipe_switched(
-            Terms(
-                recipe.name,
-                recipe.version,
-                recipe.hash,
-                switch.limits,
-                self._combination(recipe),
-            )
+            self.limits.exchange(UsedLimits(limit_table(recipe)))
+        terms = Terms(
+            recipe.name,
+            recipe.version,
+            recipe.hash,
+            self.limits.table,
+            self.combination(recipe),
         )
+        self._decider.recipe_switched(terms)
         self._is_in_force = True
-        self._recipe_in_force.publish(self._recipe_message(switch))
-        self._publish_limits()
-        self.clear('recipe')
+        self.limits.publish(recipe, terms.combination)
         self.get_logger().info(
             f'recipe {recipe.name} v{recipe.version} ({recipe.hash[:12]}) is in force'
         )
-        if switch.done is not None:
-            switch.done.set_result('')
-
-
-def _parameter_name(limit: Limit) -> str:
-    return f'{_LIMIT_PREFIX}{limit.scorer}.{limit.measure}'
 
 
 def _line_of(decision: Decision) -> str:
@@ -788,12 +441,6 @@ def _line_of(decision: Decision) -> str:
         f'part {decision.part_id}: {Verdict(decision.verdict).name} '
         f'{Reason(decision.reason).name} after {1e3 * decision.latency_s:.0f} ms; {why}'
     )
-
-
-def _number(change: Parameter[Any]) -> float:
-    if isinstance(change.value, bool) or not isinstance(change.value, (int, float)):
-        raise LimitError(f'{change.name} = {change.value!r} is refused: a number is wanted')
-    return float(change.value)
 
 
 def main() -> None:

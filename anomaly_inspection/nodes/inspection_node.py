@@ -487,7 +487,7 @@ class InspectionNode(LifecycleNode, Generic[P]):
 
     def _end_goals(self) -> None:
         for action in self._actions.values():
-            action.end(f'{self.get_name()} was stopped')
+            action.end(f'the {self.get_name()} was stopped')
 
     def destroy_node(self) -> None:
         """

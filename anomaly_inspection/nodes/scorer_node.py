@@ -92,6 +92,7 @@ class ScorerNode(InspectionNode[ScorerParameters]):
         keep_freed_memory()
         self._loaded: _LoadedRecipe | None = None
         self._prepared: _LoadedRecipe | None = None
+        self._announced_hash = ''
         self._preparing: threading.Thread | None = None
         self._images: OrderedDict[int, Image] = OrderedDict()
         self._frames: OrderedDict[int, tuple[str, int, float]] = OrderedDict()
@@ -215,7 +216,10 @@ class ScorerNode(InspectionNode[ScorerParameters]):
         )
 
     def _prepare_recipe(self, message: RecipeInForce) -> None:
+        self._announced_hash = message.hash
         if self._loaded is not None and message.hash == self._loaded.recipe.hash:
+            # So the decider ends a switch that failed: what was prepared is not wanted any more.
+            self._prepared = None
             self._confirm(self._loaded)
             return
         if self._preparing is not None and self._preparing.is_alive():
@@ -232,7 +236,7 @@ class ScorerNode(InspectionNode[ScorerParameters]):
 
     def _prepare_in_background(self, message: RecipeInForce) -> None:
         prepared = self._load_announced(message)
-        if prepared is not None:
+        if prepared is not None and message.hash == self._announced_hash:
             self._prepared = prepared
             self._confirm(prepared)
 

@@ -295,7 +295,7 @@ def test_a_failed_challenge_blocks_until_the_next_is_passed() -> None:
     cell.score(good, BAD)
     assert cell.state is ChallengeState.FAILED
     assert cell.detail.startswith(
-        'failed: good gold sample came out wrong, LIMIT_EXCEEDED; production is blocked: call'
+        'failed: good gold sample came out wrong, LIMIT_EXCEEDED; production is blocked: start'
     )
     assert not cell.production_passes
     (decision,) = cell.score(bad, BAD)

@@ -154,7 +154,7 @@ def test_a_goal_ends_when_its_node_is_deactivated_and_none_begins_before_it_is_a
     goal = bench.under_way(5)
     bench.node.trigger_deactivate()
     assert bench.node.cleaned_up == [0], 'at once'
-    says = 'count: counter was stopped; 0 parts were counted'
+    says = 'count: the counter was stopped; 0 parts were counted'
     assert goal.result() == (ABORTED, False, says)
     refused = (ABORTED, False, 'count refused: counter is not active')
     assert bench.send(1).result() == refused
@@ -189,4 +189,4 @@ def test_a_goal_gets_its_result_when_the_process_ends(bench):
     bench.wait(lambda: result._callbacks)
     bench.threads[0].stop()
     bench.wait(asked.done)
-    assert asked.result().result.message == 'count: counter was stopped; 0 parts were counted'
+    assert asked.result().result.message == 'count: the counter was stopped; 0 parts were counted'

@@ -11,12 +11,12 @@ import pytest
 
 pytest.importorskip('anomaly_inspection.msg', reason='needs ROS 2 and the built messages')
 
+from action_msgs.msg import GoalStatus
 from diagnostic_msgs.msg import DiagnosticStatus
-from std_srvs.srv import Trigger
 
+from anomaly_inspection.action import RunChallenge
 from anomaly_inspection.msg import Challenge, ChallengeEvent, Decision, Fault
 from anomaly_inspection.nodes.qos import EVENT, LATCHED
-from anomaly_inspection.srv import Calibrate, LoadRecipe
 from support.decider_bench import DeciderBench
 
 pytestmark = pytest.mark.ros
@@ -57,18 +57,32 @@ class ChallengeBench(DeciderBench):
             self.line.scores(self.parts, **({} if is_good else {'ssim__mse': 1e6}))
         return self.decision(self.parts)
 
-    def trigger(self, name):
-        return self.call(Trigger, f'decider/{name}')
+    def challenge(self):
+        return self.send_goal(RunChallenge, 'decider/run_challenge')
 
     def start(self):
-        response = self.trigger('start_challenge')
-        assert response.success, response.message
-        return response.message
+        """
+        Begin a challenge, and wait until the next part is the first known one.
+
+        """
+        goal = self.challenge()
+        self.wait(lambda: goal.feedback)
+        return goal
+
+    def refused(self):
+        """
+        Try to begin a challenge; give why it is refused.
+
+        """
+        status, success, message = self.challenge().result()
+        assert (status, success) == (GoalStatus.STATUS_ABORTED, False)
+        return message
 
     def pass_challenge(self):
-        self.start()
+        goal = self.start()
         self.part()
         self.part(is_good=False)
+        assert goal.result()[1]
         return self.until(Challenge.STATE_PASSED)
 
     def until(self, state, words=''):
@@ -116,7 +130,7 @@ KNOWN_BAD = (REJECT, Decision.REASON_CHALLENGE_PART, Decision.KNOWN_AS_BAD)
 
 
 def test_from_blocked_at_start_over_a_passed_challenge_to_production(bench):
-    due = bench.until(Challenge.STATE_DUE, 'the decider was started; production is blocked: call')
+    due = bench.until(Challenge.STATE_DUE, 'the decider was started; production is blocked: start')
     assert list(due.parts) == PARTS
     assert (due.next_due.sec, due.parts_done) == (0, 0)
     assert bench.level() == DiagnosticStatus.ERROR
@@ -126,13 +140,11 @@ def test_from_blocked_at_start_over_a_passed_challenge_to_production(bench):
     assert blocked.anomaly_score == pytest.approx(0.0, abs=1e-6)
     bench.line.part(100)
     bench.wait(lambda: bench.node._decider.next_deadline())
-    assert bench.start() == f'the next 2 parts are: {", ".join(PARTS)}'
+    goal = bench.start()
     bench.line.scores(100)
     assert reason(bench.decision(100)) == BLOCKED, 'it was on its way'
     bench.until(Challenge.STATE_RUNNING, 'put on part 1 of 2: good gold sample')
-    again = bench.trigger('start_challenge')
-    assert not again.success
-    assert 'under way' in again.message
+    assert 'under way' in bench.refused()
     assert reason(bench.part()) == KNOWN_GOOD
     assert bench.until(Challenge.STATE_RUNNING, 'part 2 of 2: bad scratch 2 mm').parts_done == 1
     bad = bench.part(is_good=False)
@@ -140,6 +152,16 @@ def test_from_blocked_at_start_over_a_passed_challenge_to_production(bench):
     assert 'ssim.mse' in bad.comparison
     assert bad.comparison.endswith('-> REJECT; known bad scratch 2 mm -> REJECT')
     bench.until(Challenge.STATE_PASSED, '2 known parts came out right')
+    assert goal.result() == (
+        GoalStatus.STATUS_SUCCEEDED,
+        True,
+        '2 known parts came out right; production runs',
+    )
+    told = [(told.parts_done, told.parts, told.detail) for told in goal.feedback]
+    assert told == [
+        (done, 2, f'put on part {done + 1} of 2: {part}; production is blocked until it is passed')
+        for done, part in enumerate(PARTS)
+    ]
     bench.wait(lambda: bench.level() == DiagnosticStatus.OK)
     assert reason(bench.part()) == PASSED
     bench.until_event(ChallengeEvent.KIND_PASSED)
@@ -156,7 +178,7 @@ def test_from_blocked_at_start_over_a_passed_challenge_to_production(bench):
 
 def test_a_known_bad_part_that_looks_good_fails_it_and_still_does_not_pass(bench):
     bench.pass_challenge()
-    bench.start()
+    goal = bench.start()
     bench.part()
     missed = bench.part()
     assert reason(missed) == KNOWN_BAD
@@ -165,12 +187,15 @@ def test_a_known_bad_part_that_looks_good_fails_it_and_still_does_not_pass(bench
     assert bench.level() == DiagnosticStatus.ERROR
     failed = bench.until_event(ChallengeEvent.KIND_FAILED)
     assert 'came out wrong' in failed.detail
+    assert goal.result() == (GoalStatus.STATUS_ABORTED, False, f'run_challenge: {failed.detail}')
     assert reason(bench.part()) == BLOCKED
-    bench.start()
-    assert bench.trigger('cancel_challenge').success
+    goal = bench.start()
+    assert goal.cancel()
     bench.until(Challenge.STATE_FAILED, 'given up, cancelled')
+    status, success, message = goal.result()
+    assert (status, success) == (GoalStatus.STATUS_CANCELED, False)
+    assert message == 'run_challenge: given up, cancelled; production is blocked'
     assert reason(bench.part()) == BLOCKED
-    assert not bench.trigger('cancel_challenge').success
     bench.pass_challenge()
     assert reason(bench.part()) == PASSED
 
@@ -219,7 +244,7 @@ def test_without_known_parts_there_is_no_challenge(make_bench):
     bench = make_bench(challenge_parts=['']).bring_into_force()
     state = bench.until(Challenge.STATE_OFF)
     assert list(state.parts) == []
-    assert 'challenge_parts' in bench.trigger('start_challenge').message
+    assert 'challenge_parts' in bench.refused()
     assert reason(bench.part()) == PASSED
 
 
@@ -246,16 +271,15 @@ def test_parameters_cannot_be_set_while_the_node_runs(bench):
 
 def test_before_a_recipe_is_in_force_none_is_started(make_bench):
     bench = make_bench().wait_until_active()
-    refused = bench.trigger('start_challenge')
-    assert not refused.success
-    assert 'no recipe is in force' in refused.message
+    assert 'no recipe is in force' in bench.refused()
 
 
 def test_other_limits_give_up_the_one_under_way(bench):
     typical = bench.limit('ssim', 'mse').typical
     bench.pass_challenge()
-    bench.start()
+    goal = bench.start()
     assert bench.set_parameter('limits.ssim.mse', typical + 50.0).successful
+    assert 'the limits were changed' in goal.result()[2]
     bench.until(Challenge.STATE_PASSED, 'limits or recipe have changed since')
     assert bench.level() == DiagnosticStatus.WARN
     given_up = bench.until_event(ChallengeEvent.KIND_FAILED)
@@ -271,9 +295,7 @@ def test_another_recipe_makes_a_challenge_due(bench, taught_recipe, tmp_path):
     shutil.copytree(taught_recipe, other)
     (other / 'recipe.yaml').write_text((other / 'recipe.yaml').read_text() + '\n# another hash\n')
     announced = len(bench.line.announced)
-    client = bench.line.create_client(LoadRecipe, 'decider/load_recipe')
-    bench.wait(client.service_is_ready)
-    client.call_async(LoadRecipe.Request(path=str(other)))
+    bench.load(other)
     bench.wait(lambda: len(bench.line.announced) > announced)
     assert reason(bench.part()) == PASSED, 'the old one is still in force'
     bench.line.confirm(bench.line.announced[-1].hash)
@@ -284,10 +306,11 @@ def test_another_recipe_makes_a_challenge_due(bench, taught_recipe, tmp_path):
 
 def test_a_decider_that_was_stopped_wants_one_again(bench):
     bench.pass_challenge()
-    bench.start()
+    goal = bench.start()
     bench.node.trigger_deactivate()
     given_up = bench.until_event(ChallengeEvent.KIND_FAILED)
-    assert 'the decider was stopped' in given_up.detail
+    assert 'decider was stopped' in given_up.detail
+    assert 'decider was stopped' in goal.result()[2]
     announced = len(bench.line.announced)
     bench.node.trigger_activate()
     bench.until(Challenge.STATE_DUE, 'the decider was started')
@@ -298,12 +321,13 @@ def test_a_decider_that_was_stopped_wants_one_again(bench):
 
 
 def test_a_calibration_takes_blocked_parts_but_never_known_ones(bench):
-    assert bench.call(Calibrate, 'decider/calibrate', parts=8).success
+    goal = bench.calibrate(parts=8)
+    bench.wait(lambda: goal.feedback)
     assert reason(bench.part()) == BLOCKED
-    bench.wait(lambda: bench.node._calibration.parts == 1)
+    bench.wait(lambda: bench.node.calibration.run.parts == 1)
     bench.pass_challenge()
     assert reason(bench.part()) == PASSED
-    bench.wait(lambda: bench.node._calibration.parts == 2)
+    bench.wait(lambda: bench.node.calibration.run.parts == 2)
 
 
 def test_in_a_station_a_known_part_may_come_frame_by_frame(make_bench):

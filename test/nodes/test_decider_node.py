@@ -12,6 +12,7 @@ import pytest
 
 pytest.importorskip('anomaly_inspection.msg', reason='needs ROS 2 and the built messages')
 
+from action_msgs.msg import GoalStatus
 from std_srvs.srv import Trigger
 
 from anomaly_inspection.learning.cell_calibration import CalibrationState
@@ -22,10 +23,11 @@ from anomaly_inspection.msg import (
     Limit,
     LimitsInForce,
     RecipeInForce,
+    RecipePrepared,
     Thresholds,
 )
 from anomaly_inspection.recipes.folder import read_recipe
-from anomaly_inspection.srv import Calibrate, LoadRecipe, SetLimits
+from anomaly_inspection.srv import SetLimits
 from support.decider_bench import DeciderBench
 
 pytestmark = pytest.mark.ros
@@ -62,6 +64,7 @@ def test_typical_scores_pass_and_a_limit_exceeded_rejects(bench):
     assert passed.comparison.endswith('-> PASS')
     assert passed.anomaly_score == pytest.approx(0.0, abs=1e-6)
     assert passed.recipe_hash == bench.line.recipe.hash
+    assert passed.header.frame_id == 'camera'
     assert 0 < passed.latency_s < 5
     assert (rejected.verdict, rejected.reason) == (
         Decision.VERDICT_REJECT,
@@ -106,6 +109,7 @@ def test_parts_without_scores_time_out_and_again_and_again_are_a_fault(make_benc
     bench.line.part(1)
     assert bench.decision(1).reason == Decision.REASON_TIMEOUT
     assert 'ssim' in bench.decision(1).comparison
+    assert bench.decision(1).header.frame_id == '', 'nobody has told it'
     assert not bench.line.heard[Fault][-1].active
     bench.line.part(2)
     bench.decision(2)
@@ -181,7 +185,7 @@ def test_thresholds_are_taken_whole_or_not_at_all(bench):
         assert not response.success
         assert words in response.message
     assert not bench.call(SetLimits, 'decider/set_limits', limits=[]).success
-    assert [limit.value for limit in bench.node._limits] == before
+    assert [limit.value for limit in bench.node.limits.table] == before
 
 
 def test_a_limit_in_the_parameter_file_wins_over_the_recipe(make_bench, taught_recipe):
@@ -240,9 +244,9 @@ def test_limits_are_saved_as_a_new_version_that_comes_into_force(
 
 
 def test_a_bad_recipe_leaves_the_old_one_in_force(bench, tmp_path):
-    response = bench.call(LoadRecipe, 'decider/load_recipe', path=str(tmp_path / 'nowhere'))
-    assert not response.success
-    assert 'nowhere' in response.message
+    _, success, message = bench.load(tmp_path / 'nowhere').result()
+    assert not success
+    assert 'nowhere' in message
     bench.line.part(1)
     bench.line.scores(1)
     assert bench.decision(1).verdict == Decision.VERDICT_PASS
@@ -255,21 +259,62 @@ def test_a_recipe_that_a_scorer_cannot_prepare_leaves_the_old_one_in_force(
     shutil.copytree(taught_recipe, other)
     text = (other / 'recipe.yaml').read_text()
     (other / 'recipe.yaml').write_text(text + '\n# another hash\n')
-    client = bench.line.create_client(LoadRecipe, 'decider/load_recipe')
-    bench.wait(client.service_is_ready)
     announced = len(bench.line.announced)
-    future = client.call_async(LoadRecipe.Request(path=str(other)))
+    goal = bench.load(other)
     bench.wait(lambda: len(bench.line.announced) > announced)
     bench.line.part(1)
     bench.line.scores(1)
     assert bench.decision(1).verdict == Decision.VERDICT_PASS, 'the line goes on meanwhile'
     bench.line.confirm(bench.line.announced[-1].hash, 'no memory left')
-    bench.wait(future.done)
-    assert not future.result().success
-    assert 'no memory left' in future.result().message
+    status, success, message = goal.result()
+    assert (status, success) == (GoalStatus.STATUS_ABORTED, False)
+    assert 'no memory left; the old recipe stays in force' in message
     bench.line.part(2)
     bench.line.scores(2)
     assert bench.decision(2).verdict == Decision.VERDICT_PASS
+
+
+def test_a_switch_tells_whom_it_waits_for_and_can_be_cancelled(bench, taught_recipe, tmp_path):
+    other = tmp_path / 'other'
+    shutil.copytree(taught_recipe, other)
+    (other / 'recipe.yaml').write_text((other / 'recipe.yaml').read_text() + '\n# another hash\n')
+    announced = len(bench.line.announced)
+    goal = bench.load(other)
+    bench.wait(lambda: goal.feedback and list(goal.feedback[-1].missing) == ['ssim', 'variation'])
+    new = bench.line.announced[announced].hash
+    bench.line.prepared_out.publish(
+        RecipePrepared(scorers=['ssim'], recipe_hash=new, is_ready=True)
+    )
+    bench.wait(lambda: list(goal.feedback[-1].missing) == ['variation'])
+    assert goal.feedback[-1].detail == 'waiting for variation'
+    assert 'still being prepared' in bench.call(Trigger, 'decider/save_limits').message
+    assert goal.cancel()
+    assert goal.result() == (
+        GoalStatus.STATUS_CANCELED,
+        False,
+        'load_recipe: cancelled; the old recipe stays in force',
+    )
+    bench.wait(lambda: bench.line.announced[-1].hash == bench.line.recipe.hash)
+    bench.line.confirm(new)
+    bench.line.part(1)
+    bench.line.scores(1)
+    assert bench.decision(1).verdict == Decision.VERDICT_PASS
+
+
+def test_a_decider_that_stops_gives_up_a_switch_and_a_saving(own_recipe_bench, taught_recipe):
+    bench = own_recipe_bench
+    goal = bench.load(taught_recipe)
+    bench.wait(lambda: goal.feedback and goal.feedback[-1].missing)
+    bench.node.trigger_deactivate()
+    assert 'decider was stopped' in goal.result()[2]
+    bench.node.trigger_activate()
+    bench.bring_into_force()
+    announced = len(bench.line.announced)
+    saving = bench.call_async(Trigger, 'decider/save_limits')
+    bench.wait(lambda: len(bench.line.announced) > announced)
+    bench.node.trigger_deactivate()
+    bench.wait(saving.done)
+    assert 'the decider was stopped' in saving.result().message
 
 
 # Calibration: the next parts are good
@@ -287,8 +332,8 @@ class Calibrating:
         self.bench, self.line = bench, bench.line
         bench.wait(lambda: self.line.heard[LimitsInForce] and self.line.heard[Calibration])
         self.old = self.limits()
-        response = bench.call(Calibrate, 'decider/calibrate', parts=parts)
-        assert response.success, response.message
+        self.goal = bench.calibrate(parts=parts)
+        self.until(STATE.COLLECTING)
 
     def limits(self):
         message = self.line.heard[LimitsInForce][-1]
@@ -326,6 +371,8 @@ def test_the_limits_come_from_the_next_parts_and_change_between_two(bench):
     cell.good_parts(8)
     said = cell.until(STATE.DONE)
     assert (said.parts, said.parts_wanted) == (8, 8)
+    assert cell.goal.result() == (GoalStatus.STATUS_SUCCEEDED, True, said.detail)
+    assert [told.parts for told in cell.goal.feedback][:8] == list(range(8))
     assert f'ssim.mse {limit:.4g} -> ' in said.detail
     assert '598 good parts' in said.detail
     bench.wait(lambda: cell.limits() != cell.old)
@@ -380,15 +427,18 @@ def test_a_calibration_on_a_stalled_line_waits_is_seen_and_can_be_cancelled(benc
     assert bench.node.diagnostic_values()['calibration'] == (
         'collecting: 0 of 50 good parts collected'
     )
-    again = bench.call(Calibrate, 'decider/calibrate', parts=8)
-    assert 'under way' in again.message
+    assert 'under way' in bench.calibrate(parts=8).result()[2]
     assert 'under way' in cell.call('save_limits').message
-    assert cell.call('cancel_calibration').success
+    assert cell.goal.cancel()
+    assert cell.goal.result() == (
+        GoalStatus.STATUS_CANCELED,
+        False,
+        'calibrate: cancelled; 0 of 50 good parts collected; the limits have not changed',
+    )
     cell.until(STATE.FAILED, 'cancelled')
-    assert not cell.call('cancel_calibration').success
     cell.good_parts(1)
     assert cell.limits() == cell.old
-    assert bench.call(Calibrate, 'decider/calibrate', parts=8).success
+    Calibrating(bench)
 
 
 @pytest.mark.parametrize(
@@ -402,15 +452,15 @@ def test_a_calibration_on_a_stalled_line_waits_is_seen_and_can_be_cancelled(benc
     ],
 )
 def test_a_request_out_of_range_is_refused(bench, request_, says):
-    response = bench.call(Calibrate, 'decider/calibrate', **request_)
-    assert not response.success
-    assert says in response.message
+    status, success, message = bench.calibrate(**request_).result()
+    assert (status, success) == (GoalStatus.STATUS_ABORTED, False)
+    assert says in message
     assert bench.node.diagnostic_values()['calibration'] == 'none'
 
 
 def test_before_a_recipe_is_in_force_nothing_is_calibrated(make_bench):
     bench = make_bench().wait_until_active()
-    assert 'no recipe' in bench.call(Calibrate, 'decider/calibrate', parts=8).message
+    assert 'no recipe' in bench.calibrate(parts=8).result()[2]
 
 
 def test_many_parts_unlike_the_others_fail_it(bench):
@@ -429,7 +479,7 @@ def test_a_limit_set_by_hand_meanwhile_fails_it(bench):
     cell = Calibrating(bench)
     value, typical = cell.old['ssim.mse']
     assert bench.set_parameter('limits.ssim.mse', value).successful
-    assert bench.node._calibration.is_collecting, 'nothing has changed'
+    assert bench.node.calibration.run.is_collecting, 'nothing has changed'
     assert bench.set_parameter('limits.ssim.mse', typical + 5.0).successful
     cell.until(STATE.FAILED, 'ssim.mse was set by hand')
     bench.wait(lambda: cell.limits()['ssim.mse'][0] == typical + 5.0)
@@ -455,7 +505,7 @@ def test_given_up_while_the_limits_are_derived_changes_nothing(bench, monkeypatc
     monkeypatch.setattr(CellCalibration, 'derived', derive_later)
     cell = Calibrating(bench)
     cell.good_parts(*range(1, 9))
-    assert cell.call('cancel_calibration').success
+    assert cell.goal.cancel()
     may_go_on.set()
     cell.good_parts(9)
     cell.until(STATE.FAILED, 'cancelled')
@@ -518,10 +568,12 @@ def test_a_recipe_that_comes_into_force_gives_it_up(bench, taught_recipe, tmp_pa
     other = tmp_path / 'other'
     shutil.copytree(taught_recipe, other)
     (other / 'recipe.yaml').write_text((other / 'recipe.yaml').read_text() + '\n# another hash\n')
-    client = bench.line.create_client(LoadRecipe, 'decider/load_recipe')
-    bench.wait(client.service_is_ready)
     announced = len(bench.line.announced)
-    client.call_async(LoadRecipe.Request(path=str(other)))
+    goal = bench.load(other)
     bench.wait(lambda: len(bench.line.announced) > announced)
     bench.line.confirm(bench.line.announced[-1].hash)
     cell.until(STATE.FAILED, 'came into force')
+    assert goal.result()[1]
+    status, success, message = cell.goal.result()
+    assert (status, success) == (GoalStatus.STATUS_ABORTED, False)
+    assert 'came into force' in message

@@ -356,6 +356,14 @@ def test_a_prepared_recipe_waits_until_it_is_in_force(bench, recipe, other_recip
     assert bench.scored_with(2, good) == other_recipe.hash
 
 
+def test_what_was_prepared_is_let_go_of_when_the_switch_fails(bench, recipe, other_recipe):
+    bench.line.prepare_out.publish(announcement(other_recipe))
+    assert bench.answer(other_recipe.hash).is_ready
+    bench.line.prepare_out.publish(announcement(recipe))
+    assert bench.answer(recipe.hash).is_ready
+    assert bench.node._prepared is None
+
+
 @pytest.mark.parametrize('topic', ['prepare', 'in_force'])
 @pytest.mark.parametrize(
     ('changes', 'words'),

@@ -113,11 +113,14 @@ class NodeBench:
         return self
 
     def call(self, service_type, name, **fields):
-        client = self.peer.create_client(service_type, name)
-        self.wait(client.service_is_ready)
-        future = client.call_async(service_type.Request(**fields))
+        future = self.call_async(service_type, name, **fields)
         self.wait(future.done)
         return future.result()
+
+    def call_async(self, service_type, name, **fields):
+        client = self.peer.create_client(service_type, name)
+        self.wait(client.service_is_ready)
+        return client.call_async(service_type.Request(**fields))
 
     def send_goal(self, action_type, name, **fields):
         """

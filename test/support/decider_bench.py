@@ -8,6 +8,7 @@ import time
 
 from rclpy.node import Node
 
+from anomaly_inspection.action import Calibrate, LoadRecipe
 from anomaly_inspection.msg import (
     Calibration,
     Decision,
@@ -98,6 +99,7 @@ class Line(Node):
                 ],
             )
             message.header.stamp = stamp_from_nanoseconds(part_id)
+            message.header.frame_id = 'camera'
             self.score_out.publish(message)
 
 
@@ -127,6 +129,20 @@ class DeciderBench(NodeBench):
         self.wait(found)
         assert len(found()) == 1
         return found()[0]
+
+    def load(self, path):
+        """
+        Begin to switch to another recipe.
+
+        """
+        return self.send_goal(LoadRecipe, 'decider/load_recipe', path=str(path))
+
+    def calibrate(self, **request):
+        """
+        Begin to calibrate.
+
+        """
+        return self.send_goal(Calibrate, 'decider/calibrate', **request)
 
     def limit(self, scorer, measure):
         message = self.line.heard[LimitsInForce][-1]

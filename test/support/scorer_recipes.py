@@ -12,7 +12,7 @@ import numpy as np
 
 from anomaly_inspection.imaging.alignment import AlignmentSettings
 from anomaly_inspection.imaging.preprocessing import Prepared, PreprocessingSettings
-from anomaly_inspection.learning.teach import teach
+from anomaly_inspection.learning.teach import teach, TeachOptions
 from anomaly_inspection.recipes.folder import write_recipe
 from anomaly_inspection.recipes.recipe import MeasureLimit, measures_of, ScorerRecipe
 from anomaly_inspection.scoring.autoencoder import AutoencoderScorer
@@ -54,9 +54,9 @@ def write_recipe_of(scorer, folder: Path) -> Path:
         recipe = teach(
             frames,
             name=folder.name,
-            scorers=[taught],
-            scorer_settings=settings,
-            preprocessing=PREPROCESSING,
+            options=TeachOptions(
+                scorers=(taught,), scorer_settings=settings, preprocessing=PREPROCESSING
+            ),
         )
     if scorer == 'autoencoder':
         recipe = replace(recipe, scorers={scorer: _autoencoder(frames)})

@@ -15,6 +15,7 @@ pytest.importorskip('anomaly_inspection.msg', reason='needs ROS 2 and the built 
 from rclpy.parameter import Parameter
 from sensor_msgs.msg import Image
 
+from anomaly_inspection.action import LoadRecipe
 from anomaly_inspection.msg import Decision, Part
 from anomaly_inspection.nodes.decider_node import DeciderNode
 from anomaly_inspection.nodes.image_conversion import image_from_array
@@ -23,7 +24,6 @@ from anomaly_inspection.nodes.scorer_node import ScorerNode
 from anomaly_inspection.nodes.spinning import NodeThread
 from anomaly_inspection.nodes.stamps import stamp_from_nanoseconds
 from anomaly_inspection.recipes.folder import read_recipe
-from anomaly_inspection.srv import LoadRecipe
 from anomaly_inspection.steady_clock import steady_clock_id
 from support.cell_bench import NodeBench, Peer
 from support.scorer_recipes import good_frames, SIZES, write_recipe_of
@@ -79,8 +79,11 @@ class SwitchBench(NodeBench):
         Switch to another recipe; give (whether it is in force, what was said).
 
         """
-        response = self.call(LoadRecipe, 'decider/load_recipe', path=str(path))
-        return response.success, response.message
+        _, success, message = self.switch(path).result()
+        return success, message
+
+    def switch(self, path):
+        return self.send_goal(LoadRecipe, 'decider/load_recipe', path=str(path))
 
     def decision(self, pixels):
         """
