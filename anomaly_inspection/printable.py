@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-File names in messages: any name, on one line, in characters that every terminal and log takes.
+File names and values in messages: on one line, in characters that every terminal and log takes.
 
 """
 
@@ -8,6 +8,11 @@ from __future__ import annotations
 
 import os
 import re
+import reprlib
+
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = 80
+_SHORT.maxlong = 30
 
 
 def printable(name: str | os.PathLike[str]) -> str:
@@ -23,3 +28,15 @@ def printable(name: str | os.PathLike[str]) -> str:
     """
     text = re.sub('[\ud800-\udfff]', '\N{REPLACEMENT CHARACTER}', os.fspath(name))
     return ''.join(one if one.isprintable() else repr(one)[1:-1] for one in text)
+
+
+def shown(value: object) -> str:
+    """
+    Give a value as Python writes it, shortened when it is long.
+
+    """
+    try:
+        return _SHORT.repr(value)
+    except ValueError:
+        # Python refuses to write integers of more than 4300 digits.
+        return 'a number of thousands of digits'

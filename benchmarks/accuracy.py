@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-How well real defects are found: one fixed procedure for all real sets, beside simple methods.
+Measure how well real defects are found: one fixed procedure for all real sets, compared with
+simple methods.
 
-Each set: teach on train/good alone, limits and settings included, then judge test images. These
-are in thirds by a hash of their names. A plain run opens the files of the `dev` third only, and
-whatever is chosen may be chosen by it. `--final` opens the other two thirds as well, and leaves a
-line in benchmarks/final_runs.jsonl, so that nobody can look without it being seen.
+For each set: teach on train/good alone, with limits and settings, then judge test images. A hash
+of their names divides them into thirds. A plain run opens only the files of the `dev` third, and
+choices may be made by it. `--final` also opens the other two thirds and adds a line to
+benchmarks/final_runs.jsonl, so that nobody can look unseen.
 
 """
 
@@ -48,11 +49,11 @@ if TYPE_CHECKING:
 
 LOG = Path(__file__).with_name('final_runs.jsonl')
 DEV, FINAL = 'dev', 'final'
-# Wide, so that what is chosen hangs less on how busy the machine is.
+# Wide, so that the choice depends less on the load of the machine.
 SPEED_BUDGET_MS = 100.0
-# Limits are asked for the rate that is the goal.
+# Limits are derived for the rate that is the goal.
 BALANCED_ACCURACY_GOAL, FALSE_REJECT_GOAL = 0.90, 0.03
-# Sets whose images differ in size are brought to one.
+# Sets whose images differ in size are resized to this.
 SIDE_PX = 256
 
 _DRAWS, _SEED = 10_000, 1
@@ -61,7 +62,7 @@ _DRAWS, _SEED = 10_000, 1
 @dataclass(frozen=True)
 class Product:
     """
-    One set, and what is wanted of it.
+    One set and its goals.
 
     Parameters
     ----------
@@ -70,9 +71,9 @@ class Product:
     auroc_goal : float
         Wanted image AUROC.
     simple_auroc : float
-        The best simple method when the goals were set, on all test images.
+        AUROC of the best simple method when the goals were set, on all test images.
     region : RegionOfInterest, optional
-        What is judged, where the set says that only one part of the picture is.
+        The region that is judged, where the set says that only one part of the picture counts.
     f1_goal : float, optional
         Wanted best F1, the defective parts being the positive ones.
 
@@ -98,7 +99,7 @@ PRODUCTS = (
 @dataclass(frozen=True, eq=False)
 class Judged:
     """
-    One share of a set's test images, judged.
+    One judged share of a set's test images.
 
     Parameters
     ----------
@@ -114,7 +115,7 @@ class Judged:
 
     def figure(self, *way: str) -> Estimate | None:
         """
-        Give one of our figures with its interval; None where it is undefined.
+        Give one of our figures with its interval, or None where it is undefined.
 
         """
         value: Any = self.evaluation.figures
@@ -127,7 +128,7 @@ class Judged:
 
     def rejected(self, *, good: bool) -> tuple[int, int]:
         """
-        Give how many good, or defective, parts were rejected, and how many there are.
+        Give the number of good or defective parts that were rejected, and their total.
 
         """
         verdicts = [
@@ -141,7 +142,7 @@ class Judged:
 @dataclass(frozen=True, eq=False)
 class Result:
     """
-    What came of one set.
+    The result of one set.
 
     Parameters
     ----------
@@ -150,9 +151,9 @@ class Result:
     recipe : Recipe
         As taught; not on disk.
     taught_images, teach_s : int, float
-        How many good images were given, and how long teaching took.
+        Number of good images, and the time of teaching.
     resized : bool
-        Whether its images were brought to one size.
+        Whether its images were resized.
     shares : dict of str to Judged
         By 'dev' and, in a final run, 'final'.
 
@@ -231,7 +232,7 @@ def frames_of(folder: Path) -> list[tuple[str, NDArray[np.uint8]]]:
 
 def _classes(dataset: Path, names: Sequence[str]) -> dict[str, str] | None:
     """
-    Give the class of each good image, where the set says it of all; None otherwise.
+    Give the class of each good image where the set gives all of them, else None.
 
     """
     truth = FolderTruth((dataset / 'train' / 'good').absolute())
@@ -249,7 +250,7 @@ def _test_images(
     dataset: Path, share: str, is_resized: bool
 ) -> Iterator[tuple[Path, Callable[[str], bool] | None]]:
     """
-    Give a folder and which of its test images belong to a share; no other image is opened.
+    Give a folder and the test images of a share in it; no other image is opened.
 
     """
 
@@ -266,7 +267,7 @@ def _test_images(
 
 def _write_resized(test: Path, wanted: Callable[[str], bool], folder: Path) -> None:
     """
-    Write the wanted images and their masks in one size, with what is known of them.
+    Write the wanted images and their masks in one size, with their labels.
 
     """
     rows = [('file', 'defect', 'part_present', 'mask')]
@@ -491,7 +492,7 @@ def _tables(results: Sequence[Result], shares: Sequence[str]) -> list[Table]:
     if told_apart:
         tables.append(
             Table(
-                'Good parts taken for the class that they are',
+                'Good parts whose class was recognised',
                 ('set', *(f'right{one}' for one in several)),
                 [(_name(result), *each(result, 'class_accuracy')) for result in told_apart],
             )
@@ -582,11 +583,11 @@ def measure(
     Parameters
     ----------
     products : sequence of Product
-        The sets; those that are not at hand are named in the report.
+        The sets; the report names those that are missing.
     scorers : sequence of str
-        What is taught, the same for all sets; none = chosen for each by its good parts.
+        The scorers to teach, the same for all sets; none = chosen for each set by its good parts.
     final : bool
-        Whether the other two thirds are read as well, which is written to the log.
+        Whether to read the other two thirds as well; this is logged.
     datasets : Path
         Where the sets are.
     folder : Path, optional
@@ -602,7 +603,7 @@ def measure(
     Raises
     ------
     SettingError
-        When no set is at hand, or a final run cannot be logged.
+        When all sets are missing, or a final run cannot be logged.
 
     """
     before = machine()
@@ -634,14 +635,14 @@ def measure(
         )
         + f' for a false-reject rate of {FALSE_REJECT_GOAL:g}. '
         + (
-            'dev: the third of the test images, by a hash of their names, that choices were made '
-            'by. final: the other two thirds, which no choice has seen; every look at them is in '
+            'dev: the third of the test images, by a hash of their names, that choices may use. '
+            'final: the other two thirds, which no choice has seen; every look at them is in '
             'benchmarks/final_runs.jsonl.'
             if final
             else 'Judged on the dev third of the test images, by a hash of their names; no other '
             'file was opened.'
         )
-        + (f' Not at hand (../shared/datasets): {", ".join(absent)}.' if absent else ''),
+        + (f' Missing in ../shared/datasets: {", ".join(absent)}.' if absent else ''),
         _tables(results, shares),
         plot=intervals(
             'Image AUROC with its 95 % interval (line: the goal)',
@@ -701,7 +702,7 @@ def logged(
     log: Path, settings: Mapping[str, Any], figures: Callable[[], Mapping[str, Any]]
 ) -> Iterator[None]:
     """
-    Write a line about a run, whatever becomes of it; what it has seen, it has seen.
+    Write a line about a run, even when it fails: it has seen the images.
 
     Parameters
     ----------
@@ -710,12 +711,12 @@ def logged(
     settings : mapping
         What was asked for.
     figures : callable
-        Called at the end: what was found until then.
+        Called at the end; gives what was found until then.
 
     Raises
     ------
     SettingError
-        When the log cannot be written; before the run.
+        When the log cannot be written; raised before the run.
 
     """
     record = {
@@ -747,8 +748,7 @@ def _figures(results: Sequence[Result]) -> dict[str, Any]:
 
 def _commit(log: Path) -> dict[str, Any]:
     """
-    Give the commit, and whether the tree differs from it; a line of the log itself is no
-    difference.
+    Give the commit, and whether the tree differs from it, not counting the log itself.
 
     """
 

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-How well parts are aligned: good images of real sets, moved by a known amount and put under other
-light and noise, brought back by our alignment, by ECC, by the true motion, and not at all.
+Measure how well parts are aligned. Good images of real sets are moved by a known amount, get other
+light and noise, and are brought back by our alignment, by ECC, by the true motion, and not at all.
 
-An aligned image is compared with its own original by SSIM, over the pixels visible in both; the
-unmoved image under the same light and noise says what SSIM could have been.
+SSIM compares an aligned image with its own original, over the pixels visible in both. The unmoved
+image under the same light and noise shows the best possible SSIM.
 
 """
 
@@ -53,9 +53,9 @@ SETTINGS = PreprocessingSettings(
     alignment=AlignmentSettings(kind='rigid', search_px=16.0, search_deg=10.0),
 )
 LARGEST_LOSS = 0.03
-# Further off than this a part is compared with the wrong places.
+# A part that is further off than this is compared with the wrong places.
 MISALIGNED_PX = 3.0
-# A window that sees one pixel of the other side is left out.
+# A window with a single pixel from outside is left out.
 _WINDOW_PX = 9
 
 OURS, ECC, TRUE, NONE = 'ours', 'ECC, quarter size', 'true motion', 'not aligned'
@@ -64,17 +64,17 @@ OURS, ECC, TRUE, NONE = 'ours', 'ECC, quarter size', 'true motion', 'not aligned
 @dataclass(frozen=True)
 class Case:
     """
-    One moved image, as one way has aligned it.
+    One moved image, aligned in one way.
 
     Parameters
     ----------
     error_px : float
         Root mean square over the part; infinite = refused.
     loss : float
-        SSIM of the unmoved image under the same light and noise, less that of the aligned one;
+        SSIM of the unmoved image under the same light and noise, minus that of the aligned one;
         infinite = refused.
     time_ms : float
-        For the alignment alone; ours with the check of the frame and the warp.
+        For the alignment alone; ours includes the check of the frame and the warp.
 
     """
 
@@ -85,7 +85,7 @@ class Case:
     @property
     def is_refused(self) -> bool:
         """
-        Whether no alignment came.
+        Tell whether the alignment was refused.
 
         """
         return math.isinf(self.error_px)
@@ -93,7 +93,7 @@ class Case:
 
 def good_images(name: str, count: int = IMAGES) -> list[Gray]:
     """
-    Give so many good images of a set as gray frames, spread evenly over it.
+    Give this many good images of a set as gray frames, spread evenly over it.
 
     """
     if name == SIMULATED:
@@ -210,7 +210,7 @@ def _laid(frame: Gray, to_frame: Map, region: RegionOfInterest) -> Gray:
 
 def _seen(to_frame: Map, shape: tuple[int, ...], region: RegionOfInterest) -> NDArray[np.bool_]:
     """
-    Give where whole SSIM windows of the region lie inside the frame.
+    Give the places where whole SSIM windows of the region lie inside the frame.
 
     """
     ones = np.ones(shape, np.uint8)
@@ -281,7 +281,7 @@ def measure(
                     ways[way].append(case)
     rows = [_row(name, way, cases) for name, ways in by_set.items() for way, cases in ways.items()]
     table = Table(
-        'Aligned to the own original, moved and under other light and noise',
+        'Alignment to the original, after a move and with other light and noise',
         (
             'set',
             'way',
@@ -310,12 +310,12 @@ def measure(
             )
             for row in rows
         ],
-        'SSIM lost: that of the unmoved image under the same light and noise, less that of the '
+        'SSIM lost: that of the unmoved image under the same light and noise, minus that of the '
         'aligned one, over pixels visible in both; below 0 because the warp smooths the noise. '
         'Refused cases count as lost. "True motion" is what a perfect alignment would give.',
     )
     absent = [name for name in SETS if name not in chosen] if sets is None else []
-    missing = f' Not at hand (../shared/datasets): {", ".join(absent)}.' if absent else ''
+    missing = f' Missing in ../shared/datasets: {", ".join(absent)}.' if absent else ''
     return publish(
         'alignment',
         f'{IMAGES} good images of each set (fewer where there are fewer), moved {moves} times '

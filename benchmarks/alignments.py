@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-The ways to align that ours is measured against, each as its textbook has it.
+The alignments that ours is compared with, each as in a textbook.
 
-All give the (2, 3) map from pixels of the reference to pixels of the frame, or None when they find
-nothing.
+Each gives the (2, 3) map from pixels of the reference to pixels of the frame, or None when it
+finds nothing.
 
 """
 
@@ -37,7 +37,7 @@ def enlarged(to_frame: NDArray[Any], factor: int) -> Map:
 
 def ecc(reference: Gray, frame: Gray, reduced_by: int = 4) -> Map | None:
     """
-    Enhanced correlation coefficient, rigid, from no motion on, in quarter size.
+    Enhanced correlation coefficient: rigid, starting from no motion, at quarter size.
 
     """
     size = (reference.shape[1] // reduced_by, reference.shape[0] // reduced_by)

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-The autoencoders beside each other: trained alike and briefly, then scored and timed.
+Compare the autoencoders: train them briefly in the same way, then score and time them.
 
-All nets are trained on the same good images, with the same settings, for the same number of steps,
-each at the size it was made for; then they judge test images of the dev third, as in `accuracy`.
-`--final` opens the other two thirds too and leaves a line in benchmarks/final_runs.jsonl. Without
-mvtec_bottle beside the checkout the simulated line takes its place.
+All networks are trained on the same good images, with the same settings and number of steps, each
+at the size it was made for. Then they judge test images of the dev third, as in `accuracy`.
+`--final` also opens the other two thirds and adds a line to benchmarks/final_runs.jsonl. The
+simulated line stands in for a missing mvtec_bottle.
 
 """
 
@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 DATASET = 'mvtec_bottle'
 EPOCHS = 10
 LARGEST_DIFFERENCE = 1e-4
-# At this side OpenVINO is to be faster than `predict` and a compiled function by these factors.
+# At this side OpenVINO should be faster than `predict` and a compiled function by these factors.
 GOAL_SIDE_PX, GOAL_FACTORS = 128, {'predict': 50.0, 'tf.function': 3.0}
 
 _LINE = SimulatedLineSettings.from_spec('line:width_px=320,height_px=240,shift_px=3')
@@ -63,7 +63,7 @@ _WAYS = ('OpenVINO', 'OpenVINO, all cores', 'predict', 'tf.function')
 @dataclass(frozen=True, eq=False)
 class Speed:
     """
-    How long a net takes for one image, and how far the ways to run it differ.
+    Time of a network for one image, and the difference between the ways to run it.
 
     Parameters
     ----------
@@ -129,7 +129,7 @@ class Speed:
 @dataclass(frozen=True, eq=False)
 class Result:
     """
-    What came of one net.
+    The result of one network.
 
     Parameters
     ----------
@@ -164,7 +164,7 @@ def result_of(
     shares: Sequence[str],
 ) -> Result:
     """
-    Train one net on good images and judge the wanted shares of the test images by it alone.
+    Train one network on good images and judge the wanted shares of the test images by it alone.
 
     """
     keras.backend.clear_session()
@@ -198,7 +198,8 @@ def settings_of(
     name: str, epochs: int, good: Sequence[tuple[str, Any]], input_px: int = 0
 ) -> TrainingSettings:
     """
-    Give a net its settings: the same number of steps for all, the patch net's on patches.
+    Give the settings of a network: the same number of steps for all; the patch network counts
+    patches.
 
     """
     settings = TrainingSettings(
@@ -233,13 +234,14 @@ def measure(
     names : sequence of str
         The nets.
     epochs : int
-        Passes over the good images; a net that sees patches makes fewer, of as many steps in all.
+        Passes over the good images; a network of patches makes fewer passes with the same number
+        of steps.
     images : int, optional
-        Take only so many good images, to try it out.
+        Take only this many good images, to try it out.
     input_px : int
-        Side of the input, for the nets that can have it; 0 = what each was made for.
+        Side of the input, for the networks that allow it; 0 = what each was made for.
     final : bool
-        Whether the other two thirds of the test images are judged as well, which is logged.
+        Whether to judge the other two thirds of the test images as well; this is logged.
     datasets, folder, log : Path
         Where the sets are, where the report goes, and the log of final runs.
 
@@ -281,8 +283,8 @@ def measure(
         'autoencoders',
         f'Each net trained for {epochs} passes over {len(good)} good images of {set_name} (loss '
         f'{TrainingSettings().loss}, batch {TrainingSettings().batch}, the same settings for all; '
-        'a fifth of the images held out), a brief run: no net is at its best. Judged on the dev '
-        'third of the test images'
+        'a fifth of the images held out). The runs are brief: no net is at its best. Judged on '
+        'the dev third of the test images'
         + (' and on the other two thirds (final).' if final else '; no other was opened.'),
         _tables(results, at_goal_side, shares),
         plot=bars(
@@ -310,7 +312,7 @@ def measure(
 @contextmanager
 def _dataset(datasets: Path) -> Iterator[Path]:
     """
-    Give the real set, or one of the simulated line where that is not at hand.
+    Give the real set, or one of the simulated line where the real one is missing.
 
     """
     if (datasets / DATASET).is_dir():
@@ -413,14 +415,14 @@ def _with_interval(figures: Mapping[str, Any], key: str) -> str:
 @click.command()
 @click.option('--net', 'names', multiple=True, type=click.Choice(list(NETS)), help='Only these.')
 @click.option('--epochs', type=click.IntRange(1), default=EPOCHS, show_default=True)
-@click.option('--images', type=click.IntRange(20), help='Only so many good images.')
+@click.option('--images', type=click.IntRange(20), help='Take only this many good images.')
 @click.option(
     '--input-px',
     type=int,
     default=0,
-    help='Side of the input, for the nets that can have it; default: what each was made for.',
+    help='Side of the input, for the networks that allow it; default: what each was made for.',
 )
-@click.option('--final', is_flag=True, help='Judge all test images; leaves a line in the log.')
+@click.option('--final', is_flag=True, help='Judge all test images; this is logged.')
 def main(
     names: tuple[str, ...], epochs: int, images: int | None, input_px: int, final: bool
 ) -> None:

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-Which defects are found: a fixed set of the simulated line, declared here before anything is
-scored.
+Measure which defects are found, on a fixed set of the simulated line that is declared here before
+anything is scored.
 
-A recipe is taught on 80 good parts of one seed; good parts of a second seed and defective parts of
-a third are judged by it, by each scorer's own limits and by all limits together. Beside it stands
-the plain way: SSIM to one picture, not aligned, its limit the lowest of the taught parts.
+A recipe is taught on 80 good parts of one seed. It judges good parts of a second seed and
+defective parts of a third, by each scorer's own limits and by all limits together. The baseline is
+plain SSIM to one picture, not aligned, with the lowest value of the taught parts as its limit.
 
 """
 
@@ -56,7 +56,8 @@ if TYPE_CHECKING:
     from anomaly_inspection.evaluation.figures import Estimate
     from anomaly_inspection.recipes.recipe import Recipe
 
-# The bench. A change of anything here makes another bench: figures are no longer comparable.
+# The bench. Any change here makes it another bench, whose figures cannot be compared with older
+# ones.
 TAUGHT = SimulatedLineSettings(seed=1001, defect_rate=0.0)
 GOOD = SimulatedLineSettings(seed=2002, defect_rate=0.0)
 DEFECTIVE = SimulatedLineSettings(
@@ -73,7 +74,7 @@ _CHUNK = 20
 @dataclass(frozen=True)
 class JudgedPart:
     """
-    One part of the bench as it was judged.
+    One judged part of the bench.
 
     Parameters
     ----------
@@ -86,7 +87,7 @@ class JudgedPart:
     rejected : dict of str to bool
         By scorer, 'combined' and 'plain SSIM'.
     grounds : str
-        Why 'combined' rejected it: the limits that were exceeded, or the status; '' = passed.
+        Why 'combined' rejected it: the exceeded limits, or the status; '' = passed.
 
     """
 
@@ -100,7 +101,7 @@ class JudgedPart:
     @property
     def is_large(self) -> bool:
         """
-        Whether its defect must be found.
+        Tell whether its defect must be found.
 
         """
         return (
@@ -110,7 +111,7 @@ class JudgedPart:
 
 class _Bench:
     """
-    What judges parts, made once in each process.
+    Judges parts; made once in each process.
 
     """
 
@@ -166,7 +167,7 @@ def _gray(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 def plain_ssim(image: NDArray[np.uint8], reference: NDArray[np.uint8]) -> float:
     """
-    Give the mean SSIM of a frame to one gray picture, as it lies.
+    Give the mean SSIM of a frame, as it lies, to one gray picture.
 
     """
     return float(structural_similarity_map(_gray(image), reference).mean())
@@ -179,7 +180,7 @@ def taught_recipe(folder: Path, parts: int = TAUGHT_PARTS) -> tuple[Recipe, floa
     Returns
     -------
     tuple of Recipe and float
-        The recipe, and the limit of the plain way.
+        The recipe, and the limit of plain SSIM.
 
     """
     frames = [render_part(TAUGHT, index).image for index in range(parts)]
@@ -193,7 +194,7 @@ def judged_parts(
     recipe: Path, plain_limit: float, good: int, defective: int, processes: int
 ) -> tuple[list[JudgedPart], list[JudgedPart]]:
     """
-    Judge the first so many good and defective parts of the bench.
+    Judge the first good and defective parts of the bench.
 
     """
     spawn = multiprocessing.get_context('spawn')
@@ -215,7 +216,7 @@ def judged_parts(
 
 def _bin(value: float, edges: Sequence[int]) -> int:
     """
-    Give the cell of a value; the truth is measured and may lie a little outside of the range.
+    Give the cell of a value. The true value is measured and may be slightly outside the range.
 
     """
     return min(max(int(np.searchsorted(edges, value, 'right')) - 1, 0), len(edges) - 2)
@@ -313,7 +314,7 @@ def _tables(
             f'Found by kind, >= {LARGE_DIAMETER_PX:g} px and >= {LARGE_CONTRAST_LEVELS:g} levels',
             ('kind', 'parts', 'so large', *ways),
             by_kind,
-            'A missing bore is as large and strong as a bore is, whatever the ranges say.',
+            'A missing bore has the size and contrast of a bore, whatever the ranges say.',
         )
     )
     missed = [part for part in large if not part.rejected[COMBINED]]
@@ -407,9 +408,9 @@ def measure(
     taught : int
         How many parts the recipe is taught on.
     processes : int
-        Side by side, one thread each.
+        Number of processes, with one thread each.
     through_the_cell : int
-        How many of the parts go through the cell as well; 0 = none.
+        Number of parts that also go through the cell; 0 = none.
     folder : Path, optional
         Where the report goes.
 
@@ -423,7 +424,7 @@ def measure(
     cv2.setNumThreads(1)
     folder = folder or RESULTS / 'detection'
     recipe_folder = folder / 'recipe'
-    # An older recipe would only be kept beside the new one.
+    # Otherwise the older recipe would be kept beside the new one.
     shutil.rmtree(recipe_folder, ignore_errors=True)
     recipe, plain_limit = taught_recipe(recipe_folder, taught)
     good_count = math.ceil(parts * GOOD_PARTS / DEFECTIVE_PARTS)
@@ -492,14 +493,14 @@ def measure(
     type=click.IntRange(2),
     default=DEFECTIVE_PARTS,
     show_default=True,
-    help='Defective parts; good ones in proportion. The bench has the default.',
+    help='Number of defective parts; good ones in proportion. The bench uses the default.',
 )
 @click.option(
     '--through-the-cell',
     type=click.IntRange(0, GOOD_PARTS * 2),
     default=0,
     show_default=True,
-    help='So many of the parts go through the cell as well (needs ROS): is the gate right?',
+    help='Send this many of the parts through the cell as well (needs ROS), to check the gate.',
 )
 @click.option('--processes', type=click.IntRange(1), default=2, show_default=True)
 def main(parts: int, through_the_cell: int, processes: int) -> None:

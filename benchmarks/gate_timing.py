@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-How exactly the gates fire on a simulated belt, and what passes when something breaks.
+Measure how exactly the gates fire on a simulated belt, and what passes when something breaks.
 
-Parts lie on the belt a little unevenly and their verdicts come after a time that varies; the
-sorter runs in a process of its own, over real topics. The gate itself says when it moved: the
-firmware's twin, the Modbus server, the actuator on a topic; of the simulated gate, which lives in
-the sorter, the sorter's own word is taken. All clocks are CLOCK_MONOTONIC.
+Parts lie on the belt a little unevenly, and their verdicts come after a varying time. The sorter
+runs in a process of its own, over real topics. The gate itself reports when it moved: the
+firmware's twin, the Modbus server, the actuator on a topic. The simulated gate is part of the
+sorter, so the sorter reports for it. All clocks are CLOCK_MONOTONIC.
 
 """
 
@@ -36,7 +36,7 @@ from benchmarks.plc import PlcProcess
 from benchmarks.report import machine, publish, ROOT, Table
 from firmware.twin.device_twin import DeviceTwin
 
-# Together less than the 100 ms between two of 600 parts a minute, less their unevenness.
+# Together less than the 100 ms between two of 600 parts a minute, minus their unevenness.
 WINDOW_S, DEAD_TIME_S = 0.045, 0.04
 TRAVEL_S, SPEED_M_PER_S = 0.4, 1.0
 UNEVENNESS_S = 0.005
@@ -87,7 +87,7 @@ class BeltPart:
 
 def belt(parts: int, per_minute: float, *, stalls: bool, seed: int) -> list[BeltPart]:
     """
-    Lay parts on a belt that starts at 0: seven tenths good, one in fifty without a verdict.
+    Lay parts on a belt that starts at 0: seven in ten good, one in fifty without a verdict.
 
     """
     random = np.random.default_rng(seed)
@@ -122,7 +122,7 @@ class GateSide(ABC):
 
     def movements(self) -> list[tuple[float, bool]]:
         """
-        Give when it moved, and whether it opened.
+        Give the times when it moved, and whether it opened.
 
         """
         return self.moved
@@ -187,7 +187,7 @@ class SerialSide(BreakableSide):
 
 class ModbusSide(BreakableSide):
     """
-    A PLC that counts the window.
+    A PLC that times the window.
 
     """
 
@@ -200,7 +200,7 @@ class ModbusSide(BreakableSide):
 
     def break_down(self) -> None:
         self._plc.kill()
-        # Its outputs fall with it.
+        # Its outputs fall when it dies.
         self._plc.movements.put((time.monotonic(), False))
 
     def mend(self) -> None:
@@ -254,11 +254,11 @@ class TopicSide(GateSide):
 @contextmanager
 def gate_side(gate: str, context: Any, namespace: str) -> Iterator[GateSide]:
     """
-    Set up the gate of that name, and take it down.
+    Set up the gate of that name, and take it down afterwards.
 
     """
     if gate == 'serial':
-        # Up for a while, as a device is.
+        # Running for a while, as a real device is.
         with (
             tempfile.TemporaryDirectory() as folder,
             DeviceTwin(Path(folder), uptime_ms=100_000) as twin,
@@ -279,7 +279,7 @@ def gate_side(gate: str, context: Any, namespace: str) -> Iterator[GateSide]:
 
 class Line:
     """
-    Plays camera and decider to a sorter in a process of its own.
+    Plays camera and decider for a sorter in a process of its own.
 
     """
 
@@ -310,7 +310,7 @@ class Line:
 
     def is_ready(self) -> bool:
         """
-        Whether the sorter is there and hears everything.
+        Tell whether the sorter is there and hears everything.
 
         """
         return (
@@ -323,7 +323,7 @@ class Line:
 
     def expose(self, part: BeltPart) -> None:
         """
-        Say that a part exists.
+        Announce a part.
 
         """
         from anomaly_inspection.msg import Part
@@ -346,7 +346,7 @@ class Line:
 
     def decide(self, part: BeltPart) -> None:
         """
-        Say the verdict on a part.
+        Publish the verdict on a part.
 
         """
         from anomaly_inspection.msg import Decision
@@ -357,14 +357,14 @@ class Line:
     @property
     def must_stand(self) -> bool:
         """
-        Whether the line is stopped now.
+        Tell whether the line is stopped now.
 
         """
         return bool(self.line_stops[-1][1].active)
 
     def attend(self, ended: threading.Event) -> None:
         """
-        Ask for a reset whenever the line stands, as an operator does.
+        Ask for a reset whenever the line is stopped, as an operator does.
 
         """
         from std_srvs.srv import Trigger
@@ -389,7 +389,7 @@ class Line:
 @dataclass
 class Observed:
     """
-    What was seen of one run.
+    The observations of one run.
 
     Parameters
     ----------
@@ -400,13 +400,13 @@ class Observed:
     parts, fresh_passes : int
         On the belt; of them with a PASS in time.
     wrong : int
-        Without a fresh PASS, and the gate stood open in their window; and openings for nobody.
+        Parts without a fresh PASS whose window found the gate open, and openings for no part.
     missed : int
-        With a fresh PASS, and not let pass.
+        Parts with a fresh PASS that did not pass.
     without_event, with_two_events : int
         Of the sorter's.
     late_ms : list of float
-        When the gate opened, after its planned time.
+        Delay of each opening after its planned time.
     outcomes : Counter of str
         Causes and outcomes of the sort events.
     stop_after_s : float
@@ -432,7 +432,8 @@ class Observed:
     without_event: int = 0
     with_two_events: int = 0
     late_ms: list[float] = field(default_factory=list)
-    # How late this program itself was at most: more than a window, and the machine stood still.
+    # The largest delay of this program itself; more than a window means that the machine stood
+    # still.
     belt_late_s: float = 0.0
     outcomes: Counter[str] = field(default_factory=Counter)
     stop_after_s: float = math.nan
@@ -444,7 +445,7 @@ class Observed:
 
 def openings(movements: list[tuple[float, bool]]) -> list[tuple[float, float]]:
     """
-    Give from when to when the gate stood open.
+    Give the times between which the gate was open.
 
     """
     spans: list[tuple[float, float]] = []
@@ -460,7 +461,7 @@ def openings(movements: list[tuple[float, bool]]) -> list[tuple[float, float]]:
 
 def check(observed: Observed, parts: list[BeltPart], spans: list[tuple[float, float]]) -> None:
     """
-    Compare what the gate did with what was to be done.
+    Compare what the gate did with what it should have done.
 
     """
     for_nobody = set(spans)
@@ -472,7 +473,7 @@ def check(observed: Observed, parts: list[BeltPart], spans: list[tuple[float, fl
             observed.wrong += bool(met)
             continue
         observed.fresh_passes += 1
-        # Open when it arrives, and told no later than the tracker allows.
+        # Open when the part arrives, and commanded no later than the tracker allows.
         is_let_pass = any(
             span[0] <= begin_s + WINDOW_S / 4 + 0.01 and span[1] > part.arrival_s for span in met
         )
@@ -524,7 +525,7 @@ def sorter_process(
 
 def wait_for(condition: Callable[[], object], what: str, log: Path, timeout_s: float) -> None:
     """
-    Wait until a condition holds; exits with the sorter's log when it never does.
+    Wait until a condition holds; exit with the sorter's log when it never does.
 
     """
     end_s = time.monotonic() + timeout_s
@@ -592,7 +593,7 @@ def run(
             if fault in (CUT, KILLED):
                 assert isinstance(side, BreakableSide)
                 deeds.append((broken_s, side.break_down))
-                # A server takes a second to start: not in the line's thread.
+                # A server takes a second to start, so this is not done in the line's thread.
                 mend = threading.Thread(target=side.mend)
                 deeds.append((broken_s + FAULT_S, mend.start))
             operator.start()
@@ -661,7 +662,7 @@ def _as_the_sorter_says(events: list[Any], laid: list[BeltPart]) -> list[tuple[f
 @contextmanager
 def busy_processes(count: int) -> Iterator[None]:
     """
-    Keep the cores busy with so many processes of ordinary priority.
+    Keep the cores busy with this many processes of ordinary priority.
 
     """
     ordinary = [
@@ -693,7 +694,7 @@ def measure(
     runs : list of (gate, parts a minute, parts, fault)
         What `run` takes.
     at_once : int
-        How many side by side.
+        Number of lines side by side.
     busy : int
         Processes that burn time beside them.
     sorter_prefix : str
@@ -824,7 +825,7 @@ def _publish(observed: list[Observed], beside: str, before: dict[str, Any]) -> P
 
 
 @click.command()
-@click.option('--parts', default=200, show_default=True, help='Of each line.')
+@click.option('--parts', default=200, show_default=True, help='Number of parts of each line.')
 @click.option(
     '--rate', 'rates', type=int, multiple=True, default=RATES_PER_MINUTE, show_default=True
 )
@@ -835,9 +836,14 @@ def _publish(observed: list[Observed], beside: str, before: dict[str, Any]) -> P
     default=('simulated', 'serial', 'modbus', 'topic'),
     show_default=True,
 )
-@click.option('--fault-parts', default=200, show_default=True, help='Of each fault run; 0: none.')
+@click.option(
+    '--fault-parts',
+    default=200,
+    show_default=True,
+    help='Number of parts of each fault run; 0: no fault runs.',
+)
 @click.option('--at-once', default=4, show_default=True, help='Lines side by side.')
-@click.option('--busy', default=0, show_default=True, help='Processes that burn time beside them.')
+@click.option('--busy', default=0, show_default=True, help='Number of busy processes beside them.')
 @click.option('--sorter-prefix', default='', help="Command that starts the sorter: 'chrt -f 50'.")
 def main(
     parts: int,

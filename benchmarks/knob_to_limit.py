@@ -2,9 +2,10 @@
 """
 How long it takes from the turn of a knob to the limit in force.
 
-The device twin (the firmware's own logic, noise and 115200 baud included) stands behind a pseudo
-terminal; threshold bridge and decider run in processes of their own, `follow` is on. A knob is
-turned at once by a tenth of its way or more; watched is when the decider publishes the limit.
+The device twin (the firmware's own logic, with noise and 115200 baud) is behind a pseudo terminal.
+Threshold bridge and decider run in processes of their own, with `follow` on. A knob is turned at
+once by a tenth of its travel or more, and the benchmark notes when the decider publishes the
+limit.
 
 """
 
@@ -32,7 +33,7 @@ TAUGHT_PARTS = 12
 NOISE_COUNTS = 20
 SCORER, MEASURE = 'variation', 'peak_z'
 LOW, HIGH = 100.0, 200.0
-#: A value has arrived when it stays within this share of the knob's way of where it settles.
+#: A value has arrived when it stays within this share of the knob's travel of its final value.
 ARRIVED = 0.01
 SMALLEST_TURN = 0.1
 SETTLING_S = 0.35
@@ -43,8 +44,8 @@ KNOB, LIMIT = 'knob read', 'limit in force'
 
 class _Panel:
     """
-    Keeps the knob's positions and the limits, each as a share of the knob's way, and when they
-    came.
+    Keeps the knob's positions and the limits, each as a share of the knob's travel, with their
+    times.
 
     """
 
@@ -65,7 +66,7 @@ class _Panel:
 
     def arrival_s(self, what: str, since_s: float) -> float:
         """
-        Give when the value came that, like all after it, is where it settles.
+        Give the time of the value from which on all values are at the final one.
 
         """
         came = [(time_s, value) for time_s, value in self.came[what] if time_s > since_s]
@@ -99,7 +100,7 @@ def _watching() -> Iterator[_Panel]:
     prepared = node.create_publisher(RecipePrepared, 'recipe_prepared', LATCHED)
 
     def confirm(message: Any) -> None:
-        # As the scorers would.
+        # As the scorers would do.
         prepared.publish(
             RecipePrepared(scorers=message.scorers, recipe_hash=message.hash, is_ready=True)
         )
@@ -126,7 +127,7 @@ def _taught_recipe(folder: Path) -> Path:
 
 def measure(steps: int, *, folder: Path | None = None) -> Path:
     """
-    Turn the knob so many times and publish how long it took.
+    Turn the knob this many times and publish how long it took.
 
     """
     before = machine()
@@ -158,7 +159,7 @@ def measure(steps: int, *, folder: Path | None = None) -> Path:
             for what, came in panel.came.items():
                 processes.wait(lambda came=came: came, what)
             position = 0.5
-            # The first turns wake the knob and settle the rest.
+            # The first turns wake the knob and let everything settle.
             for step in range(-3, steps):
                 position = _turned(position, rng)
                 began_s = twin.tell(f'knob {CHANNEL} {position:.4f}')
@@ -172,12 +173,12 @@ def measure(steps: int, *, folder: Path | None = None) -> Path:
         'From the turn of a knob',
         ('until', 'turns', 'p50 / ms', 'p99 / ms', 'longest / ms'),
         rows,
-        f'Arrived: stays within {100 * ARRIVED:g} % of the way of where it settles. Goal: limit '
+        f'Arrived: stays within {100 * ARRIVED:g} % of the travel of its final value. Goal: limit '
         f'in force p99 at most {GOAL_MS:g} ms.',
     )
     return publish(
         'knob_to_limit',
-        f'{steps} turns at once by a tenth of the way or more, conversions with noise of sigma '
+        f'{steps} turns at once by a tenth of the travel or more, conversions with noise of sigma '
         f'{NOISE_COUNTS} of 4096, 115200 baud; bridge and decider in processes of their own.',
         [table],
         plot=share_curves(

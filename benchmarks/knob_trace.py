@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-A knob before and after the firmware's filter, as a picture: docs/images/knob_trace.svg.
+Draw docs/images/knob_trace.svg: a knob before and after the firmware's filter.
 
-The converter is simulated, the filter is the firmware's own.
+The converter is simulated; the filter is the firmware's own.
 
 """
 
@@ -40,7 +40,7 @@ def trace(
     Parameters
     ----------
     positions : sequence of float
-        Where it stands, 0..1 of its travel, one a millisecond.
+        Positions of the knob, 0..1 of its travel, one per millisecond.
     noise_counts : float
         Standard deviation of one conversion, counts of 4096.
     seed : int
@@ -49,9 +49,9 @@ def trace(
     Returns
     -------
     list of int
-        As converted, 0 to 4095, one a millisecond.
+        Values of the converter, 0 to 4095, one per millisecond.
     list of int
-        After the filter, 0 to 1000.
+        Values after the filter, 0 to 1000.
 
     """
     noise = np.random.default_rng(seed).normal(0, noise_counts, (len(positions), OVERSAMPLING))
@@ -75,7 +75,7 @@ def trace(
 
 def turns() -> list[float]:
     """
-    The script of the picture: still, a quick turn, still, a slow turn, still.
+    Give the script of the picture: still, a quick turn, still, a slow turn, still.
 
     """
     return [
@@ -89,7 +89,7 @@ def turns() -> list[float]:
 
 def picture(positions: Sequence[float]) -> str:
     """
-    Draw the whole script, and enlarged the quick turn and one second of stillness.
+    Draw the whole script, and enlarge the quick turn and one second of stillness.
 
     """
     raw, smoothed = trace(positions, noise_counts=NOISE_COUNTS, seed=1)

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-How long it takes from the exposure to the decision, and how exactly the gate fires.
+Measure the time from exposure to decision, and how exactly the gate fires.
 
 The cell inspects images of the simulated line at 30 frames a second, once in one process and once
-with every node in a process of its own; beside it, on the same frames, the naive way
-(`naive_node`: scikit-image in the image callback, middleware as it comes). Then the scorer is
-frozen for five seconds while the line goes on: every part must be rejected on time.
+with every node in a process of its own. For comparison, `naive_node` (scikit-image in the image
+callback, default middleware) sees the same frames. Then the scorer is frozen for five seconds
+while the line goes on: every part must be rejected on time.
 
 """
 
@@ -46,11 +46,12 @@ COLOURS = ('mono', 'colour')
 TAUGHT_PARTS, DISTINCT_PARTS = 20, 60
 DEADLINE_S, TRAVEL_S = 0.5, 0.8
 HANG_S = 5.0
-# Caches, memory pools and DDS discovery settle in the first second; it is not timed, but counted.
+# Caches, memory pools and DDS discovery settle in the first second, so it is counted but not
+# timed.
 SETTLING_PARTS = 30
-# A decision by time-out may come so much after the deadline and still be on time for any gate.
+# A decision by time-out may come this much after the deadline and still be in time for any gate.
 ON_TIME_S = 0.05
-# Of `in_cell.sh`; the tests use those below.
+# Domains of `in_cell.sh`; the tests use those below.
 DOMAINS = range(81, 101)
 
 CELL = {
@@ -73,7 +74,7 @@ HANGING = 'scorer hangs 5 s'
 @dataclass(frozen=True)
 class Product:
     """
-    What is inspected: a taught recipe, and a folder of frames that it has not seen.
+    The product under inspection: a taught recipe, and a folder of frames that it has not seen.
 
     Parameters
     ----------
@@ -95,7 +96,7 @@ class Product:
 @dataclass
 class Observed:
     """
-    What was seen of one run.
+    The observations of one run.
 
     Parameters
     ----------
@@ -106,7 +107,7 @@ class Observed:
     parts : int
         How many the camera announced.
     lost : int
-        How many of them were not judged by their frame.
+        Number of parts that were not judged by their frame.
     latency_s : list of float
         From exposure to decision, frames that were judged.
     firing_error_s : list of float
@@ -114,7 +115,7 @@ class Observed:
     not_followed : int
         Parts without a confirmed movement of the gate as decided.
     gate_reasons : Counter of str
-        What the sorter says of these.
+        The sorter's reasons for these.
     timeout_error_s : list of float
         How long after the deadline a decision by time-out came.
 
@@ -132,7 +133,7 @@ class Observed:
 
     def row(self) -> dict[str, Any]:
         """
-        Sum up.
+        Summarise.
 
         """
         return {
@@ -151,7 +152,7 @@ class Observed:
 
 
 def _without_numbers(sentence: str) -> str:
-    # A session's id is different in every run.
+    # The session id differs in every run.
     return re.sub(r'-?\d[\d.]*', 'N', re.sub(r' of \d+T\d+Z-\w+', '', sentence))
 
 
@@ -165,7 +166,7 @@ def _percentiles_ms(values_s: Any) -> dict[str, float]:
 
 def make_product(folder: Path, size: tuple[int, int], colour: str, frames: int) -> Product:
     """
-    Teach a recipe, and lay out the frames to inspect.
+    Teach a recipe and write the frames to inspect.
 
     """
     line = SimulatedLineSettings(seed=31, defect_rate=0.0, width_px=size[0], height_px=size[1])
@@ -183,7 +184,7 @@ def make_product(folder: Path, size: tuple[int, int], colour: str, frames: int) 
     distinct, repeated = folder / 'distinct', folder / 'frames'
     distinct.mkdir()
     repeated.mkdir()
-    # Other parts of the same product; some of them defective.
+    # Other parts of the same product, some of them defective.
     unseen = SimulatedLineSettings(seed=32, defect_rate=0.2, width_px=size[0], height_px=size[1])
     for index in range(DISTINCT_PARTS):
         cv2.imwrite(str(distinct / f'{index}.bmp'), render(unseen, index))
@@ -239,7 +240,7 @@ def in_one_process(product: Product, parameter_file: Path) -> Observed:
 
 class Processes:
     """
-    Processes that end when the block ends, whatever happens in it.
+    Runs processes that end with the block, whatever happens in it.
 
     """
 
@@ -289,14 +290,14 @@ class Processes:
 
     def log(self, name: str) -> str:
         """
-        Give what a process has said.
+        Give the output of a process.
 
         """
         return (self._folder / f'{name}.log').read_text()
 
     def wait(self, condition: Callable[[], object], what: str, timeout_s: float = 40.0) -> None:
         """
-        Wait, but neither for ever nor for a process that has ended.
+        Wait, but not for ever, and not for a process that has ended.
 
         """
         end_s = time.monotonic() + timeout_s
@@ -312,7 +313,7 @@ class Processes:
 
 class _Listener:
     """
-    Keeps what the processes say of every part.
+    Keeps what the processes publish about every part.
 
     """
 
@@ -369,7 +370,7 @@ def in_separate_processes(
     product: Product, parameter_file: Path, *, hangs: bool = False
 ) -> Observed:
     """
-    Run every node in a process of its own; `hangs` freezes the scorer in the middle of the run.
+    Run every node in a process of its own. `hangs` freezes the scorer in the middle of the run.
 
     """
     from anomaly_inspection.msg import Decision, SortEvent
@@ -391,7 +392,7 @@ def in_separate_processes(
             time.sleep(HANG_S)
             processes.running['scorer'].send_signal(signal.SIGCONT)
         processes.wait(_ended(processes), 'the last frame', _run_time_s(product) + 40.0)
-        # What is lost never comes, so this wait may run out.
+        # Lost frames never come, so this wait may time out.
         end_s = time.monotonic() + TRAVEL_S + 3.0
         while len(heard.sort_events) < len(heard.parts) and time.monotonic() < end_s:
             time.sleep(0.05)
@@ -435,7 +436,7 @@ def naively(product: Product, parameter_file: Path) -> Observed:
         processes.run('naive', command)
         processes.start('camera', source=product.frames)
         processes.wait(_ended(processes), 'the last frame', _run_time_s(product) + 40.0)
-        # At most ten frames wait for the node.
+        # At most ten frames wait for the node in its queue.
         time.sleep(3.0)
         lines = [line.split() for line in processes.log('naive').splitlines()]
     latency_s = [float(line[1]) for line in lines if line[:1] == [LATENCY]]
@@ -587,7 +588,11 @@ def _publish(observed: list[Observed], seconds: float, before: dict[str, Any]) -
 
 @click.command()
 @click.option(
-    '--seconds', type=click.FloatRange(4.0), default=10.0, show_default=True, help='Of each run.'
+    '--seconds',
+    type=click.FloatRange(4.0),
+    default=10.0,
+    show_default=True,
+    help='Duration of each run.',
 )
 def main(seconds: float) -> None:
     """

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-The way an inspection node is usually written first: scikit-image's SSIM in the image callback.
+A typical first inspection node: scikit-image's SSIM in the image callback.
 
-No alignment, one reference, middleware and executor as they come. The baseline of the latency
-benchmark; it knows the cell's part/image, and gives a verdict.
+No alignment, one reference, default middleware and executor. It is the baseline of the latency
+benchmark: it subscribes to the cell's part/image and gives a verdict.
 
 """
 
@@ -21,15 +21,15 @@ from rclpy.node import Node
 from sensor_msgs.msg import Image
 from skimage.metrics import structural_similarity
 
-#: Begins each line that tells of a frame.
+#: Starts each line about a frame.
 LATENCY = 'latency_s'
-# What a good part usually has; the verdict does not matter here.
+# Typical of a good part; the verdict does not matter here.
 _LIMIT = 0.9
 
 
 class NaiveNode(Node):
     """
-    Compares every image with one picture and prints how long after its exposure that was done.
+    Compares every image with one picture and prints the time since its exposure.
 
     """
 
@@ -51,7 +51,7 @@ class NaiveNode(Node):
         stamp = message.header.stamp
         latency_s = time.time() - (stamp.sec + 1e-9 * stamp.nanosec)
         verdict = 'PASS' if similarity > _LIMIT else 'REJECT'
-        # Printed, not published: what is measured must not depend on who listens.
+        # Printed, not published, so that the figure does not depend on who listens.
         print(f'{LATENCY} {latency_s:.6f} {verdict}', flush=True)
 
 

@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-How well parts are counted on real belts: recorded sequences, what a person has counted in them,
-and what our detector makes of them with one setting for all.
+Measure how well parts are counted on real belts: recorded sequences, counted by a person, and by
+our detector with one setting for all.
 
-Beside it stands what is usual: a background subtractor, and a part wherever the trigger column
-becomes covered.
+The baseline is a background subtractor, with a part wherever the trigger column becomes covered.
 
 """
 
@@ -67,7 +66,7 @@ CLIPS = {
 @dataclass(frozen=True)
 class Window:
     """
-    The frames in which something covered the trigger column, both included.
+    The first and last frame in which something covered the trigger column.
 
     """
 
@@ -79,7 +78,7 @@ class Window:
 @dataclass
 class Chosen:
     """
-    What one way has made of a clip: a frame for each part it saw.
+    The result of one method for a clip: a frame for each part that it saw.
 
     """
 
@@ -91,7 +90,7 @@ class Chosen:
 @dataclass(frozen=True)
 class Tally:
     """
-    Chosen frames against the windows: each part hit once is counted.
+    Compares chosen frames with the windows; each part that was hit once is counted.
 
     """
 
@@ -126,7 +125,7 @@ class Tally:
 
 def windows_of(clip: str) -> list[Window]:
     """
-    Read what a person has counted.
+    Read the counts of a person.
 
     """
     with open(DATASETS / CLIPS_FOLDER / clip / 'events.csv', newline='') as file:
@@ -149,7 +148,7 @@ def frames_of(clip: str) -> Iterator[NDArray[np.uint8]]:
 
 def with_ours(name: str, *, travel: Travel = Travel.EITHER) -> Chosen:
     """
-    Let our detector look at a clip.
+    Run our detector on a clip.
 
     """
     clip = CLIPS[name]
@@ -169,7 +168,7 @@ def with_ours(name: str, *, travel: Travel = Travel.EITHER) -> Chosen:
 
 def with_background_subtractor(name: str) -> Chosen:
     """
-    Do what is usual: OpenCV's MOG2, and a part at each rise of the covered share of the column.
+    Run the baseline: OpenCV's MOG2, with a part at each rise of the covered share of the column.
 
     """
     clip = CLIPS[name]
@@ -197,7 +196,7 @@ WAYS: dict[str, Callable[[str], Chosen]] = {
 
 def contact_sheet(name: str, chosen: Chosen) -> NDArray[np.uint8]:
     """
-    Put the chosen frames of a clip side by side, with the trigger column.
+    Draw the chosen frames of a clip side by side, with the trigger column.
 
     """
     clip, tiles = CLIPS[name], []
@@ -221,12 +220,12 @@ def contact_sheet(name: str, chosen: Chosen) -> NDArray[np.uint8]:
 
 def measure(folder: Path | None = None) -> Path:
     """
-    Count the parts of every clip in every way.
+    Count the parts of every clip with every method.
 
     Returns
     -------
     Path
-        Where the report lies, with a sheet of the chosen frames of each clip.
+        The folder of the report, with a sheet of the chosen frames of each clip.
 
     """
     before = machine()
@@ -272,9 +271,9 @@ def measure(folder: Path | None = None) -> Path:
         rows,
         'Counted: a chosen frame in which that part covers the trigger column. Elsewhere: chosen '
         'frames in which none does. In delta_belt a hand throws a pack over the column against '
-        'the belt, which then brings it back: that is no part, and only who is told which way '
-        'the belt runs can know. Frames from the middle of the time the part covers the column '
-        'and pixels from its own middle to the column: medians.',
+        'the belt, which then brings it back: that is no part, but only a detector that knows the '
+        'direction of the belt can tell. Frames from the middle of the time the part covers the '
+        'column and pixels from its own middle to the column: medians.',
     )
     publish(
         'part_detection',
@@ -296,7 +295,7 @@ def main() -> None:
     Count parts on the recorded belts.
     """
     if not (DATASETS / CLIPS_FOLDER).is_dir():
-        click.echo(f'The recorded belts are not at hand (../shared/datasets/{CLIPS_FOLDER}).')
+        click.echo(f'The recorded belts are missing (../shared/datasets/{CLIPS_FOLDER}).')
         return
     measure()
 

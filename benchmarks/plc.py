@@ -2,11 +2,11 @@
 """
 A PLC with a gate, as a Modbus TCP server in a process of its own; for tests and benchmarks.
 
-It does what docs/gates.md asks of the other side. Coil 0: the gate; discrete input 0: how it
-stands; holding registers 0 and 1: number and milliseconds of a command; 2: the counter that is
-watched. A second unit refuses everything. Each movement is printed as a line: steady clock in
-seconds, `open` or `rest`. Commands on standard input: `stuck`, `late <seconds>`, `normal`; its
-end ends the process.
+It does what docs/gates.md asks of the other side. Coil 0 is the gate, discrete input 0 its state.
+Holding registers 0 and 1 are number and milliseconds of a command; register 2 is the watched
+counter. A second unit refuses everything. Each movement is printed as a line: steady clock in
+seconds, then `open` or `rest`. Commands on standard input are `stuck`, `late <seconds>` and
+`normal`; the end of standard input ends the process.
 
 """
 
@@ -35,19 +35,20 @@ WATCHDOG_S = 0.15
 
 class PlcProcess:
     """
-    The PLC in a process of its own; ends with its `with` block.
+    Runs the PLC in a process of its own, until its `with` block ends.
 
     Parameters
     ----------
     port : int
-        TCP port on this machine; 0 = any that is free.
+        TCP port on this machine; 0 = any free port.
     watchdog_s : float
-        The gate falls when its coil, or the counter, has not been written for so long, seconds.
+        The gate goes to rest when its coil or the counter has not been written for this time,
+        seconds.
 
     Attributes
     ----------
     port : int
-        The port it has.
+        The port in use.
     movements : queue of (float, bool)
         When the gate moved, seconds on the clock of `time.monotonic()`, and whether it opened.
 
@@ -76,7 +77,7 @@ class PlcProcess:
 
     def kill(self) -> None:
         """
-        Kill it, as a loss of power does.
+        Kill it, like a loss of power.
 
         """
         self._process.kill()
@@ -84,14 +85,14 @@ class PlcProcess:
 
     def freeze(self, *, is_frozen: bool) -> None:
         """
-        Let it accept everything and answer nothing, or go on.
+        Make it accept everything and answer nothing, or continue.
 
         """
         self._process.send_signal(signal.SIGSTOP if is_frozen else signal.SIGCONT)
 
     def tell(self, command: str) -> None:
         """
-        Give a command and wait until it is obeyed.
+        Give a command and wait until the PLC has obeyed it.
 
         """
         assert self._process.stdin is not None
@@ -148,7 +149,7 @@ class Plc:
         values: list[int] | list[bool] | None,
     ) -> ExcCodes | None:
         """
-        Act on one request; what it returns or changes, the client reads.
+        Act on one request; the client reads what it returns or changes.
 
         """
         await asyncio.sleep(self.late_s)
@@ -176,7 +177,7 @@ class Plc:
 
     def obey(self) -> None:
         """
-        Take one command of standard input.
+        Take one command from standard input.
 
         """
         line = sys.stdin.readline()
@@ -222,8 +223,10 @@ async def run(port: int, watchdog_s: float) -> None:
 
 
 @click.command()
-@click.option('--port', default=0, help='0 = any that is free; it is printed.')
-@click.option('--watchdog-s', default=WATCHDOG_S, help='Without a writing, the coil falls.')
+@click.option('--port', default=0, help='0 = any free port; it is printed.')
+@click.option(
+    '--watchdog-s', default=WATCHDOG_S, help='The coil falls after this time without a write.'
+)
 def main(port: int, watchdog_s: float) -> None:
     """
     Serve a gate by Modbus TCP.

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-Ten million random and mutated bytes for both readers of the protocol, Python's and the firmware's.
+Feed ten million random and mutated bytes to both parsers of the protocol, Python's and the
+firmware's.
 
-They must agree on every line, raise nothing, and take no line that nobody has sent. A mutation
-that happens to give the bytes of a line that was sent is that line.
+They must agree on every line, raise nothing, and accept no line that nobody sent. A mutation that
+happens to give the bytes of a sent line counts as that line.
 
 """
 
@@ -52,20 +53,20 @@ _NOTHING = ' -'
 @dataclass(frozen=True)
 class Outcome:
     """
-    What came of a stream of bytes.
+    The result for a stream of bytes.
 
     Parameters
     ----------
     size : int
         Bytes.
     lines : int
-        Lines that both found in it.
+        Lines that both found.
     accepted : int
-        Lines that both took, all of them sent by somebody.
+        Lines that both accepted, all of them sent by somebody.
     disagreements : tuple of (str, str)
-        What Python and C++ said of the same line, where it was not the same.
+        Results of Python and C++ for the same line, where they differed.
     accepted_mutations : tuple of bytes
-        Lines that were taken though nobody has sent them.
+        Lines that were accepted though nobody sent them.
 
     """
 
@@ -78,7 +79,7 @@ class Outcome:
 
 def meaning(line: Line) -> str:
     """
-    What a line says, in the words of firmware/test/protocol_vectors.tsv.
+    Give the content of a line, in the words of firmware/test/protocol_vectors.tsv.
 
     """
     return f'{line.sequence} {_words(line.message)}'
@@ -104,7 +105,7 @@ def _words(message: Message) -> str:
 
 def sent_lines(chance: random.Random, count: int) -> list[bytes]:
     """
-    Lines of every kind, in both directions, line feeds included.
+    Give lines of every kind, in both directions, with line feeds.
 
     """
 
@@ -134,7 +135,8 @@ def sent_lines(chance: random.Random, count: int) -> list[bytes]:
 
 def forged(chance: random.Random, line: bytes) -> bytes:
     """
-    A line with another body and the check that goes with it: whole, but mostly without a meaning.
+    Give a line with another body and the matching check: valid in form, but mostly without a
+    meaning.
 
     """
     body = bytearray(line[1 : line.rindex(b'*')])
@@ -145,7 +147,7 @@ def forged(chance: random.Random, line: bytes) -> bytes:
 
 def damaged(chance: random.Random, line: bytes, other: bytes) -> bytes:
     """
-    A line after one of the things that happen to lines.
+    Give a line after one of the things that can happen to lines.
 
     """
     bytes_ = bytearray(line)
@@ -163,7 +165,7 @@ def damaged(chance: random.Random, line: bytes, other: bytes) -> bytes:
         case 4:
             bytes_.insert(place, 0x0A)
         case 5:
-            # What fits the form: digits, letters, separators, check digits.
+            # Characters that fit the form: digits, letters, separators, check digits.
             for _ in range(chance.randint(1, 3)):
                 bytes_[chance.randrange(len(bytes_))] = chance.choice(_FITTING)
     return bytes(bytes_)
@@ -171,7 +173,7 @@ def damaged(chance: random.Random, line: bytes, other: bytes) -> bytes:
 
 def fuzz_stream(chance: random.Random, size: int) -> tuple[bytes, set[bytes]]:
     """
-    Noise, lines, and lines after all that can happen to them.
+    Give noise, lines, and lines after everything that can happen to them.
 
     Returns
     -------
@@ -202,7 +204,7 @@ def fuzz_stream(chance: random.Random, size: int) -> tuple[bytes, set[bytes]]:
 
 def compare(stream: bytes, known: set[bytes], *, seed: int = 1) -> Outcome:
     """
-    Let both sides read a stream, Python's in pieces of any size.
+    Let both sides parse a stream, Python in pieces of any size.
 
     Raises
     ------
@@ -261,13 +263,13 @@ def _firmware_readings(stream: bytes) -> list[str]:
         [program], input=stream, capture_output=True, check=True, timeout=TIMEOUT_S
     )
     rows = done.stdout.decode('ascii').splitlines()
-    # Why the firmware drops a line, Python has no need to know.
+    # Python does not need to know why the firmware drops a line.
     return [row.partition(_NOTHING)[0] + _NOTHING if _NOTHING in row else row for row in rows]
 
 
 @click.command()
 @click.option('--size', default=10_000_000, help='Bytes.', type=click.IntRange(1))
-@click.option('--seed', default=1, help='Of all that is random.')
+@click.option('--seed', default=1, help='Seed of everything random.')
 def main(size: int, seed: int) -> None:
     """
     Fuzz the protocol and write out/benchmarks/protocol_fuzz.

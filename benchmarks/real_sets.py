@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-The sets of real images, where they are, and what is judged in them.
+The sets of real images: where they are, and which region is judged.
 
 """
 
@@ -9,5 +9,5 @@ from benchmarks.report import ROOT
 
 DATASETS = ROOT.parent / 'shared' / 'datasets'
 SETS = ('mvtec_bottle', 'bottle_line', 'casting', 'dice', 'magnetic_tile', 'deeppcb')
-# Of the three bottles in view the middle one is judged.
+# Three bottles are in view; the middle one is judged.
 REGIONS = {'bottle_line': RegionOfInterest(112, 4, 132, 280)}

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-What every benchmark shares: fair timing, Markdown tables, and the folder its results go to.
+Fair timing, Markdown tables and the results folder of every benchmark.
 
 """
 
@@ -50,7 +50,7 @@ class Table:
 
     def markdown(self) -> str:
         """
-        Write the table out, columns aligned for people who read it as it is.
+        Write the table with aligned columns, so that it can be read as plain text.
 
         """
         cells = [[_cell(value) for value in row] for row in (self.columns, *self.rows)]
@@ -90,7 +90,7 @@ class Timing:
     @classmethod
     def of(cls, durations_ms: Sequence[float]) -> Timing:
         """
-        Sum up the durations of single calls.
+        Summarise the durations of single calls.
 
         """
         return cls(*(float(np.percentile(durations_ms, percent)) for percent in (50, 99)))
@@ -100,17 +100,18 @@ def timed(
     calls: Mapping[str, Callable[[int], object]], *, repeats: int, in_a_row: int = 1
 ) -> dict[str, Timing]:
     """
-    Time several ways of doing one thing in turn, so that a busy moment hits all of them alike.
+    Time several ways of doing one thing in turn, so that a busy moment affects all of them
+    equally.
 
     Parameters
     ----------
     calls : mapping of str to callable
         Each is called with the number of the repeat.
     repeats : int
-        How often each is timed, after two calls that are not.
+        How often each is timed, after two calls that are not timed.
     in_a_row : int
-        How often one is timed before it is the other's turn; more than one, and a call that is not
-        timed goes before, so that each finds its own data in the processor's cache.
+        How often one is timed before the next has its turn. If more than one, an untimed call
+        comes first, so that each finds its own data in the processor's cache.
 
     """
     durations_ms: dict[str, list[float]] = {name: [] for name in calls}
@@ -130,7 +131,7 @@ def timed(
 
 def machine() -> dict[str, Any]:
     """
-    Say what it was measured on, and how busy that was.
+    Describe the machine and its load.
 
     """
     lines = Path('/proc/cpuinfo').read_text().splitlines()
@@ -177,7 +178,7 @@ def publish(
     figures : mapping
         What programs read.
     before : mapping
-        `machine()` from before the run: the load that the run itself makes is not its neighbours'.
+        `machine()` from before the run, because the run itself adds load.
     folder : Path, optional
         Where to; out/benchmarks/<name> by default.
 
@@ -208,7 +209,7 @@ def publish(
 
 def _plain(value: Any) -> Any:
     """
-    Give what JSON can hold; it knows no NaN.
+    Convert to what JSON can hold; JSON has no NaN.
 
     """
     if isinstance(value, dict):

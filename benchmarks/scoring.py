@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-How long scoring takes: the SSIM map beside scikit-image's, alignment beside the textbook's, whole
-frames, and many references beside one.
+Measure the time of scoring: our SSIM map against scikit-image's, our alignment against textbook
+ones, whole frames, and many references against one.
 
-Whatever is compared is timed in turn, and that our map is scikit-image's is checked in the run.
+Things that are compared are timed in turn. The run also checks that our map equals scikit-image's.
 
 """
 
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 LINE = SimulatedLineSettings(seed=11, defect_rate=0.0)
 SIZES = ((640, 480), (1280, 960), (2448, 2048))
 TAUGHT_PARTS, FRAMES = 24, 8
-# float32 against float64; of a map that goes from -1 to 1.
+# float32 against float64, for a map from -1 to 1.
 LARGEST_DIFFERENCE = 1e-4
 OURS, SCIKIT_IMAGE = 'ours', 'scikit-image'
 
@@ -51,7 +51,7 @@ OURS, SCIKIT_IMAGE = 'ours', 'scikit-image'
 @contextmanager
 def opencv_threads(count: int) -> Iterator[None]:
     """
-    Let OpenCV use so many threads.
+    Let OpenCV use this many threads.
 
     """
     before = cv2.getNumThreads()
@@ -79,7 +79,7 @@ def ssim_maps(repeats: int, sizes: tuple[tuple[int, int], ...]) -> list[dict[str
         reference, image = (_gray(render_part(line, index).image) for index in (0, 1))
         cached = SsimReference.of(reference)
 
-        # The defaults bind what the next round of the loop makes anew.
+        # The defaults bind values that the next round of the loop replaces.
         def ours(
             _: int, cached: SsimReference = cached, image: NDArray[np.uint8] = image
         ) -> NDArray[np.float32]:
@@ -126,7 +126,7 @@ def _frames(colour: str) -> tuple[NDArray[np.uint8], ...]:
 @lru_cache
 def _taught(colour: str) -> Recipe:
     """
-    Teach on the first frames; colour is made to count where teaching by itself would drop it.
+    Teach on the first frames, and keep colour where teaching alone would drop it.
 
     """
     settings = None
@@ -145,7 +145,7 @@ def _on_each(
 
 def whole_frames(repeats: int) -> list[dict[str, Any]]:
     """
-    Time all that is done with a frame: preparation, both scorers, regions.
+    Time everything that is done with a frame: preparation, both scorers, regions.
 
     """
     results = []
@@ -179,7 +179,7 @@ def _pose_map(pose: PartPose) -> NDArray[np.float64]:
 
 def alignments(repeats: int) -> list[dict[str, Any]]:
     """
-    Time alignment alone, ours and the textbook's, on parts whose pose is known.
+    Time alignment alone, ours and textbook ones, on parts with a known pose.
 
     """
     parts = [render_part(LINE, index) for index in range(TAUGHT_PARTS + FRAMES)]
@@ -280,7 +280,7 @@ def measure(
     Parameters
     ----------
     repeats : int
-        Of each timing; the large SSIM maps get fewer.
+        Repeats of each timing; fewer for large SSIM maps.
     sizes : tuple of (int, int)
         Width and height of the SSIM maps.
     folder : Path, optional
@@ -325,7 +325,7 @@ def measure(
             ],
             'One thread each. The moments of the reference are taken once, those of the image '
             'every time. scikit-image: uniform 7x7 window, full map. Five calls in a row; cold: '
-            'one of each in turn, so that each finds its memory taken by the other.',
+            'one of each in turn, so that each finds the cache filled by the other.',
         ),
         Table(
             'A whole frame of 640x480: preparation (alignment included), ssim, variation, regions',

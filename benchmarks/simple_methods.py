@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-The simple ways to find odd images that ours is measured against, each in a few lines.
+Simple ways to find odd images, for comparison with ours, each in a few lines.
 
-All see the frame, or its region of interest where one is given, as a gray image of 256x256, not
-aligned, and give one score an image, high = anomalous.
+All of them see the frame, or its region of interest, as a gray image of 256x256, not aligned. They
+give one score per image; high is anomalous.
 
 """
 
@@ -25,14 +25,15 @@ if TYPE_CHECKING:
 
 SSIM_BEST, SSIM_MEAN, Z_MAP = 'SSIM, best of 20', 'SSIM to the mean', 'z map'
 SIDE_PX, REFERENCES = 256, 20
-# Gray levels added to each pixel's deviation; a pixel that never changed would divide by 0.
+# Gray levels added to each pixel's deviation, because a pixel that never changes has a deviation
+# of 0.
 _Z_FLOOR_LEVELS = 8.0
 _Z_BLUR_PX = 7
 
 
 def small_gray(image: NDArray[np.uint8], region: RegionOfInterest | None) -> NDArray[np.uint8]:
     """
-    Give what the simple methods see of a frame.
+    Give the image of a frame that the simple methods see.
 
     Returns
     -------
@@ -49,7 +50,7 @@ def small_gray(image: NDArray[np.uint8], region: RegionOfInterest | None) -> NDA
 
 class SimpleMethods:
     """
-    All of them, fitted to the same good images.
+    All simple methods, fitted to the same good images.
 
     Parameters
     ----------

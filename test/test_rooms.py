@@ -27,10 +27,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     # The truth about a frame comes with its source; the self-test draws synthetic defects.
     'evaluation': {
         *('recipes', 'deciding', 'scoring', 'imaging', 'capture', 'overlay', 'learning'),
-        *('chart_style', 'progress'),
+        *('chart_style', 'printable', 'progress'),
     },
     'deciding': {'scoring'},
-    'capture': {'steady_clock', 'printable', 'progress', 'defect_fit'},
+    'capture': {'steady_clock', 'printable', 'progress', 'defect_fit', 'imaging'},
     'sorting': {'link'},
     'link': set(),
     'overlay': {'scoring', 'imaging'},

@@ -18,9 +18,9 @@ from typing import Any, ClassVar, TYPE_CHECKING
 import cv2
 import numpy as np
 
-from anomaly_inspection.capture.image_file import decode_image
 from anomaly_inspection.capture.source import Frame, FrameSource
 from anomaly_inspection.errors import FrameError, SettingError, SourceError
+from anomaly_inspection.imaging.image_decoding import decode_image
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

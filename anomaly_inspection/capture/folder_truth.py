@@ -68,10 +68,11 @@ class FolderTruth:
         tables = [folder / _LABELS for folder in folders if (folder / _LABELS).is_file()]
         self._labels = _read_labels(tables[0]) if tables else {}
 
-    def of(self, name: str) -> Truth | None:
+    def of(self, name: str, *, with_mask: bool = True) -> Truth | None:
         """
-        Give what is known of the image of that name, its mask loaded from disk; None when nothing
-        is.
+        Give what is known of the image of that name; None when nothing is.
+
+        Loads its mask from disk unless `with_mask` is false.
 
         Raises
         ------
@@ -87,7 +88,9 @@ class FolderTruth:
                 return None
             label = _Label(path.parent.name, True, _UNKNOWN, _UNKNOWN, None)
         mask = label.mask
-        if mask is None and dataset is not None:
+        if not with_mask:
+            mask = None
+        elif mask is None and dataset is not None:
             usual = dataset / _MASKS / label.defect / f'{path.stem}_mask.png'
             mask = usual if usual.is_file() else None
         return Truth(

@@ -136,12 +136,12 @@ class ImageFolder(FrameSource):
         """
         self._position = None
 
-    def truth(self, name: str) -> Truth | None:
+    def truth(self, name: str, *, with_mask: bool = True) -> Truth | None:
         """
-        Give what layout and labels.csv say of that image; loads its mask.
+        Give what layout and labels.csv say of that image; loads its mask unless told not to.
 
         """
-        return None if self._truth is None else self._truth.of(name)
+        return None if self._truth is None else self._truth.of(name, with_mask=with_mask)
 
     def _images(self) -> list[str]:
         found = []

@@ -10,7 +10,7 @@ earlier one.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import cv2
@@ -52,6 +52,7 @@ SHADOW_DENSITY = 0.5
 GRAIN_ROOM_PX = 192
 NOISE_ROOM_PX = 192
 BELT_ROOM = 160
+_RECENT_PARTS = 1000
 
 
 @dataclass(frozen=True)
@@ -267,6 +268,7 @@ class Renderer:
     def __init__(self, settings: SimulatedLineSettings) -> None:
         self._settings = settings
         self._scene = _scene(settings.width_px, settings.height_px, settings.scale)
+        self._recent_truths: list[tuple[int, Truth] | None] = [None] * _RECENT_PARTS
 
     def render(self, index: int, with_defect: bool) -> SimulatedPart:
         """
@@ -295,7 +297,20 @@ class Renderer:
                 contrast_levels=defect.contrast_levels,
                 mask=mask,
             )
+        if with_defect:
+            # One assignment: another thread sees the old entry or the new one, never half of it.
+            self._recent_truths[index % _RECENT_PARTS] = index, replace(truth, mask=None)
         return SimulatedPart(self._exposed(index, picture), truth, pose)
+
+    def truth_without_mask(self, index: int) -> Truth:
+        """
+        Give what is known of a part but for its mask; renders it unless that was done lately.
+
+        """
+        recent = self._recent_truths[index % _RECENT_PARTS]
+        if recent is not None and recent[0] == index:
+            return recent[1]
+        return replace(self.render(index, True).truth, mask=None)
 
     def _stream(self, index: int, purpose: int) -> np.random.Generator:
         return np.random.Generator(np.random.SFC64([self._settings.seed, index, purpose]))

@@ -85,9 +85,12 @@ class SimulatedLine(FrameSource):
         """
         return f'line_{self._settings.seed}/{index:06d}'
 
-    def truth(self, name: str) -> Truth | None:
+    def truth(self, name: str, *, with_mask: bool = True) -> Truth | None:
         """
         Give what is known of a frame of this line, past or to come; None for any other name.
+
+        The mask takes rendering the part again. Without it, the last thousand parts that were
+        rendered in this process are remembered.
 
         """
         match = re.fullmatch(r'line_\d+/(\d{6,10})', name)
@@ -96,4 +99,6 @@ class SimulatedLine(FrameSource):
         index = int(match[1])
         if self._settings.parts is not None and index >= self._settings.parts:
             return None
-        return render_part(self._settings, index).truth
+        if with_mask:
+            return render_part(self._settings, index).truth
+        return renderer(self._settings).truth_without_mask(index)

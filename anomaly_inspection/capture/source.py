@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from typing import ClassVar, TYPE_CHECKING
+from typing import ClassVar, Self, TYPE_CHECKING
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -139,14 +139,16 @@ class FrameSource(ABC):
 
         """
 
-    def truth(self, name: str) -> Truth | None:
+    def truth(self, name: str, *, with_mask: bool = True) -> Truth | None:
         """
         Give what is known of the frame of that name; None when nothing is.
+
+        Without the mask this is quick and takes little memory.
 
         """
         return None
 
-    def __enter__(self) -> FrameSource:
+    def __enter__(self) -> Self:
         self.open()
         return self
 

@@ -12,11 +12,9 @@ import click
 from rich.table import Table
 
 from anomaly_inspection.cli.good_images import good_images, print_left_out
-from anomaly_inspection.cli.output import (
-    console,
-    escaped,
-    progress_bar,
-)
+from anomaly_inspection.cli.options import FALSE_REJECT_RATE
+from anomaly_inspection.cli.output import console, escaped, progress_bar
+from anomaly_inspection.writable import check_writable
 
 
 @click.command()
@@ -24,20 +22,24 @@ from anomaly_inspection.cli.output import (
 @click.argument('images', type=click.Path(path_type=Path))
 @click.option(
     '--false-reject-rate',
-    type=float,
-    help='Share of good parts that may be rejected; default: what the recipe was taught with.',
+    type=FALSE_REJECT_RATE,
+    help='Share of good parts that may be rejected, 0.005 = one in 200. '
+    'Default: the rate that the recipe was taught for.',
 )
-@click.option('--dry-run', is_flag=True, help='Only print; the recipe stays as it is.')
+@click.option('--dry-run', is_flag=True, help='Only print the new limits; write nothing.')
 def calibrate(recipe: Path, images: Path, false_reject_rate: float | None, dry_run: bool) -> None:
     """
-    Derive the limits of RECIPE anew from IMAGES, a folder of good parts it was not taught on.
+    Set new limits for RECIPE from IMAGES, a folder of good parts that it was not taught on.
 
-    All that was taught stays; limits and typical values become those of these parts. Writes the
-    next version of the recipe; the old one is kept beside it.
+    Use this when light or parts have changed a little. The scorers stay as they were taught; only
+    limits and typical values change. Writes the next version of the recipe and keeps the old one
+    beside it.
     """
     from anomaly_inspection.learning.recipe_calibration import recalibrate
     from anomaly_inspection.recipes.folder import read_recipe, write_recipe
 
+    if not dry_run:
+        check_writable(recipe)
     old = read_recipe(recipe)
     with progress_bar() as progress:
         found = recalibrate(old, good_images(images), false_reject_rate, progress)
@@ -58,11 +60,11 @@ def calibrate(recipe: Path, images: Path, false_reject_rate: float | None, dry_r
     console.print(table)
     console.print(escaped(found.summary()), soft_wrap=True)
     if dry_run:
-        console.print(f'nothing was written: recipe {old.name} stays version {old.version}')
+        console.print(f'dry run: recipe {old.name} stays at version {old.version}')
         return
     written = write_recipe(found.applied_to(old, str(images)), recipe)
     console.print(
-        f'recipe [bold]{written.name}[/] version {written.version} written to {written.path} '
-        f'(hash {written.hash[:12]})',
+        f'recipe [bold]{written.name}[/] version {written.version} written to '
+        f'{escaped(recipe)} (hash {written.hash[:12]})',
         soft_wrap=True,
     )

@@ -7,17 +7,24 @@ Measure recipes on labelled images.
 from __future__ import annotations
 
 from pathlib import Path
+import sys
 from typing import Any
 
 import click
 from rich.table import Table
 
+from anomaly_inspection.cli.options import Number
 from anomaly_inspection.cli.output import (
+    check_results_writable,
     console,
     escaped,
+    EXIT_FAULT,
+    EXIT_OK,
+    print_fault,
+    print_note,
     progress_bar,
+    write_file,
 )
-from anomaly_inspection.errors import SettingError
 
 
 @click.command()
@@ -27,17 +34,20 @@ from anomaly_inspection.errors import SettingError
     '--json',
     'json_file',
     type=click.Path(path_type=Path, dir_okay=False),
-    help='Write all figures.',
+    help='Write all figures, and one row per image, to this file.',
 )
 @click.option(
-    '--html', type=click.Path(path_type=Path, file_okay=False), help='Write a report to look at.'
+    '--html',
+    type=click.Path(path_type=Path, file_okay=False),
+    help='Write a report with pictures to this folder; open its index.html.',
 )
 @click.option(
     '--region-iou',
-    type=float,
+    type=Number(0, 1, min_open=True),
     default=0.33,
     show_default=True,
-    help='IoU from which on a region found and a defect marked are a match.',
+    help='A found region matches a marked defect when their overlap (intersection over union) is '
+    'at least this.',
 )
 def evaluate(
     recipes: tuple[Path, ...],
@@ -47,15 +57,22 @@ def evaluate(
     region_iou: float,
 ) -> None:
     """
-    Measure RECIPES on DATASET, labelled images in MVTec AD's layout (its root or its test folder).
+    Measure how well RECIPES tell good from defective images in DATASET.
 
-    Several recipes are put side by side, with the differences of their AUROC from the first's.
+    DATASET is a folder in MVTec AD's layout: test/good and test/<defect>, and masks in
+    ground_truth/<defect> if there are any. Give the folder itself or its test folder.
+
+    Give several recipes to compare them. The first one is the base of the comparison.
+
+    Exit status: 0 when no recipe is unfit for use, 1 when a recipe rejects too many good parts or
+    finds no defect, 2 when the command cannot be carried out.
     """
     from anomaly_inspection.chart_style import require_matplotlib
     from anomaly_inspection.evaluation import comparison, comparison_report, report
     from anomaly_inspection.evaluation.evaluate import evaluate_dataset, to_json
     from anomaly_inspection.recipes.folder import read_recipe
 
+    check_results_writable(files=(json_file,), folders=(html,))
     if html:
         require_matplotlib()
     read = [read_recipe(recipe) for recipe in recipes]
@@ -71,17 +88,16 @@ def evaluate(
         _print_comparison(compared)
         text = comparison.to_json(compared)
     if json_file:
-        try:
-            json_file.write_text(text, encoding='utf-8')
-        except OSError as error:
-            raise SettingError(f'{json_file} cannot be written: {error.strerror}') from error
+        write_file(json_file, text)
     if html:
         page = (
             report.write_report(evaluations[0], html)
             if len(evaluations) == 1
             else comparison_report.write_comparison(compared, html)
         )
-        console.print(f'report {escaped(str(page))}', soft_wrap=True)
+        console.print(f'report: {escaped(page)}', soft_wrap=True)
+    has_fault = any(evaluation.figures['faults'] for evaluation in evaluations)
+    sys.exit(EXIT_FAULT if has_fault else EXIT_OK)
 
 
 def _print_comparison(compared: Any) -> None:
@@ -93,21 +109,58 @@ def _print_comparison(compared: Any) -> None:
         difference = compared.differences[place - 1] if place else None
         if difference is not None:
             console.print(
-                f'image AUROC less that of {escaped(compared.labels[0])}: '
-                f'{difference.value:+.3f} (95 %: {difference.low:+.3f} to {difference.high:+.3f})',
+                f'image AUROC compared with {escaped(compared.labels[0])}: '
+                f'{difference.value:+.3f} (95 % interval: {difference.low:+.3f} to '
+                f'{difference.high:+.3f})',
                 soft_wrap=True,
             )
         console.print()
 
 
 def _print_figures(figures: dict[str, Any]) -> None:
+    for fault in figures['faults']:
+        print_fault(fault)
+    _print_headline(figures)
     table = Table(box=None, pad_edge=False)
     table.add_column('figure')
     table.add_column('value', justify='right')
     table.add_column('95 % interval', justify='right')
+    for name, (value, interval) in _rows(figures).items():
+        if value is not None:
+            table.add_row(escaped(name), f'{value:.3f}', f'{interval[0]:.3f} to {interval[1]:.3f}')
+    console.print(table)
+    times = figures['ms_per_image']
+    if times['p50'] is not None:
+        console.print(
+            f'{times["p50"]:.1f} ms per image (median), 99 % take less than {times["p99"]:.1f} ms'
+        )
+    for note in figures['notes']:
+        print_note(note)
+
+
+def _print_headline(figures: dict[str, Any]) -> None:
+    """
+    Say first what counts on the line: how many defective and good parts are rejected.
+
+    """
+    rejected = []
+    for what, count, key in (
+        ('defective', figures['n_defect'], 'recall'),
+        ('good', figures['n_good'], 'false_reject_rate'),
+    ):
+        if count:
+            rejected.append(f'{round(count * figures["at_limits"][key])} of {count} {what} images')
+    console.print(f'[bold]rejected: {" and ".join(rejected) or "nothing, there are no parts"}[/]')
+    if figures['n_no_part']:
+        console.print(f'{figures["n_no_part"]} images show an empty place and are not counted')
+
+
+def _rows(figures: dict[str, Any]) -> dict[str, tuple[float | None, list[float]]]:
     intervals = figures['interval']
-    rows = {key: (figures[key], intervals[key]) for key in ('image_auroc', 'average_precision')}
-    rows['f1_max'] = figures['f1_max'], intervals['f1_max']
+    rows = {
+        key: (figures[key], intervals[key])
+        for key in ('image_auroc', 'average_precision', 'f1_max')
+    }
     for group in ('at_limits', 'recall_by_defect'):
         prefix = 'recall of ' if group == 'recall_by_defect' else ''
         for key, value in figures[group].items():
@@ -117,16 +170,4 @@ def _print_figures(figures: dict[str, Any]) -> None:
     for group, shares in (figures['regions'] or {}).items():
         for key, value in shares.items():
             rows[f'region {group} {key}'] = value, intervals['regions'][group][key]
-    for name, (value, interval) in rows.items():
-        if value is not None:
-            table.add_row(escaped(name), f'{value:.3f}', f'{interval[0]:.3f} to {interval[1]:.3f}')
-    times = figures['ms_per_image']
-    console.print(
-        f'{figures["n_good"]} good, {figures["n_defect"]} defective, '
-        f'{figures["n_no_part"]} of empty places'
-    )
-    console.print(table)
-    if times['p50'] is not None:
-        console.print(f'{times["p50"]:.1f} ms an image (median), 99 % below {times["p99"]:.1f} ms')
-    for note in figures['notes']:
-        console.print(f'[yellow]{escaped(note)}[/]', soft_wrap=True)
+    return rows

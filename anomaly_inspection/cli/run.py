@@ -17,17 +17,25 @@ from typing import Any, TYPE_CHECKING
 import click
 from rich.table import Table
 
+from anomaly_inspection.cli.options import Number
 from anomaly_inspection.cli.output import (
+    check_results_writable,
     console,
     escaped,
     EXIT_FAULT,
     EXIT_OK,
+    print_fault,
+    print_note,
     without_nan,
+    write_file,
 )
 from anomaly_inspection.errors import SettingError
 
 if TYPE_CHECKING:
     from anomaly_inspection.evaluation.run_summary import PartRecord
+
+# So many parts of another format at the start, and not one that fits: the recipe is the wrong one.
+_PARTS_OF_ANOTHER_FORMAT = 10
 
 
 @click.command()
@@ -37,33 +45,37 @@ if TYPE_CHECKING:
 @click.option(
     '--source',
     required=True,
-    help="Camera index or device, image folder, video file, or 'line' for the simulated line "
+    help="Where images come from: a camera's index (0) or device (/dev/video0), a folder of "
+    "images, a video file, or 'line' for the simulated line "
     "('line:parts=200,seed=2,defect_rate=0.3').",
 )
 @click.option(
     '--rate',
-    type=click.FloatRange(0.01, 1000),
+    type=Number(0.01, 1000),
     default=5.0,
     show_default=True,
-    help='Parts per second from files and the simulated line; a camera keeps its own pace.',
+    help='Parts per second from files and the simulated line. A camera keeps its own pace.',
 )
 @click.option(
-    '--parts', type=click.IntRange(1), help='Stop after so many parts; default: at the end.'
+    '--parts',
+    type=click.IntRange(1),
+    help='Stop after this many parts. Default: at the end of the source.',
 )
 @click.option(
     '--config',
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
-    help='Parameter file of the nodes; default: config/cell.yaml.',
+    help='Parameter file of the nodes. Default: config/cell.yaml.',
 )
 @click.option(
     '--report',
     type=click.Path(path_type=Path, file_okay=False),
-    help='Write overlays, parts.jsonl and summary.json into this folder.',
+    help='Write pictures of all parts, parts.jsonl and summary.json to this folder.',
 )
 @click.option(
     '--fail-on-escape',
     is_flag=True,
-    help='Exit with 1 when a part passed whose defect is known to be >= 12 px and >= 30 levels.',
+    help='Exit with status 1 when a part passes that is known to have a large defect (12 px and '
+    '30 gray levels or more).',
 )
 def run(
     recipe: Path,
@@ -75,23 +87,28 @@ def run(
     fail_on_escape: bool,
 ) -> None:
     """
-    Run the cell in one process, all nodes over DDS, and print a line a part.
+    Run the whole cell on a source: print a line for each part, and a summary at the end.
 
-    Exit status: 0 every part was decided and its gate confirmed, 1 a part was lost, a gate did not
-    follow or confirm, the line was stopped, or the source failed, 2 the command could not be
-    carried out as given.
+    All nodes run in one process and talk over ROS 2 topics, so rqt, RViz and `ros2 topic echo` can
+    watch. Ctrl-C ends the run; parts on the belt are still sorted.
+
+    Exit status: 0 when every part was decided and the gate confirmed each one, 1 when a part was
+    lost, the gate did not follow or confirm, the line was stopped, or the source failed, 2 when
+    the command cannot be carried out.
     """
     from anomaly_inspection.capture.open_source import open_source
+    from anomaly_inspection.evaluation.frame_time import measure_frame_time
     from anomaly_inspection.recipes.folder import read_recipe
 
-    read_recipe(recipe)
+    check_results_writable(folders=(report,))
+    read = read_recipe(recipe)
     try:
         from anomaly_inspection.nodes.cell_run import run_cell
         from anomaly_inspection.nodes.share_folder import share_folder
     except ImportError as error:
         raise SettingError(
-            f'run needs ROS 2 and the built messages ({error}): source the workspace first, '
-            'or use `make run`'
+            f'run needs ROS 2 and the built messages ({error}): source the workspace first, or '
+            'use bin/anomaly-inspection of the checkout'
         ) from error
 
     interrupted = threading.Event()
@@ -102,6 +119,9 @@ def run(
         # A camera that is not there now is a wrong option; one that is lost later is opened again.
         with truth_source:
             pass
+    frame_time = measure_frame_time(read)
+    console.print(f'Recipe {read.name}, version {read.version}: {frame_time}.', soft_wrap=True)
+    printer = _PartPrinter(interrupted)
     # The truth of files can be read once they are open; a camera has none.
     with nullcontext() if truth_source.is_live else truth_source:
         result = run_cell(
@@ -113,19 +133,78 @@ def run(
             overlays=report / 'overlays' if report else None,
             most_parts=parts,
             interrupted=interrupted,
-            part_done=_print_part,
+            part_done=printer.take,
+            frame_time=frame_time,
+            warn=print_note,
         )
+    printer.refuse_another_format(read.name)
     summary = _print_summary(result)
     if report:
         _write_report(report, result, summary)
     sys.exit(_exit_status(summary, fail_on_escape=fail_on_escape))
 
 
+class _PartPrinter:
+    """
+    Prints a line for each part, and the reason where a part could not be measured.
+
+    Parameters
+    ----------
+    interrupted : threading.Event
+        Set when the first parts are all of another format than the recipe's.
+
+    """
+
+    def __init__(self, interrupted: threading.Event) -> None:
+        self._interrupted = interrupted
+        self._parts = 0
+        self._format_problems: list[str] = []
+        self._last_reason = ''
+
+    def take(self, record: PartRecord) -> None:
+        """
+        Print a part that has been sorted.
+
+        """
+        from anomaly_inspection.imaging.frame_check import format_problem
+
+        _print_part(record)
+        self._parts += 1
+        problem = format_problem(record.comparison)
+        if problem and len(self._format_problems) < _PARTS_OF_ANOTHER_FORMAT:
+            self._format_problems.append(problem)
+        if record.verdict == 'REJECT' and record.anomaly_score != record.anomaly_score:
+            self._print_reason(problem or record.comparison.removesuffix(' -> REJECT'))
+        if self._are_all_of_another_format(_PARTS_OF_ANOTHER_FORMAT):
+            self._interrupted.set()
+
+    def refuse_another_format(self, recipe_name: str) -> None:
+        """
+        Raise SettingError when no part so far was of the recipe's format.
+
+        """
+        if self._are_all_of_another_format(1):
+            raise SettingError(
+                f'{self._format_problems[0]} (all {self._parts} parts); recipe {recipe_name} '
+                'cannot judge them: teach one on such images'
+            )
+
+    def _are_all_of_another_format(self, at_least: int) -> bool:
+        found = len(self._format_problems)
+        return found >= at_least and (found == self._parts or found == _PARTS_OF_ANOTHER_FORMAT)
+
+    def _print_reason(self, reason: str) -> None:
+        # Once for parts in a row: it would hide their lines.
+        if reason != self._last_reason:
+            self._last_reason = reason
+            console.print(f'       [yellow]{escaped(reason)}[/]', soft_wrap=True)
+
+
 def _print_part(record: PartRecord) -> None:
     color = 'green' if record.verdict == 'PASS' else 'red'
     notes = [f'challenge: known {record.known_as}'] if record.known_as else []
     if record.is_escape:
-        notes.append(f'[bold red]ESCAPE of {record.true_class}[/]')
+        notes.append(f'[bold red]ESCAPE of {escaped(record.true_class)}[/]')
     if record.is_false_reject:
         notes.append('[bold yellow]FALSE REJECT[/]')
     if not record.has_gate_followed or not record.gate_is_confirmed:
@@ -134,11 +213,20 @@ def _print_part(record: PartRecord) -> None:
     console.print(
         f'{record.part_id:>6} {escaped(record.name):<28} '
         f'[{color}]{record.verdict or "LOST":<6}[/] '
-        f'{record.reason.lower().replace("_", " "):<15} score {record.anomaly_score:6.2f}  '
-        f'{1e3 * record.latency_s:6.1f} ms  gate {gate:<10} '
-        f'{record.true_class:<16} {" ".join(notes)}',
+        f'{record.reason.lower().replace("_", " "):<15} '
+        f'score {_number(record.anomaly_score, "6.2f")}  '
+        f'{_number(1e3 * record.latency_s, "6.1f")} ms  gate {gate:<10} '
+        f'{escaped(record.true_class):<16} {" ".join(notes)}',
         soft_wrap=True,
     )
+
+
+def _number(value: float, form: str) -> str:
+    """
+    Format a number; a dash of the same width when there is none.
+
+    """
+    return f'{value:{form}}' if value == value else f'{"-":>{form.partition(".")[0]}}'
 
 
 def _print_summary(result: Any) -> dict[str, Any]:
@@ -166,21 +254,13 @@ def _print_summary(result: Any) -> dict[str, Any]:
             f'{summary["large_escapes"]} of them known to be >= 12 px and >= 30 levels',
         ),
         ('lost parts', summary['lost']),
-        ('gate not as decided', summary['gate_not_followed']),
+        ('gate not as decided', _with_causes(summary)),
         ('gate not confirmed', summary['gate_not_confirmed']),
         ('throughput', f'{summary["parts_per_second"] or 0:.1f} parts/s'),
-        (
-            'exposure to decision',
-            f'p50 {summary["latency_ms"]["p50"]:.1f} ms, '
-            f'p99 {summary["latency_ms"]["p99"]:.1f} ms',
-        ),
-        (
-            'gate firing error',
-            f'p50 {summary["firing_error_ms"]["p50"]:.1f} ms, '
-            f'p99 {summary["firing_error_ms"]["p99"]:.1f} ms',
-        ),
+        ('exposure to decision', _percentiles(summary['latency_ms'])),
+        ('gate firing error', _percentiles(summary['firing_error_ms'])),
     ):
-        console.print(f'  {name:<22}{value}')
+        console.print(f'  {name:<22}{value}', soft_wrap=True)
     if summary['challenge_parts'] or summary['blocked']:
         console.print(
             f'  not counted above     {summary["challenge_parts"]} parts of challenges, '
@@ -196,15 +276,29 @@ def _print_summary(result: Any) -> dict[str, Any]:
     return summary
 
 
+def _with_causes(summary: dict[str, Any]) -> str:
+    causes = summary['gate_causes'].items()
+    listed = ', '.join(f'{count} {cause.replace("_", " ")}' for cause, count in causes)
+    return f'{summary["gate_not_followed"]}{f" ({listed})" if listed else ""}'
+
+
+def _percentiles(times_ms: dict[str, float]) -> str:
+    p50, p99 = times_ms['p50'], times_ms['p99']
+    return f'p50 {p50:.1f} ms, p99 {p99:.1f} ms' if p50 == p50 else 'not measured'
+
+
 def _write_report(folder: Path, result: Any, summary: dict[str, Any]) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / 'parts.jsonl').open('w') as file:
-        for record in result.records:
-            entry = {**vars(record), 'true_class': record.true_class}
-            del entry['truth']
-            file.write(json.dumps(without_nan(entry)) + '\n')
-    (folder / 'summary.json').write_text(json.dumps(without_nan(summary), indent=2) + '\n')
-    console.print(f'  report                {folder} ({len(result.overlays)} overlays)')
+    rows = []
+    for record in result.records:
+        entry = {**vars(record), 'true_class': record.true_class}
+        del entry['truth']
+        rows.append(json.dumps(without_nan(entry)) + '\n')
+    write_file(folder / 'parts.jsonl', ''.join(rows))
+    write_file(folder / 'summary.json', json.dumps(without_nan(summary), indent=2) + '\n')
+    pictures = f'{len(result.overlays)} pictures'
+    console.print(f'  report                {escaped(folder)} ({pictures})', soft_wrap=True)
+    if result.overlay_problem:
+        print_fault(f'  pictures are missing: {result.overlay_problem}')
 
 
 def _exit_status(summary: dict[str, Any], *, fail_on_escape: bool) -> int:

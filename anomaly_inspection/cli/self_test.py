@@ -7,17 +7,27 @@ Say which synthetic defects a recipe sees.
 from __future__ import annotations
 
 from pathlib import Path
+import sys
+from typing import TYPE_CHECKING
 
 import click
 from rich.table import Table
 
 from anomaly_inspection.cli.good_images import good_images
 from anomaly_inspection.cli.output import (
+    check_results_writable,
     console,
     escaped,
+    EXIT_FAULT,
+    EXIT_OK,
+    print_fault,
+    print_note,
     progress_bar,
+    write_file,
 )
-from anomaly_inspection.errors import SettingError
+
+if TYPE_CHECKING:
+    from anomaly_inspection.evaluation.self_test import SelfTest
 
 
 def _numbers(
@@ -28,7 +38,7 @@ def _numbers(
     try:
         return tuple(float(text) for text in value.split(','))
     except ValueError:
-        raise click.BadParameter(f"{value!r}: numbers are wanted, as in '8,12,20'") from None
+        raise click.BadParameter(f"{value!r} is not a list of numbers such as '8,12,20'") from None
 
 
 @click.command()
@@ -39,30 +49,40 @@ def _numbers(
     'sizes_px',
     metavar='PX,..',
     callback=_numbers,
-    help='Sizes of the defects: diameter of the circle of the same area. Default: 4,6,8,12,20,32.',
+    help='Sizes of the defects: diameter of a circle of the same area, 3 px or more. '
+    'Default: 4,6,8,12,20,32.',
 )
 @click.option(
     '--contrasts',
     metavar='LEVELS,..',
     callback=_numbers,
-    help='Contrasts of the defects: mean change of the gray level. Default: 8,15,30,60.',
+    help='Contrasts of the defects: mean change of the gray level, 6 to 120. Default: 8,15,30,60.',
 )
 @click.option(
     '--defects-each',
     type=click.IntRange(1, 1000),
     default=10,
     show_default=True,
-    help='Defects of every kind at every size and contrast; more give narrower intervals.',
+    help='Number of defects for each kind, size and contrast. More take longer and give narrower '
+    'intervals.',
 )
-@click.option('--seed', type=click.IntRange(0), default=1, show_default=True)
+@click.option(
+    '--seed',
+    type=click.IntRange(0),
+    default=1,
+    show_default=True,
+    help='The same seed draws the same defects.',
+)
 @click.option(
     '--json',
     'json_file',
     type=click.Path(path_type=Path, dir_okay=False),
-    help='Write all figures.',
+    help='Write all figures to this file.',
 )
 @click.option(
-    '--html', type=click.Path(path_type=Path, file_okay=False), help='Write a page to look at.'
+    '--html',
+    type=click.Path(path_type=Path, file_okay=False),
+    help='Write a page with examples to this folder; open its index.html.',
 )
 def self_test(
     recipe: Path,
@@ -75,53 +95,67 @@ def self_test(
     html: Path | None,
 ) -> None:
     """
-    Show which sizes and contrasts of defect RECIPE sees, with IMAGES, a folder of good parts.
+    Show which defects RECIPE can see, by size and contrast. Needs no defective parts.
 
-    Puts synthetic defects (pastes, scratches, stains, missing material, dents) on the good parts
-    and judges them as in the cell. Take good parts that the recipe was not taught on.
+    IMAGES is a folder of good parts, best ones that the recipe was not taught on. The test draws
+    defects on them (patches from other parts, scratches, stains, missing material, dents) and
+    judges them as the cell does.
+
+    Exit status: 0 when the recipe is fit for use, 1 when it rejects too many good parts or sees no
+    defect at all, 2 when the command cannot be carried out.
     """
     from anomaly_inspection.chart_style import require_matplotlib
     from anomaly_inspection.evaluation import self_test as tests
     from anomaly_inspection.evaluation.self_test_report import write_self_test
     from anomaly_inspection.recipes.folder import read_recipe
 
+    check_results_writable(files=(json_file,), folders=(html,))
     if html:
         require_matplotlib()
     with progress_bar() as progress:
         result = tests.self_test(
             read_recipe(recipe),
             good_images(images),
-            sizes_px=sizes_px or tests.SIZES_PX,
-            contrasts=contrasts or tests.CONTRASTS,
+            sizes_px=tests.SIZES_PX if sizes_px is None else sizes_px,
+            contrasts=tests.CONTRASTS if contrasts is None else contrasts,
             defects_each=defects_each,
             seed=seed,
             progress=progress,
         )
-    table = Table(
-        title='Percent of the defects seen, all kinds, with the 95 % interval',
-        title_justify='left',
-        box=None,
-        pad_edge=False,
-    )
-    table.add_column('levels', justify='right')
-    for size_px in result.sizes_px:
-        table.add_column(f'{size_px:g} px', justify='right')
-    for contrast in result.contrasts:
-        shares = [result.seen(size_px, contrast) for size_px in result.sizes_px]
-        texts = [
-            tests.shares_text(share).replace(' % ', '\n') if share else '-' for share in shares
-        ]
-        table.add_row(f'{contrast:g}', *texts)
-    console.print(table)
-    console.print()
+    _print_result(result)
+    if json_file:
+        write_file(json_file, tests.to_json(result))
+    if html:
+        console.print(f'page: {escaped(write_self_test(result, html))}', soft_wrap=True)
+    sys.exit(EXIT_FAULT if result.faults() else EXIT_OK)
+
+
+def _print_result(result: SelfTest) -> None:
+    from anomaly_inspection.evaluation.self_test import shares_text
+
+    for fault in result.faults():
+        print_fault(fault)
+    if result.outcomes:
+        table = Table(
+            title='Percent of the defects seen, all kinds together, with the 95 % interval',
+            title_justify='left',
+            box=None,
+            pad_edge=False,
+        )
+        table.add_column('levels', justify='right')
+        for size_px in result.sizes_px:
+            table.add_column(f'{size_px:g} px', justify='right')
+        for contrast in result.contrasts:
+            shares = [result.seen(size_px, contrast) for size_px in result.sizes_px]
+            texts = [shares_text(share).replace(' % ', '\n') if share else '-' for share in shares]
+            table.add_row(f'{contrast:g}', *texts)
+        console.print(table)
+        console.print()
     for sentence in result.in_words():
         console.print(f'  {sentence}', soft_wrap=True)
-    for note in result.notes:
-        console.print(f'[yellow]{escaped(note)}[/]', soft_wrap=True)
-    if json_file:
-        try:
-            json_file.write_text(tests.to_json(result), encoding='utf-8')
-        except OSError as error:
-            raise SettingError(f'{json_file} cannot be written: {error.strerror}') from error
-    if html:
-        console.print(f'page {escaped(str(write_self_test(result, html)))}', soft_wrap=True)
+    for note in (result.weakness(), *result.notes):
+        if note:
+            print_note(note)
+    if not result.images:
+        name, reason = next(iter(result.rejected.items()))
+        print_note(f'no defect could be tried; the first good part rejected is {name}: {reason}')

@@ -6,20 +6,38 @@ Make a recipe from images of good parts.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
-from typing import Literal
+import sys
+import time
+from typing import Any, Literal, TYPE_CHECKING
 
 import click
 
 from anomaly_inspection.cli.good_images import good_images, print_left_out
+from anomaly_inspection.cli.options import FALSE_REJECT_RATE, Number
 from anomaly_inspection.cli.output import (
     console,
     escaped,
+    EXIT_FAULT,
+    EXIT_OK,
+    print_fault,
+    print_note,
     progress_bar,
 )
 from anomaly_inspection.cli.recipe_table import print_recipe
 from anomaly_inspection.errors import SettingError
+from anomaly_inspection.writable import check_writable
+
+if TYPE_CHECKING:
+    from anomaly_inspection.evaluation.self_test import SelfTest
+    from anomaly_inspection.recipes.recipe import Recipe
+
+# The self-test at the end: so few defects take seconds for most recipes.
+_TEST_SIZES_PX, _TEST_CONTRASTS, _TEST_DEFECTS_EACH = (8.0, 16.0, 32.0), (15.0, 30.0, 60.0), 2
+_TEST_IMAGES = 20
+_TEST_TIME_S = 30.0
 
 
 def _four_numbers(
@@ -31,7 +49,7 @@ def _four_numbers(
         x, y, width, height = (int(text) for text in value.split(','))
     except ValueError:
         raise click.BadParameter(
-            f"{value!r}: four whole numbers of pixels are wanted, as in '40,20,200,240'"
+            f"{value!r} is not four whole numbers of pixels such as '40,20,200,240'"
         ) from None
     return x, y, width, height
 
@@ -39,127 +57,227 @@ def _four_numbers(
 @click.command()
 @click.argument('images', type=click.Path(path_type=Path))
 @click.option(
-    '--recipe', required=True, type=click.Path(path_type=Path), help='Folder of the new recipe.'
+    '--recipe',
+    required=True,
+    type=click.Path(path_type=Path),
+    help='Folder of the recipe to write. Its last part is the name of the recipe.',
 )
 @click.option(
     '--scorer',
     'scorers',
     multiple=True,
-    help="Scorer to teach; may be given several times. 'auto' chooses by synthetic defects on the "
-    'good parts. Default: ssim and variation.',
+    help="Method that compares parts; give it several times to use several. 'auto' tries all of "
+    'them with synthetic defects on your parts and takes the best. Default: ssim and variation.',
 )
 @click.option(
     '--setting',
     'settings',
     metavar='SCORER.KEY=VALUE',
     multiple=True,
-    help='Setting of a scorer, as in patch_statistics.statistics=pooled; may be given several '
+    help='Setting of a scorer, such as patch_statistics.statistics=pooled; may be given several '
     'times.',
 )
 @click.option(
     '--speed-budget-ms',
-    type=float,
+    type=Number(0, 60_000, min_open=True),
     default=30.0,
     show_default=True,
-    help='With --scorer auto: most time that scoring a frame may take on this machine.',
+    help='For --scorer auto: the longest time that a scorer may take for a frame on this machine.',
 )
 @click.option(
     '--roi',
     metavar='X,Y,W,H',
     callback=_four_numbers,
-    help='Region of interest in pixels of the frame; what lies outside is not judged.',
+    help='Region of interest: left, top, width and height in pixels. Nothing outside is judged.',
 )
 @click.option(
     '--highlight-colours',
     is_flag=True,
-    help='Colour cameras: what has a colour that no good part has (rust, a stain, a wrong '
-    'component) becomes white or black, so that every scorer sees it. The colours come from the '
-    'good parts.',
+    help='For colour cameras: turn every colour that no good part has (rust, a stain, a wrong '
+    'component) white or black, so that all scorers see it.',
 )
 @click.option(
     '--false-reject-rate',
-    type=float,
+    type=FALSE_REJECT_RATE,
     default=0.005,
     show_default=True,
-    help='Share of good parts that may be rejected; smaller moves the limits outwards.',
+    help='Share of good parts that may be rejected, 0.005 = one in 200. A smaller share makes '
+    'the limits less strict.',
 )
 @click.option(
     '--model',
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
-    help='OpenVINO .xml of an exported anomaly model, the .bin beside it; for --scorer openvino.',
+    help='For --scorer openvino: the .xml file of an exported anomaly model; its .bin file must '
+    'be beside it.',
 )
 @click.option(
     '--model-metadata',
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
-    help='Its metadata; default: metadata.json beside it.',
+    help='For --scorer openvino: JSON file with the metadata of the model. '
+    'Default: metadata.json beside it.',
 )
-@click.option('--product', default='', help='Product name, for the provenance.')
-@click.option('--taught-by', default='', help='Who taught it, for the provenance.')
+@click.option(
+    '--self-test/--no-self-test',
+    'is_tested',
+    default=True,
+    show_default=True,
+    help='Try the recipe on synthetic defects at the end (seconds, 30 s at most).',
+)
+@click.option('--product', default='', help='Name of the product, kept in the recipe.')
+@click.option('--taught-by', default='', help='Your name, kept in the recipe.')
 def teach(
     images: Path,
     recipe: Path,
     scorers: tuple[str, ...],
     settings: tuple[str, ...],
-    speed_budget_ms: float,
-    roi: tuple[int, int, int, int] | None,
-    highlight_colours: bool,
-    false_reject_rate: float,
+    is_tested: bool,
     model: Path | None,
     model_metadata: Path | None,
-    product: str,
-    taught_by: str,
+    **given: Any,
 ) -> None:
     """
-    Make a recipe from IMAGES, a folder of good parts.
+    Make a recipe from IMAGES, a folder of good parts only.
 
-    Limits come from these good parts alone, by cross-validation. Thirty images are a start, a
-    hundred are better. An existing recipe gets a new version; the old one is kept beside it.
+    Thirty images are a start, a hundred are better. Put each part down anew, and let light and
+    position vary as they do on the line. An existing recipe gets a new version; the old one is
+    kept beside it.
 
-    Where all images lie in two or more folders of IMAGES, these are the classes of the parts, for
-    the scorer template; otherwise it takes parts that are alike as a class.
+    Parts of several classes (scorer template): put each class in a folder of its own inside
+    IMAGES. Otherwise parts that look alike become a class.
+
+    Exit status: 0 when the recipe is fit for use, 1 when it is written but its self-test shows
+    that it is not, 2 when no recipe can be made.
     """
-    from anomaly_inspection.imaging.region_of_interest import RegionOfInterest
-    from anomaly_inspection.learning.recipe_calibration import false_rejects_of
-    from anomaly_inspection.learning.teach import teach as teach_parts
-    from anomaly_inspection.learning.teach import TeachOptions
     from anomaly_inspection.recipes.folder import write_recipe
-    from anomaly_inspection.recipes.recipe import Provenance
 
     chosen = _scorer_settings(settings)
     for scorer, files in _network_settings(scorers, model, model_metadata).items():
         chosen.setdefault(scorer, {}).update(files)
+    check_writable(recipe)
     frames = list(good_images(images))
-    with progress_bar() as progress:
-        taught = teach_parts(
-            frames,
-            name=recipe.name,
-            product=product,
-            classes=_classes([name for name, _ in frames]),
-            provenance=Provenance(taught_by=taught_by, source=str(images)),
-            progress=progress,
-            options=TeachOptions(
-                scorers=_named_scorers(scorers),
-                scorer_settings=chosen,
-                speed_budget_ms=speed_budget_ms,
-                region_of_interest=RegionOfInterest(*roi) if roi else None,
-                highlight_colours=highlight_colours,
-                false_reject_rate=false_reject_rate,
-            ),
-        )
+    taught = _taught(frames, images, recipe.name, _named_scorers(scorers), chosen, given)
     print_left_out(taught.provenance.left_out)
     for reason in taught.provenance.choice:
         console.print(f'  {escaped(reason)}', soft_wrap=True)
     written = write_recipe(taught, recipe)
     print_recipe(written)
-    false_rejects = false_rejects_of(written)
-    if false_rejects is None:
-        promise = (
-            'The scorers took their limits from different parts; so few parts promise '
-            f'{100 * written.provenance.promised_rate:.2g} % false rejects at best.'
+    console.print(_promise(written, given['false_reject_rate']), soft_wrap=True)
+    _print_speed(written)
+    result = _tested(written, frames) if is_tested else None
+    if result is not None:
+        _print_self_test(result)
+    sys.exit(EXIT_FAULT if result is not None and result.faults() else EXIT_OK)
+
+
+def _taught(
+    frames: list[tuple[str, Any]],
+    images: Path,
+    name: str,
+    scorers: tuple[str, ...] | Literal['auto'],
+    scorer_settings: dict[str, dict[str, Any]],
+    given: dict[str, Any],
+) -> Recipe:
+    from anomaly_inspection.imaging.region_of_interest import RegionOfInterest
+    from anomaly_inspection.learning.teach import teach as teach_parts
+    from anomaly_inspection.learning.teach import TeachOptions
+    from anomaly_inspection.recipes.recipe import Provenance
+
+    with progress_bar() as progress:
+        return teach_parts(
+            frames,
+            name=name,
+            product=given['product'],
+            classes=_classes([each for each, _ in frames]),
+            provenance=Provenance(taught_by=given['taught_by'], source=str(images)),
+            progress=progress,
+            options=TeachOptions(
+                scorers=scorers,
+                scorer_settings=scorer_settings,
+                speed_budget_ms=given['speed_budget_ms'],
+                region_of_interest=RegionOfInterest(*given['roi']) if given['roi'] else None,
+                highlight_colours=given['highlight_colours'],
+                false_reject_rate=given['false_reject_rate'],
+            ),
         )
-    else:
-        promise = false_rejects.promise(false_reject_rate)
-    console.print(promise, soft_wrap=True)
+
+
+def _promise(recipe: Recipe, false_reject_rate: float) -> str:
+    from anomaly_inspection.learning.recipe_calibration import false_rejects_of
+
+    false_rejects = false_rejects_of(recipe)
+    if false_rejects is not None:
+        return false_rejects.promise(false_reject_rate)
+    return (
+        'The scorers took their limits from different parts; so few parts promise '
+        f'{100 * recipe.provenance.promised_rate:.2g} % false rejects at best.'
+    )
+
+
+def _print_speed(recipe: Recipe) -> None:
+    from anomaly_inspection.evaluation.frame_time import measure_frame_time
+
+    console.print(f'Speed: {measure_frame_time(recipe)}.', soft_wrap=True)
+
+
+def _tested(recipe: Recipe, frames: Iterable[tuple[str, Any]]) -> SelfTest:
+    """
+    Try the recipe on synthetic defects on the parts that it was taught on.
+
+    """
+    from anomaly_inspection.evaluation.self_test import self_test
+
+    left_out = recipe.provenance.left_out
+    taught_on = [
+        (name, image)
+        for name, image in frames
+        if not any(text.startswith(f'{name}: ') for text in left_out)
+    ]
+    end_s = time.monotonic() + _TEST_TIME_S
+    with progress_bar() as progress:
+        return self_test(
+            recipe,
+            taught_on,
+            sizes_px=_TEST_SIZES_PX,
+            contrasts=_TEST_CONTRASTS,
+            defects_each=_TEST_DEFECTS_EACH,
+            most_images=_TEST_IMAGES,
+            is_time_up=lambda: time.monotonic() > end_s,
+            progress=progress,
+        )
+
+
+def _print_self_test(result: SelfTest) -> None:
+    """
+    Sum up a self-test in three lines, faults aside.
+
+    """
+    from anomaly_inspection.evaluation.recipe_faults import limits_note
+
+    share = result.seen_in_all()
+    if share is not None:
+        console.print(
+            f'Self-test: sees {100 * share.value:.0f} % of {len(result.outcomes)} synthetic '
+            'defects on the parts it was taught on. On other parts it may see fewer.',
+            soft_wrap=True,
+        )
+        reaches = {contrast: result.reach(contrast) for contrast in result.contrasts}
+        texts = [
+            f'{contrast:g} levels from {reach.size_px:g} px'
+            if reach.is_seen
+            else f'{contrast:g} levels not reliably'
+            for contrast, reach in reaches.items()
+            if reach
+        ]
+        console.print(
+            f'  By contrast: {", ".join(texts)}. More: anomaly-inspection self-test --help',
+            soft_wrap=True,
+        )
+    faults = result.faults()
+    notes = () if faults else (limits_note(result.recipe), result.weakness())
+    for note in filter(None, notes):
+        print_note(f'  {note}')
+    for fault in faults:
+        print_fault(fault)
 
 
 def _named_scorers(scorers: tuple[str, ...]) -> tuple[str, ...] | Literal['auto']:
@@ -181,7 +299,7 @@ def _scorer_settings(texts: tuple[str, ...]) -> dict[str, dict[str, int | float 
         scorer, dot, key = name.partition('.')
         if not (equals and dot and scorer and key):
             raise SettingError(
-                f'--setting {text}: allowed: scorer.key=value, as in '
+                f'--setting {text} is not scorer.key=value, such as '
                 'patch_statistics.statistics=pooled'
             )
         if key in settings.setdefault(scorer, {}):

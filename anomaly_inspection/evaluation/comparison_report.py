@@ -15,6 +15,7 @@ from anomaly_inspection.evaluation.charts import interval_bar, roc, score_histog
 from anomaly_inspection.evaluation.evaluate import NO_PART
 from anomaly_inspection.evaluation.report import (
     dataset_name,
+    remarks,
     roc_curve_of,
     share_read,
     STYLE,
@@ -89,9 +90,11 @@ def write_comparison(comparison: Comparison, folder: Path) -> Path:
         write_report(evaluation, folder / place)
     page = folder / 'index.html'
     try:
-        page.write_text(_page(comparison, places), encoding='utf-8')
+        page.write_text(_page(comparison, places), encoding='utf-8', errors='replace')
     except OSError as error:
-        raise SettingError(f'the report cannot be written to {folder}: {error}') from error
+        raise SettingError(
+            f'the report cannot be written to {folder}: {error.strerror}'
+        ) from error
     return page
 
 
@@ -99,10 +102,13 @@ def _page(comparison: Comparison, places: Sequence[str]) -> str:
     first = comparison.evaluations[0]
     figures = first.figures
     title = f'{len(places)} recipes on {escape(dataset_name(first.folder))}'
-    notes = ''.join(
-        f'<p class="note">{escape(label)}: {escape(note)}</p>'
-        for label, one in zip(comparison.labels, comparison.evaluations, strict=True)
-        for note in one.figures['notes']
+    faults, notes = (
+        [
+            f'{label}: {text}'
+            for label, one in zip(comparison.labels, comparison.evaluations, strict=True)
+            for text in one.figures[kind]
+        ]
+        for kind in ('faults', 'notes')
     )
     return f"""<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8">
@@ -112,7 +118,7 @@ def _page(comparison: Comparison, places: Sequence[str]) -> str:
 <p class="quiet">The same {figures['n_good']} good and {figures['n_defect']} defective images,
 {figures['n_no_part']} of empty places{share_read(figures)}, judged by each.
 {escape(figures['dataset'])}</p>
-{notes}
+{remarks(faults, notes)}
 <h2>Figures</h2>
 <div class="wide">{_figures(comparison, places)}</div>
 <p class="quiet">Below each figure its 95 % interval; the best of a row is bold. The difference is

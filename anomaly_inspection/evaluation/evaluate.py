@@ -19,7 +19,7 @@ import numpy as np
 from anomaly_inspection.capture.image_folder import ImageFolder
 from anomaly_inspection.capture.source import Frame
 from anomaly_inspection.deciding.frame_judge import Combination, judge, Judgement, Verdict
-from anomaly_inspection.deciding.limits import LimitTable
+from anomaly_inspection.deciding.limits import Limit, LimitTable
 from anomaly_inspection.deciding.part_decision import ScoreReceived, Terms
 from anomaly_inspection.deciding.part_judge import FrameEvidence, judge_frame
 from anomaly_inspection.errors import SourceError
@@ -31,6 +31,13 @@ from anomaly_inspection.evaluation.figures import (
     ranking,
 )
 from anomaly_inspection.evaluation.pixel_figures import map_histograms, pixel_figures
+from anomaly_inspection.evaluation.recipe_faults import (
+    blindness_fault,
+    check_any_format_fits,
+    false_reject_fault,
+    limits_fault,
+    limits_note,
+)
 from anomaly_inspection.evaluation.region_figures import (
     check_iou,
     found_mask,
@@ -38,6 +45,8 @@ from anomaly_inspection.evaluation.region_figures import (
     match_regions,
     region_figures,
 )
+from anomaly_inspection.printable import printable
+from anomaly_inspection.progress import no_progress
 from anomaly_inspection.recipes.limit_table import limit_table
 from anomaly_inspection.scoring.frame_scorer import combined_map, ScorerResult
 
@@ -49,9 +58,8 @@ if TYPE_CHECKING:
     from anomaly_inspection.capture.source import Truth
     from anomaly_inspection.evaluation.pixel_figures import MapHistograms
     from anomaly_inspection.evaluation.region_figures import RegionMatch
+    from anomaly_inspection.progress import Progress
     from anomaly_inspection.recipes.recipe import Recipe
-
-    Progress = Callable[[int, int, str], None]
 
 NO_PART = 'no_part'
 
@@ -121,7 +129,7 @@ class Evaluation:
         `n_no_part`, the rates (None where undefined, `notes` say why), `regions` with
         `region_counts`, `scorers` and `measures` (what each would do alone), `ms_per_image` (score
         and judge, without reading the file), and under `interval` the 95 % interval of each rate
-        by the same keys.
+        by the same keys. `faults` say what makes the recipe unfit for use.
 
     """
 
@@ -191,7 +199,7 @@ class _Located(NamedTuple):
 def evaluate_dataset(
     recipe: Recipe,
     dataset: str | Path,
-    progress: Progress | None = None,
+    progress: Progress = no_progress,
     *,
     names: Callable[[str], bool] | None = None,
     region_iou: float = IOU_AT_LEAST,
@@ -218,45 +226,28 @@ def evaluate_dataset(
     SourceError
         When there are no test images, or nothing is known of one of them.
     SettingError
-        When `region_iou` is out of range.
+        When `region_iou` is out of range, or all images are of another format than the recipe's.
 
     """
     check_iou(region_iou)
     folder = test_folder(Path(dataset))
-    min_area_px = min(scorer.region.min_area_px for scorer in recipe.scorers.values())
     recipe_judge = RecipeJudge(recipe)
     # Whatever is made at first use must not count as the time of the first image.
     recipe_judge.judge(Frame(recipe.references[0], 0, 0))
-    images = []
+    images: list[JudgedImage] = []
     located: list[_Located] = []
-    source = ImageFolder(folder, wanted=names)
-    with source:
+    with ImageFolder(folder, wanted=names) as source:
         while (frame := source.read()) is not None:
-            truth = source.truth(frame.name)
-            if truth is None:
-                raise SourceError(
-                    f'nothing is known of {folder / frame.name}; needed: folders test/good and '
-                    'test/<defect> beside train or ground_truth, or a labels.csv'
-                )
-            started_s = time.perf_counter()
-            judgement, scores = recipe_judge.judge(frame)
-            time_s = time.perf_counter() - started_s
-            images.append(
-                JudgedImage(
-                    name=frame.name,
-                    true_class=truth.defect if truth.part_present else NO_PART,
-                    judgement=judgement,
-                    measures={score.scorer: score.measures for score in scores if score.measures},
-                    time_s=math.nan if frame.image is None else time_s,
-                    part_class=next((one.part_class for one in scores if one.part_class), ''),
-                    true_part_class=truth.part_class,
-                )
-            )
+            truth = _truth(source, folder, frame.name)
+            image, scores = _judged(recipe_judge, frame, truth)
+            images.append(image)
             if frame.image is not None and _shows_where(truth):
                 mask = _mask(folder / frame.name, frame.image.shape[:2], truth)
-                located.append(_located(mask, scores, min_area_px, region_iou))
-            if progress:
-                progress(len(images), len(source.names), 'judging')
+                located.append(_located(mask, scores, recipe, region_iou))
+            progress(len(images), len(source.names), 'judging')
+    readable = [image for image in images if not math.isnan(image.time_s)]
+    comparisons = [image.judgement.comparison for image in readable]
+    check_any_format_fits(recipe, comparisons, len(readable))
     figures = {
         'recipe': {'name': recipe.name, 'version': recipe.version, 'hash': recipe.hash},
         'dataset': str(folder),
@@ -264,6 +255,34 @@ def evaluate_dataset(
         **_figures(recipe, images, located, region_iou),
     }
     return Evaluation(recipe, folder, tuple(images), figures)
+
+
+def _truth(source: ImageFolder, folder: Path, name: str) -> Truth:
+    truth = source.truth(name)
+    if truth is None:
+        raise SourceError(
+            f'nothing is known of {printable(folder / name)}; needed: folders test/good and '
+            'test/<defect> beside train or ground_truth, or a labels.csv'
+        )
+    return truth
+
+
+def _judged(
+    recipe_judge: RecipeJudge, frame: Frame, truth: Truth
+) -> tuple[JudgedImage, list[ScorerResult]]:
+    started_s = time.perf_counter()
+    judgement, scores = recipe_judge.judge(frame)
+    time_s = time.perf_counter() - started_s
+    image = JudgedImage(
+        name=frame.name,
+        true_class=truth.defect if truth.part_present else NO_PART,
+        judgement=judgement,
+        measures={score.scorer: score.measures for score in scores if score.measures},
+        time_s=math.nan if frame.image is None else time_s,
+        part_class=next((one.part_class for one in scores if one.part_class), ''),
+        true_part_class=truth.part_class,
+    )
+    return image, scores
 
 
 def test_folder(dataset: Path) -> Path:
@@ -293,8 +312,9 @@ def _mask(path: Path, size: tuple[int, ...], truth: Truth) -> NDArray[np.bool_]:
 
 
 def _located(
-    mask: NDArray[np.bool_], scores: Sequence[ScorerResult], min_area_px: int, region_iou: float
+    mask: NDArray[np.bool_], scores: Sequence[ScorerResult], recipe: Recipe, region_iou: float
 ) -> _Located:
+    min_area_px = min(scorer.region.min_area_px for scorer in recipe.scorers.values())
     anomaly_map = combined_map(scores)
     if anomaly_map is None:
         # Not judged: rejected as a whole, but no defect was located.
@@ -312,16 +332,52 @@ def _figures(
     recipe: Recipe, images: Sequence[JudgedImage], located: Sequence[_Located], region_iou: float
 ) -> dict[str, Any]:
     judged = [image for image in images if image.true_class != NO_PART]
+    matches = [one.regions for one in located]
+    by_pixel = pixel_figures([one.histograms for one in located])
+    by_region = region_figures(matches)
+    estimates = {
+        **_estimates_of_images(judged),
+        'pixel_auroc': by_pixel and by_pixel.pixel_auroc,
+        'aupro': by_pixel and by_pixel.aupro,
+        'regions': by_region
+        and {matched: part._asdict() for matched, part in by_region._asdict().items()},
+        **_estimates_alone(recipe, judged),
+    }
+    times_s = [image.time_s for image in images if not math.isnan(image.time_s)]
+    good = [image for image in judged if image.true_class == 'good']
+    defective = [image for image in judged if image.true_class != 'good']
+    return {
+        'n_good': len(good),
+        'n_defect': len(defective),
+        'n_no_part': len(images) - len(judged),
+        **_each(estimates, lambda one: one.value),
+        'ms_per_image': {
+            f'p{percent}': 1e3 * float(np.percentile(times_s, percent)) if times_s else None
+            for percent in (50, 99)
+        },
+        'region_counts': by_region
+        and {
+            'iou_at_least': region_iou,
+            'true': sum(one.true_count for one in matches),
+            'found': sum(one.found_count for one in matches),
+            'matched_by_box': sum(one.box_ious.size for one in matches),
+            'matched_by_mask': sum(one.mask_ious.size for one in matches),
+        },
+        'interval': _each(estimates, lambda one: [one.low, one.high]),
+        'faults': _faults(recipe, good, defective),
+        'notes': _notes(recipe, judged, has_masks=by_pixel is not None),
+    }
+
+
+def _estimates_of_images(judged: Sequence[JudgedImage]) -> dict[str, Any]:
+    """
+    Give what the verdicts and the order of the scores are worth, whatever the maps show.
+
+    """
     is_defect, scores = _ranked(judged)
     is_rejected = np.array([image.is_rejected for image in judged], bool)
-    n_defect = int(is_defect.sum())
-    n_good = len(judged) - n_defect
     ranked = ranking(is_defect, scores)
-    by_pixel = pixel_figures([one.histograms for one in located])
-    matches = [one.regions for one in located]
-    by_region = region_figures(matches)
-    limits, combination = limit_table(recipe), _combination(recipe)
-    estimates = {
+    return {
         'image_auroc': ranked and ranked.image_auroc,
         'average_precision': ranked and ranked.average_precision,
         'f1_max': ranked and ranked.f1_max,
@@ -338,57 +394,54 @@ def _figures(
             if kind != 'good'
         },
         'class_accuracy': _class_accuracy(judged),
-        'pixel_auroc': by_pixel and by_pixel.pixel_auroc,
-        'aupro': by_pixel and by_pixel.aupro,
-        'regions': by_region
-        and {matched: part._asdict() for matched, part in by_region._asdict().items()},
+    }
+
+
+def _estimates_alone(recipe: Recipe, judged: Sequence[JudgedImage]) -> dict[str, Any]:
+    """
+    Give what each scorer and each measure would do without the others.
+
+    """
+    limits = limit_table(recipe)
+    tables: dict[str, dict[str, tuple[Limit, ...]]] = {
         'scorers': {
-            scorer: _alone(
-                LimitTable(tuple(limit for limit in limits if limit.scorer == scorer)),
-                combination,
-                judged,
-                is_defect,
-            )
+            scorer: tuple(limit for limit in limits if limit.scorer == scorer)
             for scorer in limits.scorers
         },
-        'measures': {
-            limit.name: _alone(LimitTable((limit,)), combination, judged, is_defect)
-            for limit in limits
-        },
+        'measures': {limit.name: (limit,) for limit in limits},
     }
-    times_s = [image.time_s for image in images if not math.isnan(image.time_s)]
     return {
-        'n_good': n_good,
-        'n_defect': n_defect,
-        'n_no_part': len(images) - len(judged),
-        **_each(estimates, lambda one: one.value),
-        'ms_per_image': {
-            f'p{percent}': 1e3 * float(np.percentile(times_s, percent)) if times_s else None
-            for percent in (50, 99)
-        },
-        'region_counts': by_region
-        and {
-            'iou_at_least': region_iou,
-            'true': sum(one.true_count for one in matches),
-            'found': sum(one.found_count for one in matches),
-            'matched_by_box': sum(one.box_ious.size for one in matches),
-            'matched_by_mask': sum(one.mask_ious.size for one in matches),
-        },
-        'interval': _each(estimates, lambda one: [one.low, one.high]),
-        'notes': _notes(judged, has_masks=by_pixel is not None),
+        group: {
+            name: _alone(LimitTable(some), _combination(recipe), judged)
+            for name, some in members.items()
+        }
+        for group, members in tables.items()
     }
+
+
+def _faults(
+    recipe: Recipe, good: Sequence[JudgedImage], defective: Sequence[JudgedImage]
+) -> list[str]:
+    found = (
+        false_reject_fault(recipe, sum(image.is_rejected for image in good), len(good)),
+        limits_fault(recipe),
+        blindness_fault(
+            sum(image.is_rejected for image in defective), len(defective), 'defective parts'
+        ),
+    )
+    return [fault for fault in found if fault]
 
 
 def _alone(
     limits: LimitTable,
     combination: Combination,
     judged: Sequence[JudgedImage],
-    is_defect: NDArray[np.bool_],
 ) -> dict[str, Estimate | None]:
     """
     Give what some of the limits would do without the others.
 
     """
+    is_defect, _ = _ranked(judged)
     judgements = [judge(image.measures, limits, combination) for image in judged]
     is_rejected = np.array([one.verdict is Verdict.REJECT for one in judgements], bool)
     ranked = ranking(is_defect, np.array([_rank_score(one) for one in judgements], np.float64))
@@ -447,19 +500,23 @@ def _each(tree: Any, leaf: Callable[[Estimate], Any]) -> Any:
     return None if tree is None else leaf(tree)
 
 
-def _notes(judged: Sequence[JudgedImage], *, has_masks: bool) -> list[str]:
+def _notes(recipe: Recipe, judged: Sequence[JudgedImage], *, has_masks: bool) -> list[str]:
     classes = {image.true_class == 'good' for image in judged}
     notes = [
         f'no {what} images: AUROC, average precision, F1 and balanced accuracy are undefined'
         for what, is_good in (('good', True), ('defective', False))
         if is_good not in classes
     ]
+    about_limits = limits_note(recipe)
+    if about_limits:
+        notes.append(about_limits)
     unmeasured = [image for image in judged if math.isnan(image.judgement.anomaly_score)]
     if unmeasured:
         first = unmeasured[0]
         notes.append(
             f'{len(unmeasured)} of {len(judged)} images could not be measured and count as '
-            f'rejected, above all scores; the first: {first.name}, {first.judgement.comparison}'
+            f'rejected, above all scores; the first: {printable(first.name)}, '
+            f'{first.judgement.comparison}'
         )
     if not has_masks:
         notes.append(

@@ -29,12 +29,13 @@ from anomaly_inspection.evaluation.charts import (
 )
 from anomaly_inspection.evaluation.evaluate import NO_PART, RecipeJudge
 from anomaly_inspection.overlay import draw_overlay, enlargement, MeasureRow, regions_to_draw
+from anomaly_inspection.printable import printable
 from anomaly_inspection.recipes.limit_table import limit_table
 from anomaly_inspection.scoring.frame_scorer import combined_map
 from anomaly_inspection.scoring.measure import BadSide
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
 
@@ -53,6 +54,8 @@ h1 { font-size: 26px; margin: 0 0 4px; font-weight: 650; }
 h2 { font-size: 18px; margin: 36px 0 12px; font-weight: 650; }
 p { margin: 4px 0 12px; max-width: 78ch; }
 .quiet { color: #5c636e; font-size: 13px; overflow-wrap: anywhere; }
+.fault { background: #fdeaea; border-left: 4px solid #c62828; padding: 8px 12px;
+  font-weight: 650; }
 .note { background: #fff6dd; border-left: 4px solid #d9a413; padding: 8px 12px; }
 .cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(190px, 1fr)); gap: 12px; }
 .card, .panel { background: white; border: 1px solid #e3e6ea; border-radius: 8px; }
@@ -106,9 +109,11 @@ def write_report(evaluation: Evaluation, folder: Path) -> Path:
             for kind, images in (('good', worst_good), ('defect', missed))
         ]
         page = folder / 'index.html'
-        page.write_text(_page(evaluation, *pictures), encoding='utf-8')
+        page.write_text(_page(evaluation, *pictures), encoding='utf-8', errors='replace')
     except OSError as error:
-        raise SettingError(f'the report cannot be written to {folder}: {error}') from error
+        raise SettingError(
+            f'the report cannot be written to {folder}: {error.strerror}'
+        ) from error
     return page
 
 
@@ -179,7 +184,7 @@ def _draw(
             for limit in limit_table(recipe)
             if (value := image.measures.get(limit.scorer, {}).get(limit.measure)) is not None
         ],
-        title=image.name,
+        title=printable(image.name),
         recipe=f'{recipe.name} version {recipe.version}',
     )
     if mask is not None and mask.shape == frame.shape[:2]:
@@ -202,7 +207,7 @@ def _outline(drawn: NDArray[np.uint8], mask: NDArray[np.bool_]) -> None:
 def _page(evaluation: Evaluation, worst_good: str, missed: str) -> str:
     figures, recipe = evaluation.figures, evaluation.recipe
     title = f'Recipe {escape(recipe.name)} on {escape(dataset_name(evaluation.folder))}'
-    notes = ''.join(f'<p class="note">{escape(note)}</p>' for note in figures['notes'])
+    notes = remarks(figures['faults'], figures['notes'])
     has_masks = figures['pixel_auroc'] is not None
     outline = ', the outline where the mask says the defect is' if has_masks else ''
     return f"""<!DOCTYPE html>
@@ -235,6 +240,18 @@ alone.</p>
 {missed}
 </main></body></html>
 """
+
+
+def remarks(faults: Iterable[str], notes: Iterable[str]) -> str:
+    """
+    Make the paragraphs of what must not be overlooked, the worst first.
+
+    """
+    return ''.join(
+        f'<p class="{kind}">{escape(text)}</p>'
+        for kind, texts in (('fault', faults), ('note', notes))
+        for text in texts
+    )
 
 
 def dataset_name(folder: Path) -> str:

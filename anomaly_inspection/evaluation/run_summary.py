@@ -6,6 +6,7 @@ What came of a run of the cell: one record a part, and the figures over all of t
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 import math
@@ -46,6 +47,8 @@ class PartRecord:
         What the gate did; None = no sort event came.
     gate_is_confirmed : bool
         Whether the gate confirmed it.
+    sort_cause : str
+        Why the gate did not do what was decided, such as 'too_close'; '' = it did.
     sort_detail : str
         What the sorter says of it.
     firing_error_s : float
@@ -64,6 +67,7 @@ class PartRecord:
     latency_s: float = math.nan
     has_passed_gate: bool | None = None
     gate_is_confirmed: bool = False
+    sort_cause: str = ''
     sort_detail: str = ''
     firing_error_s: float = math.nan
 
@@ -213,6 +217,13 @@ def summarise(records: Sequence[PartRecord], duration_s: float) -> dict[str, Any
         'lost': sum(record.is_lost for record in records),
         'gate_not_followed': sum(
             not record.is_lost and not record.has_gate_followed for record in records
+        ),
+        'gate_causes': dict(
+            Counter(
+                record.sort_cause or 'unknown'
+                for record in records
+                if not record.is_lost and not record.has_gate_followed
+            )
         ),
         'gate_not_confirmed': sum(
             record.has_passed_gate is not None and not record.gate_is_confirmed

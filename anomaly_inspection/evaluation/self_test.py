@@ -23,6 +23,13 @@ from anomaly_inspection.deciding.frame_judge import Verdict
 from anomaly_inspection.errors import SettingError
 from anomaly_inspection.evaluation.evaluate import RecipeJudge
 from anomaly_inspection.evaluation.figures import Estimate, proportion
+from anomaly_inspection.evaluation.recipe_faults import (
+    blindness_fault,
+    check_any_format_fits,
+    false_reject_fault,
+    limits_fault,
+    limits_note,
+)
 from anomaly_inspection.learning.part_mask import part_in_region
 from anomaly_inspection.learning.synthetic_defects import (
     HIGHEST_CONTRAST,
@@ -31,25 +38,25 @@ from anomaly_inspection.learning.synthetic_defects import (
     SMALLEST_SIZE_PX,
     synthetic_defect,
 )
+from anomaly_inspection.progress import no_progress
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
+    from anomaly_inspection.progress import Progress
     from anomaly_inspection.recipes.recipe import Recipe
     from anomaly_inspection.scoring.frame_scorer import ScorerResult
-
-    Progress = Callable[[int, int, str], None]
 
 SIZES_PX = (4.0, 6.0, 8.0, 12.0, 20.0, 32.0)
 CONTRASTS = (8.0, 15.0, 30.0, 60.0)
 DEFECTS_EACH = 10
 MOST_DEFECTS_EACH = 1000
+MOST_IMAGES = 100
 # A size counts as seen from this share on.
 SEEN_SHARE = 0.9
 
-_MOST_IMAGES = 100
 _MOST_OTHERS = 8
 
 
@@ -95,6 +102,39 @@ class GoodImage:
     mask_of_part: NDArray[np.bool_]
 
 
+@dataclass(frozen=True)
+class Reach:
+    """
+    How small a defect of one contrast may be to be seen.
+
+    Parameters
+    ----------
+    size_px : float
+        The smallest size that is seen, or the largest one tried.
+    share : Estimate
+        Share of the defects of this size that are seen.
+    is_seen : bool
+        Whether that is enough, see `SEEN_SHARE`.
+    has_larger : bool
+        Whether larger ones were tried.
+
+    """
+
+    size_px: float
+    share: Estimate
+    is_seen: bool
+    has_larger: bool
+
+    def __str__(self) -> str:
+        if not self.is_seen:
+            return (
+                f'sees {self.size_px:g} px, the largest size tried, only in '
+                f'{shares_text(self.share)}'
+            )
+        larger = ', and larger ones' if self.has_larger else ''
+        return f'sees {self.size_px:g} px in {shares_text(self.share)}{larger}'
+
+
 @dataclass(frozen=True, eq=False)
 class SelfTest:
     """
@@ -107,8 +147,7 @@ class SelfTest:
     images : dict of str to GoodImage
         Those that passed as they are, by name.
     rejected : dict of str to str
-        Good images that the recipe rejects as they are, each with the reason: no defects were put
-        on them.
+        Good images that the recipe rejects as they are, each with the reason. They get no defects.
     sizes_px, contrasts : tuple of float
         The grid, ascending.
     kinds : tuple of str
@@ -149,33 +188,64 @@ class SelfTest:
         ]
         return proportion(sum(found), len(found))
 
+    def seen_in_all(self) -> Estimate | None:
+        """
+        Give the share of all defects that are seen, with its exact interval; None without defects.
+
+        """
+        return proportion(sum(one.is_seen for one in self.outcomes), len(self.outcomes))
+
+    def reach(self, contrast_levels: float) -> Reach | None:
+        """
+        Give from which size on defects of a contrast are seen; None when none could be drawn.
+
+        """
+        cells = [(size, self.seen(size, contrast_levels)) for size in self.sizes_px]
+        measured = [(size, cell) for size, cell in cells if cell is not None]
+        if not measured:
+            return None
+        seen_from = len(measured)
+        while seen_from and measured[seen_from - 1][1].value >= SEEN_SHARE:
+            seen_from -= 1
+        is_seen = seen_from < len(measured)
+        size, share = measured[seen_from if is_seen else -1]
+        return Reach(size, share, is_seen, has_larger=seen_from < len(measured) - 1)
+
     def in_words(self) -> list[str]:
         """
         Say for every contrast from which size on defects are seen.
 
         """
-        sentences = []
-        for contrast in self.contrasts:
-            cells = [(size, self.seen(size, contrast)) for size in self.sizes_px]
-            measured = [(size, cell) for size, cell in cells if cell is not None]
-            if not measured:
-                continue
-            seen_from = len(measured)
-            while seen_from and measured[seen_from - 1][1].value >= SEEN_SHARE:
-                seen_from -= 1
-            if seen_from < len(measured):
-                size, cell = measured[seen_from]
-                sentences.append(
-                    f'at {contrast:g} levels: sees {size:g} px in {shares_text(cell)}'
-                    + (', and larger ones' if seen_from < len(measured) - 1 else '')
-                )
-            else:
-                size, cell = measured[-1]
-                sentences.append(
-                    f'at {contrast:g} levels: sees {size:g} px, the largest tried, only in '
-                    f'{shares_text(cell)}'
-                )
-        return sentences
+        reaches = {contrast: self.reach(contrast) for contrast in self.contrasts}
+        return [f'at {contrast:g} levels: {reach}' for contrast, reach in reaches.items() if reach]
+
+    def weakness(self) -> str | None:
+        """
+        Say that even the most striking defects tried can pass; None when they are seen.
+
+        """
+        share = self.seen(self.sizes_px[-1], self.contrasts[-1])
+        if share is None or share.value >= SEEN_SHARE:
+            return None
+        return (
+            f'large defects can pass: of those with {self.sizes_px[-1]:g} px at '
+            f'{self.contrasts[-1]:g} levels it sees {shares_text(share)}'
+        )
+
+    def faults(self) -> list[str]:
+        """
+        Say what makes the recipe unfit for use, the worst first; empty when nothing does.
+
+        """
+        good = len(self.images) + len(self.rejected)
+        found = (
+            false_reject_fault(self.recipe, len(self.rejected), good),
+            limits_fault(self.recipe),
+            blindness_fault(
+                sum(one.is_seen for one in self.outcomes), len(self.outcomes), 'synthetic defects'
+            ),
+        )
+        return [fault for fault in found if fault]
 
     def damaged(self, outcome: Outcome) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
         """
@@ -197,8 +267,10 @@ def self_test(
     sizes_px: Sequence[float] = SIZES_PX,
     contrasts: Sequence[float] = CONTRASTS,
     defects_each: int = DEFECTS_EACH,
+    most_images: int = MOST_IMAGES,
     seed: int = 1,
-    progress: Progress | None = None,
+    is_time_up: Callable[[], bool] = lambda: False,
+    progress: Progress = no_progress,
 ) -> SelfTest:
     """
     Put synthetic defects on good images and count how many of them the recipe rejects.
@@ -214,22 +286,65 @@ def self_test(
         The grid; see `synthetic_defect` for their range.
     defects_each : int
         How many of every kind at every size and contrast, 1 to 1000.
+    most_images : int
+        Of more images an even choice is taken.
     seed : int
         The same one gives the same defects.
+    is_time_up : callable () -> bool, optional
+        Asked before every defect; true ends the test, with a note. What was judged until then is
+        what a longer test would have judged too.
     progress : callable (done, total, what), optional
         Called after every defect.
+
+    Returns
+    -------
+    SelfTest
+        Without outcomes when the recipe rejects all images as they are.
 
     Raises
     ------
     SettingError
-        When a value is out of range, or no good image passes the recipe.
+        When a value is out of range, there is no image, or all are of another format than the
+        recipe's.
 
     """
     sizes, levels = tuple(sorted(set(sizes_px))), tuple(sorted(set(contrasts)))
     _check(sizes, levels, defects_each)
     named, notes = _new_to(recipe, list(images))
-    named = named[:: max(1, math.ceil(len(named) / _MOST_IMAGES))]
+    if not named:
+        raise SettingError('there are no good images; allowed: at least 1')
+    named = named[:: max(1, math.ceil(len(named) / most_images))]
     judge = RecipeJudge(recipe)
+    passed, rejected = _sorted_by_verdict(judge, named)
+    check_any_format_fits(recipe, rejected.values(), len(named))
+    if rejected:
+        notes.append(
+            f'{len(rejected)} of {len(named)} good images are rejected as they are; no defects '
+            'were put on them'
+        )
+    cells = list(itertools.product(KIND_NAMES, sizes, levels)) if passed else []
+    total = len(cells) * defects_each
+    outcomes = []
+    for done, number in enumerate(_visits(len(cells), defects_each, seed), start=1):
+        if is_time_up():
+            notes.append(f'the time was up after {done - 1} of {total} defects')
+            break
+        outcome = _judged(judge, passed, cells, number, seed)
+        if outcome is not None:
+            outcomes.append(outcome)
+        progress(done, total, 'judging synthetic defects')
+    outcomes.sort(key=lambda outcome: outcome.number)
+    note = limits_note(recipe)
+    if note:
+        notes.append(note)
+    return SelfTest(
+        recipe, passed, rejected, sizes, levels, KIND_NAMES, tuple(outcomes), tuple(notes), seed
+    )
+
+
+def _sorted_by_verdict(
+    judge: RecipeJudge, named: Sequence[tuple[str, NDArray[np.uint8]]]
+) -> tuple[dict[str, GoodImage], dict[str, str]]:
     passed, rejected = {}, {}
     for name, frame in named:
         judgement, scores = judge.judge(Frame(frame, 0, 0))
@@ -237,37 +352,44 @@ def self_test(
             rejected[name] = judgement.comparison
         else:
             passed[name] = GoodImage(frame, _mask_of_part(frame, scores))
-    if not passed:
-        first = ''.join(f' ({name}: {reason})' for name, reason in list(rejected.items())[:1])
-        raise SettingError(
-            f'0 of {len(named)} good images pass recipe {recipe.name}; needed: at least 1{first}'
-        )
-    if rejected:
-        notes.append(
-            f'{len(rejected)} of {len(named)} good images are rejected as they are; no defects '
-            'were put on them'
-        )
-    cells = list(itertools.product(KIND_NAMES, sizes, levels))
+    return passed, rejected
+
+
+def _visits(cell_count: int, defects_each: int, seed: int) -> Iterator[int]:
+    """
+    Number the defects, cell by cell and turn by turn, in an order that is fair to all cells.
+
+    However early a test ends, it has seen all kinds, sizes and contrasts about equally often.
+
+    """
+    rng = np.random.default_rng(seed)
+    for turn in range(defects_each):
+        for place in rng.permutation(cell_count):
+            yield turn * cell_count + int(place)
+
+
+def _judged(
+    judge: RecipeJudge,
+    passed: dict[str, GoodImage],
+    cells: Sequence[tuple[str, float, float]],
+    number: int,
+    seed: int,
+) -> Outcome | None:
+    """
+    Draw the defect of that number and judge it; None when its part has no place for it.
+
+    """
     names = list(passed)
-    outcomes = []
-    for number in range(len(cells) * defects_each):
-        # Within a cell, every image comes once before one comes again.
-        turn, place = divmod(number, len(cells))
-        name, cell = names[(turn + place) % len(names)], cells[place]
-        rng = np.random.default_rng((seed, number))
-        try:
-            damaged, _ = _damaged(passed, name, cell, rng)
-        except SettingError:
-            # This part has no place for such a defect.
-            continue
-        judgement, _ = judge.judge(Frame(damaged, 0, 0))
-        is_seen = judgement.verdict is Verdict.REJECT
-        outcomes.append(Outcome(name, *cell, number, is_seen, judgement.anomaly_score))
-        if progress:
-            progress(number + 1, len(cells) * defects_each, 'judging synthetic defects')
-    return SelfTest(
-        recipe, passed, rejected, sizes, levels, KIND_NAMES, tuple(outcomes), tuple(notes), seed
-    )
+    # Within a cell, every image comes once before one comes again.
+    turn, place = divmod(number, len(cells))
+    name, cell = names[(turn + place) % len(names)], cells[place]
+    try:
+        damaged, _ = _damaged(passed, name, cell, np.random.default_rng((seed, number)))
+    except SettingError:
+        return None
+    judgement, _ = judge.judge(Frame(damaged, 0, 0))
+    is_seen = judgement.verdict is Verdict.REJECT
+    return Outcome(name, *cell, number, is_seen, judgement.anomaly_score)
 
 
 def shares_text(estimate: Estimate) -> str:
@@ -308,6 +430,7 @@ def to_json(result: SelfTest) -> str:
         'seed': result.seed,
         'images': sorted(result.images),
         'rejected': result.rejected,
+        'faults': result.faults(),
         'notes': result.notes,
         'in_words': result.in_words(),
         'cells': cells,

@@ -15,7 +15,7 @@ import numpy as np
 
 from anomaly_inspection.errors import SettingError
 from anomaly_inspection.evaluation.charts import share_map
-from anomaly_inspection.evaluation.report import STYLE
+from anomaly_inspection.evaluation.report import remarks, STYLE
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -67,9 +67,11 @@ def write_self_test(result: SelfTest, folder: Path) -> Path:
             for what, outcomes in (('missed', missed), ('seen', seen))
         ]
         page = folder / 'index.html'
-        page.write_text(_page(result, all_kinds, *pictures), encoding='utf-8')
+        page.write_text(_page(result, all_kinds, *pictures), encoding='utf-8', errors='replace')
     except OSError as error:
-        raise SettingError(f'the self-test cannot be written to {folder}: {error}') from error
+        raise SettingError(
+            f'the self-test cannot be written to {folder}: {error.strerror}'
+        ) from error
     return page
 
 
@@ -153,7 +155,7 @@ def _picture(image: NDArray[np.uint8], mask: NDArray[np.bool_]) -> NDArray[np.ui
 def _page(result: SelfTest, all_kinds: str, missed: str, seen: str) -> str:
     recipe = result.recipe
     title = f'What recipe {escape(recipe.name)} sees'
-    notes = ''.join(f'<p class="note">{escape(note)}.</p>' for note in result.notes)
+    notes = remarks(result.faults(), filter(None, (result.weakness(), *result.notes)))
     words = ''.join(f'<li>{escape(sentence)}</li>' for sentence in result.in_words())
     kinds = ''.join(f'<div class="panel">{_map(result, kind)}</div>' for kind in result.kinds)
     return f"""<!DOCTYPE html>

@@ -7,6 +7,7 @@ Whether a frame can be judged at all: size, encoding, neither black nor saturate
 from __future__ import annotations
 
 from dataclasses import dataclass
+import re
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -96,11 +97,11 @@ def check_frame(image: NDArray[np.uint8], frame_format: FrameFormat) -> None:
         raise FrameError(f'frame is a {type(image).__name__}, wanted an array')
     if image.dtype != np.uint8:
         raise FrameError(f'frame has values of type {image.dtype}, wanted uint8')
+    if image.ndim not in (2, 3):
+        raise FrameError(f'frame is an array of shape {image.shape}, wanted 2 or 3 dimensions')
     if image.shape != frame_format.shape:
-        raise FrameError(
-            f'frame is {_shape_words(image.shape)}, '
-            f'wanted {_shape_words(frame_format.shape)} ({frame_format.encoding})'
-        )
+        came, wanted = _format_words(image.shape, frame_format.shape)
+        raise FrameError(f'frame is {came}, the recipe wants {wanted}')
     sample = image[::_STEP_PX, ::_STEP_PX]
     lit = np.count_nonzero(sample >= BLACK_LEVEL) / sample.size
     if lit <= BLACK_SHARE:
@@ -116,6 +117,20 @@ def check_frame(image: NDArray[np.uint8], frame_format: FrameFormat) -> None:
         )
 
 
+def format_problem(sentence: str) -> str | None:
+    """
+    Find in a sentence what `check_frame` says of a frame of another size or number of channels.
+
+    Returns
+    -------
+    str or None
+        'frame is 480 x 480 px, the recipe wants 512 x 512 px'; None when it says no such thing.
+
+    """
+    found = re.search(r'frame is [^,;]+, the recipe wants [\w ]+\w', sentence)
+    return found and found[0]
+
+
 def saturation(image: NDArray[np.uint8]) -> float:
     """
     Give the share of values at the ceiling, of every fourth pixel of every fourth row.
@@ -125,8 +140,20 @@ def saturation(image: NDArray[np.uint8]) -> float:
     return np.count_nonzero(sample >= SATURATED_LEVEL) / sample.size
 
 
-def _shape_words(shape: tuple[int, ...]) -> str:
-    if len(shape) not in (2, 3):
-        return f'an array of shape {shape}'
-    channels = 1 if len(shape) == 2 else shape[2]
-    return f'{shape[1]} x {shape[0]} px with {channels} channel{"s" * (channels != 1)}'
+def _format_words(came: tuple[int, ...], wanted: tuple[int, ...]) -> tuple[str, str]:
+    """
+    Name two formats; channels only when these differ.
+
+    """
+    if came[2:] == wanted[2:]:
+        return _size_words(came), _size_words(wanted)
+    return f'{_size_words(came)} {_colour(came)}', f'{_size_words(wanted)} {_colour(wanted)}'
+
+
+def _size_words(shape: tuple[int, ...]) -> str:
+    return f'{shape[1]} x {shape[0]} px'
+
+
+def _colour(shape: tuple[int, ...]) -> str:
+    channels = shape[2] if len(shape) == 3 else 1
+    return {1: 'gray', 3: 'colour'}.get(channels, f'with {channels} channels')

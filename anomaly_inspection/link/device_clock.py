@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-The device's clock, as far as the computer can know it.
+What the computer knows of the device's clock.
 
 """
 
@@ -17,20 +17,20 @@ class DeviceClock:
     """
     Estimates the device's uptime from the lines it sends.
 
-    A line received at r that says uptime u was sent before r, so at any later time t the device's
-    clock stands at u + (t - r) or beyond. The largest such value over the last ten seconds is that
-    of the line that was under way for the shortest time.
+    A line received at r with uptime u was sent before r, so at any later time t the device's clock
+    reads u + (t - r) or more. The largest such value over the last ten seconds comes from the line
+    that took the shortest time.
 
     """
 
     def __init__(self) -> None:
         self._last: tuple[int, float] | None = None
-        # By second of reception, so that a device that floods costs no memory.
+        # One per second of reception, so that a flood of lines costs no memory.
         self._leads_ms: dict[int, float] = {}
 
     def reset(self) -> None:
         """
-        Forget everything: another connection, or the device has started anew.
+        Forget everything, because the connection is new or the device has restarted.
 
         """
         self._last = None
@@ -43,21 +43,22 @@ class DeviceClock:
         Parameters
         ----------
         uptime_ms : int
-            What the line says, milliseconds modulo 2^32.
+            In the line, milliseconds modulo 2^32.
         received_s : float
             When it was received, steady clock, seconds.
 
         Returns
         -------
         bool
-            False when the uptime does not go on from the last line's: the device has started anew.
+            False when the uptime does not continue that of the last line: the device has
+            restarted.
 
         """
         goes_on = True
         if self._last is not None:
             step_ms = (uptime_ms - self._last[0]) % UPTIMES
-            # Backwards is a step of nearly 2^32. Lines that were lost while others waited in a
-            # buffer make the step longer than the time between them.
+            # A step backwards is nearly 2^32. If lines were lost while others waited in a buffer,
+            # the step is longer than the time between them.
             goes_on = step_ms <= 1e3 * (received_s - self._last[1] + _WINDOW_S)
         if not goes_on:
             self.reset()
@@ -88,7 +89,7 @@ class DeviceClock:
 
     def _unwrapped(self, lead_ms: float) -> float:
         """
-        Give the lead on the same turn of the device's counter as those already known.
+        Shift a lead by whole turns of the device's counter, to where the known leads are.
 
         """
         if not self._leads_ms:

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-The lines of the old system, `_34#2765#34_`: without a check, so two must agree.
+Read the lines of the old system, `_34#2765#34_`. They carry no check, so two must agree.
 
 """
 
@@ -21,14 +21,14 @@ _LONGEST_VALUE = 12
 @dataclass(frozen=True)
 class LegacyReading:
     """
-    One potentiometer, as the old system tells it.
+    One potentiometer, as the old system sends it.
 
     Parameters
     ----------
     channel : int
         Its GPIO number, 0 to 255.
     value : float
-        As the device scales it, 0 or more.
+        In the device's own scale, 0 or more.
 
     """
 
@@ -43,7 +43,7 @@ def decode_legacy(line: bytes) -> LegacyReading:
     Raises
     ------
     LinkError
-        When it is not exactly as docs/protocol.md says.
+        When the line is not exactly as docs/protocol.md says.
 
     """
     form = _FORM.fullmatch(line)
@@ -69,7 +69,7 @@ class LegacyAgreement:
 
     def take(self, reading: LegacyReading) -> float | None:
         """
-        Give the position of the knob, 0 to 1; None when it may not act.
+        Give the position of the knob, 0 to 1, or None when it must not act.
 
         A value beyond full scale, and one of an unknown channel, counts as damaged.
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-From a stream of bytes to lines.
+Cut a stream of bytes into lines.
 
 """
 
@@ -11,9 +11,9 @@ from anomaly_inspection.link.protocol import LONGEST_LINE
 
 class LineBuffer:
     """
-    Cuts bytes into lines at line feeds; what is too long is dropped up to its line feed.
+    Cuts bytes into lines at line feeds, and drops a line that is too long.
 
-    Holds at most one line, so a device that floods costs no memory.
+    It holds one line at most, so a flood of bytes costs no memory.
 
     Attributes
     ----------
@@ -29,7 +29,7 @@ class LineBuffer:
 
     def feed(self, data: bytes) -> list[bytes]:
         """
-        Take bytes, give the lines they complete, without line feeds; empty lines are left out.
+        Take bytes and give the lines that they complete, without line feeds and empty lines.
 
         """
         lines = []
@@ -44,7 +44,7 @@ class LineBuffer:
 
     def clear(self) -> None:
         """
-        Forget the line that has begun.
+        Forget the incomplete line.
 
         """
         self._held.clear()

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-From the position of a potentiometer to a limit, and whether it was turned.
+Turn the position of a potentiometer into a limit, and tell whether somebody turned it.
 
 """
 
@@ -13,7 +13,7 @@ from anomaly_inspection.errors import LinkError, SettingError
 
 CURVES = ('linear', 'logarithmic')
 
-# Where no range is given: from just beyond a typical good part to five times worse.
+# The default range: from just beyond a typical good part to five times worse.
 _NEAREST_TIMES = 1.05
 _FARTHEST_TIMES = 5.0
 
@@ -35,7 +35,7 @@ class Scale:
     Raises
     ------
     SettingError
-        When this is no range.
+        When the range is not valid.
 
     """
 
@@ -59,12 +59,12 @@ class Scale:
 
     def value(self, position: float) -> float:
         """
-        Give the value at a position; never outside of low..high.
+        Give the value at a position; it is always within low..high.
 
         Parameters
         ----------
         position : float
-            0 = left end, 1 = right end; beyond counts as the end.
+            0 = left end, 1 = right end; a position beyond an end counts as the end.
 
         Raises
         ------
@@ -86,14 +86,14 @@ class Scale:
 
 def range_from_typical(typical: float, *, is_high_bad: bool) -> tuple[float, float]:
     """
-    Give the range of a knob for which none was chosen: up to five times worse than typical.
+    Give the default range of a knob: up to five times worse than a typical good part.
 
     Parameters
     ----------
     typical : float
         The measure of a typical good part.
     is_high_bad : bool
-        Whether high values are the anomalous ones.
+        Whether high values are anomalous.
 
     Returns
     -------
@@ -103,7 +103,7 @@ def range_from_typical(typical: float, *, is_high_bad: bool) -> tuple[float, flo
     Raises
     ------
     SettingError
-        When a typical part has not more than 0: there is nothing to multiply.
+        When the typical value is not above 0, for then nothing can be multiplied.
 
     """
     if not (math.isfinite(typical) and typical > 0):
@@ -117,10 +117,10 @@ def range_from_typical(typical: float, *, is_high_bad: bool) -> tuple[float, flo
 
 class Knob:
     """
-    Tells a turn of the knob from its trembling, and from where it happened to stand.
+    Tells a turn of the knob from noise and from its position at the start.
 
-    After `rest` a knob is asleep: the first position it shows means nothing. It wakes when it was
-    turned by `waking` from there; from then on every turn beyond `deadband` counts.
+    After `rest` a knob is asleep, and its first position means nothing. It wakes once somebody has
+    turned it by `waking` from there. From then on every turn beyond `deadband` counts.
 
     """
 
@@ -130,7 +130,7 @@ class Knob:
 
     def rest(self) -> None:
         """
-        Fall asleep: what it shows next was not turned by anybody.
+        Fall asleep: the next position is not the result of a turn.
 
         """
         self._base = None
@@ -138,14 +138,14 @@ class Knob:
 
     def is_turned(self, position: float, *, waking: float, deadband: float) -> bool:
         """
-        Whether the position shall act; say so with `act` when it did.
+        Tell whether the position must act; the caller reports with `act` that it did.
 
         Parameters
         ----------
         position : float
             0 to 1.
         waking, deadband : float
-            Shares of the way from end to end.
+            Shares of the travel from end to end.
 
         """
         if self._base is None:
@@ -154,7 +154,7 @@ class Knob:
 
     def act(self, position: float) -> None:
         """
-        Take note that the position has acted.
+        Remember that the position has acted.
 
         """
         self._base = position

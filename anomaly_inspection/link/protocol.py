@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-The lines that computer and ESP32 exchange: from bytes to messages and back, see docs/protocol.md.
+Encode and decode the lines that computer and ESP32 exchange, see docs/protocol.md.
 
 """
 
@@ -38,7 +38,7 @@ class Hello:
     uptime_ms : int
         Milliseconds since the device started, modulo 2^32.
     firmware : (int, int, int)
-        Its version, 0 to 999 each.
+        Version of the firmware, 0 to 999 each.
 
     """
 
@@ -56,7 +56,7 @@ class Reading:
     channel : int
         Its GPIO number, 0 to 255.
     raw : int
-        As converted, 0 to 4095.
+        Value of the converter, 0 to 4095.
     smoothed : int
         After the device's filter, 0 to 1000.
 
@@ -94,7 +94,7 @@ class Readings:
 @dataclass(frozen=True)
 class GateState:
     """
-    How the gate stands, as answer to a command.
+    The state of the gate, as the answer to a command.
 
     Parameters
     ----------
@@ -118,7 +118,7 @@ class GateState:
 @dataclass(frozen=True)
 class Refusal:
     """
-    The device does not do what it was told.
+    The device refuses a command.
 
     Parameters
     ----------
@@ -156,7 +156,7 @@ class Open:
     by_ms : int
         Not after this uptime of the device, milliseconds modulo 2^32.
     silence_ms : int
-        Rest when the computer says nothing for so long, milliseconds, 1 to 60000.
+        Rest when the computer has sent nothing for this time, milliseconds, 1 to 60000.
 
     """
 
@@ -176,7 +176,7 @@ class Rest:
 @dataclass(frozen=True)
 class Ask:
     """
-    How does the gate stand?
+    Ask for the state of the gate.
 
     """
 
@@ -192,14 +192,14 @@ _STATES = ('rest', 'open')
 @dataclass(frozen=True)
 class Line:
     """
-    A line that is whole.
+    A valid line.
 
     Parameters
     ----------
     sequence : int
         Sequence number of the side that sent it, 0 to 65535.
     message : Message
-        What it says.
+        Its content.
 
     """
 
@@ -209,13 +209,13 @@ class Line:
 
 def encode(sequence: int, message: Message) -> bytes:
     """
-    Write a line, its line feed included.
+    Encode a line, with its line feed.
 
     Raises
     ------
     LinkError
-        When a number is out of range, or the line would be too long (four channels of three
-        digits each); names it and the allowed range.
+        When a number is out of range, or the line would be too long (four channels of three digits
+        each). The message names it and the allowed range.
 
     """
     fields = [PROTOCOL_VERSION, _within('sequence', sequence, SEQUENCES - 1), *_words(message)]
@@ -228,12 +228,12 @@ def encode(sequence: int, message: Message) -> bytes:
 
 def decode(line: bytes) -> Line:
     """
-    Read a line, without its line feed.
+    Decode a line, given without its line feed.
 
     Raises
     ------
     LinkError
-        When it is not exactly what `encode` writes for some message; says what is wrong.
+        When no message is encoded like this; the error says what is wrong.
 
     """
     if len(line) > LONGEST_LINE:

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-A serial port that is kept open, read by a thread of its own.
+Keep a serial port open and read it in a thread of its own.
 
 """
 
@@ -39,14 +39,14 @@ BAUD_RATE = 115_200
 FIRST_RETRY_S = 0.2
 LAST_RETRY_S = 5.0
 _WRITE_TIMEOUT_S = 0.2
-# For the answer to hi, from a device that says something.
+# Time for the answer to hi, when the device sends anything at all.
 _GREET_AGAIN_S = 0.2
 _POLL_S = 0.1
 _POLL_WITHOUT_FILE_S = 0.01
 _CHUNK = 4096
-# Nine times what 115200 baud carry: what floods more is read no faster.
+# Nine times what 115200 baud can carry: a flood is read no faster than this.
 _MOST_BYTES_PER_S = 100_000
-# pyserial gives up to connect to a socket:// after 5 s.
+# pyserial gives up connecting to a socket:// after 5 s.
 _JOIN_S = 6.0
 
 _PROTOCOL = f'version {PROTOCOL_VERSION} of the protocol'
@@ -58,23 +58,23 @@ _CAUSES = {
     errno.EHOSTDOWN: 'the device is off or out of reach',
     errno.EIO: 'the device is gone',
 }
-# pyserial's words for a port that has hung up.
+# pyserial's words for a port that hung up.
 _GONE = 'returned no data'
 
 
 @dataclass
 class LinkCounters:
     """
-    What came over a link since it was made.
+    Counts what came over a link since it was made.
 
     Parameters
     ----------
     lines : int
-        Whole lines of the device.
+        Valid lines from the device.
     broken : int
-        Lines that are not whole, or not those of a device.
+        Lines that are damaged, or that no device sends.
     lost : int
-        Lines that never came, by gaps in the sequence numbers.
+        Lines that never came, seen by gaps in the sequence numbers.
     overlong : int
         Lines dropped because they were too long.
     reconnects : int
@@ -91,41 +91,40 @@ class LinkCounters:
 
 class SerialLink:
     """
-    Speaks the protocol of docs/protocol.md with a device, and connects again whenever it must.
+    Speaks the protocol of docs/protocol.md with a device, and reconnects whenever necessary.
 
     Parameters
     ----------
     url : str
         A port or URL of pyserial: /dev/rfcomm0, /dev/ttyUSB0, socket://host:port, loop://.
     take : callable
-        Called in the link's own thread with each whole line and the steady clock's time of its
-        reception, seconds. Must return soon.
+        Called in the link's own thread with each valid line and the time of its reception, steady
+        clock, seconds. It must return soon.
     take_legacy : callable or None
-        Called alike with the lines of the old system; None = they are broken lines.
+        Called in the same way with lines of the old system; None = they count as broken lines.
     silence_s : float
-        Without a whole line for so long the port is closed and opened again, seconds.
+        The port is closed and opened again after this time without a valid line, seconds.
     first_silence_s : float
-        The same until the first line: a port over Bluetooth is open before it is connected.
+        The same before the first line: a Bluetooth port is open before it is connected.
 
     Attributes
     ----------
     is_connected : bool
-        Whether the port is open and the device has said a whole line.
+        Whether the port is open and the device has sent a valid line.
     is_greeted : bool
-        Whether the device, as it runs now, has answered hi; the link says it again until then.
+        Whether the device has answered hi since its last start; the link repeats hi until then.
     problem : str
-        '' while connected and until something went wrong, else one sentence that names port and
-        cause.
+        One sentence that names port and cause; '' while connected, and until something fails.
     connection : int
-        Counted up when the port is opened, and when the device has started anew: what was known
-        of the device before holds no longer. Changes in the link's thread, between two lines.
+        Increases when the port is opened and when the device has restarted: what was known of the
+        device before is no longer valid. It changes in the link's thread, between two lines.
     counters : LinkCounters
-        What came so far.
+        Counts so far.
 
     Raises
     ------
     SettingError
-        When pyserial does not know such a URL.
+        When pyserial does not know this kind of URL.
 
     """
 
@@ -165,14 +164,14 @@ class SerialLink:
 
     def start(self) -> None:
         """
-        Begin to connect; does not block.
+        Start to connect; does not block.
 
         """
         self._thread.start()
 
     def stop(self) -> None:
         """
-        Close the port; blocks until the thread has ended, 6 s at most while a port hangs in open.
+        Close the port; blocks until the thread has ended, at most 6 s while opening a port hangs.
 
         """
         self._stopping.set()
@@ -186,9 +185,9 @@ class SerialLink:
         Parameters
         ----------
         command : Command
-            What to say.
+            The message.
         sequence : int or None
-            None = the next number of this link; that of an earlier line says it again.
+            None = the next number of this link; the number of an earlier line repeats that line.
 
         Returns
         -------
@@ -266,12 +265,12 @@ class SerialLink:
         self._greet(time.monotonic())
 
     def _disconnect(self) -> None:
-        # The lock: nobody may be writing to what is closed. To close may take a while itself.
+        # The lock makes sure that nobody writes to a closed port. Closing may take a while.
         with self._write_lock:
             self.is_connected = False
             port, self._port = self._port, None
         if port is not None:
-            # A port that hung up may say so once more.
+            # A port that hung up may raise that error once more.
             with suppress(OSError):
                 port.close()
         self._begin()
@@ -306,8 +305,8 @@ class SerialLink:
                 raise LinkError(self._write_failure)
             silence_s = self._silence_s if self.is_connected else self._first_silence_s
             if now_s - heard_s > silence_s:
-                what = f'what it says is not of {_PROTOCOL}' if has_spoken else 'it says nothing'
-                raise LinkError(f'open, but no whole line for {silence_s:g} s: {what}')
+                what = f'the data is not {_PROTOCOL}' if has_spoken else 'the device sends nothing'
+                raise LinkError(f'open, but no valid line for {silence_s:g} s: {what}')
             is_owed = self.is_connected and not self.is_greeted
             if is_owed and now_s - self._hi_s > _GREET_AGAIN_S:
                 self._greet(now_s)
@@ -324,7 +323,7 @@ class SerialLink:
 
     def _take_bytes(self, data: bytes, now_s: float) -> bool:
         """
-        Take one line; whether it was whole.
+        Take one line and tell whether it was valid.
 
         """
         try:
@@ -332,7 +331,7 @@ class SerialLink:
         except LinkError:
             return self._take_legacy_bytes(data, now_s)
         if not isinstance(line.message, Answer):
-            # An echo of what this link, or another computer, has said.
+            # An echo of what this link, or another computer, has sent.
             self.counters.broken += 1
             return False
         self._count_lost(line)
@@ -366,7 +365,7 @@ class SerialLink:
         self._received_sequence = line.sequence
         if before is not None and not isinstance(line.message, Hello):
             gap = (line.sequence - before - 1) % SEQUENCES
-            # Backwards: the device has started anew and its hello was lost.
+            # A step backwards: the device has restarted and its hello was lost.
             if gap < SEQUENCES // 2:
                 self.counters.lost += gap
 
@@ -377,8 +376,8 @@ class SerialLink:
             goes_on = self._clock.take(message.uptime_ms, now_s)
         if isinstance(message, Hello) or not goes_on:
             self.connection += 1
-            # A device that started after it was told hi has not heard it: some start when their
-            # port is opened.
+            # A device that started after hi was sent has not heard it. Some devices start when
+            # their port is opened.
             self.is_greeted = goes_on and message.uptime_ms >= 1e3 * (now_s - self._hi_s)
 
     # With the write lock held
@@ -391,8 +390,8 @@ class SerialLink:
         try:
             self._port.write(line)
         except (OSError, termios.error) as error:
-            # Half a line may stand in the device's buffer: the thread connects anew.
-            self._write_failure = f'cannot be written to: {_cause(error)}'
+            # Half a line may be in the device's buffer, so the thread reconnects.
+            self._write_failure = f'cannot write: {_cause(error)}'
             raise LinkError(f'{self.url}: {self._write_failure}') from error
         return sequence
 

@@ -6,107 +6,36 @@ Run the cell in one process on a source, watch every part from the camera to the
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 import os
 from pathlib import Path
 import threading
-from typing import Any, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
 import rclpy
 from rclpy.context import Context
-from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.signals import SignalHandlerOptions
-from sensor_msgs.msg import CompressedImage
 
-from anomaly_inspection.deciding.frame_judge import Reason, Verdict
 from anomaly_inspection.errors import InspectionError, SettingError
 from anomaly_inspection.evaluation.run_summary import PartRecord
-from anomaly_inspection.msg import Decision, LineStop, Part, SortEvent
 from anomaly_inspection.nodes.cell import Cell, NAMESPACE
 from anomaly_inspection.nodes.inspection_node import steady_s
-from anomaly_inspection.nodes.qos import EVENT, LATCHED
+from anomaly_inspection.nodes.run_observer import RunObserverNode
 from anomaly_inspection.nodes.spinning import NodeThread
-from anomaly_inspection.nodes.stamps import nanoseconds_from_stamp
 from anomaly_inspection.parameter_file import check_parameter_file, NODE_NAMES
+from anomaly_inspection.printable import printable
 from anomaly_inspection.state_file import NO_FOLDER
 
 if TYPE_CHECKING:
-    from anomaly_inspection.capture.source import FrameSource
+    from anomaly_inspection.capture.source import FrameSource, Truth
+    from anomaly_inspection.evaluation.frame_time import FrameTime
 
 _START_TIMEOUT_S = 30.0
 # Beyond deadline and travel time: what a busy machine may need to deliver the last messages.
 _LAST_PART_TIMEOUT_S = 10.0
-_KNOWN_AS = {Decision.KNOWN_AS_GOOD: 'good', Decision.KNOWN_AS_BAD: 'bad'}
-
-
-@dataclass
-class _Watched:
-    part: Part | None = None
-    decision: Decision | None = None
-    sort_event: SortEvent | None = None
-
-
-class _ObserverNode(Node):
-    """
-    Listens to what the cell says of every part, like any outsider would.
-
-    """
-
-    def __init__(self, context: Context, overlays: Path | None) -> None:
-        super().__init__('run_observer', context=context)
-        self.parts: OrderedDict[tuple[str, int], _Watched] = OrderedDict()
-        self.sorted_out = threading.Condition()
-        self.complete: list[tuple[str, int]] = []
-        self.line_stop_reasons: list[str] = []
-        self.overlays: list[Path] = []
-        self._overlay_folder = overlays
-        self._names: dict[int, tuple[str, str]] = {}
-        self.create_subscription(Part, 'part', self._take_part, EVENT)
-        self.create_subscription(Decision, 'decision', self._take_decision, EVENT)
-        self.create_subscription(SortEvent, 'sort_event', self._take_sort_event, EVENT)
-        self.create_subscription(LineStop, 'line_stop', self._take_line_stop, LATCHED)
-        if overlays is not None:
-            overlays.mkdir(parents=True, exist_ok=True)
-            self.create_subscription(
-                CompressedImage, 'overlay/compressed', self._take_overlay, EVENT
-            )
-
-    def _watched(self, message: Any) -> _Watched:
-        return self.parts.setdefault((message.session_id, message.part_id), _Watched())
-
-    def _take_part(self, message: Part) -> None:
-        self._watched(message).part = message
-
-    def _take_decision(self, message: Decision) -> None:
-        watched = self._watched(message)
-        watched.decision = message
-        if watched.part is not None:
-            stamp_ns = nanoseconds_from_stamp(watched.part.frame_stamps[0])
-            verdict = Verdict(message.verdict).name
-            self._names[stamp_ns] = (watched.part.frame_names[0], verdict)
-
-    def _take_sort_event(self, message: SortEvent) -> None:
-        with self.sorted_out:
-            self._watched(message).sort_event = message
-            self.complete.append((message.session_id, message.part_id))
-            self.sorted_out.notify_all()
-
-    def _take_line_stop(self, message: LineStop) -> None:
-        if message.active:
-            self.line_stop_reasons.append(message.reason)
-
-    def _take_overlay(self, message: CompressedImage) -> None:
-        assert self._overlay_folder is not None
-        name, verdict = self._names.get(
-            nanoseconds_from_stamp(message.header.stamp), ('unknown', 'UNKNOWN')
-        )
-        flat_name = Path(name).with_suffix('').as_posix().replace('/', '_')
-        path = self._overlay_folder / f'{flat_name}_{verdict}.jpg'
-        path.write_bytes(bytes(message.data))
-        self.overlays.append(path)
 
 
 @dataclass
@@ -117,13 +46,15 @@ class RunResult:
     Parameters
     ----------
     records : list of PartRecord
-        One for each part that was announced, in their order.
+        One for each part that was announced, in the order in which they were finished.
     line_stop_reasons : list of str
         Why the line was stopped, if it was.
     duration_s : float
         From the first part to the last sort event.
     overlays : list of Path
         Pictures written.
+    overlay_problem : str
+        Why pictures are missing; '' when all could be written.
     source_problem : str
         Why the source ended before its time; '' when it did not.
 
@@ -133,6 +64,7 @@ class RunResult:
     line_stop_reasons: list[str] = field(default_factory=list)
     duration_s: float = 0.0
     overlays: list[Path] = field(default_factory=list)
+    overlay_problem: str = ''
     source_problem: str = ''
 
 
@@ -147,6 +79,8 @@ def run_cell(
     most_parts: int | None = None,
     interrupted: threading.Event,
     part_done: Callable[[PartRecord], None],
+    frame_time: FrameTime | None = None,
+    warn: Callable[[str], None] = lambda sentence: None,
 ) -> RunResult:
     """
     Run the cell until the source has ended and every part has been sorted.
@@ -171,9 +105,15 @@ def run_cell(
         Ends the run early; parts under way are still awaited.
     part_done : callable
         Called with each part's record when it has been sorted.
+    frame_time : FrameTime or None
+        What the recipe takes on this machine; None = take any rate.
+    warn : callable
+        Called with a sentence when the rate is hardly one that the recipe can keep.
 
     Raises
     ------
+    SettingError
+        When the gate or the recipe is too slow for the rate; says which rates are allowed.
     InspectionError
         When the parameter file is refused, or a node does not start; says which and why.
 
@@ -190,7 +130,26 @@ def run_cell(
         context=context,
         signal_handler_options=SignalHandlerOptions.NO,
     )
-    recipe_override = Parameter('recipe', value=str(recipe.resolve()))
+    with ExitStack() as stack:
+        stack.callback(rclpy.try_shutdown, context=context)
+        observer = RunObserverNode(context, overlays)
+        stack.callback(observer.destroy_node)
+        observer_thread = NodeThread([observer], 'observer', context=context)
+        stack.callback(observer_thread.stop)
+        cell = Cell(context=context, overrides=_overrides(recipe, source_name, rate_hz))
+        stack.callback(cell.stop)
+        is_paced = cell.announcer is cell.camera and not source.is_live
+        _check_rate(cell, rate_hz if is_paced else None, parameter_file, frame_time, warn)
+        observer_thread.start()
+        cell.camera.trigger_configure()
+        cell.start()
+        _wait_until_ready(cell, interrupted, is_watched=overlays is not None)
+        cell.camera.trigger_activate()
+        return _watched(cell, observer, source, most_parts, interrupted, part_done)
+
+
+def _overrides(recipe: Path, source_name: str, rate_hz: float) -> dict[str, list[Parameter]]:
+    of_recipe = Parameter('recipe', value=str(recipe.resolve()))
     # A run begins with what it is given, whatever the run before has left.
     no_state = Parameter('state_folder', value=NO_FOLDER)
     given = {
@@ -199,38 +158,39 @@ def run_cell(
             Parameter('rate_hz', value=float(rate_hz)),
             Parameter('autostart', value=False),
         ],
-        'scorer': [recipe_override],
-        'decider': [recipe_override],
+        'scorer': [of_recipe],
+        'decider': [of_recipe],
     }
-    try:
-        cell = Cell(
-            context=context,
-            overrides={name: [no_state, *given.get(name, [])] for name in NODE_NAMES},
+    return {name: [no_state, *given.get(name, [])] for name in NODE_NAMES}
+
+
+def _check_rate(
+    cell: Cell,
+    rate_hz: float | None,
+    parameter_file: Path,
+    frame_time: FrameTime | None,
+    warn: Callable[[str], None],
+) -> None:
+    """
+    Refuse a rate at which the cell could only reject parts and stop the line.
+
+    """
+    closest_s = cell.sorter.parameters.tracker_settings().closest_s
+    if rate_hz is not None and 1 / rate_hz < closest_s:
+        raise SettingError(
+            f'rate {rate_hz:g} parts/s is refused: the gate needs {closest_s:g} s from part to '
+            f'part (window_s and dead_time_s in {printable(parameter_file)}); allowed: up to '
+            f'{1 / closest_s:.3g} parts/s'
         )
-        closest_s = cell.sorter.parameters.tracker_settings().closest_s
-        is_rate_of_parts = cell.announcer is cell.camera and not source.is_live
-        if is_rate_of_parts and 1 / rate_hz < closest_s:
-            cell.stop()
-            raise SettingError(
-                f'rate {rate_hz:g} parts/s is refused: the gate can tell parts apart that come '
-                f'{closest_s:g} s or more after each other (window_s and dead_time_s in '
-                f'{parameter_file}), so at most {1 / closest_s:.3g} parts/s are allowed'
-            )
-        observer = _ObserverNode(context, overlays)
-        observer_thread = NodeThread([observer], 'observer', context=context)
-        try:
-            observer_thread.start()
-            cell.camera.trigger_configure()
-            cell.start()
-            _wait_until_ready(cell, interrupted, is_watched=overlays is not None)
-            cell.camera.trigger_activate()
-            return _watch(cell, observer, source, most_parts, interrupted, part_done)
-        finally:
-            cell.stop()
-            observer_thread.stop()
-            observer.destroy_node()
-    finally:
-        rclpy.try_shutdown(context=context)
+    if frame_time is None:
+        return
+    deadline_s = cell.decider.parameters.deadline_s
+    refusal = frame_time.refusal(rate_hz, deadline_s)
+    if refusal:
+        raise SettingError(refusal)
+    warning = frame_time.warning(rate_hz, deadline_s)
+    if warning:
+        warn(warning)
 
 
 def _wait_until_ready(cell: Cell, interrupted: threading.Event, *, is_watched: bool) -> None:
@@ -251,72 +211,101 @@ def _wait_until_ready(cell: Cell, interrupted: threading.Event, *, is_watched: b
             return
         if steady_s() > end_s:
             raise InspectionError(
-                f'the cell was not ready after {_START_TIMEOUT_S:g} s; '
-                f'not active: {", ".join(waiting) or "none"}; '
-                f'scorers ready: {cell.decider.is_ready}'
+                f'the cell is not ready after {_START_TIMEOUT_S:g} s: '
+                + (
+                    f'{", ".join(waiting)} not active'
+                    if waiting
+                    else 'the nodes have not found each other'
+                    if cell.decider.is_ready
+                    else 'the scorers have not confirmed the recipe'
+                )
             )
 
 
-def _watch(
+def _watched(
     cell: Cell,
-    observer: _ObserverNode,
+    observer: RunObserverNode,
     source: FrameSource,
     most_parts: int | None,
     interrupted: threading.Event,
     part_done: Callable[[PartRecord], None],
 ) -> RunResult:
+    """
+    Make a record of every part as it is finished, until the run is over.
+
+    """
     result = RunResult()
+
+    def done(record: PartRecord) -> None:
+        result.records.append(record)
+        part_done(record)
+
+    def truth_of(name: str) -> Truth | None:
+        return source.truth(name, with_mask=False)
+
     began_s = last_s = steady_s()
-    reported = 0
-    give_up_s = cut_s = float('inf')
-    while True:
-        with observer.sorted_out:
-            if len(observer.complete) == reported:
-                observer.sorted_out.wait(0.1)
-        while reported < len(observer.complete):
-            part_done(_record(observer.parts[observer.complete[reported]], source))
-            reported += 1
+    ending: _Ending | None = None
+    while cell.is_running:
+        for heard in observer.finished(0.1):
+            done(heard.record(truth_of))
             last_s = steady_s()
         has_enough = most_parts is not None and cell.announcer.part_count >= most_parts
-        is_over = cell.camera.has_ended.is_set() or interrupted.is_set() or has_enough
-        if is_over and give_up_s == float('inf'):
-            cell.camera.trigger_deactivate()
-            # The last part may still wait for a better frame.
-            is_cut = cell.announcer is cell.camera
-            cut_s = steady_s() + (0.0 if is_cut else cell.part_detector.longest_wait_s + 0.1)
-            give_up_s = steady_s() + _LAST_PART_TIMEOUT_S + cell.sorter.longest_wait_s
-        if steady_s() >= cut_s and reported >= cell.announcer.part_count:
-            break
-        if steady_s() > give_up_s or not cell.is_running:
+        if ending is None and (
+            cell.camera.has_ended.is_set() or interrupted.is_set() or has_enough
+        ):
+            ending = _Ending.begun(cell)
+        if ending is not None and ending.is_over(cell, len(result.records)):
             break
     result.duration_s = last_s - began_s
-    result.records = [_record(watched, source) for watched in observer.parts.values()]
+    for heard in observer.unfinished():
+        done(heard.record(truth_of))
+    # Parts that were announced but nobody heard of.
+    for _ in range(cell.announcer.part_count - len(result.records)):
+        done(PartRecord())
     result.line_stop_reasons = observer.line_stop_reasons
     result.source_problem = cell.camera.end_problem
     if not cell.is_running:
         result.line_stop_reasons.append('a thread of the cell has died')
-    # Parts that were announced but nobody heard of.
-    for _ in range(cell.announcer.part_count - len(result.records)):
-        result.records.append(PartRecord())
     result.overlays = observer.overlays
+    result.overlay_problem = observer.overlay_problem
     return result
 
 
-def _record(watched: _Watched, source: FrameSource) -> PartRecord:
-    part, decision, event = watched.part, watched.decision, watched.sort_event
-    name = part.frame_names[0] if part else ''
-    return PartRecord(
-        part_id=part.part_id if part else 0,
-        name=name,
-        truth=source.truth(name) if name else None,
-        verdict=Verdict(decision.verdict).name if decision else '',
-        reason=Reason(decision.reason).name if decision else '',
-        comparison=decision.comparison if decision else '',
-        known_as=_KNOWN_AS.get(decision.known_as, '') if decision else '',
-        anomaly_score=decision.anomaly_score if decision else float('nan'),
-        latency_s=decision.latency_s if decision else float('nan'),
-        has_passed_gate=event.action == SortEvent.ACTION_PASSED if event else None,
-        gate_is_confirmed=event is not None and event.outcome == SortEvent.OUTCOME_CONFIRMED,
-        sort_detail=event.detail if event else 'no sort event came',
-        firing_error_s=event.firing_error_s if event else float('nan'),
-    )
+@dataclass(frozen=True)
+class _Ending:
+    """
+    No more frames are taken, and the parts under way are awaited.
+
+    Parameters
+    ----------
+    cut_s : float
+        Steady time, seconds, from which on no further part is announced.
+    give_up_s : float
+        Steady time from which on the parts that are missing count as lost.
+
+    """
+
+    cut_s: float
+    give_up_s: float
+
+    @classmethod
+    def begun(cls, cell: Cell) -> _Ending:
+        """
+        Stop the camera.
+
+        """
+        cell.camera.trigger_deactivate()
+        # The last part of a stream may still wait for a better frame.
+        is_cut = cell.announcer is cell.camera
+        wait_s = 0.0 if is_cut else cell.part_detector.longest_wait_s + 0.1
+        now_s = steady_s()
+        return cls(now_s + wait_s, now_s + _LAST_PART_TIMEOUT_S + cell.sorter.longest_wait_s)
+
+    def is_over(self, cell: Cell, finished_count: int) -> bool:
+        """
+        Whether every part has been finished, or there is no more hope of it.
+
+        """
+        now_s = steady_s()
+        is_complete = now_s >= self.cut_s and finished_count >= cell.announcer.part_count
+        return is_complete or now_s > self.give_up_s

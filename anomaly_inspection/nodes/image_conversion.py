@@ -17,8 +17,8 @@ import cv2
 import numpy as np
 from sensor_msgs.msg import CompressedImage, Image
 
-from anomaly_inspection.capture.image_file import decode_stored_image
 from anomaly_inspection.errors import FrameError
+from anomaly_inspection.imaging.image_decoding import decode_stored_image
 
 try:
     from cv_bridge import CvBridge, CvBridgeError

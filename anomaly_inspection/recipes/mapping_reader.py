@@ -13,6 +13,7 @@ import sys
 from typing import Any, TYPE_CHECKING
 
 from anomaly_inspection.errors import RecipeError
+from anomaly_inspection.printable import shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -43,7 +44,9 @@ class MappingReader:
         self._prefix = prefix
         if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
             where = prefix.removesuffix('.') or 'the file'
-            raise RecipeError(f'{file}: {where} is {value!r}; allowed: a mapping with text keys')
+            raise RecipeError(
+                f'{file}: {where} is {shown(value)}; allowed: a mapping with text keys'
+            )
         self._values: dict[str, Any] = value
         self._read: set[str] = set()
 
@@ -88,7 +91,7 @@ class MappingReader:
         """
         value = self._value(key)
         if not isinstance(value, str) or re.fullmatch(pattern, value) is None:
-            raise self.error(key, f'is {value!r}; allowed: {allowed}')
+            raise self.error(key, f'is {shown(value)}; allowed: {allowed}')
         return value
 
     def texts(self, key: str, default: tuple[str, ...] | None = None) -> tuple[str, ...]:
@@ -100,7 +103,7 @@ class MappingReader:
             return default
         value = self._value(key)
         if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-            raise self.error(key, f'is {value!r}; allowed: a list of texts')
+            raise self.error(key, f'is {shown(value)}; allowed: a list of texts')
         return tuple(value)
 
     def choice(self, key: str, allowed: Sequence[object]) -> object:
@@ -110,7 +113,7 @@ class MappingReader:
         """
         value = self._value(key)
         if not any(type(value) is type(item) and value == item for item in allowed):
-            raise self.error(key, f'is {value!r}; allowed: {", ".join(map(repr, allowed))}')
+            raise self.error(key, f'is {shown(value)}; allowed: {", ".join(map(repr, allowed))}')
         return value
 
     def integer(self, key: str, minimum: int, maximum: int) -> int:
@@ -121,7 +124,7 @@ class MappingReader:
         value = self._value(key)
         if type(value) is not int or not minimum <= value <= maximum:
             raise self.error(
-                key, f'is {value!r}; allowed: a whole number from {minimum} to {maximum}'
+                key, f'is {shown(value)}; allowed: a whole number from {minimum} to {maximum}'
             )
         return value
 
@@ -137,7 +140,7 @@ class MappingReader:
             or not minimum <= value <= maximum
         ):
             raise self.error(
-                key, f'is {value!r}; allowed: a finite number from {minimum:g} to {maximum:g}'
+                key, f'is {shown(value)}; allowed: a finite number from {minimum:g} to {maximum:g}'
             )
         return float(value)
 
@@ -149,7 +152,7 @@ class MappingReader:
         self._read.add(key)
         value = self._values.get(key, default)
         if type(value) is not bool:
-            raise self.error(key, f'is {value!r}; allowed: true or false')
+            raise self.error(key, f'is {shown(value)}; allowed: true or false')
         return value
 
     def finish(self) -> None:

@@ -122,6 +122,13 @@ class AutoencoderScorer:
         ),
     )
     map_unit: ClassVar[str] = '1'
+    array_names: ClassVar[tuple[str, ...]] = (
+        'channels',
+        'tolerated',
+        'latents',
+        'latent_centre',
+        'latent_spacing',
+    )
     settings: ClassVar[Mapping[str, Setting]] = {
         'residual': Setting('ssim_l1', choices=('ssim', 'l1', 'l2', 'ssim_l1')),
         'tolerance': Setting('good_parts', choices=('good_parts', 'none')),

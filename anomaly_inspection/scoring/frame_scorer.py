@@ -36,6 +36,9 @@ REGION_MEASURES = (
     ),
 )
 
+# Models from elsewhere give maps on scales of their own.
+LARGEST_REGION_LIMIT = 1e9
+
 
 class ScoreStatus(IntEnum):
     """
@@ -58,7 +61,7 @@ class RegionSettings:
     Parameters
     ----------
     limit : float
-        Map value above which a pixel belongs to a region, unit of the map, finite.
+        Map value above which a pixel belongs to a region, unit of the map; -1e9 to 1e9.
     min_area_px : int
         Smaller regions do not count, frame pixels, >= 1.
 
@@ -72,8 +75,11 @@ class RegionSettings:
         Refuse what no map can be judged by.
 
         """
-        if not np.isfinite(self.limit):
-            raise SettingError(f'region limit is {self.limit}; allowed: any finite number')
+        if not abs(self.limit) <= LARGEST_REGION_LIMIT:
+            raise SettingError(
+                f'region limit is {self.limit:g}; allowed: {-LARGEST_REGION_LIMIT:g} to '
+                f'{LARGEST_REGION_LIMIT:g}'
+            )
         if self.min_area_px < 1:
             raise SettingError(f'region min_area_px is {self.min_area_px}; allowed: 1 and more')
 

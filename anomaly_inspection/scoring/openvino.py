@@ -130,6 +130,7 @@ class OpenvinoScorer:
         ),
     )
     map_unit: ClassVar[str] = '1'
+    array_names: ClassVar[tuple[str, ...]] = ('image_shape',)
     settings: ClassVar[Mapping[str, Setting]] = {'model': Setting(''), 'metadata': Setting('')}
     default_settings: ClassVar[Mapping[str, Any]] = {'model': '', 'metadata': ''}
 

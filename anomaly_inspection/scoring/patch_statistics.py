@@ -90,6 +90,7 @@ class PatchStatisticsScorer:
         ),
     )
     map_unit: ClassVar[str] = '1'
+    array_names: ClassVar[tuple[str, ...]] = ('mean', 'whitening', 'typical', 'judged')
     settings: ClassVar[Mapping[str, Setting]] = {
         'surface': Setting('picture', choices=SURFACES),
         'statistics': Setting('position', choices=('position', 'pooled')),

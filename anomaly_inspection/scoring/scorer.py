@@ -47,11 +47,14 @@ class Scorer(Protocol):
     """
     A scoring method, fitted to good parts. Stateless between frames; one thread at a time.
 
+    `array_names` are the keys of `to_arrays` that hold no dot: a recipe may have no others.
+
     """
 
     name: ClassVar[str]
     measures: ClassVar[tuple[MeasureSpec, ...]]
     map_unit: ClassVar[str]
+    array_names: ClassVar[tuple[str, ...]]
     settings: ClassVar[Mapping[str, Setting]]
     default_settings: ClassVar[Mapping[str, Any]]
 

@@ -248,6 +248,7 @@ class SsimScorer:
         ),
     )
     map_unit: ClassVar[str] = '1'
+    array_names: ClassVar[tuple[str, ...]] = ('references', 'reference_valid', 'tolerated')
     settings: ClassVar[Mapping[str, Setting]] = {
         'references': Setting(10, 1, 100),
         'window': Setting('uniform', choices=('uniform', 'gaussian')),

@@ -157,6 +157,7 @@ class TemplateScorer:
         ),
     )
     map_unit: ClassVar[str] = '1'
+    array_names: ClassVar[tuple[str, ...]] = ('means', 'deviations', 'counts', 'names', 'typical')
     settings: ClassVar[Mapping[str, Setting]] = {
         'templates': Setting(1000, 1, 10000),
         'candidates': Setting(5, 1, 100),

@@ -62,6 +62,7 @@ class VariationScorer:
         ),
     )
     map_unit: ClassVar[str] = '1'
+    array_names: ClassVar[tuple[str, ...]] = ('mean', 'deviation', 'judged')
     settings: ClassVar[Mapping[str, Setting]] = {
         'floor_levels': Setting(5.0, 0.5, 64.0),
         'smooth_px': Setting(3, 1, 63),

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-What a gate is: the protocol of the actuators that sort parts out.
+The protocol of a gate, the actuator that sorts parts out.
 
 """
 
@@ -17,8 +17,8 @@ class Gate(ABC):
     """
     An actuator that rests in REJECT and opens for one part at a time.
 
-    One thread at a time calls it. Every call may block for the driver's time-out (keep it well
-    below the pitch of the parts) and raises GateError when the gate has not answered by then.
+    Only one thread calls it at a time. Every call may block for the driver's time-out (keep it
+    well below the time between parts) and raises GateError when the gate has not answered by then.
     Power loss, a lost connection and a dead process must leave or bring the gate to rest.
 
     """
@@ -26,7 +26,7 @@ class Gate(ABC):
     @abstractmethod
     def connect(self) -> None:
         """
-        Connect, or connect anew after a failure, and bring the gate to rest.
+        Connect, or reconnect after a failure, and bring the gate to rest.
 
         Raises
         ------
@@ -40,23 +40,23 @@ class Gate(ABC):
         """
         Tell the gate to open now and to go back to rest by itself after the duration.
 
-        Returns when the gate has acknowledged the command, not when it has moved. The time is
-        counted in the device, so that it closes even when this process dies. Called while open, it
-        begins anew.
+        Returns when the gate has acknowledged the command, not when it has moved. The device
+        counts the time, so the gate closes even when this process dies. A call while the gate is
+        open starts a new window.
 
         Parameters
         ----------
         duration_s : float
-            From `told_s` to the command back, seconds, above 0.
+            From `told_s` to the command to close, seconds, above 0.
         told_s : float or None
-            When the duration begins, steady clock, seconds; None = now. A computer may hold up any
-            thread at any time: what has passed since is taken off.
+            When the duration begins, steady clock, seconds; None = now. A busy computer may delay
+            any thread, so the time that has passed since is subtracted.
 
         Raises
         ------
         GateError
-            When the gate does not acknowledge, so that it may have opened all the same; or when it
-            goes back later than by the driver's time-out after its time, or nobody knows.
+            When the gate does not acknowledge (it may have opened all the same), or when it closes
+            later than the driver's time-out after its time, or nobody knows when.
 
         """
 
@@ -75,41 +75,41 @@ class Gate(ABC):
     @abstractmethod
     def confirm(self, *, is_open: bool) -> None:
         """
-        Read back from the gate how it stands, and compare.
+        Read back the state of the gate and compare.
 
         Parameters
         ----------
         is_open : bool
-            How it should stand: open, or at rest.
+            The expected state: open, or at rest.
 
         Raises
         ------
         GateError
-            When it stands otherwise or does not answer; says which.
+            When the gate is in the other state or does not answer; the message says which.
 
         """
 
     @abstractmethod
     def close(self) -> None:
         """
-        Bring the gate to rest and disconnect; may be called twice; never raises.
+        Bring the gate to rest and disconnect. May be called twice; never raises.
 
         """
 
 
 def remaining_s(duration_s: float, told_s: float | None, now_s: float) -> float:
     """
-    Give what is left of a duration that began at `told_s`, seconds; None = now.
+    Give the rest of a duration that began at `told_s`, seconds; None = now.
 
     Raises
     ------
     GateError
-        When the duration is not allowed, or is over.
+        When the duration is not allowed, or has passed.
 
     """
     if not 0 < duration_s <= LONGEST_DURATION_S:
         raise GateError(f'duration {duration_s} s, allowed: above 0, up to {LONGEST_DURATION_S:g}')
     late_s = 0.0 if told_s is None else max(0.0, now_s - told_s)
     if late_s >= duration_s:
-        raise GateError(f'the computer held up the command for {late_s:.3f} s: not opened')
+        raise GateError(f'the computer delayed the command by {late_s:.3f} s: not opened')
     return duration_s - late_s

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-A gate behind Modbus TCP: a PLC that counts the window, or a coil of an I/O module.
+A gate behind Modbus TCP: a PLC that times the window, or a coil of an I/O module.
 
 docs/gates.md says what the other side must do.
 
@@ -39,17 +39,17 @@ class Drive(Enum):
 
     """
 
-    # The PLC counts: two holding registers, number of the command and milliseconds (0 = rest).
+    # The PLC times the window: two holding registers, command number and milliseconds (0 = rest).
     REGISTER = 'register'
-    # We count, and write the coil anew every period: an I/O module with a watchdog.
+    # We time the window and write the coil every period: an I/O module with a watchdog.
     COIL = 'coil'
-    # We count, and count up a holding register every period, which the PLC watches.
+    # We time the window and increment a holding register every period; the PLC watches it.
     COIL_AND_COUNTER = 'coil_and_counter'
 
 
 class ReadBack(Enum):
     """
-    Where it shows how the gate stands, true = open.
+    Where the state of the gate can be read, true = open.
 
     """
 
@@ -71,16 +71,16 @@ class ModbusWiring:
     unit : int
         Unit (slave, device) number, 0 to 255.
     drive : Drive
-        How it is driven.
+        How to drive it.
     register : int
-        Holding register: of the command's number, its milliseconds in the next one; or of the
+        Holding register of the command number (its milliseconds are in the next one), or of the
         counter. 0 to 65534, counted from 0 as on the wire.
     coil : int
         Coil of the gate, 0 to 65535.
     read_back : ReadBack
-        Whether a coil or a discrete input tells how the gate stands.
+        Whether a coil or a discrete input shows the state of the gate.
     read_back_address : int
-        Which, 0 to 65535.
+        Address of that coil or input, 0 to 65535.
 
     """
 
@@ -111,20 +111,20 @@ class ModbusWiring:
 
 class ModbusGate(Gate):
     """
-    Drives a gate by Modbus TCP and reads back how it stands.
+    Drives a gate by Modbus TCP and reads back its state.
 
-    A connection that fails is closed, so that an answer which comes late is never taken for that
-    to another request; `connect` opens a new one.
+    A connection that fails is closed, so a late answer is never taken for the answer to another
+    request. `connect` opens a new one.
 
     Parameters
     ----------
     wiring : ModbusWiring
         Where the gate is.
     timeout_s : float
-        How long an answer may take, seconds. A call blocks for twice that at most, `connect` for
-        four times.
+        The longest time for an answer, seconds. A call blocks for at most twice that, `connect`
+        for four times.
     period_s : float
-        Between two writings of a coil or counter, seconds.
+        Time between two writes of a coil or counter, seconds.
 
     """
 
@@ -141,7 +141,7 @@ class ModbusGate(Gate):
 
     def connect(self) -> None:
         """
-        Connect anew and bring the gate to rest.
+        Reconnect and bring the gate to rest.
 
         """
         self._output.stop()
@@ -158,7 +158,8 @@ class ModbusGate(Gate):
         self._client = client
         try:
             if wiring.drive is Drive.REGISTER:
-                # Going on from the last number, lest the PLC take the next for one it has done.
+                # Continue from the last number; otherwise the PLC might take the next one for an
+                # old one.
                 self._number = self._registers()[0]
                 self.rest()
             else:
@@ -189,7 +190,7 @@ class ModbusGate(Gate):
 
     def confirm(self, *, is_open: bool) -> None:
         """
-        Read back how the gate stands.
+        Read back the state of the gate.
 
         """
         address = self._wiring.read_back_address
@@ -213,7 +214,7 @@ class ModbusGate(Gate):
         Bring the gate to rest and disconnect.
 
         """
-        # It never raises; silence brings the gate to rest.
+        # Never raise here; silence brings the gate to rest.
         with suppress(Exception):
             self.rest()
         self._output.stop()
@@ -230,7 +231,7 @@ class ModbusGate(Gate):
         def write(client: Any, **unit: int) -> Any:
             duration_ms = 0
             if duration_s is not None:
-                # At the last moment: the PLC counts from the reception.
+                # Computed at the last moment, because the PLC counts from reception.
                 left_s = remaining_s(duration_s, told_s, time.monotonic())
                 duration_ms = max(1, round(1000 * left_s))
             return client.write_registers(address, [self._number, duration_ms], **unit)
@@ -268,7 +269,7 @@ class ModbusGate(Gate):
                 answer = request(self._client, **{_UNIT_KEYWORD: self._wiring.unit})
             except (ModbusException, OSError) as error:
                 answer = error
-            # pymodbus does not look at the clock once an answer is there, however late it looks.
+            # pymodbus does not check the clock once an answer is there, however late that is.
             late_s = time.monotonic() - begun_s
             if late_s > self._timeout_s and not isinstance(answer, Exception):
                 answer = GateError(f'it took {late_s:.3f} s')

@@ -1,19 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-Who is where on the belt, and what the gate must do for whom, when: pure, no gate, no clock.
+Track the parts on the belt, and what the gate must do for each of them, and when.
 
-A part exposed at e reaches the gate at e + travel time. Its window is that instant -+ half of
-`window_s`. ::
+Pure logic, without gate or clock. A part exposed at e reaches the gate at e + travel time. Its
+window is that instant -+ half of `window_s`. ::
 
       fire          opens         arrival        closes          at rest for sure
     ----|--actuation--|------------- window_s ------|---dead_time---|------> time
 
-The gate is told to open at `fire` if the verdict is PASS by then, and to go back so that it moves
-at `closes`. Everything else is REJECT: the gate is not touched. Two parts whose arrivals are
-closer than window and dead time cannot be told apart, and both are rejected.
+If the verdict is PASS by then, the gate gets the command to open at `fire`, and the command to
+close early enough to move at `closes`. Everything else is a REJECT, and the gate is left alone.
+Two parts whose arrivals are closer than window and dead time cannot be told apart: both are
+rejected.
 
-Where the mechanics make the gate rest in PASS, it is the other way round: told to open means told
-to sort out, and it is told so for every part without a fresh PASS, however late.
+Where the mechanics make the gate rest in PASS, the meaning is inverted: the command to open means
+to sort out, and the gate gets it for every part without a fresh PASS, however late.
 
 """
 
@@ -28,13 +29,13 @@ import math
 from anomaly_inspection.errors import SettingError
 from anomaly_inspection.sorting.sort_record import Action, Cause, Outcome, PartKey, SortRecord
 
-# The computer's own delays: a gate that is read back sooner after closing may still be moving.
+# Allows for the computer's own delays: a gate read back sooner after closing may still be moving.
 _SHORTEST_DEAD_TIME_S = 0.005
 
 
 def travel_time_s(distance_m: float, belt_speed_mps: float) -> float:
     """
-    Say how long a part travels from the camera to the gate, seconds.
+    Give the travel time of a part from the camera to the gate, seconds.
 
     """
     if not 0 < distance_m < math.inf:
@@ -47,7 +48,7 @@ def travel_time_s(distance_m: float, belt_speed_mps: float) -> float:
 @dataclass(frozen=True)
 class TrackerSettings:
     """
-    The belt and the gate in time.
+    The timing of belt and gate.
 
     Parameters
     ----------
@@ -55,21 +56,21 @@ class TrackerSettings:
         From the exposure of a part to its arrival at the gate, seconds; long enough to fire after
         the exposure.
     window_s : float
-        How long the gate stands open for a part, centred on its arrival, seconds, above 0. The
-        gate may be told up to a quarter of it too late; later than that the part is rejected.
+        How long the gate stays open for a part, centred on its arrival, seconds, above 0. The
+        command may come up to a quarter of it late; beyond that the part is rejected.
     actuation_s : float
-        The gate's own delay from a command to the movement, at most, seconds.
+        The gate's longest delay from a command to the movement, seconds.
     dead_time_s : float
-        From the end of a window until the gate rests for sure, seconds; at least `actuation_s` and
-        5 ms.
+        Time from the end of a window until the gate certainly rests, seconds; at least
+        `actuation_s` and 5 ms.
     gate_rests_in_pass : bool
-        Whether a gate that is left alone lets parts pass, and one that is open sorts them out.
+        Whether the gate at rest lets parts pass, and the open gate sorts them out.
     parts : int
-        Parts that are followed or remembered at once, at least 1.
+        The most parts that are tracked or remembered at once, at least 1.
     early_decisions : int
-        Decisions that may wait for their part (topics are not ordered), at least 1.
+        The most decisions that may wait for their part (topics are not ordered), at least 1.
     early_decision_age_s : float
-        How long they wait, seconds, above 0.
+        How long such decisions wait, seconds, above 0.
 
     """
 
@@ -112,7 +113,7 @@ class TrackerSettings:
 
 class GateCall(Enum):
     """
-    What the gate may be asked.
+    The calls of a gate.
 
     """
 
@@ -125,18 +126,18 @@ class GateCall(Enum):
 @dataclass(frozen=True)
 class GateTask:
     """
-    One call of the gate, for one part, due now.
+    One call of the gate for one part, due now.
 
     Parameters
     ----------
     call : GateCall
-        What to ask.
+        The call.
     key : (str, int)
-        For which part.
+        The part it is for.
     duration_s : float
         How long to open, seconds; NaN for other calls.
     told_s : float
-        Since when that counts, steady clock, seconds; NaN for other calls.
+        When the duration begins, steady clock, seconds; NaN for other calls.
 
     """
 
@@ -149,16 +150,16 @@ class GateTask:
 @dataclass
 class TrackerCounts:
     """
-    What has happened since the start, for diagnostics.
+    Counts since the start, for diagnostics.
 
     Parameters
     ----------
     parts_duplicate : int
-        Parts that were known already.
+        Parts that were already known.
     decisions_late : int
         Decisions that came after the gate had to act.
     decisions_duplicate : int
-        Decisions on parts that had one.
+        Decisions on parts that already had one.
     decisions_unknown : int
         Decisions whose part never came.
 
@@ -171,15 +172,15 @@ class TrackerCounts:
 
 
 class _Stage(Enum):
-    # Nothing done yet; at `fire` it becomes OPENED or RESTING.
+    # Nothing is done yet; at `fire` it becomes OPENED or RESTING.
     APPROACHING = 1
-    # The gate was told to open; to be read back at the arrival.
+    # The gate got the command to open; it is read back at the arrival.
     OPENED = 2
-    # Read back, or told to rest early; to be read back when the dead time is over.
+    # Read back, or closed early; the gate is read back again after the dead time.
     CLOSING = 3
-    # The gate is left alone; to be read back at the arrival.
+    # The gate is left alone; it is read back at the arrival.
     RESTING = 4
-    # Nothing left to ask; the event is due when the window is over.
+    # No call is left; the event is due when the window is over.
     LEAVING = 5
 
 
@@ -190,11 +191,11 @@ class _Track:
     opens_s: float
     arrival_s: float
     closes_s: float
-    # When the gate moves back: `closes_s`, or earlier for a neighbour's sake.
+    # When the gate closes: `closes_s`, or earlier because of a neighbouring part.
     back_s: float
     passes: bool | None = None
     stage: _Stage = _Stage.APPROACHING
-    # Why the verdict was not followed; None while it is.
+    # Why the verdict was not followed; None while it is followed.
     cause: Cause | None = None
     detail: str = ''
     told_s: float = math.nan
@@ -211,7 +212,7 @@ class _Track:
 
     def reject(self, cause: Cause, detail: str) -> None:
         """
-        Set the cause; the first one stands.
+        Set the cause, unless one is set already.
 
         """
         if self.cause is None:
@@ -220,11 +221,11 @@ class _Track:
 
 class PartTracker:
     """
-    Follows the parts from the camera through the gate.
+    Tracks the parts from the camera through the gate.
 
-    Not thread-safe. `now` is in seconds, steady clock. Whoever owns the gate calls `advance`, does
-    the call it asks for, tells `done`, and calls `advance` again, until nothing is due; then waits
-    until `next_due`.
+    Not thread-safe. `now` is in seconds, steady clock. The owner of the gate calls `advance`,
+    makes the gate call it asks for, reports with `done`, and calls `advance` again until nothing
+    is due. Then it waits until `next_due`.
 
     """
 
@@ -239,7 +240,7 @@ class PartTracker:
 
     def part_seen(self, key: PartKey, exposure_s: float, now: float) -> None:
         """
-        Follow a part; one that is known already is only counted.
+        Track a part; a part that is already known is only counted.
 
         """
         if key in self._tracks or key in self._past:
@@ -247,7 +248,7 @@ class PartTracker:
             return
         self._forget(now)
         if len(self._tracks) >= self._settings.parts:
-            detail = f'{len(self._tracks)} parts are on the belt, no more can be followed'
+            detail = f'{len(self._tracks)} parts are on the belt; no more can be tracked'
             self._failure = self._failure or detail
             self._events.append(
                 SortRecord(
@@ -273,7 +274,7 @@ class PartTracker:
 
     def decision_received(self, key: PartKey, passes: bool, now: float) -> None:
         """
-        Take a verdict; the first one stands, except that REJECT beats PASS until the gate fires.
+        Take a verdict. The first one holds, except that REJECT beats PASS until the gate fires.
 
         """
         track = self._tracks.get(key) or self._past.get(key)
@@ -297,7 +298,7 @@ class PartTracker:
 
     def reject_all(self, detail: str) -> None:
         """
-        Reject every part that has not been fired for, because the line is stopped.
+        Reject every part for which the gate has not fired, because the line is stopped.
 
         """
         for track in self._tracks.values():
@@ -306,7 +307,7 @@ class PartTracker:
 
     def abandon(self, cause: Cause, detail: str, *, gate_rests: bool) -> None:
         """
-        Let go of every part at once; `advance` gives their events.
+        Drop every part at once; `advance` gives their events.
 
         """
         for track in list(self._tracks.values()):
@@ -317,13 +318,12 @@ class PartTracker:
 
     def advance(self, now: float) -> tuple[GateTask | None, list[SortRecord]]:
         """
-        Do what is due, up to the first thing that needs the gate.
+        Do what is due, up to the first call of the gate.
 
         Returns
         -------
         (GateTask or None, list of SortRecord)
-            What to ask the gate now, None when nothing is due; and the events of parts that are
-            through.
+            The gate call that is due now, or None; and the events of parts that are done.
 
         """
         task = None
@@ -331,7 +331,7 @@ class PartTracker:
             due = [track for track in self._tracks.values() if self._due(track) <= now]
             if not due:
                 break
-            # Back to rest goes before everything; else one after the other.
+            # Closing the gate comes first; everything else in order.
             track = min(due, key=lambda t: (not t.must_rest_early, self._due(t), t.arrival_s))
             task = self._next_task(track, now)
         self._forget(now)
@@ -340,7 +340,7 @@ class PartTracker:
 
     def done(self, task: GateTask, error: str) -> None:
         """
-        Tell how a task went; '' = the gate did it.
+        Report how a task went; '' = the gate did it.
 
         """
         if not error:
@@ -349,14 +349,15 @@ class PartTracker:
         if track is not None:
             self._fail(track, error)
         self._failure = self._failure or error
-        # A gate that fails is told to rest: where that is PASS, no other window is sure either.
+        # A gate that fails is brought to rest. Where rest means PASS, no other window is safe
+        # either.
         if self._settings.gate_rests_in_pass:
             for other in self._opened_tracks():
                 self._fail(other, error)
 
     def take_failure(self) -> str:
         """
-        Give, once, why the line must stop, '' when it need not.
+        Give the reason why the line must stop, once; '' when it need not stop.
 
         """
         failure, self._failure = self._failure, ''
@@ -365,14 +366,14 @@ class PartTracker:
     @property
     def must_rest(self) -> bool:
         """
-        Whether no part needs the gate open now, and none has just had it so.
+        Tell whether no part needs the gate open now, or has just had it open.
 
         """
         return not self._opened_tracks()
 
     def next_due(self) -> float | None:
         """
-        When `advance` has something to do again; None when nothing is followed.
+        Give the time when `advance` has something to do; None when no part is tracked.
 
         """
         if self._events:
@@ -380,7 +381,7 @@ class PartTracker:
         return min((self._due(track) for track in self._tracks.values()), default=None)
 
     def _new_track(self, key: PartKey, exposure_s: float, now: float) -> _Track:
-        # An exposure in the future is none; the part would be followed for ever.
+        # An exposure in the future is invalid: the part would be tracked for ever.
         exposure_s = min(exposure_s, now) if math.isfinite(exposure_s) else now
         arrival_s = exposure_s + self._settings.travel_time_s
         opens_s = arrival_s - self._settings.window_s / 2
@@ -390,7 +391,7 @@ class PartTracker:
 
     def _keep_apart(self, track: _Track, other: _Track, now: float) -> None:
         """
-        See that neither a new part nor its neighbour rides through the other's window.
+        Make sure that neither a new part nor its neighbour passes in the other's window.
 
         """
         gap_s = abs(track.arrival_s - other.arrival_s)
@@ -402,7 +403,7 @@ class PartTracker:
                     Cause.TOO_CLOSE, f'{gap_s:.3f} s from part {_text(track.key)}, {limit}'
                 )
         if self._settings.gate_rests_in_pass:
-            # Both are sorted out; at worst one that was let pass already goes with the other.
+            # Both are sorted out; at worst, one that has already passed goes with the other.
             if gap_s < self._settings.closest_s and other.has_fresh_pass:
                 other.reject(
                     Cause.TOO_CLOSE, f'it may have been sorted out with part {_text(track.key)}'
@@ -431,7 +432,7 @@ class PartTracker:
 
     def _next_task(self, track: _Track, now: float) -> GateTask | None:
         """
-        Take the next step with a part; None when it does not need the gate.
+        Take the next step for a part; None when it does not need the gate.
 
         """
         if track.must_rest_early and track.back_s <= now:
@@ -444,31 +445,32 @@ class PartTracker:
         if track.stage is _Stage.OPENED:
             track.stage = _Stage.CLOSING
             if track.has_failed:
-                # Told too late: it may still be moving.
+                # The command came too late: the gate may still be moving.
                 return None
             late_s = now - track.arrival_s
-            # Held up by the gate's answer or by the computer: the gate may have moved as late.
+            # Delayed by the gate's answer or by the computer: the gate may have moved just as
+            # late.
             most_s = self._settings.window_s / (4 if self._settings.gate_rests_in_pass else 2)
             if late_s < most_s:
                 return GateTask(GateCall.CONFIRM_OPEN, track.key)
             track.detail = f'the gate acknowledged; too late to read back, {late_s:.3f} s'
             if self._settings.gate_rests_in_pass:
                 self._fail(track, 'the part may have passed')
-            # Else a good part was sorted out at worst; that the gate rests is still read back.
+            # Otherwise, at worst, a good part was sorted out. The gate is still read back at rest.
         elif track.stage in (_Stage.CLOSING, _Stage.RESTING):
             is_left_alone = track.stage is _Stage.RESTING
             track.stage = _Stage.LEAVING
             if not self._opened_tracks():
                 return GateTask(GateCall.CONFIRM_REST, track.key)
             if is_left_alone and not self._settings.gate_rests_in_pass:
-                self._fail(track, 'it became known when the gate was open for a later part')
+                self._fail(track, 'it became known while the gate was open for a later part')
         else:
             self._finish(track)
         return None
 
     def _fire(self, track: _Track, now: float) -> GateTask | None:
         """
-        Settle what is done with a part: from here on no verdict changes it.
+        Settle the action for a part; from here on no verdict changes it.
 
         """
         rests_in_pass = self._settings.gate_rests_in_pass
@@ -477,13 +479,13 @@ class PartTracker:
             track.reject(Cause.NO_DECISION, 'no decision came before the gate had to act')
         must_open = track.has_fresh_pass != rests_in_pass
         if must_open and late_s > self._settings.window_s / 4:
-            told_late = f'the gate could only be told {late_s:.3f} s late'
+            told_late = f'the command to the gate could only go out {late_s:.3f} s late'
             if rests_in_pass:
                 self._fail(track, f'{told_late}, the part may have passed')
             else:
                 track.reject(Cause.GATE_FAILED, told_late)
                 must_open = False
-        # Opening begins anew: it must not shorten a window that another part still needs.
+        # Opening starts a new window: it must not shorten one that another part still needs.
         closes_s = max(other.closes_s for other in (track, *self._opened_tracks()))
         duration_s = closes_s - self._settings.actuation_s - now
         if not must_open or duration_s <= 0:
@@ -499,7 +501,7 @@ class PartTracker:
 
     def _fail(self, track: _Track, why: str) -> None:
         """
-        Give up reading back the gate for a part, and have the line stopped.
+        Stop reading back the gate for a part, and stop the line.
 
         """
         self._failure = self._failure or f'part {_text(track.key)}: {why}'
@@ -532,7 +534,7 @@ class PartTracker:
 
     def _forget(self, now: float) -> None:
         """
-        Let go of decisions that have waited too long for their part, or are too many.
+        Drop decisions that have waited too long for their part, or are too many.
 
         """
         while self._early:

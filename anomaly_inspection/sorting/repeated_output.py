@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-An output that cannot close by itself: told over and over, and told to rest when the window ends.
+Repeat an output that cannot close by itself, and bring it to rest when the window ends.
 
 """
 
@@ -17,23 +17,23 @@ from anomaly_inspection.sorting.gate import remaining_s
 
 class RepeatedOutput:
     """
-    Says on a thread of its own how a gate must stand, every period, and when its window is over.
+    Tells a gate its state, every period and at the end of a window, on a thread of its own.
 
-    Who drives the gate must let it rest when nothing has been said for longer than that: so a dead
-    process and a cut cable end the window as well.
+    The other side must bring the gate to rest when it has heard nothing for longer than that. A
+    dead process and a cut cable then end the window as well.
 
     Parameters
     ----------
     write : callable
-        Tells the gate to be open (True) or at rest (False); may block, raises when it fails.
-        Called by one thread at a time.
+        Tells the gate to be open (True) or at rest (False). It may block, and raises when it
+        fails. Only one thread calls it at a time.
     period_s : float
-        Between two sayings, seconds, above 0.
+        Time between two repetitions, seconds, above 0.
     most_late_s : float
-        Told to rest so much after the end of its window, the gate counts as failed, seconds: the
-        next part may have found it open.
+        The gate counts as failed when it is brought to rest by more than this after the end of its
+        window, seconds: the next part may have found it open.
     name : str
-        What the gate is called in errors.
+        Name of the gate in errors.
 
     """
 
@@ -48,11 +48,11 @@ class RepeatedOutput:
         self._write = write
         self._name = name
         self._most_late_s = most_late_s
-        # Until when the gate may stand open by what it was told last; inf = it rests.
+        # Until when the last command lets the gate be open; inf = it rests.
         self._open_until_s = math.inf
         self._not_connected = f'{name}: not connected'
         self._period_s = period_s
-        # Held while writing: what is said is always the newest.
+        # Held while writing, so that the newest state always goes out last.
         self._condition = threading.Condition()
         self._closes_s = -math.inf
         self._next_s = -math.inf
@@ -61,12 +61,12 @@ class RepeatedOutput:
 
     def start(self) -> None:
         """
-        Tell the gate to rest, and begin to repeat; raises when the gate cannot be told.
+        Bring the gate to rest and begin to repeat; raises when the gate cannot be told.
 
         """
         self.stop()
         self._failure = ''
-        # How late the last window ended has been told: it must not fail this start.
+        # The late end of the last window has been reported; it must not fail this start.
         self._open_until_s = math.inf
         try:
             self.rest()
@@ -78,7 +78,7 @@ class RepeatedOutput:
 
     def stop(self) -> None:
         """
-        Stop to repeat; blocks while the writing under way does.
+        Stop repeating; blocks as long as the current write does.
 
         """
         with self._condition:
@@ -90,7 +90,7 @@ class RepeatedOutput:
 
     def open(self, duration_s: float, told_s: float | None) -> None:
         """
-        Tell the gate to open now, and to rest after the duration, as in `Gate.open`.
+        Open the gate now, and bring it to rest after the duration, as in `Gate.open`.
 
         """
         now = time.monotonic()
@@ -98,14 +98,14 @@ class RepeatedOutput:
 
     def rest(self) -> None:
         """
-        Tell the gate to rest now.
+        Bring the gate to rest now.
 
         """
         self._tell(-math.inf)
 
     def say_again(self) -> None:
         """
-        Tell the gate what it was told last.
+        Repeat the last command.
 
         """
         self._tell(self._closes_s)
@@ -130,7 +130,7 @@ class RepeatedOutput:
             late_s = time.monotonic() - self._open_until_s
             self._open_until_s = math.inf
             if late_s > self._most_late_s:
-                raise GateError(f'{self._name}: told to rest {late_s:.3f} s after its window')
+                raise GateError(f'{self._name}: brought to rest {late_s:.3f} s after its window')
 
     def _repeat(self) -> None:
         with self._condition:
@@ -141,6 +141,6 @@ class RepeatedOutput:
                     continue
                 try:
                     self._say()
-                # Whoever asks next hears of it; silence lets the gate rest.
+                # The next caller hears of it; silence brings the gate to rest.
                 except Exception as error:  # noqa: BLE001
                     self._failure = str(error) if isinstance(error, GateError) else repr(error)

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-The gate output of the ESP32, commanded over the serial link of docs/protocol.md.
+Drive the gate output of the ESP32 over the serial link of docs/protocol.md.
 
 """
 
@@ -25,11 +25,11 @@ from anomaly_inspection.link.protocol import (
 from anomaly_inspection.link.serial_link import SerialLink
 from anomaly_inspection.sorting.gate import Gate, remaining_s
 
-# A port has to be opened, and a device that restarts with it has to boot.
+# Time to open the port, and to boot a device that restarts with it.
 _CONNECT_S = 3.0
 _TRIES = 3
 _REASONS = {
-    'hi': 'it has started anew and its gate rests',
+    'hi': 'it has restarted and its gate rests',
     'late': 'the command came too late',
     'range': 'a field is out of range',
     'what': 'its firmware does not know the command',
@@ -38,24 +38,23 @@ _REASONS = {
 
 class SerialGate(Gate):
     """
-    Commands the device and waits for its answer; what gets lost is said again.
+    Commands the device and waits for its answer; a lost command is repeated.
 
-    The device counts the window itself, so a dead process or a cut cable leaves the gate to close
-    by itself. A command that comes later than the time-out, by the device's own clock, is refused
-    there. After the link was lost, or the device has started anew, every call fails until
-    `connect`.
+    The device times the window itself, so the gate closes after a dead process or a cut cable. The
+    device refuses a command that comes later than the time-out by its own clock. After the link
+    was lost or the device has restarted, every call fails until `connect`.
 
     Parameters
     ----------
     url : str
         Serial port or URL, as in SerialLink.
     timeout_s : float
-        How long a call waits for the answer, seconds.
+        The longest time to wait for an answer, seconds.
 
     Raises
     ------
     SettingError
-        When pyserial does not know such a URL.
+        When pyserial does not know this kind of URL.
 
     """
 
@@ -65,7 +64,7 @@ class SerialGate(Gate):
         self._link = SerialLink(url, self._take)
         self._is_started = False
         self._heard = threading.Condition()
-        # Since which of the link's connections the device knows us.
+        # The connection of the link in which the device knows us.
         self._connection: int | None = None
         self._awaited: int | None = None
         self._answer: GateState | Refusal | None = None
@@ -77,7 +76,7 @@ class SerialGate(Gate):
         """
         self._connection = None
         if not self._is_started:
-            # A link that was stopped cannot start again.
+            # A stopped link cannot start again.
             self._link = SerialLink(self._url, self._take)
             self._link.start()
             self._is_started = True
@@ -86,17 +85,17 @@ class SerialGate(Gate):
             with self._heard:
                 wait_s = end_s - time.monotonic()
                 if not self._heard.wait_for(self._is_greeted, max(0.0, wait_s)):
-                    problem = self._link.problem or f'{self._url}: it does not answer hi'
+                    problem = self._link.problem or f'{self._url}: the device does not answer hi'
                     raise GateError(f'gate at {problem}')
             connection = self._link.connection
             self._ask(Rest())
-            # Else the device has started anew meanwhile, and will be greeted anew.
+            # Otherwise the device has restarted in the meantime and will be greeted again.
             if connection == self._link.connection and self._is_greeted():
                 self._connection = connection
 
     def open(self, duration_s: float, told_s: float | None = None) -> None:
         """
-        Open the gate; the device counts the duration, and refuses what comes too late.
+        Open the gate. The device times the duration and refuses a late command.
 
         """
         self._check_link()
@@ -118,7 +117,7 @@ class SerialGate(Gate):
 
     def confirm(self, *, is_open: bool) -> None:
         """
-        Ask the device how its gate stands.
+        Ask the device for the state of its gate.
 
         """
         state = self._command(Ask())
@@ -130,12 +129,12 @@ class SerialGate(Gate):
 
     def close(self) -> None:
         """
-        Bring the gate to rest and let go of the port.
+        Bring the gate to rest and release the port.
 
         """
         if not self._is_started:
             return
-        # It never raises; the device closes the gate by itself.
+        # Never raise here; the device closes the gate by itself.
         with suppress(GateError):
             self.rest()
         self._link.stop()
@@ -153,11 +152,11 @@ class SerialGate(Gate):
         if not self._link.is_connected:
             raise GateError(f'gate at {self._link.problem}')
         if self._link.connection != self._connection:
-            raise GateError(f'gate at {self._url}: the link or the device has started anew')
+            raise GateError(f'gate at {self._url}: the link was lost or the device has restarted')
 
     def _ask(self, command: Command) -> GateState:
         """
-        Say a command until it is answered, up to three times.
+        Repeat a command until it is answered, up to three times.
 
         """
         name = type(command).__name__.lower()

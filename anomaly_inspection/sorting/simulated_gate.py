@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-A gate that exists in memory only: for demos and tests.
+A gate in memory, for demos and tests.
 
 """
 
@@ -25,11 +25,11 @@ class GateTrouble(Enum):
     """
 
     NONE = 'none'
-    # It acknowledges everything and does not move from where it stands.
+    # It acknowledges everything and does not move.
     STUCK = 'stuck'
-    # It answers nothing and does nothing; what it was doing it finishes.
+    # It answers nothing and does nothing, except finish the movement it has begun.
     SILENT = 'silent'
-    # It moves `slowness_s` later than it should, both ways.
+    # It moves `slowness_s` late in both directions.
     SLOW = 'slow'
 
 
@@ -45,7 +45,7 @@ class GateAction:
     name : str
         'open' or 'rest'.
     duration_s : float
-        How long it was to stay open, seconds; NaN for 'rest'.
+        The commanded time to stay open, seconds; NaN for 'rest'.
 
     """
 
@@ -56,16 +56,16 @@ class GateAction:
 
 class SimulatedGate(Gate):
     """
-    A gate that rests in REJECT, closes by itself and remembers what it was told.
+    A gate that rests in REJECT, closes by itself and remembers its commands.
 
     Parameters
     ----------
     clock : callable giving float
-        The time, seconds: `time.monotonic`, or the test's own.
+        Gives the time, seconds: `time.monotonic` or a clock of the test.
     actuation_s : float
-        From a command to the movement, seconds.
+        Time from a command to the movement, seconds.
     slowness_s : float
-        What GateTrouble.SLOW adds, seconds.
+        The delay that GateTrouble.SLOW adds, seconds.
 
     Attributes
     ----------
@@ -83,7 +83,7 @@ class SimulatedGate(Gate):
         self._slowness_s = slowness_s
         self._trouble = GateTrouble.NONE
         self._is_connected = False
-        # Movements that are to come or have come: (when, whether it is open from then on).
+        # Past and future movements: (when, whether the gate is open from then on).
         self._movements: list[tuple[float, bool]] = [(-math.inf, False)]
 
     def connect(self) -> None:
@@ -102,7 +102,7 @@ class SimulatedGate(Gate):
         now = self._answer()
         duration_s = remaining_s(duration_s, told_s, now)
         self.actions.append(GateAction(now, 'open', duration_s))
-        # One that is on its way to open already gets there no later.
+        # A gate that is already opening opens no later.
         opening = [when for when, is_open in self._movements if is_open and when > now]
         opens_s = min([now + self._delay_s, *opening])
         self._move((opens_s, True), (now + duration_s + self._delay_s, False))
@@ -118,7 +118,7 @@ class SimulatedGate(Gate):
 
     def confirm(self, *, is_open: bool) -> None:
         """
-        Compare how the gate stands with how it should; does not block.
+        Compare the state of the gate with the expected one; does not block.
 
         """
         self._answer()
@@ -128,7 +128,7 @@ class SimulatedGate(Gate):
 
     def close(self) -> None:
         """
-        Go to rest, as a gate does that loses its connection.
+        Go to rest, as a gate does when it loses its connection.
 
         """
         if self._is_connected:
@@ -138,7 +138,7 @@ class SimulatedGate(Gate):
     @property
     def trouble(self) -> GateTrouble:
         """
-        What is wrong with it; may be set at any time.
+        The simulated trouble; may be set at any time.
 
         """
         return self._trouble
@@ -152,7 +152,7 @@ class SimulatedGate(Gate):
     @property
     def is_open(self) -> bool:
         """
-        How the gate stands now.
+        Tell whether the gate is open now.
 
         """
         now = self._clock()
@@ -171,6 +171,6 @@ class SimulatedGate(Gate):
         return self._clock()
 
     def _move(self, *movements: tuple[float, bool]) -> None:
-        # A new command takes the place of what was still to come.
+        # A new command replaces the movements to come.
         if self._trouble is not GateTrouble.STUCK:
             self._movements = [(-math.inf, self.is_open), *movements]

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-What the sorter says of each part; all values are those of SortRecord.msg.
+The sorter's record of each part; all values are those of SortEvent.msg.
 
 """
 
@@ -25,7 +25,7 @@ class Action(IntEnum):
 
 class Outcome(IntEnum):
     """
-    Whether the gate stood as it was told.
+    Whether the gate followed the command.
 
     """
 
@@ -35,7 +35,7 @@ class Outcome(IntEnum):
 
 class Cause(IntEnum):
     """
-    Why the part was treated so.
+    Why the part was treated this way.
 
     """
 
@@ -51,7 +51,7 @@ class Cause(IntEnum):
 @dataclass(frozen=True)
 class SortRecord:
     """
-    What was done with one part; exactly one for each part.
+    The record of one part; exactly one for each part.
 
     Parameters
     ----------
@@ -64,9 +64,10 @@ class SortRecord:
     cause : Cause
         Why.
     detail : str
-        One sentence, '' when all went as decided.
+        One sentence; '' when everything went as decided.
     firing_error_s : float
-        How long after its planned time the gate was told to open, seconds; NaN when it was not.
+        Delay of the command to open after its planned time, seconds; NaN when the gate was not
+        opened.
 
     """
 

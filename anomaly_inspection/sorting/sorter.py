@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-The sorter: lets the gate do what the tracker asks for, and stops the line when it does not.
+The sorter: moves the gate as the tracker asks, and stops the line when the gate fails.
 
 """
 
@@ -24,12 +24,12 @@ from anomaly_inspection.sorting.sort_record import Cause, PartKey, SortRecord
 @dataclass(frozen=True)
 class LineStop:
     """
-    Whether the line must stand; while it must, every part is rejected.
+    Whether the line must stop; while it must, every part is rejected.
 
     Parameters
     ----------
     is_active : bool
-        Whether it must.
+        Whether the line must stop.
     reason : str
         The first reason, one sentence; '' when not active.
     since_s : float
@@ -46,17 +46,17 @@ class Sorter:
     """
     Sorts parts: exactly one event for each, and an open gate only for a PASS.
 
-    One thread calls `step`, again and again while `next_due` is not in the future; the gate may
-    block it, and `reset` and `flush`. Every other method returns at once. All may be called from
-    any thread. The gate must have been connected before.
+    One thread calls `step` repeatedly while `next_due` is not in the future. The gate may block
+    `step`, `reset` and `flush`; every other method returns at once. Any thread may call any
+    method. Connect the gate first.
 
     """
 
     def __init__(self, tracker: PartTracker, gate: Gate) -> None:
         self._tracker = tracker
         self._gate = gate
-        # Taken in this order. The gate is never called under the state lock, so that a gate that
-        # blocks holds up no part and no verdict.
+        # Take them in this order. The gate is never called under the state lock, so a gate that
+        # blocks delays no part and no verdict.
         self._gate_lock = Lock()
         self._state_lock = Lock()
         self._line_stop = LineStop()
@@ -66,7 +66,7 @@ class Sorter:
     @property
     def line_stop(self) -> LineStop:
         """
-        Whether the line must stand now.
+        Tell whether the line must stop now.
 
         """
         return self._line_stop
@@ -74,14 +74,14 @@ class Sorter:
     @property
     def counts(self) -> TrackerCounts:
         """
-        What has happened since the start, for diagnostics.
+        Give the counts since the start, for diagnostics.
 
         """
         return self._tracker.counts
 
     def part_seen(self, key: PartKey, exposure_s: float, now: float) -> None:
         """
-        Follow a part; the first message of a part counts.
+        Track a part; the first message of a part counts.
 
         """
         with self._state_lock:
@@ -92,7 +92,7 @@ class Sorter:
 
     def decision_received(self, key: PartKey, passes: bool, now: float) -> None:
         """
-        Take the verdict on a part; anything but PASS is `passes=False`.
+        Take the verdict on a part; anything except PASS is `passes=False`.
 
         """
         with self._state_lock:
@@ -100,7 +100,8 @@ class Sorter:
 
     def fault_received(self, is_active: bool, reason: str, now: float) -> None:
         """
-        Take the decider's fault: it stops the line, and its end alone does not start it.
+        Take the decider's fault. It stops the line; the end of the fault alone does not start it
+        again.
 
         """
         with self._state_lock:
@@ -110,7 +111,7 @@ class Sorter:
 
     def stop_line(self, reason: str, now: float) -> None:
         """
-        Stop the line for a reason of the caller's; a reset starts it again.
+        Stop the line for the caller's reason; a reset starts it again.
 
         """
         with self._state_lock:
@@ -118,7 +119,7 @@ class Sorter:
 
     def next_due(self) -> float | None:
         """
-        When `step` has something to do again, steady clock; None when no part is followed.
+        Give the time when `step` has something to do, steady clock; None when no part is tracked.
 
         """
         with self._state_lock:
@@ -126,16 +127,16 @@ class Sorter:
 
     def step(self, now: float) -> list[SortRecord]:
         """
-        Do what is due, at most one call of the gate; blocks as long as the gate does.
+        Do what is due, with one call of the gate at most; blocks as long as the gate does.
 
         Returns
         -------
         list of SortRecord
-            Of the parts that are through.
+            The records of the parts that are done.
 
         """
         if not self._gate_lock.acquire(blocking=False):
-            # `reset` or `flush` has the gate; when they are through `now` is old, so call again.
+            # `reset` or `flush` holds the gate. `now` is old when they are done, so call again.
             with self._gate_lock:
                 return []
         try:
@@ -145,8 +146,8 @@ class Sorter:
 
     def check_gate(self, now: float) -> None:
         """
-        Read back that the gate rests while no part needs it, so that a gate that is lost stops the
-        line before the next part; blocks as long as the gate does.
+        Read back that the gate rests while no part needs it, so that a lost gate stops the line
+        before the next part. Blocks as long as the gate does.
 
         """
         with self._gate_lock:
@@ -161,15 +162,16 @@ class Sorter:
 
     def reset(self, now: float) -> str:
         """
-        Let the line run again, unless the cause of the stop lasts; blocks while the gate does.
+        Let the line run again, unless the cause of the stop lasts; blocks as long as the gate
+        does.
 
-        Parts that were on the belt before stay rejected: nobody knows where they are. A gate that
-        rests in PASS would let them pass: clear the belt between camera and gate before.
+        Parts that were on the belt before stay rejected, because nobody knows where they are. A
+        gate that rests in PASS would let them pass: first clear the belt between camera and gate.
 
         Returns
         -------
         str
-            '' when the line may run; else why not, one sentence.
+            '' when the line may run, else one sentence that says why not.
 
         """
         if not self._line_stop.is_active:
@@ -180,7 +182,7 @@ class Sorter:
                     self._gate.connect()
                 self._gate.rest()
                 self._gate.confirm(is_open=False)
-            # A driver may fail in any way.
+            # A driver may raise anything.
             except Exception as error:  # noqa: BLE001
                 with self._state_lock:
                     self._gate_failure = _sentence(error)
@@ -195,7 +197,7 @@ class Sorter:
 
     def flush(self, now: float) -> list[SortRecord]:
         """
-        Bring the gate to rest and let go of every part, because the sorter stops.
+        Bring the gate to rest and drop every part, because the sorter stops.
 
         """
         with self._gate_lock:
@@ -210,8 +212,8 @@ class Sorter:
                 task, events = self._tracker.advance(now)
                 self._stop_on_failure(now)
                 if task is not None and self._gate_failure:
-                    # A gate that has failed is left alone until the reset: its time-outs would
-                    # hold up the rest.
+                    # A failed gate is left alone until the reset: its time-outs would delay
+                    # everything else.
                     self._tracker.done(task, self._gate_failure)
                     self._stop_on_failure(now)
                     task = None
@@ -221,7 +223,7 @@ class Sorter:
                     self._gate_failure = self._gate_failure or error
                     self._tracker.done(task, error)
                     self._stop_on_failure(now)
-        # Whatever it is, the line must stop, and no part may be lost.
+        # Whatever happens, the line must stop and no part may be lost.
         except Exception as error:  # noqa: BLE001
             reason = f'internal error: {error!r}'
             with self._state_lock:
@@ -243,7 +245,7 @@ class Sorter:
 
     def _ask_gate(self, task: GateTask) -> str:
         """
-        Call the gate; on failure try to bring it to rest, and say what was wrong.
+        Call the gate; on failure try to bring it to rest, and return what was wrong.
 
         """
         try:
@@ -253,12 +255,12 @@ class Sorter:
                 self._gate.rest()
             else:
                 self._gate.confirm(is_open=task.call is GateCall.CONFIRM_OPEN)
-        # A driver may fail in any way; the line stops with what it said.
+        # A driver may raise anything; the line stops with its message.
         except Exception as error:  # noqa: BLE001
             try:
                 self._gate.rest()
             except Exception as second_error:  # noqa: BLE001
-                return f'{_sentence(error)}; no rest either: {_sentence(second_error)}'
+                return f'{_sentence(error)}; cannot rest either: {_sentence(second_error)}'
             return _sentence(error)
         return ''
 

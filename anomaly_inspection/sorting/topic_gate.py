@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-A gate behind two topics: what it is told, and what it says of itself.
+A gate behind two topics: one with commands, one with its state.
 
 """
 
@@ -15,7 +15,7 @@ from anomaly_inspection.errors import GateError
 from anomaly_inspection.sorting.gate import Gate
 from anomaly_inspection.sorting.repeated_output import RepeatedOutput
 
-# Nodes that start together find each other within a second or two.
+# Nodes that start together discover each other within a second or two.
 _CONNECT_S = 3.0
 _LOOK_S = 0.05
 _WORDS = {None: 'nothing', True: 'that it is open', False: 'that it is at rest'}
@@ -23,21 +23,21 @@ _WORDS = {None: 'nothing', True: 'that it is open', False: 'that it is at rest'}
 
 class TopicGate(Gate):
     """
-    Tells an actuator again and again how to stand, and believes it only when it says so.
+    Repeats to an actuator which state to take, and believes only what the actuator reports.
 
-    The actuator rests when it has heard nothing for `3 * period_s`, and answers whatever it hears
-    with how it stands. A telling has no answer of its own: what failed shows at `confirm`.
+    The actuator rests when it has heard nothing for `3 * period_s`, and answers each message with
+    its state. A command has no answer of its own: `confirm` shows a failure.
 
     Parameters
     ----------
     tell : callable
-        Publishes whether the gate must be open; does not block.
+        Publishes whether the gate must be open. Must not block.
     is_heard : callable
-        Whether somebody listens to that and says how the gate stands.
+        Tells whether somebody listens to that and reports the state of the gate.
     timeout_s : float
-        How long `confirm` waits for the actuator, and how late it may be told to rest, seconds.
+        The longest wait of `confirm`, and the latest command to rest after a window, seconds.
     period_s : float
-        Between two tellings, seconds.
+        Time between two repetitions, seconds.
 
     """
 
@@ -59,7 +59,7 @@ class TopicGate(Gate):
 
     def answer_received(self, is_open: bool) -> None:
         """
-        Take what the actuator says of itself; returns at once.
+        Take the state that the actuator reports; returns at once.
 
         """
         with self._answer:
@@ -68,10 +68,9 @@ class TopicGate(Gate):
 
     def connect(self) -> None:
         """
-        Wait for an actuator, up to 3 s, and begin to tell it to rest.
+        Wait for an actuator, up to 3 s, and start telling it to rest.
 
-        What it says in answer is heard by `confirm` alone: at the activation of a node its
-        executor is busy.
+        Only `confirm` hears its answers, because the executor is busy while a node is activated.
 
         """
         end_s = time.monotonic() + _CONNECT_S
@@ -86,21 +85,21 @@ class TopicGate(Gate):
 
     def open(self, duration_s: float, told_s: float | None = None) -> None:
         """
-        Tell the actuator to open, and to rest after the duration; does not block.
+        Open the actuator, and bring it to rest after the duration; does not block.
 
         """
         self._output.open(duration_s, told_s)
 
     def rest(self) -> None:
         """
-        Tell the actuator to rest; does not block.
+        Bring the actuator to rest; does not block.
 
         """
         self._output.rest()
 
     def confirm(self, *, is_open: bool) -> None:
         """
-        Tell the actuator once more, and wait until it says that it stands so.
+        Tell the actuator once more, and wait until it reports that state.
 
         """
         with self._answer:
@@ -114,10 +113,10 @@ class TopicGate(Gate):
 
     def close(self) -> None:
         """
-        Tell the actuator to rest and fall silent.
+        Bring the actuator to rest and fall silent.
 
         """
-        # It never raises; silence brings the gate to rest.
+        # Never raise here; silence brings the gate to rest.
         with suppress(Exception):
             self._output.rest()
         self._output.stop()

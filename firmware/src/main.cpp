@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Reads pins and bytes, writes pins and bytes; all else is in lib/.
+// Reads and writes pins and bytes; everything else is in lib/.
 //
-// The gate comes to rest whatever hangs: loop() feeds the task watchdog, which resets the chip when it was not fed for
-// a second. The reset lets the gate's pin float, its pull-down brings a relay to rest at once; a servo gets no pulse
-// until setup(), half a second later, sends it to rest before anything else. A dip of the supply does the same
-// through the brown-out detector (2.43 V), so the servo has a supply of its own.
+// The gate goes to rest whatever hangs. loop() feeds the task watchdog, which resets the chip when loop() has not fed
+// it for a second. After a reset the gate's pin floats, and its pull-down brings a relay to rest at once. A servo gets
+// no pulses until setup(), half a second later, sends it to rest before anything else. A dip of the supply has the
+// same effect through the brown-out detector (2.43 V), so the servo needs a supply of its own.
 #include <Arduino.h>
 #include <BluetoothSerial.h>
 #include <U8x8lib.h>
@@ -33,7 +33,7 @@ constexpr std::size_t usb_port = 1;
 constexpr std::uint32_t baud = 115'200;
 constexpr std::uint32_t tick_us = 1'000;
 constexpr std::uint32_t watchdog_s = 1;
-// A device that is flooded takes so many bytes and then looks at its pins and its gate again.
+// Under a flood of bytes the device takes this many, then looks at its pins and its gate again.
 constexpr int most_bytes_a_turn = 128;
 
 BluetoothSerial bluetooth;
@@ -51,7 +51,7 @@ class GateOutput {
       write();
       ledcAttachPin(board::gate_pin, channel);
     } else {
-      // The level first: as an output, the pin would start with whatever the register held.
+      // Set the level first; otherwise the output would start with whatever the register held.
       write();
       pinMode(board::gate_pin, OUTPUT);
     }
@@ -85,8 +85,8 @@ GateOutput gate_output;
 std::uint32_t now_ms() { return static_cast<std::uint32_t>(millis()); }
 std::uint32_t now_us() { return static_cast<std::uint32_t>(micros()); }
 
-// On a task and a core of its own: a write to a congested link blocks for up to a second, and the
-// gate cannot wait so long.
+// Runs in its own task on its own core: a write to a congested link blocks for up to a second, and
+// the gate cannot wait that long.
 void carry_bluetooth(void*) {
   std::array<std::uint8_t, 128> bytes{};
   for (;;) {
@@ -119,7 +119,7 @@ void receive() {
   }
 }
 
-// Only what finds room: nothing here waits.
+// Writes only what finds room; nothing here waits.
 void send() {
   const std::string_view by_bluetooth = the_device->to_send(bluetooth_port);
   the_device->sent(bluetooth_port, xStreamBufferSend(to_bluetooth, by_bluetooth.data(),
@@ -141,7 +141,7 @@ std::array<device::Conversions, device::channels.size()> convert() {
   return conversions;
 }
 
-// One glyph at most, 0.4 ms on the bus at 400 kHz; the whole display would take 25 ms.
+// Draws one glyph at most, 0.4 ms on the bus at 400 kHz; the whole display would take 25 ms.
 void show(const device::Text& text) {
   static device::Text shown{};
   for (std::size_t row = 0; row < text.size(); ++row) {
@@ -162,8 +162,9 @@ void setup() {
   gate_output.set_up();
   pinMode(board::lamp_pin, OUTPUT);
   pinMode(board::button_pin, INPUT_PULLUP);
-  // 11 dB: up to about 3.1 V. Below 0.1 V and above 3.1 V the converter saturates and in between it bends by some
-  // per cent; for a knob that a person turns until it fits this does not matter, and scaling has end zones.
+  // 11 dB: up to about 3.1 V. The converter saturates below 0.1 V and above 3.1 V and is non-linear by some per cent
+  // in between. This does not matter for a knob that a person turns until the result is right, and scaling has end
+  // zones.
   analogReadResolution(12);
   analogSetAttenuation(ADC_11db);
   Serial.setRxBufferSize(512);
@@ -190,7 +191,7 @@ void loop() {
   receive();
   const std::uint32_t since_us = now_us() - ticked_us;
   if (since_us >= tick_us) {
-    // What was missed is not made up for: the filter would see one instant several times.
+    // Missed samples are not made up for: the filter would see the same instant several times.
     ticked_us += since_us < 2 * tick_us ? tick_us : since_us;
     the_device->tick(now_ms(), convert(), digitalRead(board::button_pin) == LOW);
     if constexpr (board::has_display) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Tests in three words: TEST(name) { CHECK(condition); } and one runner for all of a program.
+// A small test framework: TEST(name) { CHECK(condition); }, and one runner for all tests of a
+// program.
 #pragma once
 
 #include <cstdio>

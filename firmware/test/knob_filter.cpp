@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The firmware's filter as a program: conversions of one knob in, as many a line as a millisecond brings; its raw
-// and its smoothed value out. benchmarks/knob_trace.py draws them.
+// The firmware's filter as a program. Input: the conversions of one knob. Output: one line per millisecond with the
+// raw and the smoothed value. benchmarks/knob_trace.py draws them.
 #include <iostream>
 
 #include "knob.h"

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What a line says, in the words of the third column of protocol_vectors.tsv.
+// The content of a line, in the words of the third column of protocol_vectors.tsv.
 #pragma once
 
 #include <cstddef>

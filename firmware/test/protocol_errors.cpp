@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Tries every error of one, two and three bits in every valid line of protocol_vectors.tsv, its line feed included:
-// none may pass for a line, and a line that follows comes out untouched wherever its own beginning is.
+// Tries every error of one, two and three bits in every valid line of protocol_vectors.tsv, with its line feed. None
+// may pass as a line, and a following line must come out untouched wherever it begins.
 #include <algorithm>
 #include <cstdio>
 #include <string>
@@ -18,7 +18,7 @@ bool is_whole(std::string_view line) {
   return !std::holds_alternative<protocol::Broken>(protocol::decode(line));
 }
 
-// What stands between two line feeds as before needs no line buffer: that is nearly every error.
+// Where the line feeds are unchanged, no line buffer is needed: that is nearly every error.
 bool is_detected(const std::string& bytes, protocol::LineBuffer& buffer) {
   const std::string_view line(bytes.data(), bytes.size() - 1);
   const bool has_its_line_feed = bytes.back() == '\n';

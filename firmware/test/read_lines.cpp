@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Reads bytes from standard input and says of each line that they complete what it was (its size and CRC-32) and
-// what it says, or why it is dropped: benchmarks/protocol_fuzz.py compares this with the Python side.
+// Reads bytes from standard input. For each complete line it prints the size and CRC-32, and either the content or
+// the reason for dropping it. benchmarks/protocol_fuzz.py compares this with the Python side.
 #include <stdio.h>
 #include <stdlib.h>
 

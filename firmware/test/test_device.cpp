@@ -12,7 +12,7 @@ namespace {
 constexpr std::size_t bluetooth = 0;
 constexpr std::size_t usb = 1;
 
-// A device with a clock, and what it says on a port, in words and without the time.
+// A device with a clock; its output on a port, in words and without the time.
 class Bench {
  public:
   explicit Bench(std::uint32_t start_ms = 0) : now_ms(start_ms), the_device(start_ms) {
@@ -52,7 +52,7 @@ class Bench {
     return lines;
   }
 
-  // The one answer on a port, its meaning behind sequence and uptime.
+  // The one answer on a port, without sequence and uptime.
   std::string answer(std::size_t port) {
     std::string found;
     for (const auto& line : heard(port)) {

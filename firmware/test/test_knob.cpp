@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What a knob's value promises, on a simulated converter: 12 bits, noise of 20 counts.
+// What the value of a knob promises, tested on a simulated converter: 12 bits, noise of 20 counts.
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
@@ -32,7 +32,7 @@ class Converter {
   std::normal_distribution<double> noise_{0.0, noise_counts};
 };
 
-// The values that follow each other, one a millisecond.
+// Consecutive values, one per millisecond.
 std::vector<int> values(device::Knob& knob, Converter& converter, double counts, int duration_ms) {
   std::vector<int> found;
   for (int at = 0; at < duration_ms; ++at) {
@@ -82,7 +82,7 @@ TEST(a_value_on_the_border_of_two_steps_stands_still) {
 }
 
 TEST(a_quick_turn_arrives_within_100_ms) {
-  // Readings leave every 20 ms, so the value itself has 80.
+  // Readings are sent every 20 ms, so the value itself has 80.
   constexpr std::size_t within_ms = 80;
   std::mt19937 random(7);
   std::uniform_real_distribution<double> anywhere(0.0, 4095.0);
@@ -96,7 +96,7 @@ TEST(a_quick_turn_arrives_within_100_ms) {
     values(knob, converter, from, 1000);
     const auto after = values(knob, converter, to, 500);
     for (std::size_t at = 0; at < after.size(); ++at) {
-      // Within 1 % of the way's end; at the ends of the travel exactly.
+      // Within 1 % of the final position; exact at the ends of the travel.
       const bool has_arrived = run % 2 == 0 ? after[at] == expected(to)
                                             : std::fabs(after[at] - expected(to)) <= 10;
       slowest_ms = has_arrived ? slowest_ms : std::max(slowest_ms, at + 1);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// src/main.cpp on the stub: pins and bytes come and go where they should.
+// Runs src/main.cpp on the stub: pins and bytes come and go as they should.
 #include <cstdlib>
 #include <thread>
 
@@ -84,7 +84,7 @@ TEST(usb_opens_the_gate_and_the_window_ends) {
 TEST(bluetooth_opens_the_gate) {
   BluetoothSerial& bluetooth = stub::bluetooth();
   bluetooth.has_client = true;
-  // Its task runs in real time; the loop's clock is the stub's.
+  // Its task runs in real time; the loop uses the stub's clock.
   const auto wait_for = [&](const char* words) {
     std::string said;
     for (int turn = 0; turn < 5000 && said.find(words) == std::string::npos; ++turn) {
@@ -123,6 +123,6 @@ TEST(the_display_is_drawn_where_there_is_one) {
 int main() {
   const int result = check::run_all();
   std::fflush(stdout);
-  // The Bluetooth task never ends, so nothing it uses may be taken down.
+  // The Bluetooth task never ends, so nothing that it uses may be destroyed.
   std::_Exit(result);
 }

@@ -29,7 +29,8 @@ namespace {
 
 constexpr std::int64_t tick_ns = 1'000'000;
 constexpr std::array<const char*, device::ports> port_names = {"bluetooth", "usb"};
-// How long a press lasts, a start takes, and a loop may hang before the watchdog resets the chip.
+// Duration of a press and of a start, and how long a loop may hang before the watchdog resets the
+// chip.
 constexpr std::uint32_t press_ms = 100;
 constexpr std::uint32_t start_ms = 300;
 constexpr std::uint32_t watchdog_ms = 1000;
@@ -60,7 +61,7 @@ class Twin {
     next_tick_ns_ = steady_ns();
     while (wait_for_input()) {
       const std::int64_t now_ns = steady_ns();
-      // What a busy machine delayed is made up for, a millisecond of device and line at a time.
+      // Makes up for the delay of a busy machine, one millisecond of device and line at a time.
       for (; next_tick_ns_ <= now_ns; next_tick_ns_ += tick_ns) {
         write_ports(next_tick_ns_);
         tick();
@@ -70,7 +71,7 @@ class Twin {
   }
 
  private:
-  // Until the next tick is due or a command comes; false when stdin has ended.
+  // Waits until the next tick is due or a command comes; false when stdin has ended.
   bool wait_for_input() {
     const std::int64_t wait_ns = std::max<std::int64_t>(next_tick_ns_ - steady_ns(), 0);
     const timespec timeout{wait_ns / 1'000'000'000, wait_ns % 1'000'000'000};
@@ -205,7 +206,7 @@ class Twin {
     return conversions;
   }
 
-  // One millisecond of the device.
+  // Runs one millisecond of the device.
   void tick() {
     ++uptime_ms_;
     if (release_ms_ == uptime_ms_) {
@@ -231,7 +232,7 @@ class Twin {
     }
   }
 
-  // The pull-down resistor brings the gate to rest while the chip starts anew.
+  // The pull-down resistor brings the gate to rest while the chip restarts.
   void reset(std::int64_t at_ns) {
     hung_since_ms_.reset();
     device_.reset();
@@ -252,7 +253,7 @@ class Twin {
     const int count = ::snprintf(lines.data(), lines.size(), "_34#%d#34_\r\n_39#%.4f#39_\r\n",
                                  conversions[0].back(), conversions[1].back() / 4095.0);
     for (std::size_t at = 0; at < device::ports; ++at) {
-      // What a computer does not fetch in time is lost.
+      // Data that a computer does not fetch in time is lost.
       legacy_[at] = legacy_[at].size() > most_garbage ? "" : legacy_[at];
       legacy_[at].append(lines.data(), static_cast<std::size_t>(count));
     }

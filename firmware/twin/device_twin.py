@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-The device twin from Python: build it, run it, tell it what to do, hear how its gate moved.
+Use the device twin from Python: build it, run it, give it commands, hear how its gate moved.
 
-By hand: `python -m firmware.twin.device_twin FOLDER`, then commands on standard input, see
+To use it by hand, run `python -m firmware.twin.device_twin FOLDER` and type commands, see
 README.md.
 
 """
@@ -37,7 +37,7 @@ class GateMovement:
     time_s : float
         When, on the clock of `time.monotonic()`, seconds.
     is_open : bool
-        It opened, or went to rest.
+        True when it opened, False when it went to rest.
 
     """
 
@@ -47,14 +47,14 @@ class GateMovement:
 
 class TwinError(Exception):
     """
-    The twin does not run, or does not do what it was told.
+    The twin does not run, or does not obey a command.
 
     """
 
 
 def compiled(sources: list[Path], name: str, *options: str, folder: Path | None = None) -> Path:
     """
-    Compile C++17 against the firmware's libraries; what is compiled already is taken as it is.
+    Compile C++17 against the firmware's libraries, unless the program exists already.
 
     Parameters
     ----------
@@ -76,12 +76,12 @@ def compiled(sources: list[Path], name: str, *options: str, folder: Path | None 
     Raises
     ------
     TwinError
-        When there is no compiler, or it finds an error; says which.
+        When there is no compiler, or the compiler finds an error; the message says which.
 
     """
     compiler = shutil.which('g++')
     if compiler is None:
-        raise TwinError('g++ is not at hand; on Ubuntu and Debian: apt install g++')
+        raise TwinError('g++ is missing; on Ubuntu and Debian: apt install g++')
     if folder is None:
         folder = Path(tempfile.gettempdir(), f'anomaly_inspection_firmware_{os.getuid()}')
     command = [compiler, '-std=c++17', '-Wall', '-Wextra', '-Wconversion', '-Werror', *options]
@@ -94,7 +94,7 @@ def compiled(sources: list[Path], name: str, *options: str, folder: Path | None 
     if program.exists():
         return program
     folder.mkdir(parents=True, exist_ok=True)
-    # Renamed into place, so that whoever builds the same beside us finds it whole or not at all.
+    # Renamed into place, so that a process that builds the same sees it complete or not at all.
     with tempfile.TemporaryDirectory(dir=folder) as draft:
         path = Path(draft, name)
         done = subprocess.run([*command, '-o', str(path)], capture_output=True, text=True)
@@ -163,17 +163,17 @@ class DeviceTwin:
 
     def tell(self, command: str, *, timeout_s: float = 10.0) -> float:
         """
-        Give a command and wait until it is obeyed.
+        Give a command and wait until the twin has obeyed it.
 
         Returns
         -------
         float
-            When it was, on the clock of `time.monotonic()`, seconds.
+            When the twin obeyed it, on the clock of `time.monotonic()`, seconds.
 
         Raises
         ------
         TwinError
-            When the twin refuses it or has ended; says why.
+            When the twin refuses it or has ended; the message says why.
 
         """
         assert self._process.stdin is not None

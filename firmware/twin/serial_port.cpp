@@ -26,8 +26,8 @@ int checked(int result, const char* what) {
   return result;
 }
 
-// How many bytes the line has had time for since `last_ns`, at most `wanted`; time that no byte
-// waited for is gone.
+// Number of bytes that the line had time for since `last_ns`, at most `wanted`. Time in which no
+// byte waited is lost.
 std::size_t bytes_due(std::int64_t& last_ns, std::int64_t now_ns, std::size_t wanted) {
   const auto due = static_cast<std::size_t>((now_ns - last_ns) / byte_ns);
   if (due > wanted) {
@@ -65,7 +65,7 @@ void SerialPort::plug() {
   checked(::tcgetattr(master_, &settings), "tcgetattr");
   ::cfmakeraw(&settings);
   checked(::tcsetattr(master_, TCSANOW, &settings), "tcsetattr");
-  // Opened and closed once, the pty can tell whether a computer has it open.
+  // The pty can tell whether a computer has it open only after it was opened and closed once.
   ::close(checked(::open(name.data(), O_RDWR | O_NOCTTY | O_CLOEXEC), name.data()));
   ::unlink(path_.c_str());
   checked(::symlink(name.data(), path_.c_str()), path_.c_str());

@@ -7,7 +7,7 @@
 
 namespace twin {
 
-// One serial port of the twin: a pty whose bytes take their time, as over a line of 115200 baud.
+// One serial port of the twin: a pty whose bytes take as long as over a line of 115200 baud.
 class SerialPort {
  public:
   // `path` becomes a symbolic link to the pty.
@@ -18,21 +18,21 @@ class SerialPort {
 
   const std::string& path() const { return path_; }
 
-  // Pull and put back the cable. An unplugged port has no path.
+  // Pulls the cable and plugs it in again. An unplugged port has no path.
   void unplug();
   void plug();
 
-  // Whether somebody has opened the port.
+  // Tells whether somebody has opened the port.
   bool has_computer() const;
 
-  // To wait on; below 0 when unplugged.
+  // File descriptor to wait on; below 0 when unplugged.
   int descriptor() const { return master_; }
 
-  // What the line has brought until now.
+  // Gives what the line has brought until now.
   std::string read(std::int64_t now_ns);
 
-  // Sends the first of these bytes, as many as the line has had time for since the last call;
-  // says how many. Bytes that a computer does not fetch are lost.
+  // Sends as many of these bytes as the line had time for since the last call, and returns how
+  // many. Bytes that a computer does not fetch are lost.
   std::size_t write(std::string_view bytes, std::int64_t now_ns);
 
  private:

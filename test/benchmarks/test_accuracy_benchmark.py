@@ -211,7 +211,7 @@ def test_sets_that_are_not_at_hand_are_named(datasets, tmp_path, log):
     more = (*PRODUCTS, Product('elsewhere', 0.9, 0.8))
     folder = tmp_path / 'out'
     accuracy.measure(more, scorers=('variation',), datasets=datasets, folder=folder, log=log)
-    assert 'Not at hand (../shared/datasets): elsewhere.' in (folder / 'accuracy.md').read_text()
+    assert 'Missing in ../shared/datasets: elsewhere.' in (folder / 'accuracy.md').read_text()
     with pytest.raises(SettingError, match='elsewhere'):
         accuracy.measure(more[1:], datasets=datasets, folder=folder, log=log)
 

@@ -40,4 +40,4 @@ def test_without_the_recorded_belts_it_says_so(tmp_path, monkeypatch):
     monkeypatch.setattr(part_detection, 'DATASETS', tmp_path)
     result = runner.invoke(part_detection.main)
     assert result.exit_code == 0
-    assert 'not at hand' in result.output
+    assert 'are missing' in result.output

@@ -16,13 +16,13 @@ import numpy as np
 import pytest
 
 from anomaly_inspection.capture.camera import Camera, CameraSettings
-from anomaly_inspection.capture.image_file import decode_image
 from anomaly_inspection.capture.image_folder import ImageFolder
 from anomaly_inspection.capture.open_source import open_source
 from anomaly_inspection.capture.simulated_line import SimulatedLine
 from anomaly_inspection.capture.source import Truth
 from anomaly_inspection.capture.video_file import VideoFile
 from anomaly_inspection.errors import FrameError, SettingError, SourceError
+from anomaly_inspection.imaging.image_decoding import decode_image
 from support.paths import DATASETS
 
 FORMATS = ('.png', '.jpg', '.bmp', '.tif')
@@ -143,7 +143,7 @@ def test_a_tiff_with_its_directory_first_is_refused_when_its_pixels_are_cut_off(
 def test_sixteen_bits_are_refused():
     deep = picture(channels=1).astype(np.uint16) * 257
     for suffix in ('.png', '.tif'):
-        with pytest.raises(FrameError, match='uint16; allowed: 8 bits'):
+        with pytest.raises(FrameError, match='16 bits; allowed: 8 bits'):
             decode_image(encoded(suffix, deep))
 
 

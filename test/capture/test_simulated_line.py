@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from anomaly_inspection.capture.simulated_defects import VISIBLE_LEVELS
+from anomaly_inspection.capture.simulated_frame import Renderer
 from anomaly_inspection.capture.simulated_line import (
     DEFECT_KINDS,
     render_part,
@@ -274,6 +275,27 @@ def test_the_line_gives_its_parts_in_order_and_then_ends() -> None:
         again = line.read()
         assert again is not None
         assert again.name == 'line_4/000000'
+
+
+def test_the_truth_without_its_mask_takes_no_second_rendering(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    settings = replace(LINE, seed=77, parts=3, defect_rate=1.0)
+    line, other = SimulatedLine(settings), SimulatedLine(settings)
+    with line:
+        names = [frame.name for frame in (line.read(), line.read()) if frame is not None]
+    whole = [line.truth(name) for name in names]
+    rendered = []
+    render = Renderer.render
+    monkeypatch.setattr(
+        Renderer, 'render', lambda self, *what: rendered.append(what) or render(self, *what)
+    )
+    known = [other.truth(name, with_mask=False) for name in names]
+    assert known == whole
+    assert [truth.mask for truth in known if truth is not None] == [None, None]
+    assert rendered == []
+    assert other.truth('line_77/000002', with_mask=False) == line.truth('line_77/000002')
+    assert rendered
 
 
 @pytest.mark.parametrize(

@@ -36,12 +36,12 @@ SIZE = (96, 128)
 KEYS = {
     *('recipe', 'dataset', 'n_good', 'n_defect', 'n_no_part', 'image_auroc', 'average_precision'),
     *('f1_max', 'at_limits', 'recall_by_defect', 'pixel_auroc', 'aupro', 'ms_per_image'),
-    *('scorers', 'measures', 'interval', 'notes', 'share', 'regions', 'region_counts'),
+    *('scorers', 'measures', 'interval', 'faults', 'notes', 'share', 'regions', 'region_counts'),
     'class_accuracy',
 }
 NO_RATES = {
     *('recipe', 'dataset', 'share', 'n_good', 'n_defect', 'n_no_part', 'region_counts'),
-    *('ms_per_image', 'notes'),
+    *('ms_per_image', 'faults', 'notes'),
 }
 
 
@@ -350,10 +350,11 @@ def test_the_command_takes_one_recipe_or_several(recipe, other_recipe, dataset, 
     assert 'region box f1' in output
     output, both = evaluated(*folders, str(dataset), '--html', str(tmp_path / 'html'))
     assert list(both['recipes']) == ['part', 'other']
-    assert 'image AUROC less that of part' in output
+    assert 'image AUROC compared with part' in output
     assert (tmp_path / 'html' / 'index.html').is_file()
     refused = run.invoke(main, ['evaluate', folders[0], str(dataset), '--region-iou', '1.5'])
     assert refused.exit_code == 2
+    assert '0<x<=1' in refused.output
     assert run.invoke(main, ['evaluate', str(dataset)]).exit_code == 2
 
 

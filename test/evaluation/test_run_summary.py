@@ -30,6 +30,7 @@ BLOCKED = replace(GOOD, verdict='REJECT', reason='CHALLENGE_DUE', has_passed_gat
 PRODUCTION = [GOOD, GOOD, DEFECTIVE]
 ABOUT_ALL_PARTS = {
     *('parts', 'challenge_parts', 'blocked', 'lost', 'gate_not_followed', 'gate_not_confirmed'),
+    'gate_causes',
     *('parts_per_second', 'latency_ms', 'firing_error_ms', 'duration_s'),
 }
 

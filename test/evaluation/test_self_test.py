@@ -6,6 +6,7 @@ The self-test: what a recipe sees, from good images alone.
 
 from __future__ import annotations
 
+from dataclasses import replace
 import json
 from pathlib import Path
 import re
@@ -28,7 +29,10 @@ from anomaly_inspection.imaging.alignment import AlignmentSettings
 from anomaly_inspection.imaging.preprocessing import PreprocessingSettings
 from anomaly_inspection.learning.teach import teach, TeachOptions
 from anomaly_inspection.recipes.folder import write_recipe
+from anomaly_inspection.recipes.limit_table import limit_table
 from anomaly_inspection.recipes.recipe import Recipe
+
+CANNOT_FIND = 'this recipe cannot find defects'
 
 
 def plate(seed: int, noise: float = 10.0) -> NDArray[np.uint8]:
@@ -114,7 +118,7 @@ def test_the_same_seed_gives_the_same_result(recipe: Recipe, result: SelfTest) -
 
 def test_words_say_from_which_size_on(result: SelfTest) -> None:
     first, second = result.in_words()
-    assert re.fullmatch(r'at 8 levels: sees 16 px, the largest tried, only in .*', first)
+    assert re.fullmatch(r'at 8 levels: sees 16 px, the largest size tried, only in .*', first)
     assert re.fullmatch(r'at 60 levels: sees (4|16) px in \d+ % \(\d+\.\.\d+\).*', second)
     assert shares_text(Estimate(0.97, 0.9, 0.994)) == '97 % (90..99)'
 
@@ -153,8 +157,77 @@ def test_images_that_are_rejected_as_they_are_get_no_defects(recipe: Recipe) -> 
     assert list(tested.rejected) == ['strange']
     assert 'strange' not in tested.images
     assert '1 of 7 good images are rejected as they are' in tested.notes[0]
-    with pytest.raises(SettingError, match=r'0 of 1 good images pass recipe plate.*strange'):
-        self_test(recipe, [('strange', strange)])
+    assert tested.faults() == []
+
+
+def test_a_recipe_that_rejects_most_good_parts_is_not_praised(recipe: Recipe) -> None:
+    strange = [(f'strange {seed}', plate(seed, noise=60.0)) for seed in range(39)]
+    mixed = self_test(recipe, [*strange, NEW[0]], sizes_px=(16,), contrasts=(60,), defects_each=1)
+    assert mixed.seen_in_all() is not None
+    (fault,) = mixed.faults()
+    assert fault.startswith('39 of 40 good parts rejected: teach again')
+    none_passes = self_test(recipe, strange)
+    assert none_passes.outcomes == ()
+    assert none_passes.in_words() == []
+    assert none_passes.faults()[0].startswith('39 of 39 good parts rejected')
+
+
+def test_a_blind_recipe_and_limits_that_reject_nothing_are_faults(recipe: Recipe) -> None:
+    far = {(limit.scorer, limit.measure): 1e6 for limit in limit_table(recipe)}
+    blind = self_test(
+        recipe.with_limits(far), NEW, sizes_px=(16,), contrasts=(60,), defects_each=1
+    )
+    (fault,) = blind.faults()
+    assert fault == f'0 of {len(blind.outcomes)} synthetic defects rejected: {CANNOT_FIND}'
+
+
+@pytest.mark.parametrize('combination', ['any', 'all'])
+def test_a_limit_at_the_end_of_its_range_is_said_to_reject_nothing(combination: str) -> None:
+    taught = teach(
+        [plate(seed) for seed in range(8)],
+        name='plate',
+        options=TeachOptions(
+            scorers=['ssim', 'variation'],
+            preprocessing=PreprocessingSettings(alignment=AlignmentSettings('none')),
+        ),
+    ).with_limits({('ssim', 'lowest_ssim'): -1.0})
+    recipe = replace(taught, combination=combination)
+    tested = self_test(recipe, NEW, sizes_px=(16,), contrasts=(60,), defects_each=1)
+    # With `all`, every limit must be exceeded, so this one keeps the others from rejecting.
+    said = tested.faults() if combination == 'all' else tested.notes
+    assert any('ssim.lowest_ssim >= -1' in text for text in said)
+    assert any('can never reject a part' in text for text in said)
+    if combination == 'any':
+        assert tested.faults() == []
+
+
+def test_images_of_another_size_are_refused_with_both_sizes(recipe: Recipe) -> None:
+    small = [(name, image[:100, :96]) for name, image in NEW]
+    with pytest.raises(
+        SettingError, match=r'frame is 96 x 100 px, the recipe wants 112 x 112 px \(all 6 images\)'
+    ):
+        self_test(recipe, small)
+
+
+def test_a_test_that_is_cut_short_gives_what_a_whole_one_would(
+    recipe: Recipe, result: SelfTest
+) -> None:
+    asked = iter(range(1000))
+    cut = self_test(
+        recipe,
+        NEW,
+        sizes_px=(4, 16),
+        contrasts=(8, 60),
+        defects_each=6,
+        seed=3,
+        is_time_up=lambda: next(asked) >= 20,
+    )
+    assert len(cut.outcomes) == 20
+    assert set(cut.outcomes) < set(result.outcomes)
+    # Within a turn, each of the 20 cells comes once.
+    cells = {(one.kind, one.size_px, one.contrast_levels) for one in cut.outcomes}
+    assert len(cells) == 20
+    assert cut.notes == ('the time was up after 20 of 120 defects',)
 
 
 def test_what_the_part_is_too_small_for_is_left_blank(recipe: Recipe) -> None:
@@ -180,7 +253,7 @@ def test_what_the_part_is_too_small_for_is_left_blank(recipe: Recipe) -> None:
         ({'contrasts': (8, 500)}, 'contrast of a defect is 500; allowed: 6 to 120'),
         ({'contrasts': (float('nan'),)}, 'contrast of a defect is nan; allowed'),
         ({'defects_each': 0}, 'defects_each is 0; allowed: 1 to 1000'),
-        ({'images': []}, '0 of 0 good images pass'),
+        ({'images': []}, 'there are no good images'),
     ],
 )
 def test_bad_input_is_refused(recipe: Recipe, change: dict[str, Any], words: str) -> None:
@@ -222,6 +295,7 @@ def test_the_command_prints_a_table_and_writes_files(recipe: Recipe, tmp_path: P
     done = CliRunner().invoke(main, [*given, *files])
     assert done.exit_code == 0, done.output
     assert 'levels' in done.output
+    assert 'rejected' not in done.output
     assert 'at 60 levels: sees' in done.output
     figures = json.loads((tmp_path / 'x.json').read_text())
     assert len(figures['cells']) == 6 * 4
@@ -232,9 +306,10 @@ def test_the_command_prints_a_table_and_writes_files(recipe: Recipe, tmp_path: P
 @pytest.mark.parametrize(
     ('options', 'words'),
     [
-        (['--sizes', '4,x'], "'4,x': numbers are wanted"),
+        (['--sizes', '4,x'], "'4,x' is not a list of numbers"),
         (['--sizes', '1'], 'size of a defect is 1; allowed: 3 to'),
-        (['--json', '/no/such/folder/x.json'], 'cannot be written'),
+        (['--sizes', ''], 'is not a list of numbers'),
+        (['--json', '/no/such/folder/x.json'], 'there is no folder /no/such/folder'),
     ],
 )
 def test_the_command_refuses_bad_options(
@@ -248,3 +323,17 @@ def test_the_command_refuses_bad_options(
     done = CliRunner().invoke(main, ['self-test', *given, *options])
     assert done.exit_code == 2
     assert words in ' '.join(done.output.split())
+
+
+def test_the_command_ends_with_1_when_the_recipe_rejects_good_parts(
+    recipe: Recipe, tmp_path: Path
+) -> None:
+    write_recipe(recipe, tmp_path / 'plate')
+    (tmp_path / 'good').mkdir()
+    for seed in range(12):
+        cv2.imwrite(str(tmp_path / 'good' / f'{seed}.png'), plate(seed, noise=60.0))
+    given = ['self-test', str(tmp_path / 'plate'), str(tmp_path / 'good')]
+    done = CliRunner().invoke(main, [*given, '--html', str(tmp_path / 'page')])
+    assert done.exit_code == 1
+    assert done.output.lstrip().startswith('12 of 12 good parts rejected: teach again')
+    assert '12 of 12 good parts rejected' in (tmp_path / 'page' / 'index.html').read_text()

@@ -18,7 +18,12 @@ import pytest
 from anomaly_inspection.errors import AlignmentError, FrameError, SettingError
 from anomaly_inspection.imaging.alignment import Alignment, AlignmentSettings
 from anomaly_inspection.imaging.filters import Bilateral, filter_from_mapping, Gauss, Median
-from anomaly_inspection.imaging.frame_check import check_frame, FrameFormat, saturation
+from anomaly_inspection.imaging.frame_check import (
+    check_frame,
+    format_problem,
+    FrameFormat,
+    saturation,
+)
 from anomaly_inspection.imaging.light import Light, LightMeter
 from anomaly_inspection.imaging.preprocessing import (
     map_to_frame,
@@ -88,8 +93,14 @@ def settings(**changes: Any) -> PreprocessingSettings:
 @pytest.mark.parametrize(
     ('image', 'words'),
     [
-        (np.full((HEIGHT, WIDTH - 1), 99, np.uint8), '319 x 240 px.*wanted 320 x 240 px'),
-        (np.full((HEIGHT, WIDTH, 3), 99, np.uint8), '3 channels.*wanted.*1 channel'),
+        (
+            np.full((HEIGHT, WIDTH - 1), 99, np.uint8),
+            '319 x 240 px, the recipe wants 320 x 240 px$',
+        ),
+        (
+            np.full((HEIGHT, WIDTH, 3), 99, np.uint8),
+            '320 x 240 px colour, the recipe wants 320 x 240 px gray$',
+        ),
         (np.full((HEIGHT, WIDTH), 99, np.uint16), 'uint16, wanted uint8'),
         (np.full((HEIGHT, WIDTH), 99, np.float32), 'float32, wanted uint8'),
         (np.full(HEIGHT * WIDTH, 99, np.uint8), 'shape'),
@@ -102,6 +113,20 @@ def settings(**changes: Any) -> PreprocessingSettings:
 def test_a_frame_that_cannot_be_judged_is_refused_with_the_numbers(image: Any, words: str) -> None:
     with pytest.raises(FrameError, match=words):
         check_frame(image, MONO)
+
+
+@pytest.mark.parametrize(
+    ('shape', 'is_of_another_format'),
+    [((HEIGHT, WIDTH - 1), True), ((HEIGHT, WIDTH, 4), True), ((HEIGHT, WIDTH), False)],
+)
+def test_a_frame_of_another_format_is_told_from_other_faults(
+    shape: tuple[int, ...], is_of_another_format: bool
+) -> None:
+    with pytest.raises(FrameError) as refused:
+        check_frame(np.zeros(shape, np.uint8), MONO)
+    sentence = str(refused.value)
+    found = format_problem(f'ssim: {sentence} -> REJECT')
+    assert found == (sentence if is_of_another_format else None)
 
 
 def test_dark_noise_and_hot_pixels_are_still_black() -> None:

@@ -173,8 +173,8 @@ def test_what_a_computer_says_does_not_count_as_a_device(hear: Hear) -> None:
     """
     heard = hear('loop://', silence_s=0.2)
     heard.wait(lambda: heard.link.problem)
-    assert 'loop://: open, but no whole line for 0.2 s' in heard.link.problem
-    assert 'what it says is not of version 1' in heard.link.problem
+    assert 'loop://: open, but no valid line for 0.2 s' in heard.link.problem
+    assert 'the data is not version 1' in heard.link.problem
     assert not heard.lines
 
 
@@ -183,9 +183,9 @@ def test_a_silent_port_is_opened_anew(device: PtyDevice, hear: Hear) -> None:
     heard.wait_until_connected()
     device.says_readings = False
     heard.wait(lambda: heard.link.problem)
-    words = 'open, but no whole line for 0.3 s: it says nothing'
+    words = 'open, but no valid line for 0.3 s: the device sends nothing'
     assert heard.link.problem == f'{device.path}: {words}'
-    with pytest.raises(LinkError, match='no whole line'):
+    with pytest.raises(LinkError, match='no valid line'):
         heard.link.send(Ask())
     device.says_readings = True
     heard.wait_until_connected()
@@ -200,7 +200,7 @@ def test_another_version_of_the_protocol_is_named(hear: Hear) -> None:
     heard.wait(lambda: device.heard)
     device.say_bytes(b'$2,5,hi*93:94:44\n')
     heard.wait(lambda: heard.link.problem)
-    assert 'what it says is not of version 1 of the protocol' in heard.link.problem
+    assert 'the data is not version 1 of the protocol' in heard.link.problem
     device.close()
 
 
@@ -360,7 +360,7 @@ def test_a_port_that_takes_nothing_is_an_error_in_time(
 
     port = heard.link._port
     monkeypatch.setattr(port, 'write', write)
-    with pytest.raises(LinkError, match='cannot be written to: Write timeout'):
+    with pytest.raises(LinkError, match='cannot write: Write timeout'):
         heard.link.send(Ask())
     heard.wait(lambda: heard.link._port not in (port, None))
     heard.wait_until_connected()

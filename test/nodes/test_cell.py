@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+import weakref
 
 import cv2
 import numpy as np
@@ -22,9 +23,12 @@ from support.drawn_belt import DrawnBelt, DrawnPart
 pytest.importorskip('anomaly_inspection.msg', reason='needs ROS 2 and the built messages')
 
 from anomaly_inspection.capture.open_source import open_source
+from anomaly_inspection.capture.simulated_line import SimulatedLine
 from anomaly_inspection.errors import InspectionError
+from anomaly_inspection.evaluation.frame_time import FrameTime
 from anomaly_inspection.nodes import camera_node
 from anomaly_inspection.nodes.cell_run import run_cell
+from anomaly_inspection.nodes.run_observer import RunObserverNode
 from support.paths import ROOT
 
 pytestmark = pytest.mark.ros
@@ -113,7 +117,7 @@ def test_frames_that_cannot_be_judged_are_rejected_with_the_reason(
         ('smaller', '318'),
         ('black', 'black'),
         ('saturated', 'saturated'),
-        ('gray', '1 channel'),
+        ('gray', '240 px gray, the recipe wants'),
         ('truncated', 'truncated'),
         ('garbage', 'not a PNG'),
         ('empty', 'empty'),
@@ -170,6 +174,44 @@ def test_an_interrupted_run_accounts_for_the_parts_under_way(taught_recipe, doma
     result = run(taught_recipe, SMALL_LINE, interrupt_after=2)
     assert len(result.records) >= 2
     assert all(not record.is_lost for record in result.records)
+
+
+def test_a_run_keeps_nothing_of_a_part_but_its_record(taught_recipe, domain_id, monkeypatch):
+    """
+    The truth is asked for once a part, while the cell runs, without its mask.
+
+    """
+    asked = []
+    truth = SimulatedLine.truth
+
+    def counted(line, name, **options):
+        asked.append((name, options))
+        return truth(line, name, **options)
+
+    monkeypatch.setattr(SimulatedLine, 'truth', counted)
+    asked_when_done = []
+    under_way = []
+    observers = weakref.WeakSet()
+    initialise = RunObserverNode.__init__
+
+    def remembered(observer, *arguments):
+        initialise(observer, *arguments)
+        observers.add(observer)
+
+    monkeypatch.setattr(RunObserverNode, '__init__', remembered)
+
+    def part_done(record):
+        asked_when_done.append(len(asked))
+        under_way.extend(len(observer._under_way) for observer in observers)
+
+    source = f'{SMALL_LINE},seed=1,parts=12,defect_rate=0.5,kinds=missing_bore'
+    result = run(taught_recipe, source, part_done=part_done)
+    assert asked_when_done == list(range(1, 13))
+    assert asked == [(f'line_1/{n:06d}', {'with_mask': False}) for n in range(12)]
+    assert all(record.truth.mask is None for record in result.records)
+    assert {record.true_class for record in result.records} == {'good', 'missing_bore'}
+    # At 5 parts/s a part is under way for a second or two.
+    assert max(under_way) < 12
 
 
 def test_a_run_ends_after_the_parts_asked_for(taught_recipe, domain_id):
@@ -266,8 +308,50 @@ def test_a_cell_in_which_none_or_two_announce_parts_is_refused(
 
 
 def test_parts_faster_than_the_gate_are_refused(taught_recipe, domain_id):
-    with pytest.raises(InspectionError, match=r'at most 7\.14 parts/s are allowed'):
+    with pytest.raises(InspectionError, match=r'up to 7\.14 parts/s'):
         run(taught_recipe, f'{SMALL_LINE},parts=1', rate_hz=20.0)
+
+
+def test_a_rate_that_the_recipe_cannot_keep_is_refused_or_warned_of(taught_recipe, domain_id):
+    with pytest.raises(InspectionError, match=r'5 parts/s are too fast .* up to 4 parts/s'):
+        run(taught_recipe, f'{SMALL_LINE},parts=1', frame_time=FrameTime(0.3, 0.25))
+    warnings = []
+    result = run(
+        taught_recipe,
+        f'{SMALL_LINE},parts=1',
+        frame_time=FrameTime(0.18, 0.1),
+        warn=warnings.append,
+    )
+    assert len(result.records) == 1
+    assert len(warnings) == 1
+    assert '180 ms a frame' in warnings[0]
+
+
+def test_a_run_on_images_of_another_size_stops_and_says_both_sizes(
+    taught_recipe, domain_id, tmp_path
+):
+    for number in range(40):
+        cv2.imwrite(str(tmp_path / f'{number:02d}.png'), good_frame()[:200])
+    outcome = run_command(taught_recipe, tmp_path)
+    sentence = 'frame is 320 x 200 px, the recipe wants 320 x 240 px'
+    assert outcome.returncode == 2, outcome.stdout + outcome.stderr
+    assert sentence in outcome.stderr
+    # Said at the first part, and once.
+    lines = outcome.stdout.splitlines()
+    first = next(place for place, line in enumerate(lines) if '00.png' in line)
+    assert sentence in lines[first + 1]
+    assert outcome.stdout.count(sentence) == 1
+    assert 10 <= outcome.stdout.count('.png') < 40
+    assert 'What became of the parts' not in outcome.stdout
+
+
+def test_one_image_of_the_right_size_is_enough_for_a_run(taught_recipe, domain_id, tmp_path):
+    cv2.imwrite(str(tmp_path / '00.png'), good_frame()[:200])
+    cv2.imwrite(str(tmp_path / '01.png'), good_frame())
+    outcome = run_command(taught_recipe, tmp_path)
+    assert outcome.returncode == 0, outcome.stdout + outcome.stderr
+    assert 'the recipe wants 320 x 240 px' in outcome.stdout
+    assert 'nan' not in outcome.stdout
 
 
 @pytest.mark.parametrize('kind', ['missing', 'empty', 'file'])
@@ -305,24 +389,28 @@ def test_a_broken_recipe_keeps_the_cell_down_and_says_why(taught_recipe, domain_
         run(recipe, f'{SMALL_LINE},parts=1')
 
 
-def test_the_command_writes_a_report_and_exits_with_0(taught_recipe, domain_id, tmp_path):
-    report = tmp_path / 'report'
-    outcome = subprocess.run(
+def run_command(recipe, source, *options):
+    return subprocess.run(
         [
             sys.executable,
             '-m',
             'anomaly_inspection.cli',
             'run',
-            f'--recipe={taught_recipe}',
-            f'--source={SMALL_LINE},parts=3,seed=1',
-            f'--report={report}',
+            f'--recipe={recipe}',
+            f'--source={source}',
             f'--config={PARAMETER_FILE}',
+            *options,
         ],
         cwd=PARAMETER_FILE.parents[1],
         capture_output=True,
         text=True,
         timeout=100,
     )
+
+
+def test_the_command_writes_a_report_and_exits_with_0(taught_recipe, domain_id, tmp_path):
+    report = tmp_path / 'report'
+    outcome = run_command(taught_recipe, f'{SMALL_LINE},parts=3,seed=1', f'--report={report}')
     assert outcome.returncode == 0, outcome.stdout + outcome.stderr
     assert outcome.stdout.count('line_1/') == 3
     summary = json.loads((report / 'summary.json').read_text())

@@ -265,7 +265,7 @@ def test_time_that_the_computer_lost_is_taken_off(
     plc: PlcProcess, gates: list[ModbusGate], drive: Drive
 ) -> None:
     gate = connected(gates, plc, drive)
-    with pytest.raises(GateError, match=r'held up the command for \d+\.\d+ s: not opened'):
+    with pytest.raises(GateError, match=r'delayed the command by \d+\.\d+ s: not opened'):
         gate.open(0.5, time.monotonic() - 0.5)
     assert plc.movements.empty()
     # Open for half a second, not for fifty.

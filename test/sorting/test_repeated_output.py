@@ -66,7 +66,7 @@ def test_told_to_rest_too_late_it_has_failed_until_it_is_started_anew(
     told.held_up_s = MOST_LATE_S + 0.1
     output.open(0.05, None)
     assert told.has_rested.wait(20)
-    with pytest.raises(GateError, match=r'the gate: told to rest \d+\.\d+ s after its window'):
+    with pytest.raises(GateError, match=r'the gate: brought to rest \d+\.\d+ s after its window'):
         output.say_again()
     assert told.all[-1] is False
     told.held_up_s = 0.0
@@ -96,7 +96,7 @@ def test_rest_before_the_end_of_the_window_is_never_late(
 
 
 def test_time_that_the_computer_lost_is_taken_off(told: Told, output: RepeatedOutput) -> None:
-    with pytest.raises(GateError, match=r'held up the command for \d+\.\d+ s: not opened'):
+    with pytest.raises(GateError, match=r'delayed the command by \d+\.\d+ s: not opened'):
         output.open(2.0, time.monotonic() - 2.0)
     assert True not in told.all
     output.open(50.0, time.monotonic() - 49.9)

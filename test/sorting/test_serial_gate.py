@@ -99,7 +99,7 @@ def test_cut_cable_lets_the_gate_close_and_fails_until_connected_again(
     # The link is back by itself some time; that alone is not enough.
     while not gate._link.is_connected:
         gate._link._stopping.wait(0.01)
-    with pytest.raises(GateError, match='has started anew'):
+    with pytest.raises(GateError, match='has restarted'):
         gate.open(0.5)
     gate.connect()
     gate.open(0.5)
@@ -116,7 +116,7 @@ def test_device_that_has_started_anew_fails_until_connected_again(
     assert not moved(twin)
     while gate._link.connection == before:
         gate._link._stopping.wait(0.01)
-    with pytest.raises(GateError, match='the link or the device has started anew'):
+    with pytest.raises(GateError, match='the link was lost or the device has restarted'):
         gate.open(0.5)
     gate.connect()
     gate.confirm(is_open=False)
@@ -231,7 +231,7 @@ def test_time_that_the_computer_lost_is_taken_off(device: Device, scripted: Seri
     _, command = device.commands[0]
     assert isinstance(command, Open)
     assert command.duration_ms <= 200
-    with pytest.raises(GateError, match=r'held up the command for \d+\.\d+ s: not opened'):
+    with pytest.raises(GateError, match=r'delayed the command by \d+\.\d+ s: not opened'):
         scripted.open(0.5, time.monotonic() - 0.5)
     assert len(device.commands) == 1
 
@@ -239,7 +239,7 @@ def test_time_that_the_computer_lost_is_taken_off(device: Device, scripted: Seri
 @pytest.mark.parametrize(
     ('reason', 'words'),
     [
-        ('hi', 'it has started anew and its gate rests'),
+        ('hi', 'it has restarted and its gate rests'),
         ('late', 'the command came too late'),
         ('range', 'out of range'),
         ('what', 'firmware does not know'),

@@ -8,7 +8,7 @@ namespace button {
 // Debounces a button and counts how often it was pressed, modulo 2^16.
 class Button {
  public:
-  // Takes the level once a millisecond; it must stand for `settle_ms` to count.
+  // Takes the level once a millisecond. A level counts once it has lasted for `settle_ms`.
   void sample(bool is_down) {
     constexpr int settle_ms = 15;
     steady_ms_ = is_down == is_held_ ? 0 : steady_ms_ + 1;

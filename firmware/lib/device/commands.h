@@ -12,17 +12,17 @@ namespace device {
 
 constexpr std::array<std::uint16_t, 3> firmware_version = {1, 0, 0};
 
-// Does what the lines of one port tell the gate, and answers.
+// Obeys the gate commands of one port, and answers them.
 class Commands {
  public:
   explicit Commands(std::uint8_t port) : port_(port) {}
 
-  // The answer to a line. None to a damaged one, and none to one of the device's own: that is an
-  // echo, and an answer to it would come back for ever.
+  // Gives the answer to a line. A damaged line gets none, and neither does a line of the device's
+  // own: that is an echo, and the answer would come back for ever.
   std::optional<protocol::Message> take(std::uint32_t now_ms, const protocol::Decoded& decoded,
                                         gate::Gate& gate);
 
-  // The computer has gone: whoever comes next says hi first.
+  // The computer has gone; the next one must send hi first.
   void forget() { *this = Commands(port_); }
 
  private:
@@ -31,8 +31,8 @@ class Commands {
 
   std::uint8_t port_;
   bool has_said_hi_ = false;
-  // The last `open` that was done; sent again, it is answered and not done again. `rest` and `ask`
-  // do no harm when they are done twice.
+  // The last `open` that was done. When it is sent again, it is answered but not done again. `rest`
+  // and `ask` do no harm when done twice.
   struct Done {
     std::uint16_t sequence;
     protocol::Open command;

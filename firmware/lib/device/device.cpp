@@ -54,7 +54,7 @@ void Device::tick(std::uint32_t now_ms,
   if (now_ms - read_ms_ < read_every_ms) {
     return;
   }
-  // After a long pause the next one is due from now on, not all that were missed.
+  // After a long pause only the next one is due, not all that were missed.
   read_ms_ = now_ms - read_ms_ < 2 * read_every_ms ? read_ms_ + read_every_ms : now_ms;
   protocol::Readings readings;
   readings.uptime_ms = now_ms;
@@ -85,8 +85,8 @@ bool Device::gate_is_open(std::uint32_t now_ms) {
   return gate_.is_open();
 }
 
-// Flickers while the gate is open, is lit while a computer talks, flashes once a second when none
-// does.
+// The lamp flickers while the gate is open, is lit while a computer talks, and otherwise flashes
+// once a second.
 bool Device::lamp_is_lit(std::uint32_t now_ms) const {
   if (gate_.is_open()) {
     return now_ms % 100 < 50;
@@ -125,7 +125,7 @@ Text Device::text(std::uint32_t now_ms) const {
 }
 
 void Device::send(Port& port, const protocol::Message& message) {
-  // A line that finds no room is lost, and the gap in the sequence numbers says so.
+  // A line without room is lost; the gap in the sequence numbers shows it.
   const auto line = protocol::encode(port.sequence++, message);
   if (port.waiting_count + line.size <= port.waiting.size()) {
     const auto end = port.waiting.begin() + static_cast<std::ptrdiff_t>(port.waiting_count);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The whole device but its pins: samples, button and bytes in; bytes, gate, lamp and text out.
+// The whole device except its pins: samples, button and bytes in; bytes, gate, lamp and text out.
 #pragma once
 
 #include <array>
@@ -18,9 +18,9 @@
 namespace device {
 
 constexpr std::size_t ports = 2;
-// GPIO numbers of the potentiometers, which are their channels in the protocol. Both on ADC1: ADC2
-// is not to be had while the radio runs. Both are inputs only and have no pull resistors inside, so
-// a wire that came off floats.
+// GPIO numbers of the potentiometers, which are also their channels in the protocol. Both pins are
+// on ADC1, because ADC2 does not work while the radio runs. Both are inputs only, without internal
+// pull resistors, so a pin floats when its wire comes off.
 constexpr std::array<std::uint8_t, 2> channels = {34, 39};
 
 // What the display shows: four rows of sixteen characters.
@@ -30,17 +30,17 @@ class Device {
  public:
   explicit Device(std::uint32_t now_ms);
 
-  // A byte came in on a port.
+  // Takes a byte from a port.
   void receive(std::size_t port, char byte, std::uint32_t now_ms);
 
-  // Whoever was at a port has gone: what was left to send is dropped.
+  // The computer at a port has gone; drops what was left to send.
   void disconnect(std::size_t port);
 
-  // What the pins say; called once a millisecond.
+  // Takes the state of the pins; call it once a millisecond.
   void tick(std::uint32_t now_ms, const std::array<Conversions, channels.size()>& conversions,
             bool button_is_down);
 
-  // What waits to be sent on a port; after sending some of it, say how much.
+  // Gives what waits to be sent on a port. After sending some of it, report how much.
   std::string_view to_send(std::size_t port) const;
   void sent(std::size_t port, std::size_t count);
 

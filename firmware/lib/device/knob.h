@@ -12,10 +12,10 @@
 
 namespace device {
 
-// Conversions of one potentiometer, 0 to 4095, as one millisecond brings them.
+// Conversions of one potentiometer in one millisecond, 0 to 4095.
 using Conversions = std::array<std::uint16_t, filter::oversampling>;
 
-// One potentiometer: from conversions to a value that stands still when nobody turns.
+// One potentiometer: turns conversions into a value that is steady while nobody turns the knob.
 class Knob {
  public:
   void add(const Conversions& conversions) {

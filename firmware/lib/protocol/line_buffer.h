@@ -10,11 +10,11 @@
 
 namespace protocol {
 
-// Cuts bytes into lines at line feeds. What is too long is dropped up to its line feed, empty
-// lines are left out: the same as LineBuffer in Python.
+// Cuts bytes into lines at line feeds. Drops a line that is too long, and empty lines, as
+// LineBuffer does in Python.
 class LineBuffer {
  public:
-  // The line that this byte completes, without its line feed; holds until the next call.
+  // The line that this byte completes, without its line feed; valid until the next call.
   std::optional<std::string_view> feed(char byte) {
     if (byte == '\n') {
       const std::string_view line(held_.data(), size_);
@@ -30,7 +30,7 @@ class LineBuffer {
     return std::nullopt;
   }
 
-  // Forget the line that has begun.
+  // Forgets the incomplete line.
   void clear() {
     size_ = 0;
     is_dropping_ = false;

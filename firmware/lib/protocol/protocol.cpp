@@ -36,7 +36,7 @@ std::array<char, check_digits> check_of(std::string_view body) {
   return digits;
 }
 
-// What stands between '$' and '*', when form and check are right.
+// Gives what is between '$' and '*', when form and check are right.
 std::optional<std::string_view> body_of(std::string_view line) {
   if (line.size() <= frame || line.size() > longest_line || line.front() != '$') {
     return std::nullopt;
@@ -194,7 +194,7 @@ std::variant<Reason, Message> message_of(std::string_view type, Fields& fields) 
   return *message;
 }
 
-// Writes a line from the front; keeps count of what no longer fits.
+// Writes a line from the front, and counts what no longer fits.
 class Writer {
  public:
   explicit Writer(Encoded& line) : line_(line) {}

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The lines that computer and ESP32 exchange, from bytes to messages and back: docs/protocol.md.
-// The same as anomaly_inspection/link/protocol.py; both are held to test/protocol_vectors.tsv.
+// Encodes and decodes the lines that computer and ESP32 exchange, see docs/protocol.md.
+// anomaly_inspection/link/protocol.py does the same; test/protocol_vectors.tsv tests both.
 #pragma once
 
 #include <array>
@@ -31,7 +31,7 @@ struct Reading {
   std::uint16_t smoothed = 0;
 };
 
-// What the device reads; the first `count` of `channels` are meant.
+// What the device reads; only the first `count` of `channels` are valid.
 struct Readings {
   std::uint32_t uptime_ms = 0;
   std::uint16_t presses = 0;
@@ -40,7 +40,7 @@ struct Readings {
   std::array<Reading, most_channels> channels{};
 };
 
-// How the gate stands, as answer to a command.
+// The state of the gate, as the answer to a command.
 struct GateState {
   std::uint32_t uptime_ms = 0;
   std::uint16_t answers = 0;
@@ -50,7 +50,7 @@ struct GateState {
 
 enum class Reason : std::uint8_t { hi, late, range, what };
 
-// The device does not do what it was told.
+// The device refuses a command.
 struct Refusal {
   std::uint32_t uptime_ms = 0;
   std::uint16_t answers = 0;
@@ -60,7 +60,7 @@ struct Refusal {
 // The first line of the computer after connecting.
 struct Hi {};
 
-// Open the gate for `duration_ms`, not after the uptime `by_ms`; rest when the computer says
+// Open the gate for `duration_ms`, but not after the uptime `by_ms`; rest when the computer sends
 // nothing for `silence_ms`.
 struct Open {
   std::uint32_t duration_ms = 0;
@@ -71,29 +71,29 @@ struct Open {
 // Bring the gate to rest.
 struct Rest {};
 
-// How does the gate stand?
+// Ask for the state of the gate.
 struct Ask {};
 
 using Message = std::variant<Hello, Readings, GateState, Refusal, Hi, Open, Rest, Ask>;
 
-// A line that is whole.
+// A valid line.
 struct Line {
   std::uint16_t sequence = 0;
   Message message;
 };
 
-// Whole by its check, but no message: a number out of range, or another type.
+// The check is right, but it is no message: a number is out of range, or the type is unknown.
 struct Refused {
   std::uint16_t sequence = 0;
   Reason reason = Reason::what;
 };
 
-// Damaged, or never a line of this protocol.
+// Damaged, or not a line of this protocol.
 struct Broken {};
 
 using Decoded = std::variant<Broken, Refused, Line>;
 
-// Read a line, without its line feed.
+// Decode a line, given without its line feed.
 Decoded decode(std::string_view line);
 
 // A line as bytes, its line feed included.
@@ -104,7 +104,7 @@ struct Encoded {
   std::string_view view() const { return {bytes.data(), size}; }
 };
 
-// Write a line. Numbers are in their ranges; what would not fit into a line comes back empty.
+// Encode a line. Numbers must be in their ranges; a line that would be too long comes back empty.
 Encoded encode(std::uint16_t sequence, const Message& message);
 
 }  // namespace protocol

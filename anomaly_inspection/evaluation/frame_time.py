@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+How long a recipe takes for a frame on this machine, and how many parts per second that allows.
+
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+import time
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from anomaly_inspection.capture.source import Frame
+from anomaly_inspection.evaluation.evaluate import RecipeJudge
+
+if TYPE_CHECKING:
+    from anomaly_inspection.recipes.recipe import Recipe
+
+_FRAMES = 10
+# Beyond this share of the rate that scoring alone allows, a busy moment is enough for a TIMEOUT.
+_COMFORTABLE_SHARE = 0.7
+
+
+@dataclass(frozen=True)
+class FrameTime:
+    """
+    Time from an image to its judgement, on this machine as busy as it was.
+
+    Parameters
+    ----------
+    typical_s : float
+        Median over some frames, seconds, over 0.
+    shortest_s : float
+        Of the quickest of them: no load of the machine explains less.
+
+    """
+
+    typical_s: float
+    shortest_s: float
+
+    @property
+    def most_parts_per_s(self) -> float:
+        """
+        Parts per second that one thread can score, one frame a part.
+
+        """
+        return 1 / self.typical_s
+
+    def __str__(self) -> str:
+        return (
+            f'{1e3 * self.typical_s:.3g} ms a frame on this machine = '
+            f'at most {_rate_text(self.most_parts_per_s)} parts/s'
+        )
+
+    def refusal(self, rate_hz: float | None, deadline_s: float) -> str | None:
+        """
+        Say why a cell could only time out; None when it may keep up.
+
+        Goes by the quickest frame, so that a busy machine is no reason.
+
+        Parameters
+        ----------
+        rate_hz : float or None
+            Parts per second; None when the camera gives the pace.
+        deadline_s : float
+            How long the decider waits for a part's scores, seconds.
+
+        """
+        if self.shortest_s >= deadline_s:
+            return (
+                f'scoring takes at least {1e3 * self.shortest_s:.3g} ms a frame on this machine, '
+                f'and the decider waits {1e3 * deadline_s:.3g} ms (deadline_s): '
+                'every part would time out. Allow more time, or teach a quicker scorer'
+            )
+        if rate_hz is not None and rate_hz * self.shortest_s >= 1:
+            return (
+                f'{rate_hz:g} parts/s are too fast for this recipe: scoring takes at least '
+                f'{1e3 * self.shortest_s:.3g} ms a frame on this machine, so parts would time out '
+                f'and stop the line. Allowed: up to {_rate_text(1 / self.shortest_s)} parts/s'
+            )
+        return None
+
+    def warning(self, rate_hz: float | None, deadline_s: float) -> str | None:
+        """
+        Say that a cell will hardly keep up; None when there is time to spare.
+
+        Parameters are those of `refusal`.
+
+        """
+        busy_share = self.typical_s * max(rate_hz or 0.0, 1 / deadline_s)
+        if busy_share <= _COMFORTABLE_SHARE:
+            return None
+        asked = f'{rate_hz:g} parts/s' if rate_hz else f'a deadline_s of {deadline_s:g} s'
+        return f'{asked} may be too much: {self}. Parts may time out and stop the line'
+
+
+def _rate_text(rate_hz: float) -> str:
+    return f'{rate_hz:.0f}' if rate_hz >= 10 else f'{rate_hz:.2g}'
+
+
+def measure_frame_time(recipe: Recipe) -> FrameTime:
+    """
+    Judge some of the recipe's own good parts and take the time.
+
+    """
+    judge = RecipeJudge(recipe)
+    frames = [recipe.references[place % len(recipe.references)] for place in range(_FRAMES)]
+    # Whatever is made at first use must not count.
+    judge.judge(Frame(frames[0], 0, 0))
+    times_s = []
+    for frame in frames:
+        started_s = time.perf_counter()
+        judge.judge(Frame(frame, 0, 0))
+        times_s.append(time.perf_counter() - started_s)
+    return FrameTime(float(np.median(times_s)), min(times_s))

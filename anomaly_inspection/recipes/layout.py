@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+The layout of a recipe folder.
+
+::
+
+    <name>/
+      recipe.yaml          what people read and may edit
+      references/000.png   good frames as taught; the first is the alignment reference
+      statistics.npz       '<scorer>/<array>' fitted data,
+                           'good/<scorer>.<measure>' held-out good parts
+      model/<scorer>/*.*   fitted data whose name holds a dot: files of their own, as a network is
+
+Nothing else may stand there. Hidden files (.git, an editor's swap file) and backups (recipe.yaml~)
+are no part of the recipe: they are never opened.
+
+"""
+
+FORMAT_VERSION = 1
+MOST_REFERENCES = 20
+
+YAML = 'recipe.yaml'
+STATISTICS = 'statistics.npz'
+REFERENCES = 'references'
+MODEL = 'model'
+
+# A file of a scorer: a dot inside tells it from an array.
+MODEL_FILE_NAME = r'[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)+'
+CREATED_FORMAT = '%Y-%m-%dT%H:%M:%SZ'
+
+
+def reference_name(index: int) -> str:
+    """
+    Give the file name of a reference.
+
+    """
+    return f'{index:03d}.png'

@@ -1,0 +1,442 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+Read a recipe folder and check everything in it.
+
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import datetime
+import math
+import os
+from pathlib import Path
+import traceback
+from typing import Any, TYPE_CHECKING
+
+import numpy as np
+
+from anomaly_inspection.errors import FrameError, InspectionError, RecipeError, SettingError
+from anomaly_inspection.imaging.frame_check import check_frame, ENCODINGS, FrameFormat
+from anomaly_inspection.imaging.image_decoding import decode_image
+from anomaly_inspection.imaging.image_header import image_header
+from anomaly_inspection.imaging.preprocessing import PreprocessingSettings
+from anomaly_inspection.printable import printable, shown
+from anomaly_inspection.recipes.budget import Budget, DEFAULT_BUDGET_BYTES
+from anomaly_inspection.recipes.layout import (
+    CREATED_FORMAT,
+    FORMAT_VERSION,
+    MODEL,
+    MOST_REFERENCES,
+    REFERENCES,
+    STATISTICS,
+    YAML,
+)
+from anomaly_inspection.recipes.mapping_reader import MappingReader
+from anomaly_inspection.recipes.plain_yaml import plain_yaml
+from anomaly_inspection.recipes.recipe import (
+    check_limit,
+    COMBINATIONS,
+    MeasureLimit,
+    measures_of,
+    NAME_ALLOWED,
+    NAME_PATTERN,
+    Provenance,
+    Recipe,
+    ScorerRecipe,
+)
+from anomaly_inspection.recipes.recipe_files import hash_of, read_files
+from anomaly_inspection.recipes.statistics_file import read_statistics
+from anomaly_inspection.scoring.frame_scorer import RegionSettings, ScoreStatus
+from anomaly_inspection.scoring.registry import scorer_class, SCORERS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+# Measured with ssim and variation on 5 megapixels: 97 bytes a gray pixel, 261 a colour one.
+_WORK_BYTES_PER_VALUE = 90
+_LONGEST_CAUSE = 300
+
+
+def read_recipe(
+    path: str | os.PathLike[str], *, budget_bytes: int = DEFAULT_BUDGET_BYTES
+) -> Recipe:
+    """
+    Read a recipe folder and check everything in it.
+
+    The folder may be hostile: sizes are checked before anything is read, unpacked or decoded.
+
+    All files are read from the folder as it was when it was opened: a new version that is put in
+    its place meanwhile does not mix in. At the end the alignment reference is scored, so a recipe
+    that reads can judge.
+
+    Parameters
+    ----------
+    path : path
+        The folder, or a link to it; in it there may be no links.
+    budget_bytes : int
+        What the recipe may take of memory: its files, what is unpacked from them, and what judging
+        a frame of its size takes.
+
+    Raises
+    ------
+    RecipeError
+        When anything is missing, broken, too large, or does not fit; names the file, the key, the
+        value and what is allowed, in one sentence. All memory is given back.
+
+    """
+    try:
+        folder = Path(os.path.realpath(path))
+        return _read(folder, Budget(budget_bytes))
+    except RecipeError as error:
+        _forget(error)
+        raise
+    # Whatever else a hostile folder may set off must not end the process that reads it.
+    except Exception as error:
+        _forget(error)
+        raise RecipeError(f'{printable(path)}: {_said(error)}') from error
+
+
+def _read(path: Path, budget: Budget) -> Recipe:
+    files = read_files(path, budget)
+    # For messages; its name may be no text.
+    folder = Path(printable(path))
+    if YAML not in files:
+        raise RecipeError(
+            f'{folder / YAML} is missing; the folder holds: {", ".join(files)[:200] or "nothing"}'
+        )
+    with _named(str(folder / YAML)):
+        values = plain_yaml(files[YAML])
+    reader = MappingReader(str(folder / YAML), values)
+    try:
+        recipe = _recipe(reader, folder, files, budget)
+    except RecipeError:
+        raise
+    except Exception as error:
+        raise RecipeError(f'{folder / YAML}: {_said(error)}') from error
+    _check_that_it_judges(recipe, folder)
+    return replace(recipe, path=path)
+
+
+@contextmanager
+def _named(file: str) -> Iterator[None]:
+    """
+    Turn whatever goes wrong with a file into a RecipeError that begins with its name.
+
+    """
+    try:
+        yield
+    except Exception as error:
+        raise RecipeError(f'{file}: {_said(error)}') from error
+
+
+def _said(error: Exception) -> str:
+    """
+    Give what an exception says, in one line that is not too long.
+
+    """
+    text = ' '.join(str(error).split())
+    if isinstance(error, MemoryError):
+        text = f'there is not enough memory; {text}'
+    elif not isinstance(error, InspectionError):
+        # Their traceback will be gone, and they may be a fault of ours.
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        text = f'{type(error).__name__}: {text} ({Path(place.filename).name}:{place.lineno})'
+    return text if len(text) <= _LONGEST_CAUSE else f'{text[:_LONGEST_CAUSE]}...'
+
+
+def _forget(error: BaseException) -> None:
+    """
+    Let go of what the functions held in which an exception was raised: it may live on for long.
+
+    Clearing their frames would not do, as the functions made for comprehensions hold on to what
+    they use.
+
+    """
+    seen: BaseException | None = error
+    while seen is not None:
+        seen.__traceback__ = None
+        seen = seen.__cause__ or seen.__context__
+
+
+def _recipe(
+    reader: MappingReader, folder: Path, files: dict[str, bytes], budget: Budget
+) -> Recipe:
+    reader.choice('format_version', (FORMAT_VERSION,))
+    files_hash = hash_of(files)
+    frame_format = _frame_format(reader.mapping('frame'))
+    preprocessing = _preprocessing(reader)
+    _take_work(frame_format, preprocessing, folder, budget)
+    parts = reader.mapping('scorers')
+    names = parts.keys(allowed=SCORERS)
+    models = _models(folder, files)
+    if strangers := sorted(models.keys() - set(names)):
+        raise RecipeError(
+            f'{folder / MODEL / strangers[0]} belongs to no scorer of the recipe; it has: '
+            f'{", ".join(names)}'
+        )
+    statistics = _statistics(folder, files, names, budget)
+    scorers = {
+        name: _scorer(name, parts.mapping(name), folder, statistics, models.get(name, {}))
+        for name in names
+    }
+    if all(part.limits.keys() <= part.not_judged for part in scorers.values()):
+        raise RecipeError(f'{folder / YAML}: no measure is judged; allowed: one at least')
+    recipe = Recipe(
+        name=reader.text('name', NAME_PATTERN, NAME_ALLOWED),
+        product=reader.text('product'),
+        provenance=_provenance(reader.mapping('provenance')),
+        frame_format=frame_format,
+        preprocessing=preprocessing,
+        scorers=scorers,
+        references=_references(reader, frame_format, folder, files, budget),
+        combination=str(reader.choice('combination', COMBINATIONS)),
+        version=reader.integer('version', 1, 2**32 - 1),
+        created=_created(reader),
+        hash=files_hash,
+    )
+    reader.finish()
+    return recipe
+
+
+def _take_work(
+    frame_format: FrameFormat,
+    preprocessing: PreprocessingSettings,
+    folder: Path,
+    budget: Budget,
+) -> None:
+    """
+    Count what judging a frame takes, which a few lines of YAML and a small image can make huge.
+
+    """
+    channels = 3 if preprocessing.colour == 'bgr' else 1
+    budget.take(
+        f'{folder / YAML}: judging frames of {frame_format.width} x {frame_format.height} px',
+        frame_format.width * frame_format.height * channels * _WORK_BYTES_PER_VALUE,
+    )
+
+
+def _frame_format(reader: MappingReader) -> FrameFormat:
+    frame_format = FrameFormat(
+        width=reader.integer('width', 16, 16384),
+        height=reader.integer('height', 16, 16384),
+        encoding=str(reader.choice('encoding', tuple(ENCODINGS))),
+        saturated_share=reader.number('saturated_share', 0.5, 1.0),
+    )
+    reader.finish()
+    return frame_format
+
+
+def _preprocessing(reader: MappingReader) -> PreprocessingSettings:
+    mapping = reader.plain_mapping('preprocessing')
+    try:
+        settings = PreprocessingSettings.from_mapping(mapping)
+    except SettingError as error:
+        raise reader.error('preprocessing', f'is not allowed: {error}') from error
+    missing = sorted(settings.to_mapping().keys() - mapping.keys())
+    if missing:
+        raise reader.error(f'preprocessing.{missing[0]}', 'is missing')
+    fingerprint = reader.text('preprocessing_fingerprint', r'[0-9a-f]{64}', '64 hex digits')
+    if fingerprint != settings.fingerprint():
+        raise reader.error(
+            'preprocessing_fingerprint',
+            f'is {fingerprint}; the preprocessing here gives {settings.fingerprint()}: it was '
+            f'changed after teaching. Change it back or teach again',
+        )
+    return settings
+
+
+def _provenance(reader: MappingReader) -> Provenance:
+    provenance = Provenance(
+        taught_by=reader.text('taught_by'),
+        test_number=reader.text('test_number'),
+        sample_phase=reader.text('sample_phase'),
+        test_position=reader.text('test_position'),
+        source=reader.text('source'),
+        image_count=reader.integer('image_count', 1, 10**9),
+        left_out=reader.texts('left_out'),
+        choice=reader.texts('choice', default=()),
+        false_reject_rate=reader.number('false_reject_rate', 0.0, 0.5),
+        promised_rate=reader.number('promised_rate', 0.0, 1.0),
+    )
+    reader.finish()
+    return provenance
+
+
+def _created(reader: MappingReader) -> str:
+    allowed = "a UTC time such as '2031-12-24T18:00:00Z', in quotes"
+    created = reader.text('created', r'[0-9TZ:-]+', allowed)
+    try:
+        datetime.strptime(created, CREATED_FORMAT)
+    except ValueError as error:
+        raise reader.error('created', f'is {created!r}; allowed: {allowed}') from error
+    return created
+
+
+def _scorer(
+    name: str,
+    reader: MappingReader,
+    folder: Path,
+    statistics: Mapping[str, NDArray[Any]],
+    model: Mapping[str, NDArray[np.uint8]],
+) -> ScorerRecipe:
+    statistics_path = folder / STATISTICS
+    settings = reader.plain_mapping('settings')
+    region_reader = reader.mapping('region')
+    region = RegionSettings(
+        limit=region_reader.number('limit'),
+        min_area_px=region_reader.integer('min_area_px', 1, 10**9),
+    )
+    region_reader.finish()
+    measures = reader.mapping('measures')
+    specs = {spec.name: spec for spec in measures_of(name)}
+    measures.keys(allowed=specs)
+    limits, good, not_judged = {}, {}, set()
+    for spec in specs.values():
+        measure = measures.mapping(spec.name)
+        measure.choice('unit', (spec.unit,))
+        measure.choice('bad_side', (spec.bad_side.name.lower(),))
+        limits[spec.name] = MeasureLimit(measure.number('limit'), measure.number('typical'))
+        if not measure.truth('judged', default=True):
+            not_judged.add(spec.name)
+        measure.finish()
+        check_limit(f'scorers.{name}.measures.{spec.name}', spec, limits[spec.name])
+        good[spec.name] = _good(f'good/{name}.{spec.name}', statistics_path, statistics)
+    measures.finish()
+    reader.finish()
+    kind = scorer_class(name)
+    arrays = {
+        key: statistics[f'{name}/{key}']
+        for key in kind.array_names
+        if f'{name}/{key}' in statistics
+    }
+    arrays |= model
+    files_named = f'{statistics_path}: {name}/' + (f', {folder / MODEL / name}' if model else '')
+    try:
+        known = kind.from_arrays(arrays, settings).to_arrays()
+    except SettingError as error:
+        raise reader.error('settings', f'is {shown(settings)}: {error}') from error
+    except Exception as error:
+        raise RecipeError(f'{files_named}: {_said(error)}') from error
+    if strangers := sorted(model.keys() - known.keys()):
+        raise RecipeError(f'{folder / MODEL / name / strangers[0]} is no file that {name} knows')
+    # A default may change with the package; a recipe must not change with it.
+    for key in kind.default_settings:
+        if key not in settings:
+            raise reader.error(f'settings.{key}', 'is missing')
+    return ScorerRecipe(settings, region, limits, arrays, good, frozenset(not_judged))
+
+
+def _good(key: str, path: Path, statistics: Mapping[str, NDArray[Any]]) -> NDArray[np.float64]:
+    if key not in statistics:
+        raise RecipeError(f'{path}: array {key!r} is missing')
+    values = statistics[key]
+    if values.dtype != np.float64 or values.ndim != 1 or values.size == 0:
+        raise RecipeError(
+            f'{path}: array {key!r} is {values.dtype} of shape {values.shape}; '
+            f'allowed: float64 in one dimension, not empty'
+        )
+    return values
+
+
+def _statistics(
+    folder: Path, files: dict[str, bytes], scorers: Sequence[str], budget: Budget
+) -> dict[str, NDArray[Any]]:
+    """
+    Unpack all arrays; takes their file out of the files.
+
+    """
+    if STATISTICS not in files:
+        raise RecipeError(f'{folder / STATISTICS} is missing')
+    content = files.pop(STATISTICS)
+    known = {f'{name}/{key}' for name in scorers for key in scorer_class(name).array_names}
+    known |= {f'good/{name}.{spec.name}' for name in scorers for spec in measures_of(name)}
+    with _named(str(folder / STATISTICS)):
+        arrays = read_statistics(content, known, budget)
+    budget.give_back(len(content))
+    return arrays
+
+
+def _models(folder: Path, files: Mapping[str, bytes]) -> dict[str, dict[str, NDArray[np.uint8]]]:
+    """
+    Give the files in model/ by scorer and name.
+
+    """
+    models: dict[str, dict[str, NDArray[np.uint8]]] = {}
+    for path, content in files.items():
+        top, *names = path.split('/')
+        if top == MODEL:
+            models.setdefault(names[0], {})[names[1]] = np.frombuffer(content, np.uint8)
+    return models
+
+
+def _references(
+    reader: MappingReader,
+    frame_format: FrameFormat,
+    folder: Path,
+    files: dict[str, bytes],
+    budget: Budget,
+) -> tuple[NDArray[np.uint8], ...]:
+    """
+    Decode the references; takes their files out of the files.
+
+    """
+    names = reader.texts('references')
+    if not 1 <= len(names) <= MOST_REFERENCES:
+        raise reader.error(
+            'references', f'names {len(names)} files; allowed: 1 to {MOST_REFERENCES}'
+        )
+    if len(set(names)) < len(names):
+        raise reader.error('references', 'names a file twice; allowed: once')
+    frames = []
+    for name in names:
+        path = f'{REFERENCES}/{name}'
+        if path not in files:
+            raise RecipeError(
+                f'{folder / REFERENCES / printable(name)[:100]} is missing; {YAML} names it in '
+                'references'
+            )
+        content = files.pop(path)
+        with _named(str(folder / path)):
+            header = image_header(content)
+            if (header.width, header.height) != (frame_format.width, frame_format.height):
+                raise FrameError(
+                    f'frame is {header.width} x {header.height} px; allowed: '
+                    f'{frame_format.width} x {frame_format.height} px, as {YAML} says'
+                )
+            budget.take('the frame', math.prod(frame_format.shape))
+            frame = decode_image(content)
+            check_frame(frame, frame_format)
+        budget.give_back(len(content))
+        frames.append(frame)
+    if strangers := [path for path in files if path.startswith(f'{REFERENCES}/')]:
+        raise RecipeError(
+            f'{folder / strangers[0]} is no part of the recipe; {YAML} does not name it in '
+            'references'
+        )
+    return tuple(frames)
+
+
+def _check_that_it_judges(recipe: Recipe, folder: Path) -> None:
+    """
+    Score the alignment reference, which must be found and measured by every scorer.
+
+    """
+    try:
+        scores = recipe.frame_scorer().score(recipe.references[0])
+    except InspectionError as error:
+        raise RecipeError(f'{folder}: {error}') from error
+    for score in scores:
+        if score.status != ScoreStatus.OK:
+            raise RecipeError(
+                f"{folder}: {score.scorer} cannot judge the recipe's own first reference: "
+                f'{score.detail}'
+            )
+        for measure, value in score.measures.items():
+            if not math.isfinite(value):
+                raise RecipeError(
+                    f'{folder}: {score.scorer}.{measure} of the first reference is {value}'
+                )

@@ -1,0 +1,205 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+Write a recipe so that nobody ever sees half of it.
+
+"""
+
+from __future__ import annotations
+
+import ctypes
+from dataclasses import replace
+from datetime import datetime, UTC
+import errno
+import os
+from pathlib import Path
+import re
+import secrets
+import shutil
+from typing import Any, TYPE_CHECKING
+
+import cv2
+import numpy as np
+
+from anomaly_inspection.errors import RecipeError
+from anomaly_inspection.recipes.layout import (
+    CREATED_FORMAT,
+    MODEL,
+    MODEL_FILE_NAME,
+    reference_name,
+    REFERENCES,
+    STATISTICS,
+    YAML,
+)
+from anomaly_inspection.recipes.reading import read_recipe
+from anomaly_inspection.recipes.recipe_text import recipe_text
+from anomaly_inspection.recipes.statistics_file import statistics_bytes
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from anomaly_inspection.recipes.recipe import Recipe
+
+_AT_FDCWD = -100
+_RENAME_EXCHANGE = 2
+
+
+def write_recipe(
+    recipe: Recipe, path: str | os.PathLike[str], created: datetime | None = None
+) -> Recipe:
+    """
+    Write a recipe; over an existing one as its next version.
+
+    The folder is written beside its place, synced, read back and checked, and only then renamed
+    into place. Over an existing recipe the two are exchanged in one step where the kernel can; the
+    old one stays as '<folder>.v<version>'. Where the kernel cannot, there is an instant with no
+    recipe at `path`, never half of one.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        Its version and time are set anew.
+    path : path
+        The folder; its parent is made when missing.
+    created : datetime, optional
+        Time of writing, with a time zone; now by default.
+
+    Returns
+    -------
+    Recipe
+        As read back, with version, time, path and hash.
+
+    Raises
+    ------
+    RecipeError
+        When it cannot be written, would not read back, or the folder in place is not a good
+        recipe. What was in place then still is.
+
+    """
+    folder = Path(path).resolve()
+    old = read_recipe(folder) if folder.exists() else None
+    kept = None
+    if old is not None:
+        kept = folder.with_name(f'{folder.name}.v{old.version}')
+        if kept.exists():
+            raise RecipeError(
+                f'{kept} already exists; move it away so that {folder} can be kept there'
+            )
+    created = datetime.now(UTC) if created is None else created.astimezone(UTC)
+    recipe = replace(
+        recipe,
+        version=1 if old is None else old.version + 1,
+        created=created.strftime(CREATED_FORMAT),
+    )
+    draft = folder.with_name(f'.{folder.name}.{secrets.token_hex(4)}')
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        _write_files(recipe, draft)
+        written = read_recipe(draft)
+        if kept is None:
+            os.rename(draft, folder)
+        else:
+            _put_in_place(draft, folder, kept)
+        _sync(folder.parent)
+    except OSError as error:
+        raise RecipeError(f'cannot write the recipe {folder}: {error}') from error
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+    return replace(written, path=folder)
+
+
+def _write_files(recipe: Recipe, folder: Path) -> None:
+    """
+    Write all files of a recipe and wait until they are on the disk.
+
+    """
+    arrays: dict[str, Any] = {}
+    models: dict[Path, bytes] = {}
+    for name, part in recipe.scorers.items():
+        for key, array in part.arrays.items():
+            if '.' in key:
+                models[folder / MODEL / name / key] = _file_content(f'{name}/{key}', array)
+            else:
+                arrays[f'{name}/{key}'] = array
+        arrays |= {f'good/{name}.{key}': values for key, values in part.good.items()}
+    (folder / REFERENCES).mkdir(parents=True)
+    _write(folder / STATISTICS, statistics_bytes(arrays))
+    for index, frame in enumerate(recipe.references):
+        _write(
+            folder / REFERENCES / reference_name(index), cv2.imencode('.png', frame)[1].tobytes()
+        )
+    _write(folder / YAML, recipe_text(recipe).encode())
+    for path, content in models.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _write(path, content)
+    for kept in {folder, folder / REFERENCES, *(one for path in models for one in path.parents)}:
+        if kept.is_relative_to(folder):
+            _sync(kept)
+
+
+def _file_content(key: str, array: NDArray[Any]) -> bytes:
+    if not re.fullmatch(MODEL_FILE_NAME, key.partition('/')[2]):
+        raise RecipeError(
+            f'array {key!r} cannot be a file; allowed: letters, digits, "_" and "-" with one or '
+            'more dots inside'
+        )
+    if array.dtype != np.uint8 or array.ndim != 1:
+        raise RecipeError(
+            f'array {key!r} is {array.dtype} of shape {array.shape}; allowed, because its name '
+            'holds a dot: the bytes of a file, uint8 in one dimension'
+        )
+    return array.tobytes()
+
+
+def _write(path: Path, content: bytes) -> None:
+    with path.open('xb') as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _put_in_place(draft: Path, folder: Path, kept: Path) -> None:
+    """
+    Put the draft in the place of the folder and keep that as `kept`; on failure all is as before.
+
+    """
+    if _exchange(draft, folder):
+        try:
+            os.rename(draft, kept)
+        except OSError:
+            _exchange(draft, folder)
+            raise
+        return
+    os.rename(folder, kept)
+    try:
+        os.rename(draft, folder)
+    except OSError:
+        os.rename(kept, folder)
+        raise
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """
+    Exchange two folders in one step; False when the kernel or the file system cannot.
+
+    """
+    try:
+        renameat2 = ctypes.CDLL(None, use_errno=True).renameat2
+    except AttributeError:
+        return False
+    if (
+        renameat2(_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _RENAME_EXCHANGE)
+        == 0
+    ):
+        return True
+    code = ctypes.get_errno()
+    if code in (errno.ENOSYS, errno.EINVAL):
+        return False
+    raise OSError(code, os.strerror(code), str(other))
