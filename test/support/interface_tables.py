@@ -70,6 +70,8 @@ SERVICES = {
     'camera/capture': 'Takes one frame and makes it a part (`mode: triggered`).',
     'part_detector/trigger': 'Makes a part of the frame before the camera (`trigger: service`).',
     'part_detector/learn_empty': 'Learns what the empty belt looks like (`trigger: presence`).',
+    'decider/confirm_recipe': 'Let the recipe come into force that a restarted decider found, when it is not '
+    'the one from before',
     'decider/set_limits': 'Changes limits together, or none of them.',
     'decider/load_recipe': 'Switches to another recipe between two parts.',
     'decider/save_limits': 'Writes the limits in force into a new version of the recipe.',
