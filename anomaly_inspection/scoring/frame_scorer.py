@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from anomaly_inspection.errors import AlignmentError, FrameError, SettingError
+from anomaly_inspection.imaging.image_decoding import MOST_PIXELS
 from anomaly_inspection.imaging.preprocessing import map_to_frame
 from anomaly_inspection.scoring.measure import BadSide, MeasureSpec
 from anomaly_inspection.scoring.region import find_regions
@@ -33,6 +34,7 @@ REGION_MEASURES = (
         'px',
         BadSide.HIGH,
         'Area of the largest region over the region limit, in frame pixels; 0 when there is none.',
+        largest_limit=MOST_PIXELS,
     ),
 )
 

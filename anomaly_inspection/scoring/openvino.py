@@ -120,6 +120,7 @@ class OpenvinoScorer:
             BadSide.HIGH,
             'Anomaly score of the model, on its own scale.',
             minimum=float('-inf'),
+            largest_limit=1e9,
         ),
         MeasureSpec(
             'peak',
@@ -127,6 +128,7 @@ class OpenvinoScorer:
             BadSide.HIGH,
             'Highest value of the anomaly map of the model, on its own scale.',
             minimum=float('-inf'),
+            largest_limit=1e9,
         ),
     )
     map_unit: ClassVar[str] = '1'

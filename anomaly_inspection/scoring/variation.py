@@ -53,12 +53,14 @@ class VariationScorer:
             '1',
             BadSide.HIGH,
             'Largest deviation from the good parts at any place, in deviations of good parts.',
+            largest_limit=1000.0,  # 255 gray levels in the least deviation, 0.5, are 510
         ),
         MeasureSpec(
             'mean_z',
             '1',
             BadSide.HIGH,
             'Mean deviation from the good parts over all pixels, in deviations of good parts.',
+            largest_limit=1000.0,  # 255 gray levels in the least deviation, 0.5, are 510
         ),
     )
     map_unit: ClassVar[str] = '1'

@@ -170,6 +170,17 @@ def test_a_refused_limit_names_the_range_and_changes_nothing(bench, value):
     assert bench.node.get_parameter('limits.ssim.mse').value == before
 
 
+def test_a_limit_that_nothing_could_exceed_is_refused_with_the_range(bench):
+    parameter = 'limits.variation.peak_z'
+    (ends,) = bench.node.describe_parameter(parameter).floating_point_range
+    assert (ends.from_value, ends.to_value) == (0.0, 1000.0)
+    before = bench.node.get_parameter(parameter).value
+    result = bench.set_parameter(parameter, 1e308)
+    assert not result.successful
+    assert '1000' in result.reason
+    assert bench.node.get_parameter(parameter).value == before
+
+
 def test_thresholds_are_taken_whole_or_not_at_all(bench):
     before = [entry.value for entry in bench.line.heard[LimitsInForce][-1].limits]
     typical = bench.limit('ssim', 'mse').typical
