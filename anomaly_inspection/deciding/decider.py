@@ -240,13 +240,6 @@ class Decider:
             self._challenge.limits_changed()
         self._terms = replace(self._terms, limits=limits)
 
-    def next_deadline(self) -> float | None:
-        """
-        When `tick` must be called next, steady clock; None when nothing waits.
-
-        """
-        return min((part.deadline_s for part in self._pending.values()), default=None)
-
     def tick(self, now: float) -> list[PartDecision]:
         """
         Reject the parts whose deadline has come.
