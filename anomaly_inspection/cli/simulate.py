@@ -13,7 +13,7 @@ import click
 from anomaly_inspection.cli.output import console, escaped, progress_bar
 
 
-@click.command()
+@click.command(short_help='Write images of the simulated line.')
 @click.argument('directory', type=click.Path(path_type=Path))
 @click.option(
     '--parts',

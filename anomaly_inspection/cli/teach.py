@@ -54,7 +54,7 @@ def _four_numbers(
     return x, y, width, height
 
 
-@click.command()
+@click.command(short_help='Make a recipe from good parts.')
 @click.argument('images', type=click.Path(path_type=Path))
 @click.option(
     '--recipe',
