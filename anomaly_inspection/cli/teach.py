@@ -301,7 +301,7 @@ def _scorer_settings(texts: tuple[str, ...]) -> dict[str, dict[str, int | float 
         scorer, dot, key = name.partition('.')
         if not (equals and dot and scorer and key):
             raise SettingError(
-                f'--setting {text} is not scorer.key=value, such as '
+                f'--setting {text} is refused; allowed: scorer.key=value, such as '
                 'patch_statistics.statistics=pooled'
             )
         if key in settings.setdefault(scorer, {}):
