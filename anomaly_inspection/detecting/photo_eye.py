@@ -23,7 +23,7 @@ class PhotoEye:
     """
 
     def __init__(self, part_interval_s: float) -> None:
-        self._part_interval_s = part_interval_s
+        self.part_interval_s = part_interval_s
         self._part_s: float | None = None
         self._is_covered: bool | None = None
         self.covered_since_s: float | None = None
@@ -50,7 +50,7 @@ class PhotoEye:
             self.covered_since_s = now_s
         if was_covered is not False:
             return False
-        if self._part_s is not None and now_s - self._part_s < self._part_interval_s:
+        if self._part_s is not None and now_s - self._part_s < self.part_interval_s:
             self.chatter_count += 1
             self.last_chatter_s = now_s
             return False

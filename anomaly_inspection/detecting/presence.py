@@ -253,6 +253,14 @@ class PresenceDetector:
         """
         return self._scene
 
+    @property
+    def absorb_after_s(self) -> float:
+        """
+        After how long a change that stands still becomes part of the empty scene, seconds.
+
+        """
+        return self._settings.absorb_after_s
+
     def see(self, image: NDArray[np.uint8], exposure_s: float) -> Sight:
         """
         Say what a frame shows.

@@ -6,23 +6,23 @@ The camera node: frames from any source, and in free-run one part for each frame
 
 from __future__ import annotations
 
-from collections import deque
 from dataclasses import dataclass, replace
-from datetime import datetime, UTC
+from pathlib import Path
 import queue
 import threading
 import time
 from typing import Any, TYPE_CHECKING
-from uuid import uuid4
+from urllib.parse import unquote
 
+from ament_index_python.packages import get_package_share_path
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Empty
 from std_srvs.srv import Trigger
 
+from anomaly_inspection.capture.calibration import read_calibration
 from anomaly_inspection.capture.camera import CameraSettings
 from anomaly_inspection.capture.open_source import open_source, UNDERSTOOD_SOURCES
 from anomaly_inspection.errors import InspectionError, SettingError
-from anomaly_inspection.msg import Part
 from anomaly_inspection.nodes.image_conversion import image_from_array
 from anomaly_inspection.nodes.inspection_node import (
     ERROR,
@@ -32,22 +32,19 @@ from anomaly_inspection.nodes.inspection_node import (
     WARN,
 )
 from anomaly_inspection.nodes.parameters import parameter
+from anomaly_inspection.nodes.part_announcer import PartAnnouncer, PartFrame
 from anomaly_inspection.nodes.qos import EVENT, IMAGE
 from anomaly_inspection.nodes.spinning import spin_node
-from anomaly_inspection.nodes.stamps import stamp_from_nanoseconds
+from anomaly_inspection.nodes.stamps import OwnStamps, stamp_from_nanoseconds
 from anomaly_inspection.printable import printable
-from anomaly_inspection.steady_clock import steady_clock_id
 
 if TYPE_CHECKING:
+    from anomaly_inspection.capture.calibration import CameraCalibration
     from anomaly_inspection.capture.source import Frame, FrameSource
 
 _FIRST_BACK_OFF_S = 0.5
 _LONGEST_BACK_OFF_S = 10.0
 _WAITING_TRIGGERS = 5
-_LISTENERS_SETTLE_S = 1.5
-_LISTENERS_TIMEOUT_S = 10.0
-# Frames that a scorer may still be matching by their stamp.
-_REMEMBERED_STAMPS = 1000
 
 
 @dataclass(frozen=True)
@@ -82,7 +79,16 @@ class CameraParameters(NodeParameters):
         'At the end of a folder, a video or the simulated line, begin again; each image is then a '
         'new part. For demonstrations and load tests.',
     )
-    frame_id: str = parameter('camera', 'Coordinate frame written into the headers.')
+    frame_id: str = parameter(
+        'camera_optical_frame',
+        'Coordinate frame of the headers: an optical frame, z forward, x right, y down (REP 145).',
+    )
+    camera_info_url: str = parameter(
+        '',
+        'Calibration file for camera_info, as camera_calibration writes it: file:///PATH, '
+        "package://PACKAGE/PATH or a path; '' = uncalibrated.",
+        read_only=True,
+    )
     width_px: int = parameter(
         0, "Width asked of the camera; 0 = the camera's own.", unit='px', minimum=0, maximum=16384
     )
@@ -167,12 +173,9 @@ class CameraNode(InspectionNode[CameraParameters]):
         self._wake = threading.Event()
         self._triggers: queue.Queue[int] = queue.Queue(_WAITING_TRIGGERS)
         self._reader: threading.Thread | None = None
-        self._session_id = ''
-        self._part_id = 0
-        self._part: Any = None
+        self._announcer: PartAnnouncer | None = None
         self._frames = 0
-        self._stamps: deque[int] = deque(maxlen=_REMEMBERED_STAMPS)
-        self._clock_id = steady_clock_id()
+        self._stamps = OwnStamps()
 
     def configure(self) -> None:
         """
@@ -192,11 +195,11 @@ class CameraNode(InspectionNode[CameraParameters]):
         if not self._source.is_live:
             with self._source:
                 pass
+        self._calibration = _calibration(self.parameters.camera_info_url)
         self._image_raw = self.publish_on(Image, 'image_raw', IMAGE)
         self._camera_info = self.publish_on(CameraInfo, 'camera_info', IMAGE)
         if self.parameters.mode != 'stream':
-            self._part = self.publish_on(Part, 'part', EVENT)
-            self._part_image = self.publish_on(Image, 'part/image', IMAGE)
+            self._announcer = PartAnnouncer(self)
         if self.parameters.mode == 'triggered':
             self.listen(Empty, 'trigger', self._take_trigger, EVENT)
         self.serve(Trigger, '~/capture', lambda _: self._capture())
@@ -206,8 +209,8 @@ class CameraNode(InspectionNode[CameraParameters]):
         Begin a session and start the reader.
 
         """
-        self._session_id = f'{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{uuid4().hex[:8]}'
-        self._part_id = 0
+        if self._announcer is not None:
+            self._announcer.begin_session()
         self._stop.clear()
         self.has_ended.clear()
         self.end_problem = ''
@@ -234,10 +237,10 @@ class CameraNode(InspectionNode[CameraParameters]):
 
     def cleanup(self) -> None:
         """
-        Let go of the part's publisher.
+        Let go of the part's publishers.
 
         """
-        self._part = None
+        self._announcer = None
 
     def parameters_changed(self) -> None:
         """
@@ -255,15 +258,10 @@ class CameraNode(InspectionNode[CameraParameters]):
         """
         values = {
             'source': self.parameters.source,
-            'session_id': self._session_id,
             'frames': self._frames,
-            'parts': self._part_id,
             'source has ended': self.has_ended.is_set(),
         }
-        if self._part is not None:
-            parts, images = self.listener_counts()
-            values |= {'subscriptions to part': parts, 'subscriptions to part/image': images}
-        return values
+        return values | (self._announcer.figures() if self._announcer else {})
 
     @property
     def part_count(self) -> int:
@@ -271,14 +269,14 @@ class CameraNode(InspectionNode[CameraParameters]):
         How many parts this session has had.
 
         """
-        return self._part_id
+        return self._announcer.part_count if self._announcer else 0
 
     def listener_counts(self) -> tuple[int, int]:
         """
         Give the number of subscriptions to part and to part/image.
 
         """
-        return self._part.get_subscription_count(), self._part_image.get_subscription_count()
+        return self._announcer.listener_counts() if self._announcer else (0, 0)
 
     def _take_trigger(self, message: Empty) -> None:
         try:
@@ -306,30 +304,9 @@ class CameraNode(InspectionNode[CameraParameters]):
 
     # The reader thread
 
-    def _wait_for_listeners(self) -> None:
-        """
-        Hold the first part back until decider, sorter and scorers have found this node.
-
-        A part that comes earlier is unknown to them and can only be sorted out. Discovery takes a
-        second or two; nobody knows how many listeners there will be, so this waits until their
-        number has settled.
-
-        """
-        counts, settled_s = self.listener_counts(), steady_s() + _LISTENERS_SETTLE_S
-        give_up_s = steady_s() + _LISTENERS_TIMEOUT_S
-        while steady_s() < min(settled_s, give_up_s) and not self._stop.wait(0.05):
-            before, counts = counts, self.listener_counts()
-            if counts != before or min(counts) == 0:
-                settled_s = steady_s() + _LISTENERS_SETTLE_S
-        if min(counts) == 0 and not self._stop.is_set():
-            self.get_logger().warning(
-                f'{counts[0]} subscriptions to part and {counts[1]} to part/image after '
-                f'{_LISTENERS_TIMEOUT_S:g} s: are scorer, decider and sorter running?'
-            )
-
     def _read_until_stopped(self) -> None:
-        if self._part is not None:
-            self._wait_for_listeners()
+        if self._announcer is not None:
+            self._announcer.wait_for_listeners(self._stop)
         back_off_s = _FIRST_BACK_OFF_S
         while not (self._stop.is_set() or self.has_ended.is_set()):
             frames_before = self._frames
@@ -420,39 +397,63 @@ class CameraNode(InspectionNode[CameraParameters]):
 
     def _publish(self, frame: Frame) -> None:
         self._frames += 1
-        # Frames join their part by the stamp: two must never carry the same.
-        stamp_ns = frame.stamp_ns
-        while stamp_ns in self._stamps:
-            stamp_ns += 1
-        self._stamps.append(stamp_ns)
-        stamp = stamp_from_nanoseconds(stamp_ns)
-        cuts_parts = self.parameters.mode != 'stream'
-        if cuts_parts:
-            self._part_id += 1
-            self._part.publish(
-                Part(
-                    session_id=self._session_id,
-                    part_id=self._part_id,
-                    frame_stamps=[stamp],
-                    frame_names=[printable(frame.name)],
-                    frame_problems=[frame.problem],
-                    is_complete=True,
-                    exposure_steady_ns=frame.steady_ns,
-                    steady_clock_id=self._clock_id,
-                    age_s=max(0.0, 1e-9 * (time.monotonic_ns() - frame.steady_ns)),
-                )
-            )
+        stamp_ns = self._stamps.own(frame.stamp_ns)
+        if self._announcer is not None:
+            part_frame = PartFrame(stamp_ns, frame.steady_ns, frame.name, frame.problem)
+            self._announcer.announce([part_frame])
         if frame.image is None:
             self.get_logger().error(f'{printable(frame.name)}: {frame.problem}')
             return
+        stamp = stamp_from_nanoseconds(stamp_ns)
         message = image_from_array(frame.image, stamp, self.parameters.frame_id)
-        if cuts_parts:
-            self._part_image.publish(message)
-        if not cuts_parts or self._image_raw.get_subscription_count():
+        if self._announcer is not None:
+            self._announcer.publish_image(message)
+        if self._announcer is None or self._image_raw.get_subscription_count():
             self._image_raw.publish(message)
-        info = CameraInfo(height=message.height, width=message.width)
-        info.header = message.header
-        self._camera_info.publish(info)
+        self._camera_info.publish(self._info_of(message))
+
+    def _info_of(self, message: Image) -> CameraInfo:
+        """
+        Give the calibration of a frame; without a K, which means uncalibrated, where none fits.
+
+        """
+        width, height = message.width, message.height
+        calibration = self._calibration
+        if calibration is not None and calibration.size != (width, height):
+            self.report(
+                'calibration',
+                WARN,
+                f'the calibration is for {calibration.width}x{calibration.height} pixels, the '
+                f'frames have {width}x{height}: camera_info says uncalibrated',
+            )
+            calibration = None
+        else:
+            self.clear('calibration')
+        info = CameraInfo(header=message.header, height=height, width=width)
+        if calibration is not None:
+            info.distortion_model = calibration.distortion_model
+            info.d = list(calibration.distortion)
+            info.k = calibration.camera_matrix
+            info.r = calibration.rectification_matrix
+            info.p = calibration.projection_matrix
+        return info
+
+
+def _calibration(url: str) -> CameraCalibration | None:
+    if not url:
+        return None
+    if url.startswith('package://'):
+        package, _, path = url.removeprefix('package://').partition('/')
+        try:
+            return read_calibration(get_package_share_path(package) / path)
+        except LookupError as error:
+            raise SettingError(f'camera_info_url = {url!r}: no package {package!r}') from error
+    if '://' in url and not url.startswith('file:///'):
+        raise SettingError(
+            f'camera_info_url = {url!r} is refused: allowed is file:///PATH, '
+            'package://PACKAGE/PATH or a path'
+        )
+    return read_calibration(Path(unquote(url.removeprefix('file://'))).expanduser())
 
 
 def main() -> None:

@@ -24,7 +24,7 @@ from std_srvs.srv import Trigger
 from anomaly_inspection.capture.source import Frame, FrameSource
 from anomaly_inspection.errors import SourceError
 from anomaly_inspection.msg import Part
-from anomaly_inspection.nodes import camera_node
+from anomaly_inspection.nodes import camera_node, part_announcer
 from anomaly_inspection.nodes.camera_node import CameraNode
 from anomaly_inspection.nodes.image_conversion import array_from_image
 from anomaly_inspection.nodes.qos import EVENT, IMAGE
@@ -121,7 +121,7 @@ def quick(monkeypatch):
     Nobody but the bench listens here: the first part need not wait for more.
 
     """
-    monkeypatch.setattr(camera_node, '_LISTENERS_SETTLE_S', 0.05)
+    monkeypatch.setattr(part_announcer, '_LISTENERS_SETTLE_S', 0.05)
     monkeypatch.setattr(camera_node, '_FIRST_BACK_OFF_S', 0.05)
 
 

@@ -15,12 +15,14 @@ from support.drawn_belt import DrawnBelt, DrawnPart, HEIGHT, WIDTH
 
 pytest.importorskip('anomaly_inspection.msg', reason='needs ROS 2 and the built messages')
 
+from action_msgs.msg import GoalStatus
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.parameter import Parameter
 from sensor_msgs.msg import Image
 from std_msgs.msg import Bool
 from std_srvs.srv import Trigger
 
+from anomaly_inspection.action import LearnEmpty
 from anomaly_inspection.msg import Decision, Part, RecipeInForce
 from anomaly_inspection.nodes.camera_node import CameraNode
 from anomaly_inspection.nodes.decider_node import DeciderNode
@@ -59,8 +61,7 @@ class Bench(NodeBench):
     def ready(self):
         self.wait_until_active()
         self.wait(lambda: self.image_raw.get_subscription_count() == 1)
-        self.wait(lambda: self.node._part.get_subscription_count() == 1)
-        self.wait(lambda: self.node._part_image.get_subscription_count() == 1)
+        self.wait(lambda: self.node.listener_counts() == (1, 1))
         if self.node.parameters.trigger == 'photo_eye':
             self.wait(lambda: self.photo_eye.get_subscription_count() == 1)
         return self
@@ -115,7 +116,7 @@ def test_an_edge_gives_the_frame_nearest_to_it(make_bench):
     bench = make_bench(trigger='photo_eye', part_interval_s=0.0, frame_timeout_s=5.0).ready()
     bench.send(age_s=0.5)
     bench.eye(False, True)
-    bench.wait(lambda: bench.node._choice.waiting_count == 1)
+    bench.wait(lambda: bench.node._cutter.waiting_count == 1)
     wanted_ns = bench.send(PRESENT)
     assert bench.stamp_of(0) == wanted_ns
     part = bench.parts[0]
@@ -139,7 +140,7 @@ def test_the_frame_is_delayed_by_distance_and_speed(make_bench):
     ).ready()
     before_ns = time.monotonic_ns()
     bench.eye(False, True)
-    bench.wait(lambda: bench.node._choice.waiting_count == 1)
+    bench.wait(lambda: bench.node._cutter.waiting_count == 1)
     stamps = []
     while not bench.parts:
         stamps.append(bench.send())
@@ -162,16 +163,18 @@ def test_a_part_whose_frame_does_not_come_is_published_to_be_rejected(make_bench
 
 
 def test_a_part_whose_frame_is_broken_is_published_to_be_rejected(make_bench):
-    bench = make_bench(trigger='photo_eye', frame_timeout_s=5.0).ready()
+    bench = make_bench(trigger='photo_eye', part_interval_s=0.0, frame_timeout_s=5.0).ready()
     bench.eye(False, True)
-    bench.wait(lambda: bench.node._choice.waiting_count == 1)
+    bench.wait(lambda: bench.node._cutter.waiting_count == 1)
     bench.send(truncated=True)
     bench.wait(lambda: bench.parts)
     assert 'truncated' in bench.parts[0].frame_problems[0]
     bench.problem_says('frame', 'truncated')
-    bench.send()
-    bench.wait(lambda: bench.node.problem('frame') is None)
     assert bench.images == []
+    bench.eye(False, True)
+    bench.wait(lambda: bench.node._cutter.waiting_count == 1)
+    bench.send()
+    bench.wait(lambda: bench.node.problem('frame') is None and bench.images)
 
 
 def test_chatter_is_one_part_and_a_stuck_eye_is_told(make_bench):
@@ -179,7 +182,7 @@ def test_chatter_is_one_part_and_a_stuck_eye_is_told(make_bench):
         trigger='photo_eye', part_interval_s=30.0, frame_timeout_s=0.1, stuck_after_s=0.1
     ).ready()
     bench.eye(False, *[True, False] * 4, True)
-    bench.problem_says('eye', 'chatters')
+    bench.problem_says('chatter', 'chatters')
     bench.problem_says('stuck', 'photo eye has been covered')
     bench.wait(lambda: bench.level() == DiagnosticStatus.WARN)
     assert len(bench.parts) == bench.node.part_count == 1
@@ -196,14 +199,14 @@ def test_a_photo_eye_that_nobody_publishes_is_told(make_bench):
 def test_stopping_rejects_the_parts_that_wait_and_starts_a_new_session(make_bench):
     bench = make_bench(trigger='photo_eye', eye_delay_s=60.0).ready()
     bench.eye(False, True)
-    bench.wait(lambda: bench.node._choice.waiting_count == 1)
+    bench.wait(lambda: bench.node._cutter.waiting_count == 1)
     bench.node.trigger_deactivate()
     bench.wait(lambda: bench.parts)
     assert bench.parts[0].frame_problems == ['the part detector was stopped']
     assert bench.parts[0].age_s == 0
     bench.node.trigger_activate()
     bench.eye(False, True)
-    bench.wait(lambda: bench.node._choice.waiting_count == 1)
+    bench.wait(lambda: bench.node._cutter.waiting_count == 1)
     bench.node.trigger_deactivate()
     bench.wait(lambda: len(bench.parts) == 2)
     assert [part.part_id for part in bench.parts] == [1, 1]
@@ -221,7 +224,7 @@ def test_the_service_takes_the_next_frame_and_answers_with_the_part(make_bench):
         target=lambda: answers.append(bench.call(Trigger, 'part_detector/trigger'))
     )
     caller.start()
-    bench.wait(lambda: bench.node._choice.waiting_count == 1)
+    bench.wait(lambda: bench.node._cutter.waiting_count == 1)
     wanted_ns = bench.send(PRESENT)
     caller.join()
     assert (answers[0].success, answers[0].message) == (True, 'part 1')
@@ -239,20 +242,26 @@ def test_the_service_says_when_no_frame_came_and_the_part_is_rejected(make_bench
 
 
 @pytest.mark.parametrize(
-    ('trigger', 'service', 'allowed'),
+    ('trigger', 'name', 'allowed'),
     [
         ('none', 'trigger', 'service'),
         ('presence', 'trigger', 'service'),
+        ('every_frame', 'trigger', 'service'),
         ('photo_eye', 'learn_empty', 'presence'),
         ('service', 'learn_empty', 'presence'),
     ],
 )
-def test_a_service_of_another_trigger_says_so(make_bench, trigger, service, allowed):
+def test_a_service_or_action_of_another_trigger_says_so(make_bench, trigger, name, allowed):
     bench = make_bench(trigger=trigger)
     bench.wait(lambda: bench.node.is_active)
-    answer = bench.call(Trigger, f'part_detector/{service}')
-    assert not answer.success
-    assert answer.message.endswith(f"the parameter trigger is '{trigger}', allowed: '{allowed}'")
+    if name == 'trigger':
+        answer = bench.call(Trigger, 'part_detector/trigger')
+        success, message = answer.success, answer.message
+    else:
+        goal = bench.send_goal(LearnEmpty, 'part_detector/learn_empty')
+        _, success, message = goal.result()
+    assert not success
+    assert message.endswith(f"the parameter trigger is '{trigger}', allowed: '{allowed}'")
 
 
 # Presence
@@ -288,7 +297,7 @@ def test_a_part_on_a_stopped_belt_comes_after_patience_and_once(make_bench):
 
 def test_a_silent_camera_and_frames_of_another_size_are_told(make_bench):
     bench = make_bench(trigger='presence', camera_timeout_s=0.2).ready()
-    bench.problem_says('camera', 'no frame on image_raw for 0.2 s')
+    bench.problem_says('camera', 'no frame on /image_raw for 0.2 s, though peer publishes it')
     bench.wait(lambda: bench.level() == DiagnosticStatus.ERROR)
     bench.send()
     bench.send(EMPTY[:100])
@@ -312,7 +321,7 @@ def test_frames_of_one_stamp_are_told_apart(make_bench):
     message = None
     for number in (1, 2):
         bench.eye(False, True)
-        bench.wait(lambda: bench.node._choice.waiting_count == 1)
+        bench.wait(lambda: bench.node._cutter.waiting_count == 1)
         message = message or image_from_array(
             EMPTY, stamp_from_nanoseconds(time.time_ns()), 'belt'
         )
@@ -323,33 +332,103 @@ def test_frames_of_one_stamp_are_told_apart(make_bench):
     assert stamps == [bench.stamp_of(0), bench.stamp_of(1)]
 
 
-def test_learn_empty_learns_refuses_and_gives_up(make_bench):
+def learn(bench, *frames, wanted=0):
+    """
+    Send a goal and the frames that it collects; gives the goal.
+
+    """
+    goal = bench.send_goal(LearnEmpty, 'part_detector/learn_empty', frames=wanted)
+    bench.wait(lambda: bench.node._learning is not None)
+    for frame in frames:
+        bench.send(frame)
+    return goal
+
+
+def test_learn_empty_learns_tells_its_progress_refuses_and_gives_up(make_bench):
     bench = make_bench(trigger='presence', learn_frames=3, camera_timeout_s=0.5).ready()
     # Taken for the empty scene: it was there in the first frame.
     bench.send(PRESENT)
-
-    def learn(*frames):
-        client = bench.peer.create_client(Trigger, 'part_detector/learn_empty')
-        bench.wait(client.service_is_ready)
-        answer = client.call_async(Trigger.Request())
-        bench.wait(lambda: bench.node._learning is not None)
-        for frame in frames:
-            bench.send(frame)
-        bench.wait(answer.done)
-        return answer.result()
-
-    moved = learn(EMPTY, PRESENT, EMPTY)
-    assert not moved.success
-    assert 'Learn while nothing moves' in moved.message
-    learned = learn(EMPTY, EMPTY, EMPTY)
-    assert (learned.success, learned.message) == (
+    status, success, message = learn(bench, EMPTY, PRESENT, EMPTY).result()
+    assert (status, success) == (GoalStatus.STATUS_ABORTED, False)
+    assert 'Learn while nothing moves' in message
+    goal = learn(bench, EMPTY, EMPTY, EMPTY, EMPTY, wanted=4)
+    assert goal.result() == (
+        GoalStatus.STATUS_SUCCEEDED,
         True,
-        'the empty scene is learned from 3 frames, noise 0.0 levels',
+        'the empty scene is learned from 4 frames, noise 0.0 levels',
     )
     assert bench.node._detector.scene.known_s == 60
-    silent = learn(EMPTY)
-    assert not silent.success
-    assert 'no frame on image_raw' in silent.message
+    bench.wait(lambda: [told.frames for told in goal.feedback][-1:] == [4])
+    assert {told.frames_wanted for told in goal.feedback} == {4}
+    _, success, message = learn(bench, EMPTY).result()
+    assert not success
+    assert 'no frame on /image_raw' in message
+    many = bench.send_goal(LearnEmpty, 'part_detector/learn_empty', frames=501)
+    assert many.result()[2].endswith(
+        'frames = 501 is out of range: allowed is an integer from 2 to 500, or 0 for learn_frames'
+    )
+
+
+def test_learn_empty_can_be_cancelled_and_what_was_known_stays(make_bench):
+    bench = make_bench(trigger='presence', camera_timeout_s=60.0).ready()
+    bench.send(EMPTY)
+    goal = learn(bench, PRESENT)
+    assert goal.cancel()
+    assert goal.result()[:2] == (GoalStatus.STATUS_CANCELED, False)
+    bench.wait(lambda: bench.node._learning is None)
+    # It still differs from the scene.
+    bench.wait(lambda: len(bench.parts) == 1)
+    assert bench.node._detector.scene.known_s < 60
+
+
+# Every frame is a part: a camera that hardware triggers
+
+
+def test_every_frame_is_a_part_a_broken_one_too(make_bench):
+    bench = make_bench(trigger='every_frame', camera_timeout_s=0.2).ready()
+    stamps = [bench.send(PRESENT), bench.send(truncated=True), bench.send(EMPTY)]
+    bench.wait(lambda: len(bench.parts) == 3 and len(bench.images) == 2)
+    assert [part.part_id for part in bench.parts] == [1, 2, 3]
+    assert [bench.stamp_of(number) for number in range(3)] == stamps
+    problems = [part.frame_problems[0] for part in bench.parts]
+    assert problems[0] == problems[2] == ''
+    assert 'truncated' in problems[1]
+    assert all(part.is_complete for part in bench.parts)
+    # No part, no trigger, no frame: silence is no fault while the camera is there.
+    now = time.monotonic()
+    bench.wait(lambda: time.monotonic() > now + 1.0)
+    assert bench.node.problem('camera') is None
+    bench.peer.destroy_publisher(bench.image_raw)
+    bench.problem_says('camera', 'nobody publishes it')
+    bench.wait(lambda: bench.level() == DiagnosticStatus.ERROR)
+
+
+# Foreign cameras
+
+
+@pytest.mark.parametrize(
+    ('remapping', 'topic'),
+    [
+        ('', '/image_raw/compressed'),
+        ('image_raw:=/driver/image', '/driver/image/compressed'),
+        ('image_raw/compressed:=/driver/jpeg', '/driver/jpeg'),
+    ],
+)
+def test_compressed_frames_come_from_the_topic_that_image_transport_would_take(
+    ros_context, remapping, topic
+):
+    node = PartDetectorNode(
+        context=ros_context,
+        cli_args=['--ros-args', '-r', remapping] if remapping else None,
+        parameter_overrides=[
+            Parameter('image_transport', value='compressed'),
+            Parameter('autostart', value=False),
+        ],
+    )
+    try:
+        assert node.image_topic == topic
+    finally:
+        node.destroy_node()
 
 
 # Idle, and settings that contradict each other

@@ -38,6 +38,8 @@ NODES = {
 }
 TOPICS = {
     'image_raw': 'Every frame of the camera. A foreign driver may publish it instead of `camera`.',
+    'image_raw/compressed': 'The same as JPEG or PNG, by a foreign driver '
+    '(part detector `image_transport: compressed`).',
     'camera_info': 'Size and calibration that belong to `image_raw`.',
     'trigger': 'Takes one frame and makes it a part (camera `mode: triggered`).',
     'photo_eye': 'true when the beam is broken (part detector `trigger: photo_eye`).',
@@ -69,24 +71,24 @@ TOPICS = {
 SERVICES = {
     'camera/capture': 'Takes one frame and makes it a part (`mode: triggered`).',
     'part_detector/trigger': 'Makes a part of the frame before the camera (`trigger: service`).',
-    'part_detector/learn_empty': 'Learns what the empty belt looks like (`trigger: presence`).',
     'decider/set_limits': 'Changes limits together, or none of them.',
-    'decider/load_recipe': 'Switches to another recipe between two parts.',
     'decider/save_limits': 'Writes the limits in force into a new version of the recipe.',
-    'decider/calibrate': 'Derives the limits anew from the next good parts.',
-    'decider/cancel_calibration': 'Ends a calibration; the limits stay.',
     'decider/undo_calibration': 'Puts back the limits from before the last calibration.',
-    'decider/start_challenge': 'Starts a challenge with the known parts.',
-    'decider/cancel_challenge': 'Ends a challenge; it stays due.',
     'sorter/reset': 'Lets the line run again after a stop; refused while the cause lasts.',
     'threshold_bridge/grab': 'Puts the limits that the knobs show into force.',
 }
-ACTIONS: dict[str, str] = {}
+ACTIONS = {
+    'part_detector/learn_empty': 'Learns what the empty belt looks like (`trigger: presence`).',
+    'decider/load_recipe': 'Switches to another recipe between two parts.',
+    'decider/calibrate': 'Derives the limits anew from the next good parts.',
+    'decider/run_challenge': 'Runs a challenge with the known parts.',
+}
 # The settings under which a node makes all its endpoints, one after the other.
 SETTINGS: dict[str, list[dict[str, Any]]] = {
     'camera': [{'source': 'line', 'mode': mode} for mode in ('triggered', 'stream')],
     'part_detector': [
-        {'trigger': trigger}
+        {'trigger': trigger, 'image_transport': transport}
+        for transport in ('raw', 'compressed')
         for field in fields(PartDetectorParameters)
         if field.name == 'trigger'
         for trigger in field.metadata['choices']
