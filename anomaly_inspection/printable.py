@@ -10,6 +10,8 @@ import os
 import re
 import reprlib
 
+# A no-break space or a soft hyphen does no harm; what ends a line or steers a terminal does.
+_CONTROL = re.compile(r'[\x00-\x1f\x7f-\x9f\u2028\u2029]')
 _SHORT = reprlib.Repr()
 _SHORT.maxstring = _SHORT.maxother = 80
 _SHORT.maxlong = 30
@@ -27,7 +29,7 @@ def printable(name: str | os.PathLike[str]) -> str:
 
     """
     text = re.sub('[\ud800-\udfff]', '\N{REPLACEMENT CHARACTER}', os.fspath(name))
-    return ''.join(one if one.isprintable() else repr(one)[1:-1] for one in text)
+    return _CONTROL.sub(lambda found: repr(found.group())[1:-1], text)
 
 
 def shown(value: object) -> str:

@@ -16,6 +16,7 @@ from anomaly_inspection.capture.folder_truth import FolderTruth
 from anomaly_inspection.capture.image_file import IMAGE_SUFFIXES, read_image
 from anomaly_inspection.capture.source import Frame, FrameSource, Truth
 from anomaly_inspection.errors import FrameError, SourceError
+from anomaly_inspection.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,10 +30,12 @@ class ImageFolder(FrameSource):
 
     Images are PNG, JPEG, BMP and TIFF files by their suffix, in either case. Hidden files and
     folders called 'ground_truth' (masks) are left out; links are followed. A file that cannot be
-    decoded whole and in 8 bits (`image_file.decode_image` has the rule) becomes a frame without an
-    image that says why, and the next read goes on; so does a file whose name is not UTF-8.
+    decoded whole and in 8 bits (see `imaging.image_decoding.decode_image`) becomes a frame without
+    an image that says why, and the next read goes on; so does a file whose name is not UTF-8 or
+    holds a line break.
 
-    Names are paths relative to the folder, with '/'. The time of a frame is that of its `read`.
+    Names are paths relative to the folder, with '/'; those of frames can be printed. The time of a
+    frame is that of its `read`.
 
     Parameters
     ----------
@@ -88,14 +91,14 @@ class ImageFolder(FrameSource):
 
         """
         if not self.path.exists():
-            raise SourceError(f'there is no folder {self.path}')
+            raise SourceError(f'there is no folder {printable(self.path)}')
         if not self.path.is_dir():
-            raise SourceError(f'{self.path} is a file; allowed: a folder of images')
+            raise SourceError(f'{printable(self.path)} is a file; allowed: a folder of images')
         self._names = tuple(sorted(self._images(), key=_natural_order))
         if not self._names:
             where = 'or the folders in it' if self._recursive else '(folders in it not searched)'
             raise SourceError(
-                f'there are no images in {self.path} {where}; '
+                f'there are no images in {printable(self.path)} {where}; '
                 f'searched: *{", *".join(IMAGE_SUFFIXES)}'
             )
         if self._wanted is not None:
@@ -103,7 +106,9 @@ class ImageFolder(FrameSource):
             self._names = tuple(name for name in self._names if self._wanted(name))
             self._left_out_count = found - len(self._names)
             if not self._names:
-                raise SourceError(f'none of the {found} images in {self.path} is wanted')
+                raise SourceError(
+                    f'none of the {found} images in {printable(self.path)} is wanted'
+                )
         self._truth = FolderTruth(self.path)
         self._position = 0
 
@@ -113,21 +118,18 @@ class ImageFolder(FrameSource):
 
         """
         if self._position is None:
-            raise SourceError(f'folder {self.path} is not open')
+            raise SourceError(f'folder {printable(self.path)} is not open')
         if self._position == len(self._names):
             return None
         name = self._names[self._position]
         self._position += 1
-        image, problem = None, ''
-        if _is_utf8(name):
+        image, problem = None, _name_problem(name)
+        if not problem:
             try:
                 image = read_image(self.path / name)
             except FrameError as error:
                 problem = str(error)
-        else:
-            # No message, report or labels.csv could name it.
-            problem = 'its name is not UTF-8; rename the file'
-        return Frame(image, time.time_ns(), time.monotonic_ns(), name, problem)
+        return Frame(image, time.time_ns(), time.monotonic_ns(), printable(name), problem)
 
     def close(self) -> None:
         """
@@ -166,15 +168,23 @@ class ImageFolder(FrameSource):
 
 
 def _refuse_unreadable(error: OSError) -> NoReturn:
-    raise SourceError(f'folder {error.filename} cannot be read: {error.strerror}') from error
+    raise SourceError(
+        f'folder {printable(error.filename)} cannot be read: {error.strerror}'
+    ) from error
 
 
-def _is_utf8(name: str) -> bool:
+def _name_problem(name: str) -> str:
+    """
+    Say why no message, report or labels.csv could name a file; '' when all can.
+
+    """
+    if printable(name) == name:
+        return ''
     try:
         name.encode()
     except UnicodeEncodeError:
-        return False
-    return True
+        return 'its name is not UTF-8; rename the file'
+    return 'its name holds a line break or another control character; rename the file'
 
 
 def _natural_order(name: str) -> tuple[list[list[str | int]], str]:

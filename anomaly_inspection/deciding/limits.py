@@ -44,7 +44,7 @@ class Limit:
     unit : str
         '1' for a pure number.
     minimum, maximum : float
-        Reachable range of the measure.
+        The range that limit and typical may have, which `MeasureSpec.limit_range` gives.
     tells_class : bool
         Whether a part beyond the limit is of none of the taught classes.
     origin : LimitOrigin
@@ -53,8 +53,8 @@ class Limit:
     Raises
     ------
     LimitError
-        When `value` is not finite, outside of minimum..maximum, or not on the bad side of
-        `typical`.
+        When `value` or `typical` is not finite or outside of minimum..maximum, or `value` is not
+        on the bad side of `typical`.
 
     """
 
@@ -70,8 +70,11 @@ class Limit:
     origin: LimitOrigin = LimitOrigin.RECIPE
 
     def __post_init__(self) -> None:
-        if not math.isfinite(self.typical):
-            raise LimitError(f'{self.name}: typical {self.typical} is not a finite number')
+        if not math.isfinite(self.typical) or not self.minimum <= self.typical <= self.maximum:
+            raise LimitError(
+                f'{self.name}: typical {self.typical!r} refused, allowed: a finite number from '
+                f'{self.minimum!r} to {self.maximum!r}'
+            )
         is_high = self.bad_side is BadSide.HIGH
         is_beyond_typical = self.value > self.typical if is_high else self.value < self.typical
         is_reachable = self.minimum <= self.value <= self.maximum

@@ -47,6 +47,14 @@ class UsedLimits:
         """
         return any(limit.origin is LimitOrigin.RUNTIME for limit in self.table)
 
+    def typical_differs_from(self, table: LimitTable) -> bool:
+        """
+        Whether typical values are others than in the table of the recipe.
+
+        """
+        typical = {limit.name: limit.typical for limit in table}
+        return any(limit.typical != typical[limit.name] for limit in self.table)
+
 
 class LimitsFace:
     """
@@ -194,10 +202,10 @@ class LimitsFace:
             f'part has {limit.typical:g}.',
             additional_constraints=f'{side} {limit.typical:g}, '
             f'from {limit.minimum:g} to {limit.maximum:g}; unit {limit.unit}',
+            floating_point_range=[
+                FloatingPointRange(from_value=limit.minimum, to_value=limit.maximum)
+            ],
         )
-        if max(abs(limit.minimum), abs(limit.maximum)) < float('inf'):
-            ends = {'from_value': limit.minimum, 'to_value': limit.maximum}
-            descriptor.floating_point_range = [FloatingPointRange(**ends)]
         self._node.declare_parameter(
             parameter_name(limit), limit.value, descriptor, ignore_override=True
         )

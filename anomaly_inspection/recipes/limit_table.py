@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from anomaly_inspection.deciding.limits import Limit, LimitTable
+from anomaly_inspection.deciding.limits import LimitTable
+from anomaly_inspection.recipes.recipe import checked_limit
 
 if TYPE_CHECKING:
     from anomaly_inspection.recipes.recipe import Recipe
@@ -21,17 +22,7 @@ def limit_table(recipe: Recipe) -> LimitTable:
     """
     return LimitTable(
         tuple(
-            Limit(
-                scorer=scorer_name,
-                measure=spec.name,
-                value=scorer.limits[spec.name].limit,
-                bad_side=spec.bad_side,
-                typical=scorer.limits[spec.name].typical,
-                unit=spec.unit,
-                minimum=spec.minimum,
-                maximum=spec.maximum,
-                tells_class=spec.class_range is not None,
-            )
+            checked_limit(scorer_name, spec, scorer.limits[spec.name])
             for scorer_name, scorer in recipe.scorers.items()
             for spec in recipe.measures(scorer_name)
             if spec.name not in scorer.not_judged

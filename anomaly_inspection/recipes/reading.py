@@ -17,7 +17,13 @@ from typing import Any, TYPE_CHECKING
 
 import numpy as np
 
-from anomaly_inspection.errors import FrameError, InspectionError, RecipeError, SettingError
+from anomaly_inspection.errors import (
+    FrameError,
+    InspectionError,
+    LimitError,
+    RecipeError,
+    SettingError,
+)
 from anomaly_inspection.imaging.frame_check import check_frame, ENCODINGS, FrameFormat
 from anomaly_inspection.imaging.image_decoding import decode_image
 from anomaly_inspection.imaging.image_header import image_header
@@ -36,7 +42,7 @@ from anomaly_inspection.recipes.layout import (
 from anomaly_inspection.recipes.mapping_reader import MappingReader
 from anomaly_inspection.recipes.plain_yaml import plain_yaml
 from anomaly_inspection.recipes.recipe import (
-    check_limit,
+    checked_limit,
     COMBINATIONS,
     MeasureLimit,
     measures_of,
@@ -48,7 +54,11 @@ from anomaly_inspection.recipes.recipe import (
 )
 from anomaly_inspection.recipes.recipe_files import hash_of, read_files
 from anomaly_inspection.recipes.statistics_file import read_statistics
-from anomaly_inspection.scoring.frame_scorer import RegionSettings, ScoreStatus
+from anomaly_inspection.scoring.frame_scorer import (
+    LARGEST_REGION_LIMIT,
+    RegionSettings,
+    ScoreStatus,
+)
 from anomaly_inspection.scoring.registry import scorer_class, SCORERS
 
 if TYPE_CHECKING:
@@ -287,7 +297,7 @@ def _scorer(
     settings = reader.plain_mapping('settings')
     region_reader = reader.mapping('region')
     region = RegionSettings(
-        limit=region_reader.number('limit'),
+        limit=region_reader.number('limit', -LARGEST_REGION_LIMIT, LARGEST_REGION_LIMIT),
         min_area_px=region_reader.integer('min_area_px', 1, 10**9),
     )
     region_reader.finish()
@@ -303,7 +313,10 @@ def _scorer(
         if not measure.truth('judged', default=True):
             not_judged.add(spec.name)
         measure.finish()
-        check_limit(f'scorers.{name}.measures.{spec.name}', spec, limits[spec.name])
+        try:
+            checked_limit(name, spec, limits[spec.name])
+        except LimitError as error:
+            raise measures.error(spec.name, f'is not allowed: {error}') from error
         good[spec.name] = _good(f'good/{name}.{spec.name}', statistics_path, statistics)
     measures.finish()
     reader.finish()

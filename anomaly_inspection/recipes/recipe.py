@@ -7,14 +7,13 @@ The recipe: all that the cell knows of one product.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-import math
 import re
 from typing import Any, TYPE_CHECKING
 
+from anomaly_inspection.deciding.limits import Limit
 from anomaly_inspection.errors import LimitError, RecipeError, SettingError
 from anomaly_inspection.imaging.preprocessing import Preprocessor
 from anomaly_inspection.scoring.frame_scorer import FrameScorer, REGION_MEASURES
-from anomaly_inspection.scoring.measure import BadSide
 from anomaly_inspection.scoring.registry import scorer_class
 from anomaly_inspection.scoring.scorer import TrainedOnPreprocessing
 
@@ -234,7 +233,7 @@ class Recipe:
                 )
             spec = next(spec for spec in measures_of(scorer_name) if spec.name == measure_name)
             changed = replace(part.limits[measure_name], limit=float(value))
-            check_limit(f'{scorer_name}.{measure_name}', spec, changed)
+            checked_limit(scorer_name, spec, changed)
             scorers[scorer_name] = replace(part, limits={**part.limits, measure_name: changed})
         return replace(self, scorers=scorers, path=None, hash='')
 
@@ -272,20 +271,25 @@ def check_name(name: str) -> None:
         raise SettingError(f'the name of a recipe is {name!r}; allowed: {NAME_ALLOWED}')
 
 
-def check_limit(name: str, spec: MeasureSpec, limit: MeasureLimit) -> None:
+def checked_limit(scorer_name: str, spec: MeasureSpec, limit: MeasureLimit) -> Limit:
     """
-    Raise LimitError unless the limit is finite, reachable and on the bad side of typical.
+    Give a limit as the decider judges by it.
+
+    Raises
+    ------
+    LimitError
+        When the decider would not take it; names the measure, the value and what is allowed.
 
     """
-    for what, value in (('typical', limit.typical), ('limit', limit.limit)):
-        if not math.isfinite(value) or not spec.minimum <= value <= spec.maximum:
-            raise LimitError(
-                f'{name}: {what} is {value:g}; '
-                f'allowed: {spec.minimum:g} to {spec.maximum:g} {spec.unit}, finite'
-            )
-    is_bad_high = spec.bad_side == BadSide.HIGH
-    if limit.limit == limit.typical or (limit.limit > limit.typical) != is_bad_high:
-        raise LimitError(
-            f'{name}: limit is {limit.limit:g}; allowed: {"above" if is_bad_high else "below"} '
-            f'{limit.typical:g}, the typical good part'
-        )
+    minimum, maximum = spec.limit_range
+    return Limit(
+        scorer=scorer_name,
+        measure=spec.name,
+        value=limit.limit,
+        bad_side=spec.bad_side,
+        typical=limit.typical,
+        unit=spec.unit,
+        minimum=minimum,
+        maximum=maximum,
+        tells_class=spec.class_range is not None,
+    )

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-Score a frame: one preprocessing, all scorers, regions; whatever goes wrong becomes a status.
+Score a frame: one preprocessing, all scorers, regions; every failure becomes a status.
 
 """
 
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from anomaly_inspection.errors import AlignmentError, FrameError, SettingError
+from anomaly_inspection.imaging.image_decoding import MOST_PIXELS
 from anomaly_inspection.imaging.preprocessing import map_to_frame
 from anomaly_inspection.scoring.measure import BadSide, MeasureSpec
 from anomaly_inspection.scoring.region import find_regions
@@ -33,6 +34,7 @@ REGION_MEASURES = (
         'px',
         BadSide.HIGH,
         'Area of the largest region over the region limit, in frame pixels; 0 when there is none.',
+        largest_limit=MOST_PIXELS,
     ),
 )
 
@@ -72,7 +74,7 @@ class RegionSettings:
 
     def __post_init__(self) -> None:
         """
-        Refuse what no map can be judged by.
+        Refuse values that no map can be judged by.
 
         """
         if not abs(self.limit) <= LARGEST_REGION_LIMIT:
@@ -176,7 +178,7 @@ class FrameScorer:
 
     def measures(self, scorer_name: str) -> tuple[MeasureSpec, ...]:
         """
-        Give all measures that the scores of a scorer report: its own and those of its regions.
+        Give all measures that a scorer reports: its own and those of its regions.
 
         """
         if scorer_name not in self._scorers:
@@ -265,7 +267,7 @@ def combined_map(scores: Sequence[ScorerResult]) -> NDArray[np.float32] | None:
 
 def _failure(error: Exception) -> tuple[ScoreStatus, str]:
     """
-    Give the status and the sentence for what was raised.
+    Give the status and the sentence for an error.
 
     """
     if isinstance(error, FrameError):

@@ -36,7 +36,10 @@ class MeasureSpec:
     description : str
         One sentence for parameter descriptors and docs.
     minimum, maximum : float
-        Reachable range; a limit outside of it is refused.
+        Reachable range; infinite where the measure has no end of its own.
+    largest_limit : float
+        No limit may be further from 0, even where the measure has no end: nothing would ever
+        exceed it.
     class_range : (float, float) or None
         Of a measure that tells the class, so that a part beyond its limit is of no taught class:
         beyond the first value a part is a stranger to all of them, up to the second it has its
@@ -50,4 +53,13 @@ class MeasureSpec:
     description: str
     minimum: float = 0.0
     maximum: float = float('inf')
+    largest_limit: float = 1e6
     class_range: tuple[float, float] | None = None
+
+    @property
+    def limit_range(self) -> tuple[float, float]:
+        """
+        Give the lowest and the highest limit allowed, both finite.
+
+        """
+        return max(self.minimum, -self.largest_limit), min(self.maximum, self.largest_limit)

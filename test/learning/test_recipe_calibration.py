@@ -29,7 +29,7 @@ from anomaly_inspection.learning.recipe_calibration import (
 )
 from anomaly_inspection.learning.teach import teach, TeachOptions
 from anomaly_inspection.recipes.folder import read_recipe, write_recipe
-from anomaly_inspection.recipes.recipe import check_limit, Recipe
+from anomaly_inspection.recipes.recipe import checked_limit, Recipe
 
 SIZE = (96, 128)
 MSE = ('ssim', 'mse')
@@ -72,7 +72,7 @@ def test_limits_and_typical_values_follow_the_new_parts(
     assert noisier.limits[MSE].typical > recipe.scorers['ssim'].limits['mse'].limit
     assert noisier.left_out == noisier.strays == ()
     for key, spec in specs_of(recipe).items():
-        check_limit('.'.join(key), spec, noisier.limits[key])
+        checked_limit(key[0], spec, noisier.limits[key])
         assert len(noisier.good[key]) == 20
 
 

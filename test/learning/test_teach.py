@@ -22,7 +22,7 @@ from anomaly_inspection.learning.outliers import FEWEST_PARTS
 from anomaly_inspection.learning.preprocessing_choice import MOST_REFERENCES
 from anomaly_inspection.learning.teach import teach, TeachOptions
 from anomaly_inspection.recipes.folder import read_recipe, write_recipe
-from anomaly_inspection.recipes.recipe import check_limit, measures_of, Provenance, Recipe
+from anomaly_inspection.recipes.recipe import checked_limit, measures_of, Provenance, Recipe
 from anomaly_inspection.scoring import patch_statistics
 from anomaly_inspection.scoring.frame_scorer import FrameScorer, ScoreStatus
 from anomaly_inspection.scoring.measure import BadSide
@@ -224,7 +224,7 @@ def test_a_taught_recipe_is_whole(moving: Recipe, tmp_path: Path) -> None:
     for name, part in moving.scorers.items():
         assert part.limits.keys() == part.good.keys() == {spec.name for spec in measures_of(name)}
         for spec in measures_of(name):
-            check_limit(spec.name, spec, part.limits[spec.name])
+            checked_limit(name, spec, part.limits[spec.name])
             good, limit = part.good[spec.name], part.limits[spec.name]
             assert good.shape == (30,)
             assert limit.typical == pytest.approx(np.median(good), rel=1e-4)

@@ -222,10 +222,12 @@ WRONG = (
     (f'{MEAN_SSIM}.limit', NAN, 'finite'),
     (f'{MEAN_SSIM}.limit', None, 'finite'),
     (f'{MEAN_SSIM}.limit', True, 'finite'),
-    (f'{MEAN_SSIM}.limit', -1.5, '-1 to 1'),
-    (f'{MEAN_SSIM}.limit', 0.95, 'below 0.9'),
-    (f'{MEAN_SSIM}.limit', 0.9, 'below 0.9'),
-    (f'{MEAN_SSIM}.typical', 2.0, '-1 to 1'),
+    (f'{MEAN_SSIM}.limit', -1.5, 'from -1.0'),
+    (f'{MEAN_SSIM}.limit', 0.95, 'up to, not including, 0.9'),
+    (f'{MEAN_SSIM}.limit', 0.9, 'up to, not including, 0.9'),
+    (f'{MEAN_SSIM}.typical', 2.0, 'from -1.0 to 1.0'),
+    ('scorers.variation.measures.peak_z.limit', 1e308, 'up to 1000.0'),
+    ('scorers.ssim.region.limit', 1e308, '-1e+09 to 1e+09'),
     (f'{MEAN_SSIM}.unit', 'px', "'1'"),
     (f'{MEAN_SSIM}.bad_side', 'high', "'low'"),
     ('scorers.variation.measures.peak_z.limit', 1.0, 'above 2'),
@@ -409,9 +411,11 @@ def test_changed_limits_are_no_longer_what_is_on_disk(written: Path) -> None:
 @pytest.mark.parametrize(
     ('where', 'value', 'says'),
     [
-        (('ssim', 'mean_ssim'), 0.95, 'below 0.9'),
-        (('ssim', 'mean_ssim'), 0.9, 'below 0.9'),
-        (('ssim', 'mean_ssim'), -1.1, '-1 to 1'),
+        (('ssim', 'mean_ssim'), 0.95, 'up to, not including, 0.9'),
+        (('ssim', 'mean_ssim'), 0.9, 'up to, not including, 0.9'),
+        (('ssim', 'mean_ssim'), -1.1, 'from -1.0'),
+        (('variation', 'peak_z'), 1e308, 'up to 1000.0'),
+        (('variation', 'largest_region'), 1e308, 'up to 160000000'),
         (('ssim', 'mean_ssim'), NAN, 'nan'),
         (('variation', 'peak_z'), 1.9, 'above 2'),
         (('variation', 'peak_z'), INF, 'inf'),
@@ -714,3 +718,10 @@ def test_array_names_are_those_of_the_arrays(recipe: Recipe) -> None:
     """
     for name, part in recipe.scorers.items():
         assert set(scorer_class(name).array_names) == set(part.arrays)
+
+
+@pytest.mark.parametrize('name', SCORERS_BY_NAME)
+def test_every_measure_has_a_finite_range_of_limits(name: str) -> None:
+    for spec in measures_of(name):
+        low, high = spec.limit_range
+        assert -1e9 <= low < high <= 1e9
