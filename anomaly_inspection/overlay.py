@@ -2,9 +2,9 @@
 """
 The overlay: the picture an operator looks at.
 
-The part stays fully visible. Where its anomaly map exceeds the limit a soft heat lies over it,
-regions are framed on the outside of their boxes, and a dark panel beside the picture (below it for
-wide frames) says verdict, reason and measures.
+The part stays fully visible. A soft heat marks where the anomaly map exceeds the limit. Regions
+are framed on the outside of their boxes. A dark panel beside the picture (below it for wide
+frames) shows verdict, reason and measures.
 
 """
 
@@ -42,7 +42,7 @@ BAR_END = 1.5
 
 # Nominal pixels of the panel.
 _PANEL, _MARGIN, _HEADER, _ROW, _LEGEND = 316, 14, 170, 41, 46
-# So many rows have room beside any picture, and in a column below a wide one.
+# So many rows fit beside any picture, and in a column below a wide one.
 _LEAST_ROWS, _ROWS_BELOW = 6, 4
 
 # Blue, green, red. Verdicts differ in word and icon as well, for the colour-blind.
@@ -485,7 +485,7 @@ def _draw_text(
 
 def _printable(text: str) -> str:
     """
-    Leave what the fonts of every OpenCV have; at a lone surrogate OpenCV ends the process.
+    Keep only characters that the fonts of every OpenCV have; a lone surrogate ends the process.
 
     """
     return ''.join(c if ' ' <= c <= '~' else '?' for c in ' '.join(text[:300].split()))
@@ -516,7 +516,7 @@ def _wrapped(text: str, width: int, capital_px: float, most_lines: int) -> list[
 
 def _number(value: float, other: float) -> str:
     """
-    Write a number with as many decimals as suit both, and as it takes to tell them apart.
+    Write a number with enough decimals to tell it from the other one.
 
     """
     if math.isnan(value):

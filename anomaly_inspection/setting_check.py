@@ -59,7 +59,7 @@ def check_range(
 
 def check_number(key: str, value: object, minimum: float, maximum: float) -> None:
     """
-    Refuse what is not a finite number from minimum to maximum.
+    Refuse a value that is not a finite number from minimum to maximum.
 
     """
     if (
@@ -76,7 +76,7 @@ def check_number(key: str, value: object, minimum: float, maximum: float) -> Non
 
 def check_integer(key: str, value: object, minimum: int, maximum: int) -> None:
     """
-    Refuse what is not an integer from minimum to maximum.
+    Refuse a value that is not an integer from minimum to maximum.
 
     """
     if isinstance(value, bool) or not isinstance(value, int) or not minimum <= value <= maximum:
@@ -87,7 +87,7 @@ def check_integer(key: str, value: object, minimum: int, maximum: int) -> None:
 
 def check_choice(key: str, value: object, choices: Collection[str]) -> None:
     """
-    Refuse what is not one of the choices.
+    Refuse a value that is not one of the choices.
 
     """
     if not isinstance(value, str) or value not in choices:

@@ -12,15 +12,11 @@ benchmarks/final_runs.jsonl, so that nobody can look unseen.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 import csv
-from dataclasses import dataclass
-from datetime import datetime, UTC
 from hashlib import sha256
-import json
 from pathlib import Path
-import subprocess
 import sys
 import tempfile
 import time
@@ -34,57 +30,33 @@ from anomaly_inspection.capture.folder_truth import FolderTruth
 from anomaly_inspection.capture.image_folder import ImageFolder
 from anomaly_inspection.errors import SettingError
 from anomaly_inspection.evaluation.evaluate import evaluate_dataset, Evaluation, NO_PART
-from anomaly_inspection.evaluation.figures import Estimate, proportion, ranking
+from anomaly_inspection.evaluation.figures import Estimate, ranking
 from anomaly_inspection.learning.teach import AUTO, teach, TeachOptions
+from benchmarks.accuracy_result import (
+    FALSE_REJECT_GOAL,
+    Judged,
+    mean_balanced_accuracy,
+    pooled_false_rejects,
+    Product,
+    Result,
+    SIDE_PX,
+)
+from benchmarks.accuracy_tables import name_of, tables_of
 from benchmarks.charts import intervals
 from benchmarks.real_sets import DATASETS, REGIONS
-from benchmarks.report import machine, publish, ROOT, Table
+from benchmarks.report import machine, publish
+from benchmarks.run_log import logged
 from benchmarks.simple_methods import SimpleMethods, small_gray, SSIM_BEST, SSIM_MEAN, Z_MAP
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from anomaly_inspection.imaging.region_of_interest import RegionOfInterest
-    from anomaly_inspection.recipes.recipe import Recipe
 
 LOG = Path(__file__).with_name('final_runs.jsonl')
-DEV, FINAL = 'dev', 'final'
 # Wide, so that the choice depends less on the load of the machine.
 SPEED_BUDGET_MS = 100.0
-# Limits are derived for the rate that is the goal.
-BALANCED_ACCURACY_GOAL, FALSE_REJECT_GOAL = 0.90, 0.03
-# Sets whose images differ in size are resized to this.
-SIDE_PX = 256
-
-_DRAWS, _SEED = 10_000, 1
-
-
-@dataclass(frozen=True)
-class Product:
-    """
-    One set and its goals.
-
-    Parameters
-    ----------
-    name : str
-        Its folder.
-    auroc_goal : float
-        Wanted image AUROC.
-    simple_auroc : float
-        AUROC of the best simple method when the goals were set, on all test images.
-    region : RegionOfInterest, optional
-        The region that is judged, where the set says that only one part of the picture counts.
-    f1_goal : float, optional
-        Wanted best F1, the defective parts being the positive ones.
-
-    """
-
-    name: str
-    auroc_goal: float
-    simple_auroc: float
-    region: RegionOfInterest | None = None
-    f1_goal: float | None = None
-
+DEV, FINAL = 'dev', 'final'
 
 PRODUCTS = (
     Product('mvtec_bottle', 0.995, 0.978),
@@ -96,86 +68,12 @@ PRODUCTS = (
 )
 
 
-@dataclass(frozen=True, eq=False)
-class Judged:
-    """
-    One judged share of a set's test images.
-
-    Parameters
-    ----------
-    evaluation : Evaluation
-        Ours.
-    simple : dict of str to Estimate or None
-        Image AUROC of the simple methods on the same images.
-
-    """
-
-    evaluation: Evaluation
-    simple: dict[str, Estimate | None]
-
-    def figure(self, *way: str) -> Estimate | None:
-        """
-        Give one of our figures with its interval, or None where it is undefined.
-
-        """
-        value: Any = self.evaluation.figures
-        interval: Any = value['interval']
-        for key in way:
-            if value is None:
-                return None
-            value, interval = value[key], interval[key]
-        return None if value is None else Estimate(value, *interval)
-
-    def rejected(self, *, good: bool) -> tuple[int, int]:
-        """
-        Give the number of good or defective parts that were rejected, and their total.
-
-        """
-        verdicts = [
-            image.is_rejected
-            for image in self.evaluation.images
-            if image.true_class != NO_PART and (image.true_class == 'good') == good
-        ]
-        return sum(verdicts), len(verdicts)
-
-
-@dataclass(frozen=True, eq=False)
-class Result:
-    """
-    The result of one set.
-
-    Parameters
-    ----------
-    product : Product
-        The set.
-    recipe : Recipe
-        As taught; not on disk.
-    taught_images, teach_s : int, float
-        Number of good images, and the time of teaching.
-    resized : bool
-        Whether its images were resized.
-    shares : dict of str to Judged
-        By 'dev' and, in a final run, 'final'.
-
-    """
-
-    product: Product
-    recipe: Recipe
-    taught_images: int
-    teach_s: float
-    resized: bool
-    shares: dict[str, Judged]
-
-
 def share_of(name: str) -> str:
     """
     Give the share of a test image, by its path relative to the root of its set.
 
     """
     return FINAL if int(sha256(name.encode()).hexdigest(), 16) % 3 else DEV
-
-
-# ------------------------------------------------------------------------------------- one set
 
 
 def result_of(
@@ -309,237 +207,6 @@ def _simple_aurocs(
     return {way: one and one.image_auroc for way, one in ranked.items()}
 
 
-# ------------------------------------------------------------------------------------ all sets
-
-
-def mean_balanced_accuracy(judged: Sequence[Judged]) -> Estimate:
-    """
-    Give the mean over sets of the balanced accuracy, each set with its own draws of images.
-
-    """
-    generator = np.random.default_rng(_SEED)
-    values, draws = [], []
-    for one in judged:
-        shares = [one.rejected(good=False), one.rejected(good=True)]
-        recall, false_rejects = (
-            (count / total, generator.binomial(total, count / total, _DRAWS) / total)
-            for count, total in shares
-        )
-        values.append((recall[0] + 1 - false_rejects[0]) / 2)
-        draws.append((recall[1] + 1 - false_rejects[1]) / 2)
-    low, high = np.percentile(np.mean(draws, axis=0), (2.5, 97.5))
-    return Estimate(float(np.mean(values)), float(low), float(high))
-
-
-def pooled_false_rejects(judged: Sequence[Judged]) -> Estimate | None:
-    """
-    Give the share of all sets' good test images that was rejected.
-
-    """
-    counts = np.array([one.rejected(good=True) for one in judged]).sum(axis=0)
-    return proportion(int(counts[0]), int(counts[1]))
-
-
-def _tables(results: Sequence[Result], shares: Sequence[str]) -> list[Table]:
-    last = shares[-1]
-    several = [f', {share}' for share in shares]
-    dash = ('-',) * len(shares)
-
-    def each(result: Result, *way: str) -> tuple[str, ...]:
-        return tuple(_text(result.shares[share].figure(*way)) for share in shares)
-
-    pooled = [[result.shares[share] for result in results] for share in shares]
-    false_rejects = [pooled_false_rejects(judged) for judged in pooled]
-    balanced = [mean_balanced_accuracy(judged) for judged in pooled]
-    tables = [
-        Table(
-            'Image AUROC',
-            (
-                'set',
-                *(f'good / defect{one}' for one in several),
-                *(f'AUROC{one}' for one in several),
-                'goal',
-                f'met ({last})',
-                'best simple method known',
-            ),
-            [
-                (
-                    _name(result),
-                    *(_counts(result.shares[share]) for share in shares),
-                    *each(result, 'image_auroc'),
-                    result.product.auroc_goal,
-                    _met(result.shares[last].figure('image_auroc'), result.product.auroc_goal),
-                    f'{result.product.simple_auroc:.3f}',
-                )
-                for result in results
-            ],
-            'In brackets the 95 % interval (bootstrap over images, good and defective drawn '
-            'apart); a goal is met when the interval reaches it. The best simple method known '
-            'was measured on all test images when the goals were set.'
-            + (
-                f' *: images of more than one size, all resized to {SIDE_PX}x{SIDE_PX} '
-                '(area averaging; masks: nearest pixel).'
-                if any(result.resized for result in results)
-                else ''
-            ),
-        ),
-        Table(
-            f'Simple methods on the same images, AUROC ({last})',
-            ('set', 'ours', SSIM_BEST, SSIM_MEAN, Z_MAP),
-            [
-                (
-                    _name(result),
-                    _text(result.shares[last].figure('image_auroc')),
-                    *(_text(one) for one in result.shares[last].simple.values()),
-                )
-                for result in results
-            ],
-            'Gray, 256x256, not aligned; the region of interest where ours has one. z map: '
-            'largest 7x7 mean of |image - mean| / (deviation + 8).',
-        ),
-        Table(
-            'At the limits chosen from good parts alone',
-            (
-                'set',
-                *(f'recall{one}' for one in several),
-                *(f'false rejects{one}' for one in several),
-                *(f'balanced accuracy{one}' for one in several),
-            ),
-            [
-                *(
-                    (
-                        _name(result),
-                        *each(result, 'at_limits', 'recall'),
-                        *each(result, 'at_limits', 'false_reject_rate'),
-                        *each(result, 'at_limits', 'balanced_accuracy'),
-                    )
-                    for result in results
-                ),
-                ('all sets', *dash, *map(_text, false_rejects), *map(_text, balanced)),
-                (
-                    'goal',
-                    *dash,
-                    *(
-                        _goal(f'<= {FALSE_REJECT_GOAL:g}', one and one.low <= FALSE_REJECT_GOAL)
-                        for one in false_rejects
-                    ),
-                    *(
-                        _goal(f'>= {BALANCED_ACCURACY_GOAL:g}', one.high >= BALANCED_ACCURACY_GOAL)
-                        for one in balanced
-                    ),
-                ),
-            ],
-            'All sets: false rejects over all their good test images together, and the mean of '
-            'their balanced accuracies.',
-        ),
-        Table(
-            'F1, the defective parts being the positive ones',
-            (
-                'set',
-                *(f'best{one}' for one in several),
-                *(f'at its own limits{one}' for one in several),
-                'goal',
-                f'met ({last})',
-            ),
-            [
-                (
-                    _name(result),
-                    *each(result, 'f1_max'),
-                    *each(result, 'at_limits', 'f1'),
-                    result.product.f1_goal,
-                    *(
-                        ('-',)
-                        if result.product.f1_goal is None
-                        else (_met(result.shares[last].figure('f1_max'), result.product.f1_goal),)
-                    ),
-                )
-                for result in results
-            ],
-            'Says little where most images show a defect: rejecting everything gives '
-            '2p / (1 + p) at a share p of defects.',
-        ),
-    ]
-    located = [one for one in results if one.shares[last].figure('pixel_auroc') is not None]
-    if located:
-        tables.append(
-            Table(
-                'Where the defects are',
-                (
-                    'set',
-                    *(
-                        f'{what}{one}'
-                        for what in ('pixel AUROC', 'AUPRO', 'region F1', 'by pixels', 'IoU')
-                        for one in several
-                    ),
-                ),
-                [
-                    (
-                        _name(result),
-                        *each(result, 'pixel_auroc'),
-                        *each(result, 'aupro'),
-                        *each(result, 'regions', 'box', 'f1'),
-                        *each(result, 'regions', 'mask', 'f1'),
-                        *each(result, 'regions', 'union_mask', 'median_iou'),
-                    )
-                    for result in located
-                ],
-                'Region F1: all regions found against all of the mask, boxes matched one to one '
-                'at an IoU of 0.33; by pixels: matched by the IoU of their pixels. IoU: median '
-                'over the images with a defect of all pixels found with all marked.',
-            )
-        )
-    told_apart = [one for one in results if one.shares[last].figure('class_accuracy') is not None]
-    if told_apart:
-        tables.append(
-            Table(
-                'Good parts whose class was recognised',
-                ('set', *(f'right{one}' for one in several)),
-                [(_name(result), *each(result, 'class_accuracy')) for result in told_apart],
-            )
-        )
-    tables.append(
-        Table(
-            'What it took',
-            ('set', 'good images', 'scorers', 'alignment', 'light', 'teach / s', 'image / ms'),
-            [
-                (
-                    _name(result),
-                    result.taught_images,
-                    ', '.join(result.recipe.scorers),
-                    result.recipe.preprocessing.alignment.kind,
-                    result.recipe.preprocessing.light,
-                    f'{result.teach_s:.1f}',
-                    result.shares[last].evaluation.figures['ms_per_image']['p50'],
-                )
-                for result in results
-            ],
-            'Teaching includes the held-out parts that the limits come from. An image: median, '
-            'scored and judged. One thread of OpenCV.',
-        )
-    )
-    return tables
-
-
-def _name(result: Result) -> str:
-    return result.product.name + ('*' if result.resized else '')
-
-
-def _counts(judged: Judged) -> str:
-    return f'{judged.rejected(good=True)[1]} / {judged.rejected(good=False)[1]}'
-
-
-def _text(one: Estimate | None) -> str:
-    return '-' if one is None else f'{one.value:.3f} ({one.low:.3f}..{one.high:.3f})'
-
-
-def _met(one: Estimate | None, goal: float) -> str:
-    return '-' if one is None else 'yes' if one.high >= goal else 'no'
-
-
-def _goal(text: str, is_met: bool | None) -> str:
-    return f'{text}: {"met" if is_met else "missed"}'
-
-
 def _brief(judged: Judged) -> dict[str, Any]:
     ways = {
         **{key: (key,) for key in ('image_auroc', 'f1_max', 'pixel_auroc', 'aupro')},
@@ -619,7 +286,7 @@ def measure(
         'sets': [product.name for product in present],
     }
     results: list[Result] = []
-    with logged(log, settings, lambda: _figures(results)) if final else _unlogged():
+    with logged(log, settings, lambda: _brief_figures(results)) if final else _unlogged():
         for product in present:
             result = result_of(product, datasets / product.name, scorers, shares)
             results.append(result)
@@ -627,57 +294,19 @@ def measure(
     absent = [product.name for product in products if product not in present]
     return publish(
         'accuracy',
-        'Taught on train/good alone, limits and settings included, with '
-        + (
-            f'the scorers {", ".join(scorers)}'
-            if scorers
-            else 'scorers chosen by synthetic defects'
-        )
-        + f' for a false-reject rate of {FALSE_REJECT_GOAL:g}. '
-        + (
-            'dev: the third of the test images, by a hash of their names, that choices may use. '
-            'final: the other two thirds, which no choice has seen; every look at them is in '
-            'benchmarks/final_runs.jsonl.'
-            if final
-            else 'Judged on the dev third of the test images, by a hash of their names; no other '
-            'file was opened.'
-        )
-        + (f' Missing in ../shared/datasets: {", ".join(absent)}.' if absent else ''),
-        _tables(results, shares),
+        _introduction(scorers, absent, final=final),
+        tables_of(results, shares),
         plot=intervals(
             'Image AUROC with its 95 % interval (line: the goal)',
-            {
-                _name(result): {
-                    **{
-                        f'ours, {share}': judged.figure('image_auroc')
-                        for share, judged in result.shares.items()
-                    },
-                    **result.shares[shares[-1]].simple,
-                }
-                for result in results
-            },
-            goals={_name(result): result.product.auroc_goal for result in results},
+            {name_of(result): _aurocs(result) for result in results},
+            goals={name_of(result): result.product.auroc_goal for result in results},
             axis_title='image AUROC',
             low=0.4,
             high=1.0,
         ),
         figures={
             'settings': settings,
-            'sets': {
-                result.product.name: {
-                    'goal': result.product.auroc_goal,
-                    'resized': result.resized,
-                    'taught_images': result.taught_images,
-                    'teach_s': result.teach_s,
-                    'scorers': {
-                        name: part.settings for name, part in result.recipe.scorers.items()
-                    },
-                    'choice': result.recipe.provenance.choice,
-                    'alignment': result.recipe.preprocessing.alignment.kind,
-                    **{share: _full(judged) for share, judged in result.shares.items()},
-                }
-                for result in results
-            },
+            'sets': {result.product.name: _figures_of(result) for result in results},
             'all_sets': {
                 share: {
                     'false_reject_rate': pooled_false_rejects(judged),
@@ -692,79 +321,61 @@ def measure(
     )
 
 
+def _introduction(scorers: Sequence[str], absent: Sequence[str], *, final: bool) -> str:
+    with_scorers = (
+        f'the scorers {", ".join(scorers)}' if scorers else 'scorers chosen by synthetic defects'
+    )
+    text = (
+        f'Taught on train/good alone, limits and settings included, with {with_scorers} for a '
+        f'false-reject rate of {FALSE_REJECT_GOAL:g}. '
+    )
+    if final:
+        text += (
+            'dev: the third of the test images, by a hash of their names, that choices may use. '
+            'final: the other two thirds, which no choice has seen; every look at them is in '
+            'benchmarks/final_runs.jsonl.'
+        )
+    else:
+        text += (
+            'Judged on the dev third of the test images, by a hash of their names; no other file '
+            'was opened.'
+        )
+    if absent:
+        text += f' Missing in ../shared/datasets: {", ".join(absent)}.'
+    return text
+
+
+def _aurocs(result: Result) -> dict[str, Estimate | None]:
+    ours = {
+        f'ours, {share}': judged.figure('image_auroc') for share, judged in result.shares.items()
+    }
+    last = list(result.shares.values())[-1]
+    return ours | last.simple
+
+
+def _figures_of(result: Result) -> dict[str, Any]:
+    return {
+        'goal': result.product.auroc_goal,
+        'resized': result.resized,
+        'taught_images': result.taught_images,
+        'teach_s': result.teach_s,
+        'scorers': {name: part.settings for name, part in result.recipe.scorers.items()},
+        'choice': result.recipe.provenance.choice,
+        'alignment': result.recipe.preprocessing.alignment.kind,
+        **{share: _full(judged) for share, judged in result.shares.items()},
+    }
+
+
 @contextmanager
 def _unlogged() -> Iterator[None]:
     yield
 
 
-@contextmanager
-def logged(
-    log: Path, settings: Mapping[str, Any], figures: Callable[[], Mapping[str, Any]]
-) -> Iterator[None]:
-    """
-    Write a line about a run, even when it fails: it has seen the images.
-
-    Parameters
-    ----------
-    log : Path
-        Gets the line.
-    settings : mapping
-        What was asked for.
-    figures : callable
-        Called at the end; gives what was found until then.
-
-    Raises
-    ------
-    SettingError
-        When the log cannot be written; raised before the run.
-
-    """
-    record = {
-        'date': datetime.now(UTC).isoformat(timespec='seconds'),
-        **_commit(log),
-        'settings': settings,
-        'completed': False,
-    }
-    try:
-        with log.open('a'):
-            pass
-    except OSError as error:
-        raise SettingError(f'the log {log} cannot be written: {error.strerror}') from error
-    try:
-        yield
-        record['completed'] = True
-    finally:
-        record['figures'] = figures()
-        with log.open('a') as lines:
-            lines.write(json.dumps(record) + '\n')
-
-
-def _figures(results: Sequence[Result]) -> dict[str, Any]:
+def _brief_figures(results: Sequence[Result]) -> dict[str, Any]:
     return {
         result.product.name: {share: _brief(one) for share, one in result.shares.items()}
         for result in results
     }
-
-
-def _commit(log: Path) -> dict[str, Any]:
-    """
-    Give the commit, and whether the tree differs from it, not counting the log itself.
-
-    """
-
-    def git(*arguments: str) -> str:
-        done = subprocess.run(
-            ('git', '-C', str(ROOT), *arguments), capture_output=True, text=True, check=True
-        )
-        return done.stdout.strip()
-
-    try:
-        changes = git('status', '--porcelain', '--', '.', f':!benchmarks/{log.name}')
-        return {'commit': git('rev-parse', 'HEAD'), 'dirty': bool(changes)}
-    except (OSError, subprocess.CalledProcessError) as error:
-        raise SettingError(f'a final run is logged with its commit, and git fails: {error}') from (
-            error
-        )
 
 
 @click.command()

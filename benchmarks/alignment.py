@@ -29,7 +29,7 @@ from anomaly_inspection.imaging.frame_check import FrameFormat
 from anomaly_inspection.imaging.light import LightMeter
 from anomaly_inspection.imaging.preprocessing import PreprocessingSettings, Preprocessor
 from anomaly_inspection.imaging.region_of_interest import RegionOfInterest
-from anomaly_inspection.scoring.ssim import structural_similarity_map
+from anomaly_inspection.scoring.ssim import SsimReference
 from benchmarks.alignments import ecc, error_px
 from benchmarks.charts import share_curves
 from benchmarks.real_sets import DATASETS, REGIONS, SETS
@@ -130,7 +130,11 @@ def cases_of(
         frame_format,
         image,
     )
-    reference = preprocessor.reference_prepared.image
+    rows, columns = (
+        slice(region.y, region.y + region.height),
+        slice(region.x, region.x + region.width),
+    )
+    reference = np.ascontiguousarray(image[rows, columns])
     meter = LightMeter(SETTINGS.light, reference)
 
     def ours(frame: Gray) -> Map | None:
@@ -221,7 +225,8 @@ def _seen(to_frame: Map, shape: tuple[int, ...], region: RegionOfInterest) -> ND
 
 
 def _similarity(image: Gray, reference: Gray, where: NDArray[np.bool_]) -> float:
-    return float(structural_similarity_map(np.ascontiguousarray(image), reference)[where].mean())
+    first, second = (SsimReference.of(np.ascontiguousarray(one)) for one in (image, reference))
+    return float(first.similarity_map(second)[where].mean())
 
 
 def _row(name: str, way: str, cases: list[Case]) -> dict[str, Any]:

@@ -38,9 +38,11 @@ from anomaly_inspection.learning.teach import teach, TeachOptions
 from anomaly_inspection.learning.train import train
 from anomaly_inspection.learning.training_settings import NETS, TrainingSettings
 from anomaly_inspection.scoring.model import Autoencoder
-from benchmarks.accuracy import DATASETS, DEV, FINAL, frames_of, LOG, logged, share_of
+from benchmarks.accuracy import DEV, FINAL, frames_of, LOG, share_of
 from benchmarks.charts import bars
+from benchmarks.real_sets import DATASETS
 from benchmarks.report import machine, publish, Table, timed, Timing
+from benchmarks.run_log import logged
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -44,7 +44,7 @@ from anomaly_inspection.learning.teach import teach
 from anomaly_inspection.recipes.folder import read_recipe, write_recipe
 from anomaly_inspection.recipes.limit_table import limit_table
 from anomaly_inspection.scoring.frame_scorer import ScoreStatus
-from anomaly_inspection.scoring.ssim import structural_similarity_map
+from anomaly_inspection.scoring.ssim import SsimReference
 from benchmarks.charts import heat_maps
 from benchmarks.report import machine, publish, RESULTS, ROOT, Table
 
@@ -170,7 +170,8 @@ def plain_ssim(image: NDArray[np.uint8], reference: NDArray[np.uint8]) -> float:
     Give the mean SSIM of a frame, as it lies, to one gray picture.
 
     """
-    return float(structural_similarity_map(_gray(image), reference).mean())
+    first, second = SsimReference.of(_gray(image)), SsimReference.of(reference)
+    return float(first.similarity_map(second).mean())
 
 
 def taught_recipe(folder: Path, parts: int = TAUGHT_PARTS) -> tuple[Recipe, float]:
@@ -259,82 +260,82 @@ def _tables(
     good: Sequence[JudgedPart], defective: Sequence[JudgedPart], ways: Sequence[str]
 ) -> list[Table]:
     large = [part for part in defective if part.is_large]
-    drawn = [part for part in large if part.defect != MISSING_BORE]
-    summary = [
-        (
-            way,
-            _percent(_rate(large, way)),
-            _percent(_rate(drawn, way)),
-            _percent(_rate(defective, way)),
-            _percent(_rate(good, way)),
-        )
-        for way in ways
-    ]
-    kinds = sorted({part.defect for part in defective})
-    by_kind = [
-        (
-            kind,
-            len(of_kind),
-            len(large_of_kind),
-            *(_percent(_rate(large_of_kind, way)) for way in ways),
-        )
-        for kind in kinds
-        for of_kind in [[part for part in defective if part.defect == kind]]
-        for large_of_kind in [[part for part in of_kind if part.is_large]]
-    ]
-    tables = [
-        Table(
-            f'Found of {len(defective)} defective parts, rejected of {len(good)} good ones',
-            (
-                'judged by',
-                f'>= {LARGE_DIAMETER_PX:g} px and >= {LARGE_CONTRAST_LEVELS:g} levels '
-                f'({len(large)})',
-                f'of these no missing bore ({len(drawn)})',
-                'all defects',
-                'good parts rejected',
-            ),
-            summary,
-            'In brackets the exact 95 % interval. "combined": any limit of any scorer rejects.',
-        )
-    ]
-    for way in ways:
-        rows = [
-            (
-                f'{label} levels',
-                *('-' if rate is None else f'{100 * rate.value:.0f} %' for rate in row),
-            )
-            for label, row in zip(
-                reversed(_ranges(CONTRASTS_LEVELS)), reversed(_cells(defective, way)), strict=True
-            )
-        ]
-        diameters = tuple(f'{label} px' for label in _ranges(DIAMETERS_PX))
-        tables.append(Table(f'Found by contrast and diameter, {way}', ('', *diameters), rows))
-    tables.append(
-        Table(
-            f'Found by kind, >= {LARGE_DIAMETER_PX:g} px and >= {LARGE_CONTRAST_LEVELS:g} levels',
-            ('kind', 'parts', 'so large', *ways),
-            by_kind,
-            'A missing bore has the size and contrast of a bore, whatever the ranges say.',
-        )
-    )
     missed = [part for part in large if not part.rejected[COMBINED]]
     rejected = [part for part in good if part.rejected[COMBINED]]
-    for title, parts in (
-        ('Large defects that passed', missed),
-        ('Good parts that were rejected', rejected),
-    ):
-        if parts:
-            tables.append(
-                Table(
-                    title,
-                    ('part', 'kind', 'diameter / px', 'contrast / levels', 'beyond its limit'),
-                    [
-                        (p.index, p.defect, p.diameter_px, p.contrast_levels, p.grounds or 'none')
-                        for p in parts
-                    ],
-                )
+    return [
+        _summary(good, defective, ways),
+        *(_by_contrast_and_diameter(defective, way) for way in ways),
+        _by_kind(defective, ways),
+        *([_parts('Large defects that passed', missed)] if missed else []),
+        *([_parts('Good parts that were rejected', rejected)] if rejected else []),
+    ]
+
+
+def _summary(
+    good: Sequence[JudgedPart], defective: Sequence[JudgedPart], ways: Sequence[str]
+) -> Table:
+    large = [part for part in defective if part.is_large]
+    drawn = [part for part in large if part.defect != MISSING_BORE]
+    return Table(
+        f'Found of {len(defective)} defective parts, rejected of {len(good)} good ones',
+        (
+            'judged by',
+            f'>= {LARGE_DIAMETER_PX:g} px and >= {LARGE_CONTRAST_LEVELS:g} levels ({len(large)})',
+            f'of these no missing bore ({len(drawn)})',
+            'all defects',
+            'good parts rejected',
+        ),
+        [
+            (way, *(_percent(_rate(parts, way)) for parts in (large, drawn, defective, good)))
+            for way in ways
+        ],
+        'In brackets the exact 95 % interval. "combined": any limit of any scorer rejects.',
+    )
+
+
+def _by_contrast_and_diameter(defective: Sequence[JudgedPart], way: str) -> Table:
+    labels = reversed(_ranges(CONTRASTS_LEVELS))
+    rows = [
+        (
+            f'{label} levels',
+            *('-' if rate is None else f'{100 * rate.value:.0f} %' for rate in row),
+        )
+        for label, row in zip(labels, reversed(_cells(defective, way)), strict=True)
+    ]
+    diameters = tuple(f'{label} px' for label in _ranges(DIAMETERS_PX))
+    return Table(f'Found by contrast and diameter, {way}', ('', *diameters), rows)
+
+
+def _by_kind(defective: Sequence[JudgedPart], ways: Sequence[str]) -> Table:
+    rows = []
+    for kind in sorted({part.defect for part in defective}):
+        of_kind = [part for part in defective if part.defect == kind]
+        large = [part for part in of_kind if part.is_large]
+        rates = (_percent(_rate(large, way)) for way in ways)
+        rows.append((kind, len(of_kind), len(large), *rates))
+    return Table(
+        f'Found by kind, >= {LARGE_DIAMETER_PX:g} px and >= {LARGE_CONTRAST_LEVELS:g} levels',
+        ('kind', 'parts', 'so large', *ways),
+        rows,
+        'A missing bore has the size and contrast of a bore, whatever the ranges say.',
+    )
+
+
+def _parts(title: str, parts: Sequence[JudgedPart]) -> Table:
+    return Table(
+        title,
+        ('part', 'kind', 'diameter / px', 'contrast / levels', 'beyond its limit'),
+        [
+            (
+                part.index,
+                part.defect,
+                part.diameter_px,
+                part.contrast_levels,
+                part.grounds or 'none',
             )
-    return tables
+            for part in parts
+        ],
+    )
 
 
 def _through_the_cell(

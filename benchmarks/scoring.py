@@ -9,7 +9,7 @@ Things that are compared are timed in turn. The run also checks that our map equ
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import lru_cache
@@ -196,11 +196,10 @@ def alignments(repeats: int) -> list[dict[str, Any]]:
         recipe.preprocessing, light='none', filters=(), colour='gray', region_of_interest=None
     )
     preprocessor = Preprocessor(still, recipe.frame_format, reference, recipe.references[1:])
-    whole = preprocessor.reference_prepared.to_frame
 
     def ours(image: NDArray[np.uint8]) -> NDArray[np.float64] | None:
         try:
-            return np.asarray(preprocessor.prepare(image).to_frame @ np.vstack([whole, [0, 0, 1]]))
+            return preprocessor.prepare(image).to_frame
         except InspectionError:
             return None
 
@@ -271,35 +270,8 @@ def many_references(repeats: int) -> list[dict[str, Any]]:
     ]
 
 
-def measure(
-    repeats: int, *, sizes: tuple[tuple[int, int], ...] = SIZES, folder: Path | None = None
-) -> Path:
-    """
-    Run all timings.
-
-    Parameters
-    ----------
-    repeats : int
-        Repeats of each timing; fewer for large SSIM maps.
-    sizes : tuple of (int, int)
-        Width and height of the SSIM maps.
-    folder : Path, optional
-        Where the report goes.
-
-    Returns
-    -------
-    Path
-        The folder of the report.
-
-    """
-    before = machine()
-    figures = {
-        'ssim_maps': ssim_maps(repeats, sizes),
-        'whole_frames': whole_frames(repeats),
-        'alignments': alignments(repeats),
-        'references': many_references(repeats),
-    }
-    tables = [
+def _tables(figures: Mapping[str, list[dict[str, Any]]]) -> list[Table]:
+    return [
         Table(
             'SSIM map against one reference, gray, median',
             (
@@ -356,7 +328,10 @@ def measure(
             ],
         ),
     ]
-    plot = bars(
+
+
+def _plot(figures: Mapping[str, list[dict[str, Any]]]) -> str:
+    return bars(
         'Median time of one call',
         {
             **{
@@ -380,12 +355,42 @@ def measure(
         unit='ms',
         ours=OURS,
     )
+
+
+def measure(
+    repeats: int, *, sizes: tuple[tuple[int, int], ...] = SIZES, folder: Path | None = None
+) -> Path:
+    """
+    Run all timings.
+
+    Parameters
+    ----------
+    repeats : int
+        Repeats of each timing; fewer for large SSIM maps.
+    sizes : tuple of (int, int)
+        Width and height of the SSIM maps.
+    folder : Path, optional
+        Where the report goes.
+
+    Returns
+    -------
+    Path
+        The folder of the report.
+
+    """
+    before = machine()
+    figures = {
+        'ssim_maps': ssim_maps(repeats, sizes),
+        'whole_frames': whole_frames(repeats),
+        'alignments': alignments(repeats),
+        'references': many_references(repeats),
+    }
     return publish(
         'scoring',
         f'Medians over {repeats} calls (large SSIM maps: fewer), what is compared timed in turn. '
         'Parts of the simulated line.',
-        tables,
-        plot=plot,
+        _tables(figures),
+        plot=_plot(figures),
         figures=figures,
         before=before,
         folder=folder,

@@ -19,6 +19,7 @@ from enum import IntEnum
 import math
 import re
 
+from anomaly_inspection.deciding.challenge_memory import ChallengeMemory
 from anomaly_inspection.deciding.frame_judge import Judgement, Reason, Verdict
 from anomaly_inspection.deciding.part_decision import KnownAs, PartDecision, PartKey
 from anomaly_inspection.errors import SettingError
@@ -225,6 +226,44 @@ class Challenge:
             self._plan_next(now)
         if self._settings.at_start:
             self._make_due('the decider was started', -math.inf)
+
+    def memory(self) -> ChallengeMemory:
+        """
+        Give what must outlive the process.
+
+        """
+        return ChallengeMemory(
+            self._is_due,
+            self._why_due,
+            self._failure,
+            self._has_passed,
+            self._has_other_terms,
+            self._run is not None,
+            _finite_or_none(self._next_due_s),
+            _finite_or_none(self._blocked_from_s),
+            self._last_shift_change,
+        )
+
+    def restore(self, memory: ChallengeMemory) -> None:
+        """
+        Go on where another process was killed; call it before `activated`.
+
+        A challenge that was under way is given up.
+
+        """
+        if not self._settings.parts:
+            return
+        self._is_planned = True
+        self._is_due, self._why_due = memory.is_due, memory.why_due
+        self._failure = memory.failure
+        self._has_passed, self._has_other_terms = memory.has_passed, memory.has_other_terms
+        self._next_due_s, self._blocked_from_s = (
+            math.inf if time_s is None else time_s
+            for time_s in (memory.next_due_s, memory.blocked_from_s)
+        )
+        self._last_shift_change = memory.last_shift_change
+        if memory.was_under_way:
+            self._give_up('the decider died')
 
     def stopped(self) -> None:
         """
@@ -505,6 +544,14 @@ def _overruled(decision: PartDecision, reason: Reason, sentence: str) -> PartDec
         Verdict.REJECT, reason, comparison, judged.anomaly_score, judged.worst_measure
     )
     return replace(decision, judgement=judgement, overruled=judged)
+
+
+def _finite_or_none(time_s: float) -> float | None:
+    """
+    Never becomes None, and 'from the beginning on' the beginning of the steady clock.
+
+    """
+    return None if time_s == math.inf else max(time_s, 0.0)
 
 
 def _time_of_day(text: str) -> time:

@@ -166,6 +166,8 @@ class Decider:
 
     def __init__(self, settings: DeciderSettings, challenge: Challenge | None = None) -> None:
         self.counts = DeciderCounts()
+        #: Told with each part that is rejected because no recipe is in force.
+        self.not_ready_because = 'no recipe is in force'
         self._settings = settings
         self._challenge = challenge or Challenge(ChallengeSettings())
         self._terms: Terms | None = None
@@ -235,13 +237,6 @@ class Decider:
             self._challenge.limits_changed()
         self._terms = replace(self._terms, limits=limits)
 
-    def next_deadline(self) -> float | None:
-        """
-        When `tick` must be called next, steady clock; None when nothing waits.
-
-        """
-        return min((part.deadline_s for part in self._pending.values()), default=None)
-
     def tick(self, now: float) -> list[PartDecision]:
         """
         Reject the parts whose deadline has come.
@@ -268,7 +263,7 @@ class Decider:
             exposure_s = min(part.exposure_s, now) if math.isfinite(part.exposure_s) else now
             self._challenge.part_seen(part.key, exposure_s)
             if self._terms is None or refusal is not None:
-                refusal = refusal or rejected(Reason.NOT_READY, 'no recipe is in force')
+                refusal = refusal or rejected(Reason.NOT_READY, self.not_ready_because)
                 stamp_ns = part.stamps_ns[0] if part.stamps_ns else 0
                 decision = PartDecision(part.key, stamp_ns, refusal, self._terms, exposure_s)
                 return [*decisions, self._record(decision, now)]

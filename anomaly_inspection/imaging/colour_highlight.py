@@ -2,11 +2,11 @@
 """
 Colour highlight: a colour that good parts do not have stands out in brightness.
 
-Rust, grease or a wrong component can be as bright as what it covers: a gray picture shows nothing
-of it. Here every pixel moves toward white or black by how foreign its colour is, so that whatever
-looks at brightness sees it. Colour is a and b of CIE Lab alone: brightness is in the picture
-already, and with it a few reference colours could not cover light and shade. A frame that is 15 %
-darker has a and b smaller by 12 %, which is nothing where parts are gray.
+Rust, grease or a wrong component can be as bright as what it covers: then a gray picture does not
+show it. The highlight moves every pixel toward white or black by how foreign its colour is, so
+every scorer that looks at brightness sees it. Colour means a and b of CIE Lab: brightness is
+already in the picture, and with it a few reference colours could not cover light and shade. In a
+frame that is 15 % darker a and b are 12 % smaller, which does not matter where parts are gray.
 
 """
 
@@ -82,7 +82,7 @@ class ColourHighlight:
 
     def apply(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """
-        Highlight what is foreign in a BGR image, (h, w, 3).
+        Highlight foreign colours in a BGR image, (h, w, 3).
 
         """
         share = self._share_of_place.take(places_of(image))

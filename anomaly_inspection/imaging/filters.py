@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-Filters, applied in the order of the recipe; those of noise stand here.
+Noise filters, applied in the order of the recipe.
 
 """
 

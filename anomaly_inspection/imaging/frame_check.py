@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-Whether a frame can be judged at all: size, encoding, neither black nor saturated.
+Checks whether a frame can be judged: size, encoding, neither black nor saturated.
 
 """
 
@@ -133,7 +133,7 @@ def format_problem(sentence: str) -> str | None:
 
 def saturation(image: NDArray[np.uint8]) -> float:
     """
-    Give the share of values at the ceiling, of every fourth pixel of every fourth row.
+    Give the share of values at the ceiling, from every fourth pixel of every fourth row.
 
     """
     sample = image[::_STEP_PX, ::_STEP_PX]

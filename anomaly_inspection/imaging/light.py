@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 LIGHTS = ('none', 'gain', 'gain_offset')
 
-# A lamp that has changed by more than this is a fault to be seen, not to be evened out.
+# A lamp that has changed by more than this is a fault that must be seen, not corrected.
 LARGEST_GAIN = 2.0
 LARGEST_OFFSET = 64.0
 
@@ -68,9 +68,9 @@ class LightMeter:
     """
     Measures the light of frames that lie on the reference.
 
-    A line is fitted through the pairs (reference pixel, frame pixel) with Tukey's weights, so
-    pixels that differ for another reason than the light, a dark stain over half of the part
-    included, do not count.
+    A line is fitted through the pairs (reference pixel, frame pixel) with Tukey's weights. So
+    pixels that differ for another reason than the light do not count, even a dark stain over half
+    of the part.
 
     Parameters
     ----------

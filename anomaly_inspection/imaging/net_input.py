@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-From a prepared image to what a network sees, and back: the one rule for training and scoring.
+From a prepared image to the input of a network, and back: one rule for training and scoring.
 
 """
 
@@ -21,8 +21,8 @@ def net_input(image: NDArray[np.uint8], side_px: int) -> NDArray[np.float32]:
     """
     Bring a prepared image, or a patch of one, to the square input of a network.
 
-    The aspect ratio is not kept. Areas are averaged where the image shrinks, so that no thin line
-    falls between two samples; it is interpolated linearly where it grows.
+    The aspect ratio is not kept. Shrinking averages areas, so no thin line falls between two
+    samples; enlarging interpolates linearly.
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ def net_input(image: NDArray[np.uint8], side_px: int) -> NDArray[np.float32]:
 
 def from_net(values: NDArray[np.float32], size_px: tuple[int, int]) -> NDArray[np.float32]:
     """
-    Bring what a network says of its input (a reconstruction, a map) back to the image's size.
+    Bring the output of a network (a reconstruction, a map) back to the size of the image.
 
     Parameters
     ----------

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-From a camera frame to the image that scorers see: the one way for teaching and scoring.
+From a camera frame to the image that scorers see: the same way for teaching and scoring.
 
 """
 
@@ -167,7 +167,7 @@ class Preprocessor:
     """
     Prepares the frames of one recipe.
 
-    Not for two threads at once.
+    Not thread-safe.
 
     Parameters
     ----------
@@ -215,7 +215,7 @@ class Preprocessor:
         self._format = frame_format
         self._reach_px = sum(item.radius_px for item in settings.filters) + 2
         # Linear takes a third of the time, but smooths fine texture by a different amount at every
-        # sub-pixel shift. What went through a smoothing filter has none left.
+        # sub-pixel shift. A smoothing filter leaves no such texture.
         is_smooth = any(item.radius_px > 0 for item in settings.filters)
         self._interpolation = cv2.INTER_LINEAR if is_smooth else cv2.INTER_CUBIC
         right, bottom = self._region.width - 1, self._region.height - 1
@@ -233,11 +233,8 @@ class Preprocessor:
                 self._region,
                 [_gray(frame) for frame in good_frames],
             )
-        image, valid, to_frame = self._lay(self._scored(reference, _gray(reference)), self._still)
+        image, _, _ = self._lay(self._scored(reference, _gray(reference)), self._still)
         self._light_meter = LightMeter(settings.light, image, self._part())
-        self._reference_prepared = Prepared(
-            image, valid, to_frame, self._still if self._aligner else None
-        )
 
     @property
     def settings(self) -> PreprocessingSettings:
@@ -254,14 +251,6 @@ class Preprocessor:
 
         """
         return self._format
-
-    @property
-    def reference_prepared(self) -> Prepared:
-        """
-        The reference, prepared as every frame is.
-
-        """
-        return self._reference_prepared
 
     def prepare(self, image: NDArray[np.uint8]) -> Prepared:
         """
@@ -289,7 +278,7 @@ class Preprocessor:
 
     def _part(self) -> NDArray[np.bool_] | None:
         """
-        Tell where the part is: inside of the edges that it is aligned on.
+        Tell where the part is: inside of the edges that the alignment uses.
 
         """
         if self._aligner is None:
@@ -307,7 +296,7 @@ class Preprocessor:
         to_frame = alignment.to_frame(self._region)
         left, top, right, bottom = self._reached(to_frame)
         seen = np.ascontiguousarray(image[top:bottom, left:right])
-        # Before the part is turned: noise is that of the camera's pixels.
+        # Before the part is rotated: noise belongs to the camera's pixels.
         for image_filter in self._settings.filters:
             seen = image_filter.apply(seen)
         if self._settings.colour == 'gray':
@@ -328,7 +317,7 @@ class Preprocessor:
 
     def _reached(self, to_frame: NDArray[np.float64]) -> tuple[int, int, int, int]:
         """
-        Give left, top, right, bottom (half-open) of what filters and interpolation look at.
+        Give left, top, right, bottom (half-open) of the pixels that filters and warp read.
 
         """
         corners = to_frame @ self._corners
@@ -344,7 +333,7 @@ class Preprocessor:
         reached = to_frame @ self._corners
         if ((reached >= -0.5) & (reached <= last + 0.5)).all():
             return self._all_valid
-        # The outline of the frame as it is laid: a tenth of the time of laying a mask.
+        # The outline of the warped frame takes a tenth of the time of warping a mask.
         outline = np.vstack([np.array([[0, 1, 1, 0], [0, 0, 1, 1]]) * last, np.ones(4)])
         laid = np.asarray(cv2.invertAffineTransform(to_frame), np.float64) @ outline
         corners = np.rint(laid.T * 2**_OUTLINE_BITS).astype(np.int32)
@@ -357,7 +346,7 @@ def map_to_frame(
     anomaly_map: NDArray[np.float32], to_frame: NDArray[np.float64], frame_size: tuple[int, int]
 ) -> NDArray[np.float32]:
     """
-    Bring a map from prepared coordinates to the frame's pixels; 0 where it does not reach.
+    Bring a map from prepared coordinates to the pixels of the frame; 0 where it does not reach.
 
     Parameters
     ----------

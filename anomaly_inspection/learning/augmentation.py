@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-What a network sees of the good parts: slightly other good ones (augmentation), and spoiled ones of
-which it must give back the good one (denoising). Fresh for every image in every epoch.
+The images that a network is trained on: slightly different good parts (augmentation), spoiled so
+that the network must restore the good part (denoising). Fresh for every image in every epoch.
 
 """
 
@@ -25,9 +25,9 @@ class Augmentation:
     """
     How else a good part may look.
 
-    A STATEMENT about the part: what is allowed here, the network learns to take as good, so that a
-    defect that looks the same is not found. By default only what alignment and light normalisation
-    leave over.
+    This is a statement about the part: the network learns that whatever is allowed here is good,
+    and then misses a defect that looks the same. The default allows only what alignment and light
+    normalisation leave over.
 
     Parameters
     ----------
@@ -62,9 +62,9 @@ class Augmentation:
 @dataclass(frozen=True)
 class Denoising:
     """
-    What is spoiled in the input of a network and asked back in its output.
+    What is spoiled in the input of a network; its output must restore it.
 
-    Keeps a network with a large latent vector from copying its input, defects included.
+    Spoiling keeps a network with a large latent vector from copying its input with its defects.
 
     Parameters
     ----------
@@ -103,9 +103,9 @@ def varied(
     patch_px: int = 0,
 ) -> NDArray[np.uint8]:
     """
-    Give an image as another good part could have given it, or a patch from anywhere in that.
+    Give an image, or a patch from anywhere in it, as another good part could have given it.
 
-    What comes in over the border repeats the border.
+    Pixels that come in over the border repeat the border.
 
     Parameters
     ----------
@@ -152,7 +152,7 @@ def spoiled(
     image: NDArray[np.float32], denoising: Denoising, rng: np.random.Generator
 ) -> NDArray[np.float32]:
     """
-    Give the input with lines, erased blocks and noise, within 0 and 1; the given one is kept.
+    Give a copy of the input with lines, erased blocks and noise, within 0 and 1.
 
     Parameters
     ----------

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-Calibrate on the running cell: the next parts are good, and the limits come from what they measure.
+Calibrate on the running cell: the next parts are good, and their measures give the limits.
 
-What is collected here never touches the limits; whoever owns them brings the result into force,
-between two parts. No clock and no ROS: a stalled line leaves it waiting, and it can be given up at
-any time.
+Collecting never touches the limits; their owner brings the result into force between two parts.
+There is no clock and no ROS here: a stalled line leaves the calibration waiting, and it can be
+given up at any time.
 
 """
 
@@ -95,7 +95,7 @@ class CellCalibration:
     @property
     def is_collecting(self) -> bool:
         """
-        Whether it still takes parts, or derives the limits from them.
+        Whether it still takes parts or derives the limits from them.
 
         """
         return self.state is CalibrationState.COLLECTING
@@ -103,7 +103,7 @@ class CellCalibration:
     @property
     def detail(self) -> str:
         """
-        Say in one sentence how it stands.
+        Describe the state in one sentence.
 
         """
         if self._detail:
@@ -116,7 +116,7 @@ class CellCalibration:
 
     def take(self, name: str, measured: Measured, reason: str) -> bool:
         """
-        Take a part that was decided.
+        Take a decided part.
 
         Parameters
         ----------
@@ -143,7 +143,7 @@ class CellCalibration:
 
     def derived(self) -> RecipeCalibration:
         """
-        Derive the limits; takes up to seconds for very many parts, changes nothing.
+        Derive the limits; changes nothing. Takes up to seconds for very many parts.
 
         Raises
         ------
@@ -157,7 +157,7 @@ class CellCalibration:
 
     def finish(self, result: RecipeCalibration) -> None:
         """
-        Take note that the derived limits are in force.
+        Record that the derived limits are in force.
 
         """
         changes = ', '.join(
@@ -181,7 +181,7 @@ class CellCalibration:
 
     def undo(self) -> None:
         """
-        Take note that the limits from before are in force again.
+        Record that the limits from before are in force again.
 
         """
         self.state = CalibrationState.UNDONE

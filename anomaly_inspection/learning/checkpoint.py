@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _FORMAT_VERSION = 1
 _GROUPS = ('weights', 'optimizer', 'best_weights')
-# How long to train may change between a kill and a resume; what is trained may not.
+# The length of a training may change between a kill and a resume; what is trained may not.
 _FREE_SETTINGS = ('epochs', 'patience')
 
 
@@ -53,7 +53,7 @@ class Epoch:
 @dataclass(frozen=True, eq=False)
 class Checkpoint:
     """
-    Where a training stands after an epoch. Chance needs no state: it hangs on seed and epoch.
+    The state of a training after an epoch. Chance has no state: it depends on seed and epoch.
 
     Parameters
     ----------
@@ -79,12 +79,12 @@ class Checkpoint:
 
     def write(self, path: Path) -> None:
         """
-        Write the file, in one step: a reader finds the one before or this one.
+        Write the file in one step: a reader finds the old one or the new one.
 
         Raises
         ------
         OSError
-            When it cannot be written; the one before is still there.
+            When it cannot be written; the old file is still there.
 
         """
         about = {

@@ -174,8 +174,7 @@ def _missing(
     rng: np.random.Generator, place: Place, others: Sequence[NDArray[np.uint8]]
 ) -> Drawing:
     """
-    Material that is not there: the background, a piece of the surface beside it, or what lies
-    under it.
+    Missing material that shows the background, a piece of the surface, or what lies under it.
 
     """
     reach = _blob(rng, place, 0.35) if rng.random() < 0.5 else _box(rng, place, 1.0, 0.4)

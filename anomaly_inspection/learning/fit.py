@@ -30,10 +30,10 @@ if TYPE_CHECKING:
 
 class Fitting:
     """
-    A network and where its training stands.
+    A network and the state of its training.
 
-    On CPU the same settings and images give the same weights, also after a kill and resume. Seeds
-    and the choice of repeatable operations are TensorFlow's own: they hold for the whole process.
+    On the CPU the same settings and images give the same weights, also after a kill and a resume.
+    TensorFlow's seeds and its choice of repeatable operations hold for the whole process.
 
     Parameters
     ----------
@@ -74,7 +74,7 @@ class Fitting:
     @property
     def is_done(self) -> bool:
         """
-        Whether all epochs are over, or the held-out loss has not fallen for `patience` of them.
+        Whether all epochs are over, or the held-out loss has not fallen for `patience` epochs.
 
         """
         count, best = len(self.history), self.best
@@ -107,7 +107,7 @@ class Fitting:
 
     def checkpoint(self, settings: dict[str, Any], data: str) -> Checkpoint:
         """
-        Give all that is needed to go on.
+        Give everything that is needed to go on.
 
         """
         return Checkpoint(
@@ -131,7 +131,7 @@ class Fitting:
 
     def reconstructions(self, images: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
         """
-        Give images, or the patches that cover them, beside what the network makes of them.
+        Give images, or the patches that cover them, beside their reconstructions.
 
         Returns
         -------

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-Choose what the colour highlight knows: the colours of good parts, and how far noise takes them.
+Choose the reference colours of the colour highlight, and how far noise may take a colour.
 
 """
 
@@ -31,10 +31,10 @@ if TYPE_CHECKING:
 
     Histograms = NDArray[np.int32]
 
-# Of a held-out good part's pixels, at most this share lies beyond the tolerance.
+# At most this share of the pixels of a held-out good part lies beyond the tolerance.
 SHARE_BEYOND = 1e-4
 LEAST_TOLERANCE_LEVELS = 4.0
-# Twice as much shows faint stains on bottles clearly less, half as much hardly better.
+# Twice as much shows faint stains on bottles clearly worse; half as much, hardly better.
 RAMP_LEVELS = 8.0
 # Up to as many as a ColourHighlight may hold.
 _COUNTS = (1, 2, 4, 8, 16, 32, 64)
@@ -45,12 +45,12 @@ _CUBE_STEP = 8
 
 def choose_highlight(parts: Iterable[Prepared]) -> ColourHighlight:
     """
-    Choose reference colours and tolerance by good parts alone.
+    Choose reference colours and tolerance from good parts.
 
-    In nine of ten good parts whose own colours are not among the references, at most one pixel in
-    10,000 lies beyond the tolerance (a tenth may be strangers). Of the numbers of colours for
-    which this holds, each with its own tolerance, the one that leaves most other colours foreign
-    is taken: few and wide ones take in what lies between them.
+    The tolerance is wide enough for good parts whose own colours are not among the references: in
+    nine of ten of them, at most one pixel in 10,000 lies beyond it (a tenth may be strangers).
+    Several numbers of colours are tried, each with its own tolerance. The number that leaves most
+    other colours foreign is taken, because a few wide colours also cover what lies between them.
 
     Parameters
     ----------
@@ -96,9 +96,9 @@ def choose_highlight(parts: Iterable[Prepared]) -> ColourHighlight:
 
 def _reference_places(histograms: Histograms, count: int) -> NDArray[np.uint16]:
     """
-    Give the places of at most so many colours, spread evenly over all that good parts share.
+    Give the places of at most so many colours, spread evenly over the colours of good parts.
 
-    By k-means; every colour counts once, however many pixels have it, as a small label's does.
+    By k-means. Every colour counts once, however many pixels have it, so a small label counts.
 
     """
     enough = max(2, int(LARGEST_SHARE_LEFT_OUT * len(histograms)) + 1)
@@ -121,7 +121,7 @@ def _reference_places(histograms: Histograms, count: int) -> NDArray[np.uint16]:
 
 def _tolerance(histograms: Histograms, count: int) -> float:
     """
-    Give the tolerance that held-out good parts need with so many colours, levels.
+    Give the tolerance that held-out good parts need with this number of colours, levels.
 
     """
     fold_of = np.arange(len(histograms)) % _FOLDS

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-What training makes small: losses of a reconstruction, data range 1.0.
+The losses of a reconstruction that training minimises, for a data range of 1.0.
 
 SSIM of two images x and y at one place, over a Gaussian window of 11x11 pixels with sigma 1.5
 (means m, variances v, covariance c, all with the weights of the window):
@@ -93,11 +93,11 @@ LOSS_FUNCTIONS: dict[str, Callable[[Any, Any], Any]] = {
 
 def _positive(similar: Any) -> Any:
     """
-    Continue a similarity below a small one so that it stays positive, smoothly.
+    Continue a similarity smoothly below a small value, so that it stays positive.
 
     """
     small = _SMALL_SIMILARITY
-    # Both sides are computed everywhere: the pole must lie where it is not taken.
+    # Both sides are computed everywhere: the pole must lie where the other side is taken.
     below = small**2 / (2 * small - ops.minimum(similar, small))
     return ops.where(similar > small, similar, below)
 

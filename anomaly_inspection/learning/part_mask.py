@@ -26,7 +26,7 @@ _LEAST_SHARE_OF_REGION = 0.1
 
 def silhouette(image: NDArray[np.uint8]) -> NDArray[np.bool_] | None:
     """
-    Tell the part from its background, where the rim of the image shows an even one.
+    Separate the part from its background, where the rim of the image shows an even background.
 
     Parameters
     ----------
@@ -66,7 +66,7 @@ def part_in_region(
     frame: NDArray[np.uint8], to_frame: NDArray[np.float64], region_shape: tuple[int, ...]
 ) -> NDArray[np.bool_]:
     """
-    Give where a defect may lie in a frame: on the part, inside of what a recipe looks at.
+    Tell where a defect may lie in a frame: on the part, inside the region of the recipe.
 
     Parameters
     ----------

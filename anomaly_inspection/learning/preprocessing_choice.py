@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-Choose the preprocessing of a product by good parts alone: colour, alignment, light, highlight.
+Choose the preprocessing of a product from good parts: colour, alignment, light, highlight.
 
 """
 
@@ -37,8 +37,8 @@ MOST_REFERENCES = 20
 _THUMBNAIL_PX = 32
 # Colours of CIE Lab, a and b as 8-bit values.
 _COLOUR_SPREAD = 3.0
-# How many parts the alignment is chosen on, and how much a less simple one must lower their
-# variation.
+# How many parts the alignment is chosen on, and by how much a less simple alignment must lower
+# their variation.
 ALIGNMENT_SAMPLE = 24
 CLEARLY_LOWER = 0.9
 _SEARCH_SCALE = 0.2
@@ -64,8 +64,10 @@ def choose_preprocessing(
     highlight_colours: bool = False,
 ) -> PreprocessingSettings:
     """
-    Choose colour by content, the simplest alignment and light normalisation that clearly lower the
-    variation and, where asked for, the colours of the highlight.
+    Choose the preprocessing of a product.
+
+    Colour is chosen by content. Alignment and light normalisation are the simplest ones that
+    clearly lower the variation between the good parts.
 
     """
     if highlight_colours and frame_format.encoding == 'mono8':
@@ -84,7 +86,7 @@ def choose_preprocessing(
     if region_of_interest is not None:
         side = min(region_of_interest.width, region_of_interest.height)
     near, far = max(8.0, float(round(0.05 * side))), float(round(0.2 * side))
-    # What the recipe will accept at least: parts that pass in the cell are taught as well.
+    # The least that the recipe will accept: parts that pass in the cell are taught as well.
     least_confidence = round(CONFIDENCE_MARGIN * LEAST_CONFIDENCE, 2)
     alignments = [
         AlignmentSettings(kind, search_px, search_deg, _SEARCH_SCALE, least_confidence)
@@ -99,7 +101,7 @@ def choose_preprocessing(
             ('similarity', far, 180.0),
         )
     ]
-    # Edges tell how parts lie; shine and shadow would drown them.
+    # Edges tell how parts lie; shine and shadow would hide that.
     best = _simplest(
         [replace(base, alignment=alignment) for alignment in alignments],
         lambda settings: _variation(settings, frame_format, references, sample, FLATTEN_PX),
@@ -127,7 +129,7 @@ def _with_room(
     frames: Sequence[NDArray[np.uint8]],
 ) -> AlignmentSettings:
     """
-    Widen the search range where good parts come near its end, or lie beyond it: so will others.
+    Widen the search range where good parts come near its end or lie beyond it.
 
     """
     alignment = settings.alignment
@@ -153,8 +155,8 @@ def _simplest(
     """
     Give the first of the candidates, or a later one that clearly lowers the variation.
 
-    Once for every kind of alignment that it is less simple: more freedom brings even strange
-    parts a little nearer.
+    A less simple kind of alignment must lower it more: clearly for every step of simplicity that
+    is lost. More freedom brings even strange parts a little nearer.
 
     """
     best, lowest = candidates[0], math.inf
@@ -178,8 +180,8 @@ def _variation(
     """
     Give how far a typical part lies from the median part, in gray levels.
 
-    Infinite when the parts cannot be aligned. The median, because a stranger among the parts moves
-    the mean, and with it the distance of every other part.
+    Infinite when the parts cannot be aligned. It is the median because a stranger among the parts
+    moves the mean, and with it the distance of every other part.
 
     """
     found = list(_aligned(settings, frame_format, references, frames))
@@ -196,7 +198,7 @@ def spread(found: Sequence[Prepared], floor_levels: float = 0.0) -> float:
     """
     Give how far a typical part lies from the median part, in gray levels.
 
-    Every pixel lies `floor_levels` off for its noise alone.
+    `floor_levels` is the distance that noise alone gives every pixel.
 
     """
     step = max(1, math.isqrt(found[0].valid.size // _VARIATION_PIXELS))
@@ -218,7 +220,7 @@ def _aligned(
     frames: Sequence[NDArray[np.uint8]],
 ) -> Iterator[Prepared]:
     """
-    Prepare those frames that can be aligned; none when the reference has nothing to align on.
+    Prepare the frames that can be aligned; none when the reference has nothing to align on.
 
     """
     try:
@@ -234,7 +236,7 @@ def _aligned(
 
 def _is_coloured(frames: Sequence[NDArray[np.uint8]]) -> bool:
     """
-    Tell whether the picture holds different colours, which is more than one tint over all of it.
+    Tell whether the picture has different colours; one tint over all of it does not count.
 
     """
     if frames[0].ndim == 2:
@@ -253,7 +255,7 @@ def choose_references(
     named: Sequence[tuple[str, NDArray[np.uint8]]],
 ) -> tuple[NDArray[np.uint8], ...]:
     """
-    Give the most central frame, to align to, and an even choice of the others.
+    Give the most central frame, which the others are aligned to, and an even choice of the others.
 
     """
     frames = [frame for _, frame in named]
@@ -263,8 +265,7 @@ def choose_references(
 
 def _most_central(frames: Sequence[NDArray[np.uint8]]) -> int:
     """
-    Give the frame with the smallest median distance to all others, by thumbnails: no outlier can
-    be that.
+    Give the frame with the smallest median distance to all others, which is never an outlier.
 
     """
     size = (_THUMBNAIL_PX, _THUMBNAIL_PX)

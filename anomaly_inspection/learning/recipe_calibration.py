@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-Recalibrate: limits and typical values of a recipe anew, from good parts it was not taught on.
+Recalibrate: derive new limits and typical values from good parts that a recipe was not taught on.
 
-All that was fitted stays, the region limit too, so every part is held out. A part that is not like
-the others is left out and named; more than a tenth of such parts is an error.
+The fitted scorers and the region limit stay, so every part is held out. A part that is unlike the
+others is left out and named. More than a tenth of such parts is an error.
 
 """
 
@@ -40,13 +40,13 @@ if TYPE_CHECKING:
     from anomaly_inspection.progress import Progress
     from anomaly_inspection.recipes.recipe import MeasureLimit, Recipe
 
-    # What one part measures, by scorer and measure.
+    # The measures of one part, by scorer and measure.
     Measured = Mapping[tuple[str, str], float]
     Limits = Mapping[tuple[str, str], MeasureLimit]
 
 T = TypeVar('T')
 
-# A stray is a part of which there should be one in 200, whatever rate is asked for.
+# One part in 200 should be as far off as a stray, whatever rate is asked for.
 _STRAY_RATE = 0.005
 _LIMITS_FROM = '; limits from '
 _REGION_MEASURES = {spec.name for spec in REGION_MEASURES}
@@ -135,7 +135,7 @@ class RecipeCalibration:
         offered = {key: np.array([measured[key] for _, measured in parts]) for key in specs}
         odd = {}
         for key, values in offered.items():
-            # A region is there or not: the few parts that have one are not odd for that.
+            # A part has a region or not: the few that have one are no outliers for that.
             if key[1] not in _REGION_MEASURES:
                 for index in outliers(values, specs[key]):
                     odd[index] = describe_outlier('.'.join(key), values, index)
@@ -150,7 +150,7 @@ class RecipeCalibration:
             for key, values in good.items()
             for index in np.flatnonzero(widens_limit(values, usual[key], specs[key]))
         }
-        # A stray may be a good part of a kind that was not taught; many of them hardly are.
+        # A stray may be a good part of a kind that was not taught; many strays hardly are.
         check_enough(count, left_out | strays)
         untold = {key: before[key] for key in specs if is_mostly_perfect(good[key], specs[key])}
         settings = specs, false_reject_rate, combination, untold
@@ -168,7 +168,7 @@ class RecipeCalibration:
 
     def summary(self) -> str:
         """
-        Say how the parts fared by the old limits, and what is to be expected of the new ones.
+        Say how the old limits judge the parts, and what to expect of the new limits.
 
         """
         text = f'{self.beyond_before} of {self.false_rejects.parts} lie beyond the old limits. '
@@ -183,7 +183,7 @@ class RecipeCalibration:
 
     def applied_to(self, recipe: Recipe, source: str) -> Recipe:
         """
-        Give the recipe with these limits, not yet on disk; what is not judged stays.
+        Give the recipe with these limits, not yet on disk; measures that are not judged stay.
 
         Parameters
         ----------
@@ -302,13 +302,13 @@ def recalibrate(
 
 def false_rejects_of(recipe: Recipe) -> FalseRejects | None:
     """
-    Say what a recipe is to expect, from the held-out good parts that it holds.
+    Give the false rejects to expect of a recipe, from the held-out good parts that it holds.
 
     Returns
     -------
     FalseRejects or None
-        None when its scorers took their limits from different parts: then nobody can say which
-        parts all of them would pass.
+        None when the scorers took their limits from different parts: then nobody can say which
+        parts pass all of them.
 
     """
     good = good_of(recipe)
@@ -325,7 +325,7 @@ def _of_scorer(name: str, values: Mapping[tuple[str, str], T]) -> dict[str, T]:
 
 def _check_new(recipe: Recipe, name: str, image: NDArray[np.uint8]) -> None:
     """
-    Refuse an image of another format, and one that the recipe was taught on.
+    Refuse an image that has another format, or that the recipe was taught on.
 
     """
     wanted = recipe.frame_format

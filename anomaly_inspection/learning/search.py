@@ -2,11 +2,11 @@
 """
 Search for the settings of a training, with Optuna.
 
-Losses cannot be compared with each other, so a trial is judged by what the network is for: each
-held-out good part is given synthetic defects, and the trial's figure is the AUROC of its anomaly
-scores, by the scorer itself, of these parts with and without. No real defect is needed. A trial
-whose plain differences (image less reconstruction) tell the two apart worse than the median of the
-trials before it, at the same epoch, is ended early.
+Losses cannot be compared with each other, so a trial is judged by what the network is for. Each
+held-out good part is given synthetic defects. The figure of the trial is the AUROC of the scorer's
+anomaly scores of these parts, with defects against without. No real defect is needed. A trial ends
+early when its plain differences (image less reconstruction) separate the two worse than the median
+of the trials before it did at the same epoch.
 
 """
 
@@ -66,12 +66,12 @@ def search(
     trial_done: Callable[[optuna.trial.FrozenTrial], None] | None = None,
 ) -> TrainingSettings:
     """
-    Try settings out and give the best: loss, learning rate, denoising and, where the net leaves a
-    choice, the length of the latent vector.
+    Try settings and give the best.
 
-    What a good part may look like (augmentation) is not for a search to decide, and stays. Trials
-    are kept in the storage: a search that was ended goes on where it stood, and machines that are
-    given one storage, the same images and the same settings share the trials.
+    The search varies loss, learning rate, denoising and, where the net leaves a choice, the length
+    of the latent vector. Augmentation stays: what a good part may look like is not for a search to
+    decide. The storage keeps the trials. An interrupted search goes on where it stopped, and
+    machines with the same storage, images and settings share the trials.
 
     Parameters
     ----------
@@ -119,7 +119,7 @@ def search(
         try:
             fitting.run(look)
         except SettingError as error:
-            # A learning rate at which the loss has no bound is a bad trial, not a bad search.
+            # A learning rate without a finite loss is a bad trial, not a bad search.
             raise optuna.TrialPruned(str(error)) from error
         files = exported(fitting.model, settings.architecture, recipe.preprocessing.fingerprint())
         scorers = with_autoencoder(recipe, files, parts, chosen, progress).scorers
@@ -193,7 +193,7 @@ def _suggested(
 
 def _with_defects(images: Sequence[Prepared], seed: int) -> list[Prepared]:
     """
-    Give every image with several synthetic defects, one at a time, always the same.
+    Give every image with several synthetic defects, one at a time; always the same defects.
 
     """
     rng = np.random.default_rng(seed)
@@ -207,7 +207,7 @@ def _with_defects(images: Sequence[Prepared], seed: int) -> list[Prepared]:
 
 def _separation(scorer: ScorerRecipe, spoiled: Sequence[Prepared]) -> float:
     """
-    Give the AUROC of the anomaly scores: the highest over the measures counts.
+    Give the AUROC of the anomaly scores; the highest measure of a part counts.
 
     """
     fitted = AutoencoderScorer.from_arrays(scorer.arrays, scorer.settings)

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-Choose the settings of a scorer, where good parts tell that the defaults do not fit them.
+Choose the settings of a scorer where the good parts need other ones than the defaults.
 
 """
 
@@ -28,17 +28,17 @@ if TYPE_CHECKING:
     from anomaly_inspection.learning.part_preparation import GoodPart
 
 _JUDGED_EVERY = 5
-# Many references only of small images: each takes 13 bytes a value in memory, 100 MB in all.
+# Many references are kept of small images only: each takes 13 bytes a value, 100 MB in all.
 _MANY_REFERENCES, _MOST_REFERENCE_VALUES = 40, 8_000_000
 
 
 def choose_settings(scorer: str, parts: Sequence[GoodPart]) -> dict[str, Any]:
     """
-    Give the defaults, but for what the good parts need.
+    Give the defaults, with changes where the good parts need them.
 
-    Shine and shadow that lie differently on every part hide a small mark: `flatten_px`. Without
-    the local mean an edge keeps at least half of its height, so the variation must fall clearly
-    below half. Noise, which the deviations are floored at, counts in both.
+    `flatten_px` subtracts the local mean, for shine and shadow that lie differently on every part
+    and hide a small mark. Without the local mean an edge keeps at least half of its height, so the
+    variation must fall clearly below half. Both variations include the noise floor.
 
     """
     settings = dict(scorer_class(scorer).default_settings)
@@ -64,10 +64,10 @@ def _needs_many_references(
     scorer: str, settings: dict[str, Any], parts: Sequence[GoodPart]
 ) -> bool:
     """
-    Tell whether good parts clearly find more alike ones among many references than among few.
+    Tell whether good parts are clearly more like one of many references than one of a few.
 
-    So it is where there are several kinds of good part. Parts that all lie on one reference are of
-    one kind.
+    They are where there are several kinds of good part. Parts that are all aligned to one
+    reference are of one kind.
 
     """
     taught = [part.prepared for i, part in enumerate(parts) if i % _JUDGED_EVERY]

@@ -32,13 +32,13 @@ if TYPE_CHECKING:
     Plane = NDArray[Any]
 
 KIND_NAMES = tuple(KINDS)
-# A pixel has changed when its channels have, on average, by this much.
+# A pixel has changed when its channels have changed by this much on average.
 VISIBLE_LEVELS = 4.0
-# The finished defect is as large and as strong as asked within this share.
+# The finished defect has the wanted size and contrast within this share.
 TOLERANCE = 0.15
 SMALLEST_SIZE_PX = 3.0
 LOWEST_CONTRAST, HIGHEST_CONTRAST = 6.0, 120.0
-# Of the part's area: a larger one would be another part.
+# Share of the part's area; a larger defect would be another part.
 LARGEST_SHARE = 0.4
 
 _STEPS = FitSteps(
@@ -52,7 +52,7 @@ _STEPS = FitSteps(
 )
 _TRIES = 10
 _REACHES = 8_000
-# Beyond the lower one the difference between two good parts looks like noise.
+# With more than the second the difference between two good parts looks like noise.
 _HIGHEST_GAIN, _HIGHEST_GAIN_OF_RANDOM = 12.0, 2.5
 _BACKGROUND_PIXELS = 2_000
 
@@ -123,8 +123,8 @@ def random_defect(
     Put a defect of random kind, size and contrast on the image of a good part.
 
     Sizes are log-uniform from 3 px, or 1.5 % of the part's own size, to half of it (a scratch to
-    15 %), contrasts from 8 to 90 levels; what the image does not allow comes out as near to it as
-    it can be.
+    15 %), contrasts from 8 to 90 levels. Where the image does not allow that size or contrast, the
+    defect comes as near to it as possible.
 
     Parameters
     ----------
@@ -203,7 +203,7 @@ def _check_range(kind: str, size_px: float, contrast_levels: float, area_px: int
 @dataclass(frozen=True, eq=False)
 class _Found:
     """
-    A finished patch and how far it is from what was wanted.
+    A finished patch, and how far it is from what is wanted.
 
     """
 
@@ -244,7 +244,7 @@ def _best_of(
     highest_gain: float = _HIGHEST_GAIN,
 ) -> _Found | None:
     """
-    Give the first of several drawings, each in another place, that is near enough, or the nearest.
+    Give the first of several drawings that is near enough, or the nearest; each in another place.
 
     """
     planes = image.reshape(*image.shape[:2], -1)

@@ -2,9 +2,9 @@
 """
 Train: add an autoencoder to a taught recipe, from frames of good parts.
 
-The frames go through the recipe's own preprocessing. Four fifths are fitted to; the rest, at least
-eight, chosen by the seed, tell when to stop and which epoch was best, and give the limits. What is
-written into the training folder as it goes:
+The frames go through the recipe's own preprocessing. The network is fitted to four fifths of them.
+The rest, at least eight, chosen by the seed, tell when to stop and which epoch is best, and give
+the limits. The training folder gets these files as training goes on:
 
 ::
 
@@ -80,7 +80,7 @@ class TrainingParts:
     Parameters
     ----------
     taught, held_out : list of GoodPart
-        What a network is fitted to; what tells when to stop and gives the limits.
+        The network is fitted to `taught`; `held_out` tells when to stop and gives the limits.
     left_out : dict of str to str
         Frames that are unlike the others, with the reason.
 
@@ -250,7 +250,7 @@ def scorer_settings_of(
     settings: TrainingSettings, given: Mapping[str, Any] | None
 ) -> dict[str, Any]:
     """
-    Give all settings of the scorer; it cuts patches as the training did.
+    Give all settings of the scorer, which cuts patches as the training did.
 
     """
     return checked_settings(
@@ -276,14 +276,14 @@ def with_autoencoder(
     progress: Progress,
 ) -> Recipe:
     """
-    Give a recipe with the scorer of a trained model, its limits from the held-out parts.
+    Give a recipe with the scorer of a trained model, with limits from the held-out parts.
 
     """
     name = AutoencoderScorer.name
     fitted = AutoencoderScorer.of_model(files, [part.prepared for part in parts.taught], settings)
     held_out = score_held_out(fitted, parts.held_out, progress)
     names = {*recipe.scorers, name}
-    # As in teach: any measure beyond its limit rejects. Those of the other scorers stay.
+    # As in teach, any measure beyond its limit rejects. The limits of the other scorers stay.
     rate_each = rate_of_each(
         recipe.provenance.false_reject_rate, sum(len(measures_of(scorer)) for scorer in names)
     )
@@ -298,6 +298,15 @@ def with_autoencoder(
         path=None,
         hash='',
     )
+
+
+def epochs_kept(folder: Path) -> int:
+    """
+    Give how many epochs of an unfinished training a folder holds; 0 when there is none.
+
+    """
+    path = folder / _CHECKPOINT
+    return len(Checkpoint.read(path).history) if path.exists() else 0
 
 
 def _checkpoint_to_resume(folder: Path, *, resume: bool) -> Checkpoint | None:

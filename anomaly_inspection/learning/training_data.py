@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-From prepared images to the batches that a network is trained and judged on.
+From prepared images to the batches for training and judging a network.
 
 """
 
@@ -30,13 +30,13 @@ def spoiled_batches(
     """
     Give one epoch of training: every image, or as many patches as cover it, in random order.
 
-    Order, augmentation and what is spoiled depend on the seed and the number of the epoch alone: a
+    Order, augmentation and spoiling depend only on the seed and the number of the epoch. So a
     training that goes on after a kill sees what it would have seen.
 
     Yields
     ------
     input, target : ndarray of float32, (n, side, side, c)
-        Spoiled and as it should be; n is `settings.batch`, in the last batch what is left.
+        Spoiled, and as it should be; n is `settings.batch`, or less in the last batch.
 
     """
     rng = np.random.default_rng([settings.seed, epoch])
@@ -58,7 +58,7 @@ def plain_batches(
     images: Sequence[NDArray[np.uint8]], settings: TrainingSettings
 ) -> Iterator[NDArray[np.float32]]:
     """
-    Give images, or patches that cover them, as scoring sees them: always the same.
+    Give images, or patches that cover them, as scoring sees them; always the same ones.
 
     """
     rows, columns = _starts(images[0].shape, settings.patch_px)
@@ -78,7 +78,7 @@ def plain_batches(
 
 def _starts(shape: Sequence[int], patch_px: int) -> tuple[list[int], list[int]]:
     """
-    Give the rows and columns at which patches begin that cover an image, evenly.
+    Give the rows and columns where evenly spaced patches begin that cover an image.
 
     """
     if not patch_px:

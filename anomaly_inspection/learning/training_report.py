@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-What people read about a training: history, loss curve, pictures and the model card.
+The report of a training: history, loss curve, pictures and the model card.
 
 """
 
@@ -28,13 +28,13 @@ PICTURES = 6
 _TICKS = 5
 _SMALLEST_SHOWN = 1e-9
 _GAP_PX, _HEADING_PX = 8, 26
-# Differences of good parts are small: shown this many times larger.
+# Differences of good parts are small: they are shown this many times larger.
 _DIFFERENCE_GAIN = 4
 
 
 def history_csv(history: Sequence[Epoch]) -> str:
     """
-    Write one line an epoch.
+    Write one line per epoch.
 
     """
     text = io.StringIO()
@@ -107,7 +107,7 @@ def loss_chart(history: Sequence[Epoch], loss: str) -> str:
 
 def reconstruction_picture(pairs: NDArray[np.float32]) -> bytes:
     """
-    Show a few images, what the network makes of them, and the difference; PNG.
+    Show a few images, their reconstructions and the difference; PNG.
 
     Parameters
     ----------

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-Autoencoder: what a network that has only seen good parts cannot draw is anomalous.
+Autoencoder: a network that has only seen good parts cannot reconstruct what is anomalous.
 
 Three measures of one pass through the network: how far its drawing is off
 (`reconstruction_error`), where it is off most (`peak_residual`), and how near its bottleneck comes
@@ -61,7 +61,7 @@ _C1, _C2 = 0.01**2, 0.03**2
 @dataclass(frozen=True, eq=False)
 class _Seen:
     """
-    What the network makes of one image.
+    The output of the network for one image.
 
     Parameters
     ----------
@@ -168,7 +168,7 @@ class AutoencoderScorer:
     @classmethod
     def fit(cls, images: Sequence[Prepared], settings: Mapping[str, Any]) -> NoReturn:
         """
-        Refuse: a network takes minutes to train, and images of its own to stop by.
+        Refuse: a network takes minutes to train, and needs images of its own to stop by.
 
         """
         raise SettingError(
@@ -362,7 +362,7 @@ def _windows(
     shape: tuple[int, ...], patch_px: int, stride_px: int
 ) -> tuple[tuple[slice, slice], ...]:
     """
-    Give the patches of an image, those at the far edges moved inside so that no pixel is lost.
+    Give the patches of an image; those at the far edges are moved inside, so no pixel is lost.
 
     """
     height, width = shape

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-Score a frame: one preprocessing, all scorers, regions; whatever goes wrong becomes a status.
+Score a frame: one preprocessing, all scorers, regions; every failure becomes a status.
 
 """
 
@@ -74,7 +74,7 @@ class RegionSettings:
 
     def __post_init__(self) -> None:
         """
-        Refuse what no map can be judged by.
+        Refuse values that no map can be judged by.
 
         """
         if not abs(self.limit) <= LARGEST_REGION_LIMIT:
@@ -178,7 +178,7 @@ class FrameScorer:
 
     def measures(self, scorer_name: str) -> tuple[MeasureSpec, ...]:
         """
-        Give all measures that the scores of a scorer report: its own and those of its regions.
+        Give all measures that a scorer reports: its own and those of its regions.
 
         """
         if scorer_name not in self._scorers:
@@ -267,7 +267,7 @@ def combined_map(scores: Sequence[ScorerResult]) -> NDArray[np.float32] | None:
 
 def _failure(error: Exception) -> tuple[ScoreStatus, str]:
     """
-    Give the status and the sentence for what was raised.
+    Give the status and the sentence for an error.
 
     """
     if isinstance(error, FrameError):

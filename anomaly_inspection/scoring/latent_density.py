@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-Latent density: how near the bottleneck of a network comes to what good parts have shown it.
+Latent density: how near a latent vector of a network lies to those of good parts.
 
 With r the distance of a latent vector to the nearest taught one, and s the median of the same
 distance between the taught ones, each to the nearest other ::

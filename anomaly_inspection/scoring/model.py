@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-Networks at run time: OpenVINO models that are read from memory and run on the processor.
+Networks at run time: OpenVINO models, read from memory and run on the processor.
 
 A model is the two files of OpenVINO's IR, 'model.xml' and 'model.bin', as arrays of bytes. One
 that this package has trained says in its rt_info, under 'anomaly_inspection', what it is: `kind`,
@@ -239,7 +239,7 @@ def _core() -> openvino.Core:
 
 def _own_information(network: openvino.Model, kind: str) -> dict[str, str]:
     """
-    Give what a network of this package says of itself, checked.
+    Give the metadata of a network of this package, checked.
 
     """
     own = {
@@ -284,7 +284,7 @@ def _called(names: frozenset[str]) -> str:
 
 def _told(error: RuntimeError) -> str:
     """
-    Give the last line of what OpenVINO says; those before are places in its source.
+    Give the last line of OpenVINO's message; the lines before it are places in its source.
 
     """
     lines = [line for line in str(error).splitlines() if line.strip()]

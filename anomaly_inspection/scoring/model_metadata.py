@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-What has to be known of an exported anomaly model beside its graph, and where exports say it.
+The metadata of an exported anomaly model, and where exports keep it.
 
 """
 
@@ -44,7 +44,7 @@ _UNUSED = (
 @dataclass(frozen=True)
 class Scale:
     """
-    Where anomalib's threshold and range put a raw value: (value - threshold) / span + 0.5.
+    The scale that anomalib puts a raw value on: (value - threshold) / span + 0.5.
 
     """
 
@@ -64,9 +64,9 @@ class Scale:
 @dataclass(frozen=True)
 class Metadata:
     """
-    What has to be known of an exported model beside its graph.
+    What scoring must know about an exported model beside its graph.
 
-    All but the scales are keys of the JSON file, too.
+    All but the scales are keys of the JSON file as well.
 
     Parameters
     ----------
@@ -98,7 +98,7 @@ class Metadata:
 
 def read_metadata(network: openvino.Model, content: bytes) -> Metadata:
     """
-    Read what a model says of itself in its rt_info, and over it what its JSON file says.
+    Read the metadata in a model's rt_info; its JSON file overrides them.
 
     Parameters
     ----------

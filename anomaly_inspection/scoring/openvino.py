@@ -2,7 +2,7 @@
 """
 Anomaly models from elsewhere, exported to OpenVINO: an image in; a map, a score, or both out.
 
-What is understood:
+Supported exports:
 
 * anomalib 2: input NCHW, RGB, 0..1, resizing and normalisation inside the graph; outputs
   `anomaly_map` and `pred_score`, scaled to 0..1 in the graph (`pred_label` and `pred_mask` are
@@ -15,8 +15,8 @@ What is understood:
   the model (`model_info`), not in the graph.
 * OpenVINO Model API: the same rt_info (`mean_values`, `scale_values`, `reverse_input_channels`,
   `image_threshold`, `pixel_threshold`, `normalization_scale`).
-* Any other whose input is NCHW or NHWC with 1 or 3 channels. What it does not say of itself, a
-  JSON file says: see `Metadata`.
+* Any other model whose input is NCHW or NHWC with 1 or 3 channels. Put missing metadata in a JSON
+  file: see `Metadata`.
 
 The setting `model` is the .xml file that `fit` reads, the .bin of the same name beside it;
 `metadata` is the JSON file, by default metadata.json beside the model. The recipe keeps the files
@@ -107,8 +107,8 @@ class OpenvinoScorer:
     """
     An anomaly model from elsewhere.
 
-    A model that gives a map alone has the map's highest value as its score; one that gives a score
-    alone has that as its peak, and a map of zeros.
+    A model without a score has the highest value of its map as the score. A model without a map
+    has the score as its peak, and a map of zeros.
 
     """
 
@@ -161,7 +161,7 @@ class OpenvinoScorer:
     @classmethod
     def fit(cls, images: Sequence[Prepared], settings: Mapping[str, Any]) -> Self:
         """
-        Load the model and see that it fits; nothing is learnt from the images, but for their size.
+        Load the model and check that it fits; only the size of the images matters.
 
         Raises
         ------
@@ -219,7 +219,7 @@ class OpenvinoScorer:
         """
         Score one prepared frame; see `Scorer.score`.
 
-        The map has the prepared image's size, 0 at least.
+        The map has the size of the prepared image and is at least 0.
 
         """
         check_prepared(prepared, self._like)

@@ -26,19 +26,19 @@ if TYPE_CHECKING:
     from anomaly_inspection.imaging.preprocessing import Prepared
 
 SURFACES = ('picture', 'texture', 'streaks_down', 'streaks_across')
-# Every level halves the image, so the features of the last see eight times as far.
+# Every level halves the image, so the features of the last one see eight times as far.
 _PICTURE_LEVELS, _TEXTURE_LEVELS = 4, 3
 _DIRECTIONS = 4
-# Of a texture: light differs by factors, and what is wider than this belongs to it. Dark pixels
-# count by so many gray levels more, so that noise in them does not.
+# For textures: light changes by factors, and structure wider than _LIGHT_PX counts as light.
+# _DARK_LEVELS are added to every pixel, so that noise in dark pixels does not count.
 _LIGHT_PX, _DARK_LEVELS, _LEVELS_PER_UNIT = 8.0, 20.0, 50.0
-# Of a texture of streaks, gradients across them are so many times those along.
+# For a texture of streaks: gradients across them are so many times those along them.
 _STREAKY = 1.5
-# Gradients of a texture are judged by those around, over so many cells; flat ones by this least.
+# Gradients of a texture are relative to those around, over so many cells, with this minimum.
 _AROUND_CELLS, _LEAST_GRADIENT, _RELATIVE_UNIT = 55, 0.3, 10.0
 # Neighbouring patches overlap by this much, in cells of the grid.
 _POOLING_CELLS = 0.7
-# Gray levels; less than a camera's noise leaves: only for images that are all the same.
+# Gray levels, less than a camera's noise; matters only for images that are all the same.
 LEAST_DEVIATION = 0.5
 
 
@@ -118,7 +118,7 @@ def patch_features(image: NDArray[np.uint8], stride_px: int, surface: str) -> ND
             ]
         levels += [_pooled(plane, rows, columns) for plane in planes[not is_picture :]]
         strengths += [_pooled(plane, rows, columns) for plane in _gradients(planes[0])]
-    # A single feature would lose its axis.
+    # OpenCV drops the axis of a single feature.
     found, gradients = (
         np.asarray(
             cv2.GaussianBlur(
@@ -157,9 +157,9 @@ def _without_light(plane: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def _relative_strengths(gradients: NDArray[np.float32], surface: str) -> NDArray[np.float32]:
     """
-    Give the strength of gradients as a share of what it is around and in all of the image.
+    Give the strength of gradients relative to that around them and in the whole image.
 
-    Where there are streaks, of what it is along them as well.
+    For streaks also relative to that along the streak.
 
     """
     rows, columns, count = gradients.shape

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 # Values held at once while fitting.
 _CHUNK_VALUES = 8_000_000
 _CLUSTERED_PATCHES = 60_000
-# So many patches of each feature the mean covariance counts for in that of a kind.
+# The mean covariance counts as so many patches for each feature in that of a kind.
 _PRIOR_PATCHES = 50
 _CLUSTER_FLOOR = 0.01
 _SEED = 1
@@ -38,7 +38,7 @@ def filled_up(
     image: NDArray[np.uint8], inside: NDArray[np.bool_], typical: NDArray[np.uint8]
 ) -> NDArray[np.uint8]:
     """
-    Give the image with the typical one outside of what is judged: patches reach over its border.
+    Fill up an image with the typical one outside of the judged area, which patches reach into.
 
     """
     if inside.all():
@@ -70,7 +70,7 @@ def typical_image(
 @dataclass(frozen=True, eq=False)
 class Patches:
     """
-    The features of the patches of good parts, made when they are wanted.
+    The features of the patches of good parts, computed when they are needed.
 
     """
 
@@ -98,7 +98,7 @@ def moments_of_positions(patches: Patches) -> tuple[NDArray[np.float32], NDArray
     Every image counts at the positions where it is valid.
 
     """
-    # Sums of differences to it stay small enough for single precision.
+    # Sums of differences to the first part stay small enough for single precision.
     origin, _ = patches.of(patches.images[0])
     rows, columns, count = origin.shape
     samples = np.zeros((rows, columns), np.float32)
@@ -165,10 +165,10 @@ def covariance_of_shifts(
     typical: NDArray[np.uint8], stride_px: int, deviation_px: float
 ) -> NDArray[np.float32]:
     """
-    Give the covariance that shifts bring into the features, by those of one pixel each way.
+    Give the covariance that shifts bring into the features, from shifts by one pixel each way.
 
-    Of the typical image, which is sharper than the features' mean, and one step is taken as
-    straight: enough for the pixel or two that an alignment leaves.
+    The typical image is shifted, which is sharper than the mean of the features. Features are
+    taken as linear in the shift: good enough for the pixel or two that an alignment leaves.
 
     """
     height, width = typical.shape[:2]
@@ -197,7 +197,7 @@ def whitening_matrices(
     """
     Give the inverse Cholesky factor of every regularised covariance, packed: (rows, columns, n).
 
-    With every feature in its own mean deviation, (1 - shrinkage) * covariance
+    Regularised, in units of each feature's mean deviation: (1 - shrinkage) * covariance
     + shrinkage * mean covariance + floor * identity. Overwrites the covariance.
 
     """

@@ -2,10 +2,10 @@
 """
 Patch statistics: how far hand-made features of every small patch lie from those of good parts.
 
-A Gaussian is fitted to the features of the patches of good parts, at every position of a grid
-(`position`), or one to each kind of patch wherever it lies (`pooled`; kinds are found by k-means),
-and a patch is measured by its Mahalanobis distance to the nearest: the formula of PaDiM (Defard et
-al., 2021, doi:10.1007/978-3-030-68799-1_35), without a network.
+Gaussians are fitted to the features of the patches of good parts: one at every position of a grid
+(`position`), or one for each kind of patch wherever it lies (`pooled`; k-means finds the kinds).
+The score of a patch is its Mahalanobis distance to the nearest Gaussian. This is the formula of
+PaDiM (Defard et al., 2021, doi:10.1007/978-3-030-68799-1_35) without a network.
 
 """
 
@@ -53,10 +53,10 @@ if TYPE_CHECKING:
 
     from anomaly_inspection.imaging.preprocessing import Prepared
 
-# Share of the area: the mean over all of it hides what is not everywhere.
+# Share of the area: a mean over all of it would hide a local defect.
 _WORST_SHARE = 0.01
 _FEWEST_IMAGES = 4
-# What the matrices of a recipe may take in memory; fitting takes three times that.
+# Most memory for the matrices of a recipe; fitting takes three times as much.
 _MOST_BYTES = 256_000_000
 # Values held at once while scoring.
 _CHUNK_VALUES = 8_000_000
@@ -334,7 +334,7 @@ def _nearest(
 
 def _moved(by: int, end: int) -> slice:
     """
-    Give what is left of 0 .. end after it was moved.
+    Give the part of 0 .. end that stays inside after a move.
 
     """
     return slice(max(by, 0), end + min(by, 0))

@@ -88,7 +88,7 @@ def find_regions(
     if highest <= limit:
         return ()
     over = (anomaly_map > limit).view(np.uint8)
-    # Labelling a whole 640x480 map costs 2 ms; what is over the limit is mostly a small part.
+    # Labelling a whole 640x480 map costs 2 ms; mostly only a small part is over the limit.
     left, top, width, height = cv2.boundingRect(over)
     over = over[top : top + height, left : left + width]
     count, labels, boxes, _ = cv2.connectedComponentsWithStats(over, connectivity=8)

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-The scorers there are, by name.
+All scorers, by name.
 
 """
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-What a scorer is: the protocol every scoring method follows, and the checks they share.
+The protocol that every scorer follows, and the checks that scorers share.
 
 """
 
@@ -113,7 +113,7 @@ class Scorer(Protocol):
 @runtime_checkable
 class TrainedOnPreprocessing(Protocol):
     """
-    A scorer whose network knows images of one preprocessing; a recipe with another refuses it.
+    A scorer with a network for one preprocessing; a recipe with another one refuses it.
 
     """
 
@@ -177,7 +177,7 @@ def checked_settings(
     scorer_name: str, known: Mapping[str, Setting], given: Mapping[str, Any]
 ) -> dict[str, Any]:
     """
-    Fill in the defaults and refuse what is unknown, of another type or out of range.
+    Fill in the defaults; refuse a setting that is unknown, of another type or out of range.
 
     """
     for key in given:
@@ -193,7 +193,7 @@ def checked_settings(
 
 def shape_text(image: NDArray[Any]) -> str:
     """
-    Say what an image is: '640x480x3 uint8'.
+    Describe an image: '640x480x3 uint8'.
 
     """
     height, width = image.shape[:2]

@@ -2,8 +2,8 @@
 """
 SSIM: how alike a frame and a good part are in brightness, contrast and structure.
 
-The maths are those of Wang et al. (2004), https://doi.org/10.1109/TIP.2003.819861, with window,
-constants and sample covariance as in scikit-image. They are rearranged to ::
+The formula is that of Wang et al. (2004), https://doi.org/10.1109/TIP.2003.819861, with window,
+constants and sample covariance as in scikit-image. It is rearranged to ::
 
     SSIM = (1 - (ux - uy)^2 / (ux^2 + uy^2 + C1)) * (1 - var(x - y) / (vx + vy + C2))
 
@@ -42,6 +42,7 @@ Window: TypeAlias = Literal['uniform', 'gaussian']
 
 # Edge of the uniform 7x7 window and of the Gaussian of sigma 1.5 px cut at 3.5 sigma.
 WINDOW_PX: dict[Window, int] = {'uniform': 7, 'gaussian': 11}
+_DATA_RANGE = 255.0
 _SIGMA_PX = 1.5
 # References that are compared in full.
 _CANDIDATES = 2
@@ -79,7 +80,6 @@ class SsimReference:
         image: NDArray[np.uint8],
         *,
         window: Window = 'uniform',
-        data_range: float = 255.0,
         k1: float = 0.01,
         k2: float = 0.03,
     ) -> Self:
@@ -91,10 +91,8 @@ class SsimReference:
         image : ndarray of uint8, (h, w) or (h, w, channels)
         window : 'uniform' or 'gaussian'
             7x7, or 11x11 with sigma 1.5 px.
-        data_range : float
-            What C1 = (k1 * data_range)^2 and C2 = (k2 * data_range)^2 refer to, gray levels.
         k1, k2 : float
-            The two constants of the paper.
+            The constants of the paper: C1 = (k1 * 255)^2 and C2 = (k2 * 255)^2.
 
         Raises
         ------
@@ -111,16 +109,18 @@ class SsimReference:
         luminance = np.square(total)
         contrast = _deviation(image, luminance, window)
         weight, pixels = _WEIGHT[window], size**2
-        luminance += (k1 * data_range * weight) ** 2 / 2
-        contrast += (k2 * data_range) ** 2 / 2 * weight * (pixels - 1) / pixels
+        luminance += (k1 * _DATA_RANGE * weight) ** 2 / 2
+        contrast += (k2 * _DATA_RANGE) ** 2 / 2 * weight * (pixels - 1) / pixels
         return cls(image, window, total, luminance, contrast)
 
     def similarity_map(self, other: SsimReference) -> NDArray[np.float32]:
         """
         Give the SSIM of every pixel's window, -1..1, (h, w): the mean over the channels.
 
-        Symmetric; exactly 1 where both are the same. Within half a window of the border the
-        image is mirrored.
+        Equal within 1e-4 to scikit-image's ``structural_similarity`` with the same constants and
+        sample covariance, ``win_size=7`` or ``gaussian_weights=True, sigma=1.5``. Symmetric, and
+        exactly 1 where both are the same. Within half a window of the border the image is
+        mirrored.
 
         Raises
         ------
@@ -133,7 +133,7 @@ class SsimReference:
                 f'SSIM of {shape_text(self.image)} ({self.window}) with '
                 f'{shape_text(other.image)} ({other.window}): both must be alike'
             )
-        # In place where it can be: an array of a megabyte costs more to get than to fill.
+        # In place where possible: to allocate a megabyte costs more than to fill it.
         brightness = self.total - other.total
         np.square(brightness, out=brightness)
         difference = np.asarray(cv2.absdiff(self.image, other.image), np.uint8)
@@ -153,43 +153,9 @@ class SsimReference:
         return structure
 
 
-def structural_similarity_map(
-    image: NDArray[np.uint8],
-    reference: NDArray[np.uint8],
-    *,
-    window: Window = 'uniform',
-    data_range: float = 255.0,
-    k1: float = 0.01,
-    k2: float = 0.03,
-) -> NDArray[np.float32]:
-    """
-    Give the SSIM map of two 8-bit images.
-
-    Equal within 1e-4 to scikit-image's ``structural_similarity`` with the same data range and
-    sample covariance, ``win_size=7`` or ``gaussian_weights=True, sigma=1.5``.
-
-    Parameters
-    ----------
-    image, reference : ndarray of uint8, (h, w) or (h, w, channels)
-    window, data_range, k1, k2
-        As in `SsimReference.of`.
-
-    Returns
-    -------
-    ndarray of float32, (h, w)
-        -1..1; see `SsimReference.similarity_map`.
-
-    """
-    first, second = (
-        SsimReference.of(one, window=window, data_range=data_range, k1=k1, k2=k2)
-        for one in (image, reference)
-    )
-    return first.similarity_map(second)
-
-
 class _Match(NamedTuple):
     """
-    What a frame has in common with one reference.
+    How alike a frame and one reference are.
 
     Parameters
     ----------
@@ -214,10 +180,10 @@ class SsimScorer:
     """
     SSIM and MSE against the best of several good parts.
 
-    A good part differs from the references too: by noise in flat areas, by what the alignment
-    leaves over at edges. So the map shows only the dissimilarity beyond what good parts have
-    shown at that place (mean and one standard deviation of it, each part against the others);
-    the setting ``tolerance: none`` gives the plain 1 - SSIM.
+    A good part differs from the references too: noise shows in flat areas, small errors of the
+    alignment show at edges. So the map shows only the dissimilarity beyond that of good parts at
+    the same place (mean plus one standard deviation, each part against the others). The setting
+    ``tolerance: none`` gives the plain 1 - SSIM.
 
     """
 
@@ -235,7 +201,7 @@ class SsimScorer:
             'lowest_ssim',
             '1',
             BadSide.LOW,
-            'SSIM of the worst place, less what good parts lack there; 1 = nothing unusual.',
+            'SSIM of the worst place, corrected for good parts; 1 = nothing unusual.',
             minimum=-1.0,
             maximum=1.0,
         ),
@@ -345,8 +311,8 @@ class SsimScorer:
         """
         Score one prepared frame; see `Scorer.score`.
 
-        The map is 1 - SSIM less what is tolerated, 0..2, and 0 for windows that do not lie wholly
-        inside the image and the valid area (their neighbours see the same pixels).
+        The map is 1 - SSIM less the tolerated dissimilarity, 0..2. It is 0 for windows that do not
+        lie wholly inside the image and the valid area; their neighbours see the same pixels.
 
         """
         check_prepared(prepared, self._images[0])
@@ -371,7 +337,7 @@ class SsimScorer:
 
     def _best_match(self, prepared: Prepared, leave_out: int | None = None) -> _Match:
         """
-        Find the reference of highest mean SSIM, of the two that look most alike when small.
+        Find the reference with the higher mean SSIM, of the two with the most similar thumbnails.
 
         """
         difference = self._thumbnails - _thumbnail(prepared.image)
@@ -433,9 +399,9 @@ class SsimScorer:
             return np.zeros(shape, np.float32)
         mean = total / np.maximum(count, 1)
         spread = np.sqrt(np.maximum(squares / np.maximum(count, 1) - mean * mean, 0))
-        # Where no good part was ever seen, nothing can be held against a part.
+        # Where no good part was ever seen, no part can be judged.
         tolerated = np.where(count > 0, mean + spread, np.float32(2))
-        # Leftovers of the alignment wander by a pixel.
+        # Errors of the alignment wander by a pixel.
         return np.asarray(cv2.dilate(tolerated, np.ones((3, 3), np.uint8)), dtype=np.float32)
 
 
@@ -450,7 +416,7 @@ def _thumbnail(image: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 def _representatives(images: Sequence[NDArray[np.uint8]], count: int) -> list[int]:
     """
-    Choose the images that all others are closest to, greedily; odd ones are not taken first.
+    Choose greedily the images that all others are closest to; odd ones are never taken first.
 
     """
     thumbnails = np.stack([_thumbnail(image) for image in images])

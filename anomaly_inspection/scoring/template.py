@@ -70,12 +70,12 @@ if TYPE_CHECKING:
 
     from anomaly_inspection.imaging.preprocessing import Prepared
 
-# Parts that correlate as much are of one template; others, of one that correlates less, explain
-# less than half of what varies in it.
+# Parts that correlate by SAME_NCC or more are of one template. A template that correlates by less
+# than STRANGE_NCC explains less than half of what varies in a part.
 SAME_NCC, STRANGE_NCC = 0.95, 0.7
-# Two bytes of memory for each of them.
+# Each takes two bytes of memory.
 _MOST_VALUES = 128_000_000
-# No 8-bit value lies further off. Every class reaches a fifth of that.
+# No 8-bit value lies further off. Every class can reach at least a fifth of it.
 _LARGEST_DIFFERENCE = 255 / FLOOR_LEVELS
 _LARGEST_TYPICAL = 5.0
 _MOST_COMPARED = 30
@@ -85,7 +85,7 @@ _ROOM_FOR_SHIFTS = 3.0
 @dataclass(frozen=True)
 class TaughtClass:
     """
-    What the bank holds of one class.
+    One class of the bank.
 
     Parameters
     ----------
@@ -126,12 +126,12 @@ class TemplateScorer:
     """
     Best match in a bank of templates, and the z map against it.
 
-    The bank is searched by one matrix product of thumbnails; the few best are compared in full at
-    every shift up to `search_px`, as they lie and turned by the likeliest angle up to
-    `search_deg`. A frame that is of no class of the bank has a low `best_ncc`.
+    One matrix product of thumbnails searches the bank. The few best templates are compared in full
+    at every shift up to `search_px`, as they lie and rotated by the likeliest angle up to
+    `search_deg`. A frame of no class of the bank has a low `best_ncc`.
 
-    A template takes two bytes a value in memory and in the recipe; the bank is cut at 128 million
-    values (256 MB): 568 templates of 320x320 gray pixels are 116 MB.
+    A template takes two bytes a value, in memory and in the recipe. The bank is limited to 128
+    million values (256 MB); 568 templates of 320x320 gray pixels take 116 MB.
 
     """
 
@@ -276,9 +276,9 @@ class TemplateScorer:
         """
         Score one prepared frame; see `Scorer.score`.
 
-        The map is z, of colour images the highest of the channels, averaged over `smooth_px`, in
-        units of the class's typical largest z; 0 where the shifted template does not reach and at
-        its very border, where nobody can tell what an edge that moves brings in.
+        The map is z (for colour images of the highest channel), averaged over `smooth_px`, in
+        units of the typical largest z of the class. It is 0 where the shifted template does not
+        reach, and at its very border, where an edge that moves may bring in anything.
 
         """
         check_prepared(prepared, self._templates[0].mean)
@@ -293,7 +293,7 @@ class TemplateScorer:
 
     def _nearest_template(self, prepared: Prepared) -> tuple[int, Pose]:
         """
-        Find the template of highest NCC among those whose thumbnails are most alike.
+        Find the template with the highest NCC among those with the most similar thumbnails.
 
         """
         likeness = thumbnail_correlations(self._thumbnails, prepared.image, prepared.valid)
@@ -315,7 +315,7 @@ def _alike(
     images: Sequence[Prepared], settings: Mapping[str, Any], most: int
 ) -> list[list[tuple[int, Pose]]]:
     """
-    Choose the parts that most others are like, greedily, each with those like it.
+    Group the parts: greedily choose the part that most others are like, with those like it.
 
     Returns
     -------
@@ -328,7 +328,7 @@ def _alike(
         [thumbnail_correlations(thumbnails, one.image, one.valid) for one in images]
     )
     classes = np.array([prepared.part_class for prepared in images])
-    # Thumbnails are compared as the parts lie, not shifted.
+    # Thumbnails are compared without a shift.
     alike = likeness >= 1 - _ROOM_FOR_SHIFTS * (1 - SAME_NCC)
     alike &= classes[:, None] == classes
     np.fill_diagonal(alike, True)
@@ -346,7 +346,7 @@ def _alike(
             _, pose = best_match(
                 one.image, one.valid, one_reference, settings['search_px'], settings['search_deg']
             )
-            # Alike when small can still be another board.
+            # Similar thumbnails can still be of another board.
             if pose.ncc >= SAME_NCC:
                 members.append((index, pose))
                 free[index] = False
@@ -361,7 +361,7 @@ def _peaks_of_good(
     settings: Mapping[str, Any],
 ) -> list[float]:
     """
-    Give the largest z of parts against the template of the others; of 30 at most.
+    Give the largest z of at most 30 parts, each against the template of the others.
 
     """
     if len(members) < 2:
@@ -376,7 +376,7 @@ def _peaks_of_good(
 
 def _typical(names: Sequence[str], peaks: Sequence[Sequence[float]]) -> list[float]:
     """
-    Give for each template what is typical of its class; see the top of the file.
+    Give the typical largest z of the class of each template; see the top of the file.
 
     """
     logarithms = [np.log(np.maximum(some, 1e-3)) for some in peaks]

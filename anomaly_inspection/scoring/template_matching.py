@@ -56,7 +56,7 @@ class Pose(NamedTuple):
 
 def thumbnail(image: NDArray[np.uint8]) -> NDArray[np.float32]:
     """
-    Give a small version to search by, as one row.
+    Give a small version of an image, as one row, for a quick search.
 
     """
     small = cv2.resize(image, (_THUMBNAIL_PX, _THUMBNAIL_PX), interpolation=cv2.INTER_AREA)
@@ -120,7 +120,7 @@ def best_match(
     poses = [_best_shift(image, valid, *template, search_px) for template in templates]
     best = max(range(len(poses)), key=lambda which: poses[which].ncc)
     likely, turn_deg = _likely_rotation(image, valid, templates, search_px, search_deg)
-    # Less than half a pixel at the corners makes no difference.
+    # Less than half a pixel at the corners does not matter.
     if abs(turn_deg) * math.hypot(*valid.shape) > math.degrees(1.0):
         turned = _best_shift(*rotated(image, valid, turn_deg), *templates[likely], search_px)
         if turned.ncc > poses[best].ncc:
@@ -136,9 +136,9 @@ def _likely_rotation(
     search_deg: float,
 ) -> tuple[int, float]:
     """
-    Find template and angle of highest NCC on small copies at any shift.
+    Find the template and the angle with the highest NCC on small copies, at any shift.
 
-    Angles between the steps come from a parabola. What is not valid has the mean gray level.
+    A parabola gives angles between the steps. Pixels that are not valid get the mean gray level.
 
     """
     scale = max(1, min(valid.shape) // _COARSE_PX)
@@ -171,7 +171,7 @@ def _likely_rotation(
 
 def _unit_rows(images: NDArray[np.uint8]) -> NDArray[np.float32]:
     """
-    Give each image as a row, so that the product of two is their correlation.
+    Give each image as a row of unit length, so that the product of two is their correlation.
 
     """
     rows = images.reshape(len(images), -1).astype(np.float32)
@@ -200,7 +200,7 @@ def _best_shift(
     search_px: int,
 ) -> Pose:
     """
-    Find the shift of highest NCC.
+    Find the shift with the highest NCC.
 
     """
     x_px = y_px = 0
@@ -208,7 +208,7 @@ def _best_shift(
         known = image
         shared = valid & judged
         if not shared.all():
-            # What is not known says nothing for or against any shift.
+            # Unknown pixels must not favour any shift.
             known = np.where(shared[..., None] if image.ndim == 3 else shared, image, template)
         inner = template[search_px:-search_px, search_px:-search_px]
         likeness = np.nan_to_num(cv2.matchTemplate(known, inner, cv2.TM_CCOEFF_NORMED))
@@ -229,7 +229,7 @@ def rotated(
     image: NDArray[np.uint8], valid: NDArray[np.bool_], turn_deg: float
 ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
     """
-    Turn an image about its centre; valid is what was so before and has not come in.
+    Rotate an image about its centre; what comes in over the border is not valid.
 
     """
     if not turn_deg:
@@ -248,7 +248,7 @@ def rotation_matrix(valid: NDArray[np.bool_], turn_deg: float) -> NDArray[np.flo
 
 def _overlap(shift_px: int, length: int) -> tuple[slice, slice]:
     """
-    Give what of a frame's axis is covered by a template that is shifted, and by what of it.
+    Give the part of a frame's axis that a shifted template covers, and that part of the template.
 
     """
     ahead, behind = max(shift_px, 0), max(-shift_px, 0)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-What a template knows of its good parts, and how a part differs from it.
+Mean and deviation of the good parts of a template, and how a part differs from them.
 
-The formulas stand at the top of `template.py`.
+The formulas are at the top of `template.py`.
 
 """
 
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 FLOOR_LEVELS = 5.0
 PRIOR_PARTS = 3
 
-# Deviations are kept in half gray levels: none of 8-bit values is above 127.5.
+# Deviations are kept in half gray levels: no deviation of 8-bit values is above 127.5.
 _STEPS_PER_LEVEL = 2.0
 _NOT_JUDGED = 255
-# Wider than a defect, so that none chooses the shift that hides it.
+# Wider than a defect, so that a defect cannot choose the shift that hides it.
 _SURROUNDINGS = (31, 31)
 
 
@@ -90,7 +90,7 @@ class TemplateSums:
         steps = np.minimum(np.ceil(np.sqrt(variance) * _STEPS_PER_LEVEL), _NOT_JUDGED - 1)
         steps = np.where(self._weights >= max(1, self._count / 2), steps, _NOT_JUDGED)
         judged = steps != _NOT_JUDGED
-        # What was not seen must not look like an edge or a class.
+        # Pixels that were not seen must not look like an edge or a class.
         mean = np.where(judged, mean, mean[judged].mean() if judged.any() else 0)
         return Template(np.rint(mean).astype(np.uint8), steps.astype(np.uint8), self._count)
 
@@ -155,7 +155,7 @@ def _bent_difference(
     edge_px: int,
 ) -> NDArray[np.float32]:
     """
-    Give z, at every place of the shift, up to `reach`, that fits its surroundings best.
+    Give z, at every place with the shift of up to `reach` that fits its surroundings best.
 
     """
     mean, inverse = (
@@ -189,7 +189,7 @@ def _mean_and_inverse(
     template: Template, edge_px: int
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """
-    Give mean and inverse deviation of a template, the prior and the floor included.
+    Give mean and inverse deviation of a template, with the prior and the floor.
 
     """
     mean, count = template.mean, float(template.parts)

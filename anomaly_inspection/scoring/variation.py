@@ -40,9 +40,9 @@ class VariationScorer:
     """
     The z map |x - mean| / sqrt(deviation^2 + floor^2) of a part against the taught good parts.
 
-    Mean and deviation of a pixel are taken without the lowest and the highest few values, so that
-    some odd parts among the taught ones neither blind it nor shift it. The deviation is the
-    largest in the neighbourhood, so that what the alignment leaves over at edges is tolerated.
+    Mean and deviation of a pixel leave out the lowest and the highest few values, so a few odd
+    parts among the taught ones neither blind nor shift them. The deviation is the largest in the
+    neighbourhood, which tolerates small errors of the alignment at edges.
 
     """
 
@@ -163,7 +163,7 @@ class VariationScorer:
         """
         Score one prepared frame; see `Scorer.score`.
 
-        The map is z, of colour images the highest of the channels, averaged over `smooth_px`.
+        The map is z (for colour images of the highest channel), averaged over `smooth_px`.
 
         """
         check_prepared(prepared, self._like)
@@ -197,7 +197,7 @@ class VariationScorer:
 
 def flattened(image: NDArray[np.uint8], size_px: int) -> NDArray[np.uint8]:
     """
-    Give the difference to the mean over the square around every pixel, about 128.
+    Give the difference to the mean over the square around every pixel, plus 128.
 
     """
     mean = cv2.blur(image, (size_px, size_px))
@@ -243,7 +243,7 @@ def _trimmed_moments(
 
 def _trimmed_share(share: float) -> float:
     """
-    Give the standard deviation of a normal population over that of it without its two tails.
+    Give by how much trimming both tails of a normal population lowers its standard deviation.
 
     """
     if share == 0:

@@ -69,6 +69,11 @@ class TrackerSettings:
         The most decisions that may wait for their part (topics are not ordered), at least 1.
     early_decision_age_s : float
         How long such decisions wait, seconds, above 0.
+    undecided_to_stop : int
+        So many parts in a row without a decision stop the line; 0 = never.
+    decider_start_s : float
+        Until the first decision comes, the parts in a row must also span this long, seconds: the
+        decider may still be starting.
 
     """
 
@@ -80,20 +85,22 @@ class TrackerSettings:
     parts: int = 512
     early_decisions: int = 256
     early_decision_age_s: float = 5.0
+    undecided_to_stop: int = 0
+    decider_start_s: float = 10.0
 
     def __post_init__(self) -> None:
-        shortest_s = {
-            'window_s': 0.001,
-            'actuation_s': 0.0,
-            'dead_time_s': max(self.actuation_s, _SHORTEST_DEAD_TIME_S),
-            'travel_time_s': self.window_s / 2 + self.actuation_s,
-            'early_decision_age_s': 0.001,
+        ranges_s = {
+            'window_s': (0.001, 60.0),
+            'actuation_s': (0.0, 60.0),
+            'dead_time_s': (max(self.actuation_s, _SHORTEST_DEAD_TIME_S), 60.0),
+            'travel_time_s': (self.window_s / 2 + self.actuation_s, 3600.0),
+            'early_decision_age_s': (0.001, 3600.0),
+            'decider_start_s': (0.0, 3600.0),
         }
-        longest_s = {'travel_time_s': 3600.0, 'early_decision_age_s': 3600.0}
-        for name, minimum_s in shortest_s.items():
-            check_range(name, getattr(self, name), minimum_s, longest_s.get(name, 60.0), 's')
-        for name in ('parts', 'early_decisions'):
-            check_range(name, getattr(self, name), 1)
+        for name, (shortest_s, longest_s) in ranges_s.items():
+            check_range(name, getattr(self, name), shortest_s, longest_s, 's')
+        for name, least in (('parts', 1), ('early_decisions', 1), ('undecided_to_stop', 0)):
+            check_range(name, getattr(self, name), least)
 
     @property
     def closest_s(self) -> float:
@@ -194,6 +201,7 @@ class _Track:
     told_s: float = math.nan
     must_rest_early: bool = False
     has_failed: bool = False
+    was_known_late: bool = False
 
     @property
     def was_opened(self) -> bool:
@@ -230,6 +238,9 @@ class PartTracker:
         self._early: OrderedDict[PartKey, tuple[float, bool]] = OrderedDict()
         self._events: list[SortRecord] = []
         self._failure = ''
+        self._undecided = 0
+        self._undecided_since_s = math.inf
+        self._has_heard_decider = False
 
     def part_seen(self, key: PartKey, exposure_s: float, now: float) -> None:
         """
@@ -257,6 +268,7 @@ class PartTracker:
         track = self._new_track(key, exposure_s, now)
         _, track.passes = self._early.pop(key, (now, None))
         if now > track.fire_s:
+            track.was_known_late = True
             track.reject(
                 Cause.NO_DECISION if track.passes is None else Cause.LATE_DECISION,
                 f'the part became known {now - track.fire_s:.3f} s after the gate had to act',
@@ -468,6 +480,7 @@ class PartTracker:
         """
         rests_in_pass = self._settings.gate_rests_in_pass
         late_s = now - track.fire_s
+        self._count_undecided(track, now)
         if track.passes is None:
             track.reject(Cause.NO_DECISION, 'no decision came before the gate had to act')
         must_open = track.has_fresh_pass != rests_in_pass
@@ -487,6 +500,31 @@ class PartTracker:
         track.stage = _Stage.OPENED
         track.told_s = now
         return GateTask(GateCall.OPEN, track.key, duration_s, now)
+
+    def _count_undecided(self, track: _Track, now: float) -> None:
+        """
+        Have the line stopped when the decider is silent.
+
+        """
+        if track.passes is not None:
+            self._undecided = 0
+            self._has_heard_decider = True
+            return
+        # When the computer held us up, decisions may lie unread: that says nothing of the decider.
+        held_up_s = now - track.fire_s
+        if track.was_known_late or held_up_s > self._settings.window_s / 4:
+            return
+        if not self._undecided:
+            self._undecided_since_s = now
+        self._undecided += 1
+        lasts_s = now - self._undecided_since_s
+        if not self._has_heard_decider and lasts_s < self._settings.decider_start_s:
+            return
+        if 0 < self._settings.undecided_to_stop <= self._undecided:
+            self._failure = self._failure or (
+                f'no decision came for {self._undecided} parts in a row: is the decider running?'
+            )
+            self._undecided = 0
 
     def _opened_tracks(self) -> list[_Track]:
         opened = (_Stage.OPENED, _Stage.CLOSING)

@@ -223,11 +223,10 @@ def test_features_land_where_to_frame_says(region: RegionOfInterest | None) -> N
 
 
 def test_the_aligned_frame_looks_like_the_reference() -> None:
-    preprocessor = Preprocessor(settings(), MONO, shot(part(), 1))
+    reference = shot(part(), 1)
+    preprocessor = Preprocessor(settings(), MONO, reference)
     prepared = preprocessor.prepare(shot(part(Alignment(-9.3, 5.5, math.radians(-6), 1, 1))))
-    apart = np.abs(prepared.image.astype(np.float32) - preprocessor.reference_prepared.image)[
-        prepared.valid
-    ]
+    apart = np.abs(prepared.image.astype(np.float32) - reference)[prepared.valid]
     assert apart.mean() < 2.5
     assert np.percentile(apart, 99.9) < 12
 
@@ -235,7 +234,7 @@ def test_the_aligned_frame_looks_like_the_reference() -> None:
 def test_valid_marks_what_the_frame_does_not_show() -> None:
     reference = shot(part(), 1)
     preprocessor = Preprocessor(settings(), MONO, reference)
-    assert preprocessor.reference_prepared.valid.all()
+    assert preprocessor.prepare(reference).valid.all()
     prepared = preprocessor.prepare(shot(part(Alignment(12, 0, 0, 1, 1))))
     assert not prepared.valid[:, -11:].any()
     assert prepared.valid[:, :-13].all()
@@ -279,13 +278,12 @@ def test_a_part_that_is_not_there_is_not_aligned() -> None:
         preprocessor.prepare(shot(np.full((HEIGHT, WIDTH), 70, np.float32), noise=6))
 
 
-def test_the_reference_is_prepared_as_every_frame_is() -> None:
+def test_the_reference_itself_is_neither_moved_nor_lit_otherwise() -> None:
     reference = shot(part(), 1)
     full = settings(light='gain_offset', filters=(Gauss(1.0),))
-    preprocessor = Preprocessor(full, MONO, reference)
-    prepared, again = preprocessor.reference_prepared, preprocessor.prepare(reference)
-    assert np.abs(prepared.image.astype(int) - again.image).max() <= 1
-    assert prepared.to_frame == pytest.approx(again.to_frame, abs=0.02)
+    prepared = Preprocessor(full, MONO, reference).prepare(reference)
+    assert np.abs(prepared.image.astype(int) - Gauss(1.0).apply(reference)).max() <= 1
+    assert prepared.to_frame == pytest.approx(np.eye(2, 3), abs=0.02)
 
 
 def test_colour_is_kept_or_made_gray() -> None:
@@ -323,11 +321,12 @@ def test_preparing_leaves_the_frame_and_the_past_alone() -> None:
 
 @pytest.mark.parametrize('gain', [0.75, 0.9, 1.25])
 def test_gain_is_measured_and_removed(gain: float) -> None:
-    preprocessor = Preprocessor(settings(light='gain', alignment=UNALIGNED), MONO, shot(part(), 1))
+    reference = shot(part(), 1)
+    preprocessor = Preprocessor(settings(light='gain', alignment=UNALIGNED), MONO, reference)
     prepared = preprocessor.prepare(shot(part() * gain))
     assert prepared.light.gain == pytest.approx(gain, abs=0.01)
     assert prepared.light.offset == 0
-    apart = prepared.image.astype(float) - preprocessor.reference_prepared.image
+    apart = prepared.image.astype(float) - reference
     assert abs(apart.mean()) < 0.5
 
 

@@ -139,7 +139,7 @@ def test_from_blocked_at_start_over_a_passed_challenge_to_production(bench):
     assert blocked.comparison.endswith('-> PASS; a challenge is due -> REJECT')
     assert blocked.anomaly_score == pytest.approx(0.0, abs=1e-6)
     bench.line.part(100)
-    bench.wait(lambda: bench.node._decider.next_deadline())
+    bench.wait(lambda: bench.node._decider._pending)
     goal = bench.start()
     bench.line.scores(100)
     assert reason(bench.decision(100)) == BLOCKED, 'it was on its way'

@@ -126,7 +126,7 @@ def test_before_the_scorers_confirm_parts_are_rejected_as_not_ready(make_bench):
 
 def test_a_stopped_decider_rejects_what_is_undecided(bench):
     bench.line.part(1)
-    bench.wait(lambda: bench.node._decider.next_deadline())
+    bench.wait(lambda: bench.node._decider._pending)
     bench.node.trigger_deactivate()
     assert bench.decision(1).reason == Decision.REASON_NOT_READY
 
@@ -378,7 +378,7 @@ def test_the_limits_come_from_the_next_parts_and_change_between_two(bench):
     assert cell.limits() == cell.old
     limit = cell.old['ssim.mse'][0]
     bench.line.part(9)
-    bench.wait(lambda: bench.node._decider.next_deadline())
+    bench.wait(lambda: bench.node._decider._pending)
     cell.good_parts(8)
     said = cell.until(STATE.DONE)
     assert (said.parts, said.parts_wanted) == (8, 8)
@@ -402,7 +402,7 @@ def test_the_limits_come_from_the_next_parts_and_change_between_two(bench):
 
 def test_only_parts_that_came_after_the_call_and_were_measured_count(bench):
     bench.line.part(1)
-    bench.wait(lambda: bench.node._decider.next_deadline())
+    bench.wait(lambda: bench.node._decider._pending)
     cell = Calibrating(bench)
     bench.line.scores(1)
     bench.decision(1)
