@@ -47,6 +47,14 @@ class UsedLimits:
         """
         return any(limit.origin is LimitOrigin.RUNTIME for limit in self.table)
 
+    def typical_differs_from(self, table: LimitTable) -> bool:
+        """
+        Whether typical values are others than in the table of the recipe.
+
+        """
+        typical = {limit.name: limit.typical for limit in table}
+        return any(limit.typical != typical[limit.name] for limit in self.table)
+
 
 class LimitsFace:
     """
