@@ -230,7 +230,7 @@ def _regular_text(path: Path) -> str | None:
     try:
         # A FIFO must not hold up the start of a node.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     with open(descriptor, 'rb') as file:
         status = os.fstat(descriptor)

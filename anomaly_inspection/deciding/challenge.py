@@ -19,9 +19,11 @@ from enum import IntEnum
 import math
 import re
 
+from anomaly_inspection.deciding.challenge_memory import ChallengeMemory
 from anomaly_inspection.deciding.frame_judge import Judgement, Reason, Verdict
 from anomaly_inspection.deciding.part_decision import KnownAs, PartDecision, PartKey
 from anomaly_inspection.errors import SettingError
+from anomaly_inspection.setting_check import check_range
 
 # A shift change that the wall clock passes twice is one as long as the clock was set back by less
 # than this: the end of summer time does so. Set back further, it had been wrong before.
@@ -79,11 +81,8 @@ class ChallengeSettings:
         for text in self.shift_changes:
             _time_of_day(text)
         for name in ('every_min', 'grace_min'):
-            minutes = getattr(self, name)
-            if not 0 <= minutes < math.inf:
-                raise SettingError(f'{name} {minutes}, allowed: 0 or more minutes, finite')
-        if not 0 < self.timeout_min < math.inf:
-            raise SettingError(f'timeout_min {self.timeout_min}, allowed: above 0 min, finite')
+            check_range(name, getattr(self, name), 0, unit='min')
+        check_range('timeout_min', self.timeout_min, 0, unit='min', is_open=True)
 
 
 class ChallengeState(IntEnum):
@@ -227,6 +226,44 @@ class Challenge:
             self._plan_next(now)
         if self._settings.at_start:
             self._make_due('the decider was started', -math.inf)
+
+    def memory(self) -> ChallengeMemory:
+        """
+        Give what must outlive the process.
+
+        """
+        return ChallengeMemory(
+            self._is_due,
+            self._why_due,
+            self._failure,
+            self._has_passed,
+            self._has_other_terms,
+            self._run is not None,
+            _finite_or_none(self._next_due_s),
+            _finite_or_none(self._blocked_from_s),
+            self._last_shift_change,
+        )
+
+    def restore(self, memory: ChallengeMemory) -> None:
+        """
+        Go on where another process was killed; call it before `activated`.
+
+        A challenge that was under way is given up.
+
+        """
+        if not self._settings.parts:
+            return
+        self._is_planned = True
+        self._is_due, self._why_due = memory.is_due, memory.why_due
+        self._failure = memory.failure
+        self._has_passed, self._has_other_terms = memory.has_passed, memory.has_other_terms
+        self._next_due_s, self._blocked_from_s = (
+            math.inf if time_s is None else time_s
+            for time_s in (memory.next_due_s, memory.blocked_from_s)
+        )
+        self._last_shift_change = memory.last_shift_change
+        if memory.was_under_way:
+            self._give_up('the decider died')
 
     def stopped(self) -> None:
         """
@@ -507,6 +544,14 @@ def _overruled(decision: PartDecision, reason: Reason, sentence: str) -> PartDec
         Verdict.REJECT, reason, comparison, judged.anomaly_score, judged.worst_measure
     )
     return replace(decision, judgement=judgement, overruled=judged)
+
+
+def _finite_or_none(time_s: float) -> float | None:
+    """
+    Never becomes None, and 'from the beginning on' the beginning of the steady clock.
+
+    """
+    return None if time_s == math.inf else max(time_s, 0.0)
 
 
 def _time_of_day(text: str) -> time:

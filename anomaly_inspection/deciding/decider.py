@@ -40,7 +40,8 @@ from anomaly_inspection.deciding.part_judge import (
     STATUS_OK,
     worst_measures,
 )
-from anomaly_inspection.errors import LimitError, SettingError
+from anomaly_inspection.errors import LimitError
+from anomaly_inspection.setting_check import check_range
 
 if TYPE_CHECKING:
     from anomaly_inspection.deciding.limits import LimitTable
@@ -101,13 +102,9 @@ class DeciderSettings:
 
     def __post_init__(self) -> None:
         for name in ('deadline_s', 'early_score_age_s'):
-            seconds = getattr(self, name)
-            if not 0 < seconds < math.inf:
-                raise SettingError(f'{name} {seconds}, allowed: above 0 s, finite')
+            check_range(name, getattr(self, name), 0, unit='s', is_open=True)
         for name in ('timeouts_to_fault', 'early_scores', 'pending_parts', 'remembered_parts'):
-            number = getattr(self, name)
-            if number < 1:
-                raise SettingError(f'{name} {number}, allowed: 1 or more')
+            check_range(name, getattr(self, name), 1)
 
 
 @dataclass
@@ -169,6 +166,8 @@ class Decider:
 
     def __init__(self, settings: DeciderSettings, challenge: Challenge | None = None) -> None:
         self.counts = DeciderCounts()
+        #: Told with each part that is rejected because no recipe is in force.
+        self.not_ready_because = 'no recipe is in force'
         self._settings = settings
         self._challenge = challenge or Challenge(ChallengeSettings())
         self._terms: Terms | None = None
@@ -264,7 +263,7 @@ class Decider:
             exposure_s = min(part.exposure_s, now) if math.isfinite(part.exposure_s) else now
             self._challenge.part_seen(part.key, exposure_s)
             if self._terms is None or refusal is not None:
-                refusal = refusal or rejected(Reason.NOT_READY, 'no recipe is in force')
+                refusal = refusal or rejected(Reason.NOT_READY, self.not_ready_because)
                 stamp_ns = part.stamps_ns[0] if part.stamps_ns else 0
                 decision = PartDecision(part.key, stamp_ns, refusal, self._terms, exposure_s)
                 return [*decisions, self._record(decision, now)]

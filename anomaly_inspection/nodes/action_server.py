@@ -158,7 +158,7 @@ class OneGoalServer:
         else:
             coroutine = self.work(Goal(handle, self._action_type))
             self._run = _Run(self._node, handle, coroutine, self._finish)
-            self._run.resume(None)
+            self._run.begin()
 
     def _cancel(self, handle: ServerGoalHandle[Any, Any, Any]) -> CancelResponse:
         run, executor = self._run, self._node.executor
@@ -246,6 +246,13 @@ class _Run:
         self._waits_for: Any = None
         self._has_ended = False
 
+    def begin(self) -> None:
+        """
+        Go to where it waits for the first time.
+
+        """
+        self._step(lambda: self._coroutine.send(None))
+
     def resume(self, future: Any) -> None:
         """
         Go on, now that what it waited for is done.
@@ -264,6 +271,9 @@ class _Run:
             self._step(lambda: self._coroutine.throw(GoalEndedError(reason)))
 
     def _step(self, step: Callable[[], Any]) -> None:
+        # What the coroutine itself makes done does not resume it: a stop may come from a thread
+        # beside the executor's.
+        self._waits_for = None
         try:
             waits_for = step()
             if waits_for is None:

@@ -33,11 +33,8 @@ from anomaly_inspection.nodes.qos import EVENT, LATCHED
 from anomaly_inspection.nodes.stamps import stamp_from_nanoseconds
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import Any
-
     from anomaly_inspection.nodes.action_server import Goal
-    from anomaly_inspection.nodes.inspection_node import InspectionNode
+    from anomaly_inspection.nodes.decider_node import DeciderNode
 
 
 @dataclass(frozen=True)
@@ -111,21 +108,15 @@ class ChallengeFace:
 
     Parameters
     ----------
-    node : InspectionNode
-        The decider node, with ChallengeParameters.
+    node : DeciderNode
+        Where it is offered.
     challenge : Challenge
         What it is the face of.
-    is_ready : callable
-        Whether parts can be judged now.
-
     """
 
-    def __init__(
-        self, node: InspectionNode[Any], challenge: Challenge, is_ready: Callable[[], bool]
-    ) -> None:
+    def __init__(self, node: DeciderNode, challenge: Challenge) -> None:
         self._node = node
         self._challenge = challenge
-        self._is_ready = is_ready
         self._published: ChallengeStatus | None = None
         self._goal: Goal | None = None
         # Done when the challenge under way has ended, with the event that says how.
@@ -146,9 +137,10 @@ class ChallengeFace:
         if status != self._published or is_first:
             self._published = status
             self._publish_state(status, now)
+            self._node.remember()
 
     async def _run(self, goal: Goal) -> str:
-        if not self._is_ready():
+        if not self._node.is_ready:
             raise RecipeError('no recipe is in force yet; try again')
         self._challenge.start(steady_s())
         self._goal, self._ended = goal, Future(executor=self._node.executor)

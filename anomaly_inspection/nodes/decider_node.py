@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 import math
-from pathlib import Path
 import time
 from typing import Any
 
@@ -25,24 +24,24 @@ from anomaly_inspection.deciding.decider import (
     StationSettings,
     Terms,
 )
+from anomaly_inspection.deciding.decider_state import DeciderState
 from anomaly_inspection.deciding.frame_judge import Combination, Reason, Verdict
-from anomaly_inspection.deciding.limits import LimitOrigin
 from anomaly_inspection.deciding.part_decision import KnownAs, PartDecision
-from anomaly_inspection.errors import LimitError, SettingError
-from anomaly_inspection.msg import Decision, Fault, Part, Score, Thresholds
+from anomaly_inspection.errors import LimitError
+from anomaly_inspection.msg import Decision, Fault, Part, Score
 from anomaly_inspection.nodes.calibration_face import CalibrationFace
 from anomaly_inspection.nodes.challenge_face import ChallengeFace, ChallengeParameters
-from anomaly_inspection.nodes.inspection_node import ERROR, InspectionNode, steady_s, WARN
-from anomaly_inspection.nodes.limits_face import LIMIT_PREFIX, LimitsFace, UsedLimits
+from anomaly_inspection.nodes.decider_start import decider_start, launched_with
+from anomaly_inspection.nodes.inspection_node import ERROR, InspectionNode, steady_s
+from anomaly_inspection.nodes.limits_face import is_limit, LimitsFace, UsedLimits
 from anomaly_inspection.nodes.parameters import parameter
 from anomaly_inspection.nodes.qos import EVENT, LATCHED
 from anomaly_inspection.nodes.recipe_face import RecipeFace
 from anomaly_inspection.nodes.spinning import spin_node
 from anomaly_inspection.nodes.stamps import nanoseconds_from_stamp, stamp_from_nanoseconds
-from anomaly_inspection.recipes.folder import read_recipe
 from anomaly_inspection.recipes.limit_table import limit_table
 from anomaly_inspection.recipes.recipe import Recipe
-from anomaly_inspection.srv import SetLimits
+from anomaly_inspection.state_file import FoundState
 from anomaly_inspection.steady_clock import exposure_on_this_clock
 
 _TICK_S = 0.01
@@ -122,9 +121,12 @@ class DeciderNode(InspectionNode[DeciderParameters]):
     def __init__(self, **options: Any) -> None:
         self._recipe: Recipe | None = None
         self._is_in_force = False
+        self._unconfirmed = ''
         self._last_timeout_s = 0.0
-        self._fault_is_published = False
+        self._published_fault = ''
         super().__init__('decider', DeciderParameters, **options)
+        # Until a recipe is in force; then what was found is done with.
+        self._found = self.state.found
 
     @property
     def is_ready(self) -> bool:
@@ -143,14 +145,20 @@ class DeciderNode(InspectionNode[DeciderParameters]):
         assert self._recipe is not None
         return self._recipe
 
+    @property
+    def unconfirmed(self) -> str:
+        """
+        Why somebody must confirm the recipe before it comes into force; '' = nobody need.
+
+        """
+        return self._unconfirmed
+
     def configure(self) -> None:
         """
-        Read the recipe, take the limits from parameter file and recipe, make the endpoints.
+        Find the recipe and limits to start with, make the endpoints.
 
         """
         parameters = self.parameters
-        if not parameters.recipe:
-            raise SettingError("recipe = '' is refused: it must name the folder of a recipe")
         station = None
         if parameters.mode == 'station':
             station = StationSettings(
@@ -164,16 +172,24 @@ class DeciderNode(InspectionNode[DeciderParameters]):
         self._decision = self.publish_on(Decision, 'decision', EVENT)
         self._fault = self.publish_on(Fault, 'fault', LATCHED)
         self.limits = LimitsFace(self)
-        recipe = read_recipe(Path(parameters.recipe))
-        self.limits.exchange(UsedLimits(self.limits.with_parameter_file(limit_table(recipe))))
-        self._recipe = recipe
+        start = decider_start(self, self._found)
+        self.limits.exchange(start.used)
+        self._recipe = start.recipe
+        if start.challenge is not None:
+            self._challenge.restore(start.challenge)
+        self._unconfirmed = ''
+        if start.unconfirmed:
+            self._unconfirmed = (
+                f'production is blocked: {start.unconfirmed}. {start.recipe.name} '
+                f'v{start.recipe.version} comes into force when somebody calls ~/confirm_recipe, '
+                'another recipe with ~/load_recipe'
+            )
+            self._decider.not_ready_because = self._unconfirmed
         self.calibration = CalibrationFace(self)
-        self._challenge_face = ChallengeFace(self, self._challenge, lambda: self.is_ready)
+        self._challenge_face = ChallengeFace(self, self._challenge)
         self._recipes = RecipeFace(self)
         self.listen(Part, 'part', self._take_part, EVENT)
         self.listen(Score, 'score', self._take_score, EVENT)
-        self.listen(Thresholds, 'thresholds', self._take_thresholds, EVENT)
-        self.serve(SetLimits, '~/set_limits', lambda request: self._set_limits(request.limits))
         self.every(_TICK_S, self._tick)
 
     def activate(self) -> None:
@@ -182,7 +198,7 @@ class DeciderNode(InspectionNode[DeciderParameters]):
 
         """
         self._is_in_force = False
-        self._publish_fault('', is_first=True)
+        self._publish_fault(is_first=True)
         self.calibration.publish()
         self._challenge.activated(steady_s(), datetime.now())
         self._challenge_face.publish(is_first=True)
@@ -272,7 +288,7 @@ class DeciderNode(InspectionNode[DeciderParameters]):
         self._challenge_face.publish()
         if self._decider.fault_reason and now - self._last_timeout_s > _FAULT_HOLD_S:
             self._decider.reset_fault()
-            self._publish_fault('')
+            self._publish_fault()
         self._recipes.tick(now)
 
     def _publish(self, decisions: list[PartDecision]) -> None:
@@ -303,10 +319,12 @@ class DeciderNode(InspectionNode[DeciderParameters]):
                 self._last_timeout_s = now
             self.calibration.decided(decision)
         if decisions:
-            self._publish_fault(self._decider.fault_reason)
+            self._publish_fault()
 
-    def _publish_fault(self, reason: str, *, is_first: bool = False) -> None:
-        if bool(reason) != self._fault_is_published or is_first:
+    def _publish_fault(self, *, is_first: bool = False) -> None:
+        reason = self._unconfirmed or self._decider.fault_reason
+        # While it lasts its words may change with every part: the first ones stand.
+        if bool(reason) != bool(self._published_fault) or is_first:
             if reason:
                 self.report('fault', ERROR, reason)
             else:
@@ -314,7 +332,7 @@ class DeciderNode(InspectionNode[DeciderParameters]):
             message = Fault(active=bool(reason), reason=reason)
             message.header.stamp = self.get_clock().now().to_msg()
             self._fault.publish(message)
-        self._fault_is_published = bool(reason)
+            self._published_fault = reason
 
     # Limits
 
@@ -323,7 +341,7 @@ class DeciderNode(InspectionNode[DeciderParameters]):
         Whether the parameter is a limit.
 
         """
-        return name.startswith(LIMIT_PREFIX)
+        return is_limit(name)
 
     def set_parameters_atomically(
         self, parameter_list: list[Parameter[Any]]
@@ -365,34 +383,7 @@ class DeciderNode(InspectionNode[DeciderParameters]):
         if self._is_in_force:
             self._decider.limits_changed(self.limits.table)
             self.limits.publish(self.recipe, self.combination(self.recipe))
-
-    def _take_thresholds(self, message: Thresholds) -> None:
-        try:
-            self._set_limits(message.limits)
-        except LimitError as error:
-            self.report('thresholds', WARN, f'thresholds of {message.source!r} refused: {error}')
-        else:
-            self.clear('thresholds')
-
-    def _set_limits(self, limits: list[Any]) -> str:
-        if not limits:
-            raise LimitError('no limit was given: at least one is needed')
-        asked = {f'{LIMIT_PREFIX}{limit.scorer}.{limit.measure}': limit.value for limit in limits}
-        if len(asked) < len(limits):
-            raise LimitError('a measure was given twice: each may stand once')
-        # The table refuses unknown measures; rclpy would only say that a parameter is not
-        # declared.
-        self.limits.table.changed(
-            {(limit.scorer, limit.measure): limit.value for limit in limits}, LimitOrigin.RUNTIME
-        )
-        result = self.set_parameters_atomically(
-            [Parameter(name, value=value) for name, value in asked.items()]
-        )
-        if not result.successful:
-            raise LimitError(result.reason)
-        return 'in force from the next part on: ' + ', '.join(
-            f'{limit.scorer}.{limit.measure} {limit.value:g}' for limit in limits
-        )
+            self.remember()
 
     # Recipes
 
@@ -427,10 +418,41 @@ class DeciderNode(InspectionNode[DeciderParameters]):
         )
         self._decider.recipe_switched(terms)
         self._is_in_force = True
+        self._found = FoundState()
+        self.confirm()
+        self.remember()
         self.limits.publish(recipe, terms.combination)
         self.get_logger().info(
             f'recipe {recipe.name} v{recipe.version} ({recipe.hash[:12]}) is in force'
         )
+
+    def confirm(self) -> None:
+        """
+        Let the recipe come into force, though it is not what was in force before a restart.
+
+        """
+        if self._unconfirmed:
+            self._unconfirmed = ''
+            self._decider.not_ready_because = 'no recipe is in force'
+            self._publish_fault()
+
+    def remember(self) -> None:
+        """
+        Keep what is in force for a decider that takes this one's place.
+
+        """
+        if not self._is_in_force or self.recipe.path is None:
+            return
+        state = DeciderState(
+            str(self.recipe.path.absolute()),
+            self.recipe.name,
+            self.recipe.version,
+            self.recipe.hash,
+            DeciderState.limits_of(self.limits.table),
+            self._challenge.memory(),
+            launched_with(self),
+        )
+        self.keep_state(state.to_content())
 
 
 def _line_of(decision: Decision) -> str:

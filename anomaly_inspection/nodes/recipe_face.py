@@ -15,7 +15,7 @@ from std_srvs.srv import Trigger
 
 from anomaly_inspection.action import LoadRecipe
 from anomaly_inspection.deciding.recipe_switch import RecipeSwitch, SwitchState
-from anomaly_inspection.errors import RecipeError
+from anomaly_inspection.errors import RecipeError, SettingError
 from anomaly_inspection.msg import RecipeInForce, RecipePrepared
 from anomaly_inspection.nodes.action_server import GoalEndedError
 from anomaly_inspection.nodes.inspection_node import ERROR, steady_s
@@ -64,6 +64,7 @@ class RecipeFace:
         node.listen(RecipePrepared, 'recipe_prepared', self._take_answer, LATCHED_BY_MANY)
         node.serve_action(LoadRecipe, '~/load_recipe', self._load)
         node.serve(Trigger, '~/save_limits', self._save_limits)
+        node.serve(Trigger, '~/confirm_recipe', self._confirm)
 
     def announce_first(self) -> None:
         """
@@ -99,6 +100,20 @@ class RecipeFace:
         recipe = await goal.wait(self._node.in_background(lambda: read_recipe(Path(path))))
         return await self._switch_to(recipe, goal.wait, goal)
 
+    def _confirm(self, request: Any) -> str:
+        if not self._node.unconfirmed:
+            raise SettingError('no recipe waits for a confirmation')
+        recipe = self._node.recipe
+        self._node.confirm()
+        self._node.get_logger().warning(
+            f'somebody confirmed recipe {recipe.name} v{recipe.version} ({recipe.hash[:12]})'
+        )
+        if self._announced is not None:
+            self._see_how_it_stands()
+        return (
+            f'{recipe.name} version {recipe.version} comes into force when its scorers are ready'
+        )
+
     async def _save_limits(self, request: Any) -> str:
         self._check_free()
         node = self._node
@@ -107,6 +122,11 @@ class RecipeFace:
         if not node.is_ready or path is None:
             raise RecipeError('no recipe is in force yet; try again')
         node.calibration.check_idle()
+        if used.calibrated is None and used.typical_differs_from(limit_table(recipe)):
+            raise SettingError(
+                'the limits come from a calibration before the decider was restarted, and what '
+                'it measured is lost: calibrate again, then save'
+            )
         if used.calibrated is not None:
             recipe = used.calibrated.applied_to(recipe, 'parts on the running cell')
         values = {(limit.scorer, limit.measure): limit.value for limit in used.table}
@@ -134,7 +154,8 @@ class RecipeFace:
         return f'{recipe.name} version {recipe.version} is in force from the next part on'
 
     def _check_free(self) -> None:
-        if self._announced is not None:
+        # The first recipe may wait for ever, e.g. for a scorer that does not have it.
+        if self._announced is not None and self._announced.done is not None:
             name = self._announced.recipe.name
             raise RecipeError(f'recipe {name} is still being prepared; try again')
         if not self._node.is_active:
@@ -182,6 +203,8 @@ class RecipeFace:
         assert announced is not None
         state, reason = announced.switch.state, announced.switch.reason
         if state is SwitchState.READY:
+            if announced.done is None and self._node.unconfirmed:
+                return
             self._announced = None
             self._node.bring_into_force(announced.recipe)
             self._in_force.publish(self._message(announced.recipe))
@@ -199,7 +222,10 @@ class RecipeFace:
         # The latched announcement must not send a scorer that starts now after the failed recipe;
         # and those that have prepared it let go of it.
         self._announced = None
-        self._prepare.publish(self._message(self._node.recipe))
+        if self._node.is_ready:
+            self._prepare.publish(self._message(self._node.recipe))
+        else:
+            self.announce_first()
 
     def _message(self, recipe: Recipe) -> RecipeInForce:
         message = RecipeInForce(

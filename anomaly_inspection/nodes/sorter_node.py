@@ -6,7 +6,7 @@ The sorter node: fires the gate for the parts that passed, and alone says when t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 import math
 import threading
 import time
@@ -14,10 +14,10 @@ from typing import Any
 
 from std_srvs.srv import Trigger
 
-from anomaly_inspection.errors import GateError
+from anomaly_inspection.errors import GateError, StateError
 from anomaly_inspection.msg import Decision, Fault, LineRun, LineStop, Part, SortEvent
 from anomaly_inspection.nodes.gates import GateParameters, make_gate
-from anomaly_inspection.nodes.inspection_node import ERROR, InspectionNode, steady_s
+from anomaly_inspection.nodes.inspection_node import ERROR, InspectionNode, steady_s, WARN
 from anomaly_inspection.nodes.parameters import parameter
 from anomaly_inspection.nodes.qos import EVENT, LATCHED, NEWEST
 from anomaly_inspection.nodes.spinning import spin_node
@@ -27,9 +27,16 @@ from anomaly_inspection.sorting.part_tracker import PartTracker, TrackerSettings
 from anomaly_inspection.sorting.sort_record import SortRecord
 from anomaly_inspection.sorting.sorter import LineStop as CoreLineStop
 from anomaly_inspection.sorting.sorter import Sorter
+from anomaly_inspection.sorting.sorter_memory import SorterMemory
+from anomaly_inspection.state_file import NO_FOLDER
 from anomaly_inspection.steady_clock import exposure_on_this_clock
 
 _LONGEST_SLEEP_S = 0.5
+_CHECK_S = 1.0
+# Discovery may take as long.
+_DECIDER_MISSING_S = 5.0
+# Counts alone are not worth more writes to a flash disk.
+_KEEP_COUNTS_S = 10.0
 _BELT_UNKNOWN = (
     'the sorter has started and the gate rests in PASS: clear the belt between camera and gate, '
     'then reset'
@@ -90,6 +97,16 @@ class SorterParameters(GateParameters):
         read_only=True,
     )
 
+    undecided_to_stop: int = parameter(
+        3,
+        'So many parts in a row without a decision stop the line, because the decider is gone or '
+        'hangs; 0 = never. They are rejected in any case.',
+        unit='parts',
+        minimum=0,
+        maximum=10000,
+        read_only=True,
+    )
+
     def tracker_settings(self) -> TrackerSettings:
         """
         Give belt and gate in time.
@@ -101,6 +118,7 @@ class SorterParameters(GateParameters):
             actuation_s=self.actuation_s,
             dead_time_s=self.dead_time_s,
             gate_rests_in_pass=self.gate_rests_in == 'pass',
+            undecided_to_stop=self.undecided_to_stop,
         )
 
 
@@ -122,7 +140,9 @@ class SorterNode(InspectionNode[SorterParameters]):
         self._published_stop: LineStop | None = None
         self._line_run: Any = None
         self._permit_due_s = -math.inf
+        self._memory: SorterMemory | None = None
         self._events = 0
+        self._decider_heard_s = 0.0
         super().__init__('sorter', SorterParameters, **options)
 
     @property
@@ -144,6 +164,7 @@ class SorterNode(InspectionNode[SorterParameters]):
         # Lives until cleanup: a line stop outlasts deactivation, only a reset ends it.
         self._sorter = Sorter(PartTracker(settings), self._gate)
         self._published_stop = None
+        self._take_up_memory()
         self._line_run = None
         if settings.gate_rests_in_pass:
             self._line_run = self.publish_on(LineRun, 'line_run', NEWEST)
@@ -155,6 +176,78 @@ class SorterNode(InspectionNode[SorterParameters]):
         self.listen(Decision, 'decision', self._take_decision, EVENT)
         self.listen(Fault, 'fault', self._take_fault, LATCHED)
         self.serve(Trigger, '~/reset', self._reset)
+        self.every(_CHECK_S, self._look_for_decider)
+
+    def _take_up_memory(self) -> None:
+        """
+        Stop the line when it was stopped before, or when nobody knows.
+
+        """
+        assert self._sorter is not None
+        doubts = []
+        if self._memory is None:
+            self._memory, doubt = self._inherited_memory()
+            self._events = self._memory.parts_sorted
+            doubts += [doubt] if doubt else []
+        if self._memory.stop_reason:
+            since_s = self._memory.stop_since_s
+            now = steady_s()
+            self._sorter.stop_line(
+                self._memory.stop_reason, since_s if 0 <= since_s <= now else now
+            )
+        try:
+            self.state.write(self._memory.to_dict())
+        except StateError as error:
+            self.report('state', ERROR, str(error))
+            doubts.append(
+                f'{error}. After a restart of the sorter nobody would know of a stop of the line: '
+                f"set state_folder to a folder that can be written, or to '{NO_FOLDER}'"
+            )
+        for doubt in doubts:
+            self._sorter.stop_line(doubt, steady_s())
+
+    def _inherited_memory(self) -> tuple[SorterMemory, str]:
+        """
+        Give what this process begins with, and why that is in doubt ('' = it is not).
+
+        """
+        found, nothing = self.state.found, SorterMemory()
+        doubt = 'nobody knows whether the line was stopped: {}. Look at the line, then reset'
+        if found.problem:
+            return nothing, doubt.format(found.problem)
+        if found.content is None:
+            return nothing, ''
+        try:
+            left = SorterMemory.from_dict(found.content)
+        except StateError as error:
+            return nothing, doubt.format(error)
+        log = self.get_logger()
+        if not found.is_respawn:
+            stop = f'stopped: {left.stop_reason}' if left.stop_reason else 'not stopped'
+            log.info(f'fresh start; when the sorter last ran, the line was {stop}')
+            return nothing, ''
+        if left.stop_reason:
+            log.warning(
+                f'the sorter was started again; the line stays stopped until ~/reset: '
+                f'{left.stop_reason}'
+            )
+        else:
+            log.warning('the sorter was started again; the line was not stopped')
+        return replace(left, restarts=left.restarts + 1), ''
+
+    def _keep_memory(self) -> None:
+        assert self._sorter is not None
+        assert self._memory is not None
+        stop = self._sorter.line_stop
+        memory = replace(
+            self._memory,
+            stop_reason=stop.reason,
+            stop_since_s=stop.since_s,
+            parts_sorted=self._events,
+        )
+        if memory.to_dict() != self._memory.to_dict():
+            self._memory = memory
+            self.keep_state(memory.to_dict())
 
     def activate(self) -> None:
         """
@@ -172,6 +265,7 @@ class SorterNode(InspectionNode[SorterParameters]):
         if self._line_run is not None:
             self._sorter.stop_line(_BELT_UNKNOWN, steady_s())
         self._publish_line_stop()
+        self._decider_heard_s = steady_s()
         self._stop.clear()
         self._thread = threading.Thread(target=self._sort_until_stopped, name='sorter gate')
         self._thread.start()
@@ -190,11 +284,13 @@ class SorterNode(InspectionNode[SorterParameters]):
             self._publish_line_run(permitted=False)
             self._publish(self._sorter.flush(steady_s()))
             self._publish_line_stop()
+            self._keep_memory()
             self._gate.close()
+        self.clear('decider')
 
     def cleanup(self) -> None:
         """
-        Let go of the gate and of what was known of the line.
+        Let go of the gate; a stop of the line is remembered.
 
         """
         self._sorter = self._gate = None
@@ -211,6 +307,7 @@ class SorterNode(InspectionNode[SorterParameters]):
         return {
             'line must stand': self._sorter.line_stop.is_active,
             'parts sorted': self._events,
+            'restarts of the sorter': self._memory.restarts if self._memory else 0,
             'late decisions': counts.decisions_late,
             'duplicate decisions': counts.decisions_duplicate,
             'decisions without a part': counts.decisions_unknown,
@@ -249,13 +346,24 @@ class SorterNode(InspectionNode[SorterParameters]):
             raise GateError(refusal)
         return 'the line may run'
 
+    def _look_for_decider(self) -> None:
+        if self.count_publishers('decision'):
+            self._decider_heard_s = steady_s()
+            self.clear('decider')
+        elif steady_s() - self._decider_heard_s > _DECIDER_MISSING_S:
+            self.report(
+                'decider',
+                WARN,
+                'nobody publishes decision: is the decider running? Every part is rejected',
+            )
+
     # The gate's thread
 
     def _sort_until_stopped(self) -> None:
         assert self._sorter is not None
         sorter = self._sorter
         longest_s = _LONGEST_SLEEP_S if self._line_run is None else self._pitch_s / 3
-        check_due_s = -math.inf
+        check_due_s = keep_due_s = -math.inf
         while not self._stop.is_set():
             self._wake.clear()
             sleep_s = longest_s
@@ -273,6 +381,9 @@ class SorterNode(InspectionNode[SorterParameters]):
                 else:
                     sleep_s = min(free_s, longest_s)
                 self._publish_line_stop()
+                if keep_due_s <= now:
+                    self._keep_memory()
+                    keep_due_s = now + _KEEP_COUNTS_S
                 if self._permit_due_s <= now:
                     self._publish_line_run(permitted=not sorter.line_stop.is_active)
             except Exception as error:  # noqa: BLE001 - a thread's edge: sorting must go on
@@ -312,6 +423,7 @@ class SorterNode(InspectionNode[SorterParameters]):
             self.clear('line stop')
         self._line_stop.publish(message)
         self._published_stop = message
+        self._keep_memory()
         if stop.is_active:
             self._publish_line_run(permitted=False)
 

@@ -26,7 +26,7 @@ from enum import Enum
 from itertools import chain
 import math
 
-from anomaly_inspection.errors import SettingError
+from anomaly_inspection.setting_check import check_range
 from anomaly_inspection.sorting.sort_record import Action, Cause, Outcome, PartKey, SortRecord
 
 # Allows for the computer's own delays: a gate read back sooner after closing may still be moving.
@@ -38,10 +38,8 @@ def travel_time_s(distance_m: float, belt_speed_mps: float) -> float:
     Give the travel time of a part from the camera to the gate, seconds.
 
     """
-    if not 0 < distance_m < math.inf:
-        raise SettingError(f'travel distance {distance_m} m, allowed: above 0, finite')
-    if not 0 < belt_speed_mps < math.inf:
-        raise SettingError(f'belt speed {belt_speed_mps} m/s, allowed: above 0, finite')
+    check_range('travel distance', distance_m, 0, unit='m', is_open=True)
+    check_range('belt speed', belt_speed_mps, 0, unit='m/s', is_open=True)
     return distance_m / belt_speed_mps
 
 
@@ -71,6 +69,11 @@ class TrackerSettings:
         The most decisions that may wait for their part (topics are not ordered), at least 1.
     early_decision_age_s : float
         How long such decisions wait, seconds, above 0.
+    undecided_to_stop : int
+        So many parts in a row without a decision stop the line; 0 = never.
+    decider_start_s : float
+        Until the first decision comes, the parts in a row must also span this long, seconds: the
+        decider may still be starting.
 
     """
 
@@ -82,20 +85,22 @@ class TrackerSettings:
     parts: int = 512
     early_decisions: int = 256
     early_decision_age_s: float = 5.0
+    undecided_to_stop: int = 0
+    decider_start_s: float = 10.0
 
     def __post_init__(self) -> None:
-        self._check('window_s', self.window_s, 0.001, 60.0)
-        self._check('actuation_s', self.actuation_s, 0.0, 60.0)
-        self._check(
-            'dead_time_s', self.dead_time_s, max(self.actuation_s, _SHORTEST_DEAD_TIME_S), 60.0
-        )
-        self._check(
-            'travel_time_s', self.travel_time_s, self.window_s / 2 + self.actuation_s, 3600.0
-        )
-        self._check('early_decision_age_s', self.early_decision_age_s, 0.001, 3600.0)
-        for name in ('parts', 'early_decisions'):
-            if getattr(self, name) < 1:
-                raise SettingError(f'{name} {getattr(self, name)}, allowed: 1 or more')
+        ranges_s = {
+            'window_s': (0.001, 60.0),
+            'actuation_s': (0.0, 60.0),
+            'dead_time_s': (max(self.actuation_s, _SHORTEST_DEAD_TIME_S), 60.0),
+            'travel_time_s': (self.window_s / 2 + self.actuation_s, 3600.0),
+            'early_decision_age_s': (0.001, 3600.0),
+            'decider_start_s': (0.0, 3600.0),
+        }
+        for name, (shortest_s, longest_s) in ranges_s.items():
+            check_range(name, getattr(self, name), shortest_s, longest_s, 's')
+        for name, least in (('parts', 1), ('early_decisions', 1), ('undecided_to_stop', 0)):
+            check_range(name, getattr(self, name), least)
 
     @property
     def closest_s(self) -> float:
@@ -104,11 +109,6 @@ class TrackerSettings:
 
         """
         return self.window_s + self.dead_time_s
-
-    @staticmethod
-    def _check(name: str, value_s: float, minimum_s: float, maximum_s: float) -> None:
-        if not minimum_s <= value_s <= maximum_s:
-            raise SettingError(f'{name} {value_s:g} s, allowed: {minimum_s:g} to {maximum_s:g} s')
 
 
 class GateCall(Enum):
@@ -201,6 +201,7 @@ class _Track:
     told_s: float = math.nan
     must_rest_early: bool = False
     has_failed: bool = False
+    was_known_late: bool = False
 
     @property
     def was_opened(self) -> bool:
@@ -237,6 +238,9 @@ class PartTracker:
         self._early: OrderedDict[PartKey, tuple[float, bool]] = OrderedDict()
         self._events: list[SortRecord] = []
         self._failure = ''
+        self._undecided = 0
+        self._undecided_since_s = math.inf
+        self._has_heard_decider = False
 
     def part_seen(self, key: PartKey, exposure_s: float, now: float) -> None:
         """
@@ -264,6 +268,7 @@ class PartTracker:
         track = self._new_track(key, exposure_s, now)
         _, track.passes = self._early.pop(key, (now, None))
         if now > track.fire_s:
+            track.was_known_late = True
             track.reject(
                 Cause.NO_DECISION if track.passes is None else Cause.LATE_DECISION,
                 f'the part became known {now - track.fire_s:.3f} s after the gate had to act',
@@ -475,6 +480,7 @@ class PartTracker:
         """
         rests_in_pass = self._settings.gate_rests_in_pass
         late_s = now - track.fire_s
+        self._count_undecided(track, now)
         if track.passes is None:
             track.reject(Cause.NO_DECISION, 'no decision came before the gate had to act')
         must_open = track.has_fresh_pass != rests_in_pass
@@ -494,6 +500,31 @@ class PartTracker:
         track.stage = _Stage.OPENED
         track.told_s = now
         return GateTask(GateCall.OPEN, track.key, duration_s, now)
+
+    def _count_undecided(self, track: _Track, now: float) -> None:
+        """
+        Have the line stopped when the decider is silent.
+
+        """
+        if track.passes is not None:
+            self._undecided = 0
+            self._has_heard_decider = True
+            return
+        # When the computer held us up, decisions may lie unread: that says nothing of the decider.
+        held_up_s = now - track.fire_s
+        if track.was_known_late or held_up_s > self._settings.window_s / 4:
+            return
+        if not self._undecided:
+            self._undecided_since_s = now
+        self._undecided += 1
+        lasts_s = now - self._undecided_since_s
+        if not self._has_heard_decider and lasts_s < self._settings.decider_start_s:
+            return
+        if 0 < self._settings.undecided_to_stop <= self._undecided:
+            self._failure = self._failure or (
+                f'no decision came for {self._undecided} parts in a row: is the decider running?'
+            )
+            self._undecided = 0
 
     def _opened_tracks(self) -> list[_Track]:
         opened = (_Stage.OPENED, _Stage.CLOSING)

@@ -7,6 +7,7 @@ Challenge: nothing passes while one is overdue or failed, and no known bad part 
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+import json
 import math
 
 from hypothesis import settings
@@ -21,6 +22,7 @@ from anomaly_inspection.deciding.challenge import (
     ChallengeSettings,
     ChallengeState,
 )
+from anomaly_inspection.deciding.challenge_memory import ChallengeMemory
 from anomaly_inspection.deciding.decider import (
     Decider,
     DeciderSettings,
@@ -53,15 +55,30 @@ class Cell:
     """
 
     def __init__(self, station: StationSettings | None = None, **options: object) -> None:
-        chosen = ChallengeSettings(**{'parts': PARTS, **options})  # type: ignore[arg-type]
-        self.challenge = Challenge(chosen)
-        self.decider = Decider(DeciderSettings(DEADLINE_S, station=station), self.challenge)
+        self.settings = ChallengeSettings(**{'parts': PARTS, **options})  # type: ignore[arg-type]
+        self.decider_settings = DeciderSettings(DEADLINE_S, station=station)
+        self.challenge = Challenge(self.settings)
+        self.decider = Decider(self.decider_settings, self.challenge)
         self.now = 1000.0
         self.local = MONDAY
         self.terms = TERMS
         self.parts = 0
         self.challenge.activated(self.now, self.local)
         self.decider.recipe_switched(TERMS)
+
+    def respawn(self) -> None:
+        """
+        Kill the decider, and start it again with what it has kept.
+
+        """
+        kept = json.loads(json.dumps(self.challenge.memory().to_content(), allow_nan=False))
+        terms = self.decider.terms
+        assert terms is not None
+        self.challenge = Challenge(self.settings)
+        self.challenge.restore(ChallengeMemory.from_content(kept))
+        self.decider = Decider(self.decider_settings, self.challenge)
+        self.challenge.activated(self.now, self.local)
+        self.decider.recipe_switched(terms)
 
     def wait(self, minutes: float, clock: timedelta | None = None) -> list[PartDecision]:
         """
@@ -135,10 +152,10 @@ class Cell:
         ({'shift_changes': ('06:00', '6:00')}, "'6:00' is refused"),
         ({'shift_changes': ('14:60',)}, '00:00 to 23:59'),
         ({'shift_changes': ('14:00\n',)}, 'is refused'),
-        ({'every_min': -1.0}, 'every_min -1.0, allowed: 0 or more'),
+        ({'every_min': -1.0}, 'every_min -1 min, allowed: 0 or more min'),
         ({'every_min': math.inf}, 'finite'),
         ({'grace_min': math.nan}, 'grace_min nan'),
-        ({'timeout_min': 0.0}, 'timeout_min 0.0, allowed: above 0'),
+        ({'timeout_min': 0.0}, 'timeout_min 0 min, allowed: above 0 min, finite'),
     ],
 )
 def test_settings_out_of_range_are_refused_in_words(options: dict[str, object], says: str) -> None:
@@ -539,6 +556,67 @@ def test_what_is_due_stays_due_when_the_clock_is_set_back() -> None:
 # Whatever happens in whatever order
 
 
+def test_a_killed_decider_goes_on_where_it_was() -> None:
+    # Due.
+    cell = Cell(at_start=False, every_min=60.0)
+    cell.wait(61)
+    cell.respawn()
+    assert cell.state is ChallengeState.DUE
+    assert '60 min have passed' in cell.detail
+    assert not cell.production_passes
+    # Passed, and due again at the time that was planned.
+    cell.pass_challenge()
+    cell.wait(30)
+    cell.respawn()
+    assert cell.production_passes
+    assert 'passed: 2 known parts' in cell.detail
+    cell.wait(31)
+    assert not cell.production_passes
+    # Failed.
+    cell.challenge.start(cell.now)
+    cell.part(BAD)
+    cell.respawn()
+    assert cell.state is ChallengeState.FAILED
+    assert 'good gold sample came out wrong' in cell.detail
+    assert not cell.production_passes
+
+
+@pytest.mark.parametrize('is_due', [True, False])
+def test_a_decider_that_dies_gives_up_the_challenge_under_way(is_due: bool) -> None:
+    cell = Cell(at_start=False, every_min=60.0)
+    if is_due:
+        cell.wait(61)
+    cell.challenge.start(cell.now)
+    cell.respawn()
+    (end,) = cell.events(ChallengeEventKind.FAILED)
+    assert 'given up, the decider died' in end.detail
+    assert cell.production_passes is not is_due
+
+
+def test_a_shift_change_while_the_decider_was_dead_asks_for_a_challenge() -> None:
+    cell = Cell(at_start=False, shift_changes=('14:00',))
+    kept = cell.challenge.memory()
+    cell.local += timedelta(hours=5)
+    cell.challenge = Challenge(cell.settings)
+    cell.challenge.restore(kept)
+    cell.challenge.activated(cell.now, cell.local)
+    cell.challenge.tick(cell.now, cell.local)
+    assert cell.state is ChallengeState.DUE
+
+
+@pytest.mark.parametrize(
+    'broken',
+    [{'is_due': 'yes'}, {'next_due_s': '1'}, {'last_shift_change': '06:00'}, {'why_due': 3}],
+)
+def test_a_broken_memory_is_refused(broken: dict[str, object]) -> None:
+    content = ChallengeMemory().to_content()
+    assert ChallengeMemory.from_content(content) == ChallengeMemory()
+    with pytest.raises((TypeError, ValueError)):
+        ChallengeMemory.from_content(content | broken)
+    with pytest.raises(KeyError):
+        ChallengeMemory.from_content({})
+
+
 class Anything(RuleBasedStateMachine):
     """
     Parts, scores, challenges, clocks, limits, recipes and stops, against the rules in plain words.
@@ -732,6 +810,15 @@ class Anything(RuleBasedStateMachine):
         self.give_up()
         self.split_check(self.cell.decider.flush(self.cell.now))
         self.cell.challenge.activated(self.cell.now, self.cell.local)
+        if self.at_start:
+            self.due_at_once()
+
+    @rule()
+    def decider_is_killed_and_respawned(self) -> None:
+        self.cell.respawn()
+        self.give_up()
+        self.roles.clear()
+        self.waiting.clear()
         if self.at_start:
             self.due_at_once()
 

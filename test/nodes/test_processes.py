@@ -141,6 +141,54 @@ def test_timeouts_in_a_row_stop_the_line_until_it_is_reset(processes, watcher):
     assert all(event.action == SortEvent.ACTION_REJECTED for event in stopped)
 
 
+def test_a_line_stop_outlives_a_sorter_that_is_killed(processes, watcher):
+    from std_srvs.srv import Trigger
+
+    source = f'{SMALL_LINE},seed=1,defect_rate=0'
+    processes.start_all(watcher, source, deadline_s=0.3, timeouts_to_fault=3)
+    watcher.wait(lambda: reasons(watcher).count(Decision.REASON_WITHIN_LIMITS) >= 3)
+    processes.signal('scorer', signal.SIGSTOP)
+    watcher.wait(lambda: watcher.line_stops[-1].active)
+    reason = watcher.line_stops[-1].reason
+    processes.signal('scorer', signal.SIGCONT)
+    # The decider is well again when it has decided in time: only the sorter knows of the stop.
+    decided = len(watcher.decisions)
+    watcher.wait(lambda: 1 in reasons(watcher, since=decided))
+    processes.signal('sorter', signal.SIGKILL)
+    processes.running['sorter'].wait()
+    stops, events = len(watcher.line_stops), len(watcher.sort_events)
+    processes.start('sorter')
+    watcher.wait(lambda: len(watcher.line_stops) > stops)
+    watcher.wait(lambda: len(watcher.sort_events) > events + 10)
+    assert all(stop.active for stop in watcher.line_stops[stops:])
+    assert watcher.line_stops[-1].reason == reason
+    actions = [event.action for event in list(watcher.sort_events.values())[events:]]
+    assert set(actions) == {SortEvent.ACTION_REJECTED}
+    assert 'the line stays stopped until ~/reset' in processes.log('sorter')
+
+    client = watcher.create_client(Trigger, 'sorter/reset')
+    assert client.wait_for_service(30)
+    wait_for(lambda: answer(client, Trigger.Request()).success, processes)
+    watcher.wait(
+        lambda: any(
+            event.action == SortEvent.ACTION_PASSED
+            for event in list(watcher.sort_events.values())[events:]
+        )
+    )
+
+
+@pytest.mark.parametrize('trouble', ['killed', 'hung'])
+def test_a_decider_that_is_gone_stops_the_line(processes, watcher, trouble):
+    processes.start_all(watcher, f'{SMALL_LINE},seed=1,defect_rate=0', deadline_s=0.5)
+    watcher.wait(lambda: reasons(watcher).count(Decision.REASON_WITHIN_LIMITS) >= 3)
+    assert not watcher.line_stops[-1].active
+    processes.signal('decider', signal.SIGKILL if trouble == 'killed' else signal.SIGSTOP)
+    watcher.wait(lambda: watcher.line_stops[-1].active)
+    assert watcher.line_stops[-1].reason == (
+        'no decision came for 3 parts in a row: is the decider running?'
+    )
+
+
 def test_a_refused_parameter_ends_the_process_with_one_sentence(processes, domain_id):
     processes.start('decider', deadline_s=-1)
     assert processes.running.pop('decider').wait(30) == 2

@@ -510,3 +510,114 @@ def test_the_node_goes_through_its_life_twice(make_bench):
         assert bench.node.trigger_deactivate() == SUCCESS
         assert bench.node.trigger_cleanup() == SUCCESS
         bench.wait(lambda: bench.line.count_publishers('sort_event') == 0)
+
+
+# What outlives the process
+
+
+def state_path(folder):
+    [path] = folder.rglob('sorter.json')
+    return path
+
+
+def test_a_line_stop_outlives_the_sorter_until_it_is_reset(make_bench, tmp_path):
+    given = {'state_folder': str(tmp_path)}
+    first = make_bench(**given).ready()
+    first.line.fault('three time-outs in a row')
+    first.wait(lambda: first.line.line_stops[-1].active)
+    since = first.line.line_stops[-1].since.sec
+    first.line.fault('')
+    first.close()
+    second = make_bench(**given).ready()
+    assert [stop.active for stop in second.line.line_stops] == [True]
+    stop = second.line.line_stops[-1]
+    assert stop.reason == 'three time-outs in a row'
+    assert abs(stop.since.sec - since) <= 1
+    assert second.reset().success
+    second.wait(lambda: not second.line.line_stops[-1].active)
+    second.close()
+    third = make_bench(**given).ready()
+    assert [stop.active for stop in third.line.line_stops] == [False]
+    assert third.node.diagnostic_values()['restarts of the sorter'] == 2
+
+
+def test_a_line_stop_outlives_a_cleanup(bench):
+    bench.line.fault('dust')
+    bench.wait(lambda: bench.line.line_stops[-1].active)
+    bench.line.fault('')
+    for trigger in ('deactivate', 'cleanup', 'configure', 'activate'):
+        assert getattr(bench.node, f'trigger_{trigger}')() == SUCCESS
+    assert bench.node._sorter.line_stop.reason == 'dust'
+
+
+def test_a_fresh_start_may_run_whatever_was_before(make_bench, tmp_path, monkeypatch):
+    first = make_bench(state_folder=str(tmp_path)).ready()
+    first.line.fault('three time-outs in a row')
+    first.wait(lambda: first.line.line_stops[-1].active)
+    first.close()
+    monkeypatch.setattr('anomaly_inspection.state_file._parent', lambda: [1, 1])
+    second = make_bench(state_folder=str(tmp_path)).ready()
+    assert [stop.active for stop in second.line.line_stops] == [False]
+
+
+@pytest.mark.parametrize('text', ['{', '{"format": 1, "version": 1, "writer": {}, "content": {}}'])
+def test_a_sorter_that_cannot_read_its_state_stops_the_line(make_bench, tmp_path, text):
+    make_bench(state_folder=str(tmp_path)).ready().close()
+    if text != '{':
+        text = state_path(tmp_path).read_text().replace('"stop_reason": ""', '"stop_reason": 7')
+    state_path(tmp_path).write_text(text)
+    bench = make_bench(state_folder=str(tmp_path)).ready()
+    [stop] = bench.line.line_stops
+    assert stop.active
+    assert stop.reason.startswith('nobody knows whether the line was stopped: ')
+    bench.line.part(1)
+    bench.line.decide(1)
+    assert bench.event(1).cause == SortEvent.CAUSE_LINE_STOPPED
+    assert bench.reset().success
+    bench.wait(lambda: not bench.line.line_stops[-1].active)
+    bench.close()
+    after = make_bench(state_folder=str(tmp_path)).ready()
+    assert [stop.active for stop in after.line.line_stops] == [False]
+
+
+def test_a_sorter_that_cannot_write_its_state_stops_the_line(make_bench, tmp_path):
+    (tmp_path / 'file').write_text('')
+    bench = make_bench(state_folder=str(tmp_path / 'file')).ready()
+    [stop] = bench.line.line_stops
+    assert stop.active
+    assert 'cannot write the state to' in stop.reason
+    assert "set state_folder to a folder that can be written, or to 'none'" in stop.reason
+    assert bench.reset().success
+
+
+# A decider that is gone
+
+
+def test_parts_in_a_row_without_a_decision_stop_the_line(make_bench):
+    bench = make_bench(undecided_to_stop=2).ready()
+    bench.line.part(1)
+    bench.line.decide(1)
+    assert bench.outcome(1) == PASSED
+    bench.line.part(2)
+    bench.event(2)
+    bench.line.part(3)
+    bench.line.decide(3)
+    assert bench.outcome(3) == PASSED, 'not in a row'
+    for number in (4, 5):
+        assert not bench.line.line_stops[-1].active
+        bench.line.part(number)
+        bench.event(number)
+    bench.wait(lambda: bench.line.line_stops[-1].active)
+    assert bench.line.line_stops[-1].reason == (
+        'no decision came for 2 parts in a row: is the decider running?'
+    )
+    assert bench.reset().success
+
+
+def test_a_decider_that_is_not_there_is_a_warning_before_any_part_comes(make_bench, monkeypatch):
+    monkeypatch.setattr('anomaly_inspection.nodes.sorter_node._DECIDER_MISSING_S', 0.5)
+    bench = make_bench().ready()
+    bench.line.destroy_publisher(bench.line.decision_out)
+    bench.wait(lambda: 'nobody publishes decision' in (bench.node.problem('decider') or ''))
+    bench.line.decision_out = bench.line.create_publisher(Decision, 'decision', EVENT)
+    bench.wait(lambda: bench.node.problem('decider') is None)

@@ -473,3 +473,68 @@ def test_travel_time() -> None:
     for distance_m, speed_mps in ((0.0, 1.0), (1.0, 0.0), (math.inf, 1.0), (1.0, math.nan)):
         with pytest.raises(SettingError, match='allowed: above 0'):
             travel_time_s(distance_m, speed_mps)
+
+
+# A silent decider
+
+
+def undecided(tracker, number, exposure_s):
+    """
+    Let a part pass without a decision, the tracker being asked in time.
+
+    """
+    tracker.part_seen(('run', number), exposure_s, exposure_s)
+    while (due_s := tracker.next_due()) is not None:
+        tracker.advance(due_s)
+
+
+def silent_tracker(**settings):
+    return PartTracker(
+        TrackerSettings(travel_time_s=1.0, window_s=0.2, undecided_to_stop=3, **settings)
+    )
+
+
+def test_parts_in_a_row_without_a_decision_are_a_failure_once():
+    tracker = silent_tracker(decider_start_s=0.0)
+    failures = []
+    for number in range(7):
+        undecided(tracker, number, 10.0 + 5 * number)
+        failures.append(tracker.take_failure())
+    assert [bool(failure) for failure in failures] == [False, False, True] * 2 + [False]
+    assert failures[2] == 'no decision came for 3 parts in a row: is the decider running?'
+
+
+def test_a_decision_begins_the_row_anew():
+    tracker = silent_tracker(decider_start_s=0.0)
+    for number in range(9):
+        if number % 3 == 2:
+            tracker.decision_received(('run', number), False, 10.0 + 5 * number)
+        undecided(tracker, number, 10.0 + 5 * number)
+    assert tracker.take_failure() == ''
+
+
+def test_a_decider_that_starts_is_given_time_and_one_that_worked_is_not():
+    tracker = silent_tracker(decider_start_s=60.0)
+    for number in range(9):
+        undecided(tracker, number, 10.0 + 5 * number)
+    assert tracker.take_failure() == ''
+    tracker.decision_received(('run', 9), True, 55.0)
+    undecided(tracker, 9, 55.0)
+    for number in range(10, 13):
+        assert tracker.take_failure() == ''
+        undecided(tracker, number, 10.0 + 5 * number)
+    assert 'no decision came' in tracker.take_failure()
+
+
+def test_a_sorter_that_was_held_up_does_not_blame_the_decider():
+    tracker = silent_tracker(decider_start_s=0.0)
+    for number in range(5):
+        exposure_s = 10.0 + 5 * number
+        tracker.part_seen(('run', number), exposure_s, exposure_s)
+        # Too late to move the gate, and perhaps before the decision was read.
+        tracker.advance(exposure_s + 2.0)
+    for number in range(200, 205):
+        # Known too late for any decision.
+        tracker.part_seen(('run', number), 100.0 + number, 102.0 + number)
+        tracker.advance(110.0 + number)
+    assert tracker.take_failure() == ''

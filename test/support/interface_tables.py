@@ -71,6 +71,10 @@ TOPICS = {
 SERVICES = {
     'camera/capture': 'Takes one frame and makes it a part (`mode: triggered`).',
     'part_detector/trigger': 'Makes a part of the frame before the camera (`trigger: service`).',
+    'decider/confirm_recipe': (
+        'Brings into force the recipe that a restarted decider found, when it is not the one from '
+        'before.'
+    ),
     'decider/set_limits': 'Changes limits together, or none of them.',
     'decider/save_limits': 'Writes the limits in force into a new version of the recipe.',
     'decider/undo_calibration': 'Puts back the limits from before the last calibration.',
