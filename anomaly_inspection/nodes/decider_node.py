@@ -393,7 +393,12 @@ class DeciderNode(InspectionNode[DeciderParameters]):
         try:
             self._set_limits(message.limits)
         except LimitError as error:
-            self.report('thresholds', WARN, f'thresholds of {message.source!r} refused: {error}')
+            self.report_event(
+                'thresholds',
+                WARN,
+                f'thresholds of {message.source!r} refused: {error}',
+                counted_as='thresholds refused',
+            )
         else:
             self.clear('thresholds')
 
