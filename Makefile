@@ -30,7 +30,7 @@ help:
 	@echo 'make lint   lint and types alone'
 	@echo 'make bench  speed and accuracy, ours beside the baselines; results in out/benchmarks (20 minutes)'
 	@echo 'make accuracy  the real sets in ../shared/datasets, dev third of the test images (10 minutes; SETS=)'
-	@echo 'make build  set up and build, then: . install/setup.bash'
+	@echo 'make build  set up and build; then bin/anomaly-inspection works in any shell'
 	@echo 'make clean  remove .venv, build, install, log and out'
 
 build:

@@ -6,7 +6,7 @@
 # TWIN (1: the firmware's twin is the gate, and its potentiometer moves a limit).
 set -euo pipefail
 
-[[ ${TWIN:-0} == [01] ]] || { echo "TWIN=$TWIN is refused, allowed: 0 and 1" >&2; exit 2; }
+[[ ${TWIN:-0} == [01] ]] || { echo "TWIN=$TWIN is refused; allowed: 0 and 1" >&2; exit 2; }
 source=${SOURCE:-}
 if [[ -z $source ]]; then
   name=line
@@ -51,5 +51,12 @@ if [[ ${TWIN:-0} == 1 ]]; then
   echo "The firmware's twin moves the gate. Its potentiometer moves the limit of variation.peak_z, 0 = strict, 1 = lax:"
   echo "  echo 'knob 34 0.3' > out/twin/commands      (more commands: firmware/twin/README.md)"
 fi
-echo "The cell runs in ROS_DOMAIN_ID=$ROS_DOMAIN_ID, on this machine only; report in out/reports/$name."
-anomaly-inspection run --recipe "out/recipes/$name" "${inspect[@]}" --rate "${RATE:-5}" --report "out/reports/$name"
+echo "The cell runs in ROS_DOMAIN_ID=$ROS_DOMAIN_ID, on this machine only; the report goes to out/reports/$name."
+status=0
+anomaly-inspection run --recipe "out/recipes/$name" "${inspect[@]}" --rate "${RATE:-5}" --report "out/reports/$name" \
+  || status=$?
+echo
+echo 'Next: the same with your own images or camera, in any shell:'
+echo '  bin/anomaly-inspection teach FOLDER_OF_GOOD_IMAGES --recipe out/recipes/mine'
+echo '  bin/anomaly-inspection run --recipe out/recipes/mine --source 0'
+exit "$status"

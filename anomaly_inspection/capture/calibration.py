@@ -7,7 +7,6 @@ A camera's calibration from the YAML file that ROS' camera_calibration writes.
 from __future__ import annotations
 
 from dataclasses import dataclass
-import math
 from typing import Any, TYPE_CHECKING
 
 import yaml
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
 # A calibration file has about 1 kB.
 _MOST_BYTES = 65_536
 _LARGEST_SIDE_PX = 65_536
+_LARGEST_NUMBER = 1e12
 # How many coefficients each model has.
 _DISTORTION = {
     'plumb_bob': (0, 4, 5),
@@ -112,7 +112,7 @@ class _Reader:
 
     def calibration(self) -> CameraCalibration:
         model = self._value('distortion_model')
-        if model not in _DISTORTION:
+        if not isinstance(model, str) or model not in _DISTORTION:
             raise self._refusal('distortion_model', model, ', '.join(_DISTORTION))
         distortion = self._numbers('distortion_coefficients', _DISTORTION[model])
         return CameraCalibration(
@@ -152,6 +152,7 @@ class _Reader:
             raise self._refusal(f'{key}.data', numbers, f'{wanted} numbers, not {len(numbers)}')
         for number in numbers:
             is_number = isinstance(number, int | float) and not isinstance(number, bool)
-            if not is_number or not math.isfinite(number):
+            # NaN fails the comparison as well.
+            if not is_number or not abs(number) <= _LARGEST_NUMBER:
                 raise self._refusal(f'{key}.data', number, 'finite numbers')
         return tuple(float(number) for number in numbers)

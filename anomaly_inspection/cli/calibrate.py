@@ -17,7 +17,7 @@ from anomaly_inspection.cli.output import console, escaped, progress_bar
 from anomaly_inspection.writable import check_writable
 
 
-@click.command()
+@click.command(short_help='Set new limits for a recipe from good parts.')
 @click.argument('recipe', type=click.Path(path_type=Path))
 @click.argument('images', type=click.Path(path_type=Path))
 @click.option(

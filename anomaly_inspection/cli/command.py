@@ -41,15 +41,15 @@ class _Group(click.Group):
 @click.version_option(__version__)
 def main() -> None:
     """
-    Visual inspection taught on good parts only.
+    Visual inspection that learns from good parts only.
 
     \b
-    Teach a product from a folder of good images, then run the cell on any source:
+    Teach a product from a folder of good images, then run the cell on a camera:
       anomaly-inspection teach good_images/ --recipe recipes/pump
       anomaly-inspection run --recipe recipes/pump --source 0
 
     \b
-    No camera at hand? Everything works on the simulated line:
+    Without a camera, try it on the simulated line:
       anomaly-inspection simulate out/line --parts 60 --seed 1
       anomaly-inspection teach out/line/train/good --recipe out/pump
       anomaly-inspection run --recipe out/pump --source line:parts=100,seed=2

@@ -27,7 +27,7 @@ from anomaly_inspection.cli.output import (
 )
 
 
-@click.command()
+@click.command(short_help='Measure recipes on labelled images.')
 @click.argument('recipes', nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.argument('dataset', type=click.Path(path_type=Path))
 @click.option(

@@ -21,6 +21,8 @@ from anomaly_inspection.printable import printable
 from anomaly_inspection.writable import check_writable
 
 EXIT_OK, EXIT_FAULT, EXIT_USAGE = 0, 1, 2
+# As shells report a command that Ctrl-C has ended.
+EXIT_INTERRUPTED = 130
 
 console = Console(highlight=False)
 errors = Console(stderr=True, highlight=False)

@@ -39,13 +39,14 @@ def print_recipe(recipe: Any) -> None:
     for each in recipe.preprocessing.filters:
         if each.kind == 'colour_highlight':
             console.print(
-                f'what lies more than {each.tolerance_levels:g} levels (CIE Lab, a and b) from '
-                f'the colours of good parts ({len(each.colours)}, see recipe.yaml) turns '
-                f'{each.toward}',
+                f'Colours more than {each.tolerance_levels:g} levels (CIE Lab, a and b) away from '
+                f'the {len(each.colours)} colours of good parts turn {each.toward}; see '
+                'recipe.yaml.',
                 soft_wrap=True,
             )
     console.print(
-        f'recipe [bold]{recipe.name}[/] version {recipe.version} written to {recipe.path} '
+        f'recipe [bold]{recipe.name}[/] version {recipe.version} written to '
+        f'{escaped(str(recipe.path))} '
         f'(alignment {recipe.preprocessing.alignment.kind}, hash {recipe.hash[:12]})',
         soft_wrap=True,
     )
@@ -53,7 +54,7 @@ def print_recipe(recipe: Any) -> None:
 
 def _print_classes(scorer: Any) -> None:
     """
-    Print the limit of every class in deviations, which the recipe's is a multiple of.
+    Print the limit of every class, in deviations of its good parts.
 
     """
     from anomaly_inspection.scoring.template import taught_classes

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 _PARTS_OF_ANOTHER_FORMAT = 10
 
 
-@click.command()
+@click.command(short_help='Run the whole cell on a source.')
 @click.option(
     '--recipe', required=True, type=click.Path(path_type=Path), help='Folder of the recipe.'
 )
@@ -247,12 +247,8 @@ def _print_summary(result: Any) -> dict[str, Any]:
     console.print(table)
     console.print()
     for name, value in (
-        ('false rejects', f'{summary["false_rejects"]} of {summary["n_good"]} good parts'),
-        (
-            'escapes',
-            f'{summary["escapes"]} of {summary["n_defect"]} defective parts, '
-            f'{summary["large_escapes"]} of them known to be >= 12 px and >= 30 levels',
-        ),
+        ('false rejects', _of_known(summary['false_rejects'], summary['n_good'], 'good')),
+        ('escapes', _escapes(summary)),
         ('lost parts', summary['lost']),
         ('gate not as decided', _with_causes(summary)),
         ('gate not confirmed', summary['gate_not_confirmed']),
@@ -264,7 +260,7 @@ def _print_summary(result: Any) -> dict[str, Any]:
     if summary['challenge_parts'] or summary['blocked']:
         console.print(
             f'  not counted above     {summary["challenge_parts"]} parts of challenges, '
-            f'{summary["blocked"]} blocked because one was due'
+            f'{summary["blocked"]} parts rejected because a challenge was due'
         )
     if result.source_problem:
         console.print(
@@ -274,6 +270,17 @@ def _print_summary(result: Any) -> dict[str, Any]:
     for reason in result.line_stop_reasons:
         console.print(f'  [bold red]line stopped[/]          {escaped(reason)}', soft_wrap=True)
     return summary
+
+
+def _of_known(count: int, total: int, kind: str) -> str:
+    return f'{count} of {total} {kind} parts' if total else f'no part is known to be {kind}'
+
+
+def _escapes(summary: dict[str, Any]) -> str:
+    text = _of_known(summary['escapes'], summary['n_defect'], 'defective')
+    if not summary['n_defect']:
+        return text
+    return f'{text}; with a large defect (12 px and 30 levels or more): {summary["large_escapes"]}'
 
 
 def _with_causes(summary: dict[str, Any]) -> str:

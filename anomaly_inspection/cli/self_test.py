@@ -41,7 +41,7 @@ def _numbers(
         raise click.BadParameter(f"{value!r} is not a list of numbers such as '8,12,20'") from None
 
 
-@click.command()
+@click.command(short_help='Show which defects a recipe can see.')
 @click.argument('recipe', type=click.Path(path_type=Path))
 @click.argument('images', type=click.Path(path_type=Path))
 @click.option(

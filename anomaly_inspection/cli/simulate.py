@@ -10,41 +10,44 @@ from pathlib import Path
 
 import click
 
-from anomaly_inspection.cli.output import (
-    console,
-    progress_bar,
-)
+from anomaly_inspection.cli.output import console, escaped, progress_bar
 
 
-@click.command()
+@click.command(short_help='Write images of the simulated line.')
 @click.argument('directory', type=click.Path(path_type=Path))
 @click.option(
     '--parts',
     type=click.IntRange(1),
     default=200,
     show_default=True,
-    help='Number of test parts, good and defective.',
+    help='Number of test images, good and defective.',
 )
 @click.option(
     '--train-parts',
     type=click.IntRange(0),
     default=60,
     show_default=True,
-    help='Number of good parts to teach with.',
+    help='Number of images of good parts to teach from.',
 )
-@click.option('--seed', type=click.IntRange(0), default=1, show_default=True)
+@click.option(
+    '--seed',
+    type=click.IntRange(0),
+    default=1,
+    show_default=True,
+    help='The same seed gives the same images.',
+)
 @click.option(
     '--line',
     default='line',
     show_default=True,
-    help="The line's settings, as in 'line:rotation_deg=180,defect_rate=0.5'.",
+    help="Settings of the line, such as 'line:rotation_deg=180,defect_rate=0.5'.",
 )
 def simulate(directory: Path, parts: int, train_parts: int, seed: int, line: str) -> None:
     """
     Write a labelled data set of the simulated line into DIRECTORY.
 
-    MVTec layout: train/good, test/good, test/<defect>, ground_truth/<defect>, with labels.csv and
-    events.csv. The same seed gives the same images.
+    Use it to try the commands without a camera. Layout as in MVTec AD: train/good, test/good,
+    test/<defect> and ground_truth/<defect>, with labels.csv and events.csv.
     """
     from dataclasses import replace
 
@@ -60,4 +63,8 @@ def simulate(directory: Path, parts: int, train_parts: int, seed: int, line: str
             test_parts=parts,
             progress=progress,
         )
-    console.print(f'{train_parts} good parts to teach and {parts} test parts in {directory}')
+    console.print(
+        f'{train_parts} images to teach from and {parts} test images written to '
+        f'{escaped(directory)}',
+        soft_wrap=True,
+    )

@@ -54,7 +54,7 @@ def _four_numbers(
     return x, y, width, height
 
 
-@click.command()
+@click.command(short_help='Make a recipe from good parts.')
 @click.argument('images', type=click.Path(path_type=Path))
 @click.option(
     '--recipe',
@@ -208,8 +208,8 @@ def _promise(recipe: Recipe, false_reject_rate: float) -> str:
     if false_rejects is not None:
         return false_rejects.promise(false_reject_rate)
     return (
-        'The scorers took their limits from different parts; so few parts promise '
-        f'{100 * recipe.provenance.promised_rate:.2g} % false rejects at best.'
+        'The scorers used different parts for their limits. So few parts can promise at best '
+        f'{100 * recipe.provenance.promised_rate:.2g} % false rejects.'
     )
 
 
@@ -284,7 +284,9 @@ def _named_scorers(scorers: tuple[str, ...]) -> tuple[str, ...] | Literal['auto'
     if 'auto' not in scorers:
         return scorers or ('ssim', 'variation')
     if len(scorers) > 1:
-        raise SettingError(f'--scorer {" ".join(scorers)}: auto chooses alone; allowed: auto only')
+        raise SettingError(
+            f'--scorer {" ".join(scorers)}: auto chooses the scorers, so give auto alone'
+        )
     return 'auto'
 
 
@@ -299,7 +301,7 @@ def _scorer_settings(texts: tuple[str, ...]) -> dict[str, dict[str, int | float 
         scorer, dot, key = name.partition('.')
         if not (equals and dot and scorer and key):
             raise SettingError(
-                f'--setting {text} is not scorer.key=value, such as '
+                f'--setting {text} is refused; allowed: scorer.key=value, such as '
                 'patch_statistics.statistics=pooled'
             )
         if key in settings.setdefault(scorer, {}):
@@ -329,7 +331,7 @@ def _network_settings(
         AutoencoderScorer.fit((), {})
     if (OpenvinoScorer.name in scorers) != (model is not None) or (metadata and not model):
         raise SettingError(
-            '--scorer openvino needs --model; --model and --model-metadata are for it alone'
+            '--scorer openvino and --model go together; --model-metadata needs both'
         )
     if model is None:
         return {}

@@ -10,19 +10,24 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 import os
 from pathlib import Path
+import shlex
 import sys
 from typing import Any
 
 import click
 
 from anomaly_inspection.cli.good_images import good_images
+from anomaly_inspection.cli.options import Number
 from anomaly_inspection.cli.output import (
     console,
     errors,
+    escaped,
+    EXIT_INTERRUPTED,
     progress_bar,
 )
 from anomaly_inspection.cli.recipe_table import print_recipe
 from anomaly_inspection.errors import SettingError
+from anomaly_inspection.writable import check_writable
 
 
 @click.command(short_help='Add a trained autoencoder to a recipe.')
@@ -31,7 +36,7 @@ from anomaly_inspection.errors import SettingError
     '--recipe',
     required=True,
     type=click.Path(path_type=Path),
-    help='Folder of a taught recipe; gets a new version, the old one is kept beside it.',
+    help='Folder of a taught recipe. It gets a new version; the old one is kept beside it.',
 )
 @click.option(
     '--architecture',
@@ -44,108 +49,159 @@ from anomaly_inspection.errors import SettingError
     '--loss',
     default='ssim',
     show_default=True,
-    help='What training makes small: mse, ssim, ms_ssim or ssim_l1.',
+    help='What the training minimises: mse, ssim, ms_ssim or ssim_l1.',
 )
 @click.option(
     '--input-px',
-    type=int,
+    type=click.IntRange(0),
     default=0,
-    help='Side of the square image that the network sees. Default: the one it was made for.',
+    help='Side of the square image that the network sees. Default: the side it was designed for.',
 )
 @click.option(
     '--patch-px',
-    type=int,
+    type=click.IntRange(0, 4096),
     default=0,
-    help='For large parts with small defects: cut the part into squares of this edge and judge '
-    'each. Default: the whole part at once.',
+    help='For large parts with small defects: cut the part into squares of this side and judge '
+    'each one. Default: judge the whole part at once.',
 )
 @click.option(
     '--latent',
-    type=int,
+    type=click.IntRange(0, 4096),
     default=0,
-    help='Numbers that an image is squeezed into (ssim_autoencoder); fewer copy defects less.',
+    help='For ssim_autoencoder: how many numbers describe an image. With fewer, the network is '
+    'less able to reproduce defects. Default: as published.',
 )
 @click.option(
     '--residual',
     default='ssim_l1',
     show_default=True,
-    help='How image and reconstruction are compared: ssim, l1, l2 or ssim_l1.',
+    help='How the image is compared with what the network makes of it: ssim, l1, l2 or ssim_l1.',
 )
-@click.option('--epochs', type=int, default=200, show_default=True, help='Most passes.')
+@click.option(
+    '--epochs',
+    type=click.IntRange(1, 100_000),
+    default=200,
+    show_default=True,
+    help='Stop after this many passes over the images.',
+)
 @click.option(
     '--patience',
-    type=int,
+    type=click.IntRange(1, 100_000),
     default=30,
     show_default=True,
-    help='End after so many passes that make held-out good parts no better.',
+    help='Stop earlier when this many passes have brought no improvement on held-out good parts.',
 )
-@click.option('--batch', type=int, default=8, show_default=True, help='Images of one step.')
-@click.option('--learning-rate', type=float, default=1e-3, show_default=True)
-@click.option('--seed', type=int, default=0, show_default=True)
+@click.option(
+    '--batch',
+    type=click.IntRange(1, 1024),
+    default=8,
+    show_default=True,
+    help='Images per training step.',
+)
+@click.option(
+    '--learning-rate',
+    type=Number(1e-6, 0.1),
+    default=1e-3,
+    show_default=True,
+    help='Step size of the optimizer (Adam).',
+)
+@click.option(
+    '--seed',
+    type=click.IntRange(0, 2**31 - 1),
+    default=0,
+    show_default=True,
+    help='The same seed and images give the same network.',
+)
 @click.option(
     '--shift-px',
-    type=float,
+    type=Number(0, 100),
     default=1.0,
     show_default=True,
-    help='A good part may lie this much off. What is allowed here is never seen as a defect.',
+    help='How far a good part may be shifted. Whatever is allowed here is never a defect.',
 )
 @click.option(
-    '--rotation-deg', type=float, default=0.5, show_default=True, help='... turned this much.'
+    '--rotation-deg',
+    type=Number(0, 180),
+    default=0.5,
+    show_default=True,
+    help='How far a good part may be rotated.',
 )
 @click.option(
-    '--brightness', type=float, default=0.02, show_default=True, help='... brighter or darker.'
+    '--brightness',
+    type=Number(0, 0.5),
+    default=0.02,
+    show_default=True,
+    help='How much brighter or darker a good part may be, as a share.',
 )
-@click.option('--flips', is_flag=True, help='... mirrored.')
+@click.option('--flips', is_flag=True, help='A good part may be mirrored.')
 @click.option(
     '--noise',
-    type=float,
+    type=Number(0, 0.5),
     default=0.0,
     show_default=True,
-    help='Spoil the input by this much noise (0.1 = a tenth of white) and ask for the clean one.',
+    help='Denoising: add this much noise to the input (0.1 = a tenth of white) and train the '
+    'network to remove it.',
 )
-@click.option('--lines', type=int, default=0, show_default=True, help='... by so many lines.')
-@click.option('--blocks', type=int, default=0, show_default=True, help='... by erased blocks.')
+@click.option(
+    '--lines',
+    type=click.IntRange(0, 50),
+    default=0,
+    show_default=True,
+    help='Denoising: draw this many lines into the input.',
+)
+@click.option(
+    '--blocks',
+    type=click.IntRange(0, 20),
+    default=0,
+    show_default=True,
+    help='Denoising: erase this many blocks of the input.',
+)
 @click.option(
     '--folder',
     type=click.Path(path_type=Path, file_okay=False),
-    help='Where the training is kept as it goes. Default: beside the recipe, <recipe>.training.',
+    help='Where an unfinished training is kept. Default: <recipe>.training, beside the recipe.',
 )
-@click.option('--resume', is_flag=True, help='Go on with a training that was ended or killed.')
+@click.option('--resume', is_flag=True, help='Go on with an interrupted training.')
 @click.option(
     '--search',
     'trials',
-    type=int,
+    type=click.IntRange(0, 10_000),
     default=0,
-    help='First try out so many settings (loss, learning rate, denoising, latent) on synthetic '
-    'defects, and take the best.',
+    help='First try this many settings (loss, learning rate, denoising, latent) on synthetic '
+    'defects, then train with the best.',
 )
 @click.option(
-    '--search-epochs', type=int, default=30, show_default=True, help='Most passes of each.'
+    '--search-epochs',
+    type=click.IntRange(1, 100_000),
+    default=30,
+    show_default=True,
+    help='Passes per trial at most.',
 )
 @click.option(
     '--storage',
     default='',
-    help='Database URL of the search, for several machines that share it. Default: a file in the '
-    'training folder.',
+    help='Database URL that several machines share for one search. '
+    'Default: a file in the training folder.',
 )
-@click.option('--trained-by', default='', help='Who trained it, for the model card.')
+@click.option('--trained-by', default='', help='Your name, kept in the model card.')
 def train(images: Path, recipe: Path, **options: Any) -> None:
     """
     Train an autoencoder on IMAGES, a folder of good parts, and add it to a taught recipe.
 
-    The network learns to draw good parts; what it cannot draw is anomalous. Four fifths of the
-    images are trained on; the rest tell when to stop and give the limits. A hundred images are a
-    start. Minutes to hours without a GPU; a training that was ended goes on by --resume.
+    The network learns to reproduce good parts. What it cannot reproduce is anomalous. It trains on
+    four fifths of the images; the rest decide when to stop, and give the limits. A hundred images
+    are a start. Without a GPU this takes minutes to hours. Ctrl-C interrupts it; --resume goes on.
 
     \b
       anomaly-inspection teach good/ --recipe recipes/pump
       anomaly-inspection train good/ --recipe recipes/pump
 
-    In the recipe's folder, model/autoencoder/ then holds the model with its history, loss curve,
+    Afterwards, model/autoencoder/ in the recipe holds the model with its history, loss curve,
     pictures and model card.
     """
     from anomaly_inspection.recipes.folder import read_recipe, write_recipe
 
+    check_writable(recipe)
     settings = _training_settings(options)
     taught = read_recipe(recipe)
     frames = list(good_images(images))
@@ -155,22 +211,38 @@ def train(images: Path, recipe: Path, **options: Any) -> None:
     scorer_settings = {'residual': options['residual']}
     if options['trials']:
         settings = _searched(taught, frames, settings, folder, scorer_settings, options)
-    with _training_progress(settings.epochs) as (progress, epoch_done):
-        trained = training.train(
-            taught,
-            frames,
-            settings,
-            folder=folder,
-            scorer_settings=scorer_settings,
-            resume=options['resume'],
-            trained_by=options['trained_by'],
-            source=str(images),
-            progress=progress,
-            epoch_done=epoch_done,
-        )
+    try:
+        with _training_progress(settings.epochs) as (progress, epoch_done):
+            trained = training.train(
+                taught,
+                frames,
+                settings,
+                folder=folder,
+                scorer_settings=scorer_settings,
+                resume=options['resume'],
+                trained_by=options['trained_by'],
+                source=str(images),
+                progress=progress,
+                epoch_done=epoch_done,
+            )
+    except KeyboardInterrupt:
+        errors.print(escaped(_how_to_resume(training.epochs_kept(folder))), soft_wrap=True)
+        sys.exit(EXIT_INTERRUPTED)
     written = write_recipe(trained, recipe)
     training.finish(folder)
     print_recipe(written)
+
+
+def _how_to_resume(epochs: int) -> str:
+    """
+    Say what is left of an interrupted training.
+
+    """
+    if not epochs:
+        return 'interrupted before the end of the first epoch: nothing is kept'
+    given = [argument for argument in sys.argv[1:] if argument != '--resume']
+    command = shlex.join(['anomaly-inspection', *given, '--resume'])
+    return f'interrupted; {epochs} epochs are kept. To go on: {command}'
 
 
 @contextmanager

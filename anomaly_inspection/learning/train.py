@@ -300,6 +300,15 @@ def with_autoencoder(
     )
 
 
+def epochs_kept(folder: Path) -> int:
+    """
+    Give how many epochs of an unfinished training a folder holds; 0 when there is none.
+
+    """
+    path = folder / _CHECKPOINT
+    return len(Checkpoint.read(path).history) if path.exists() else 0
+
+
 def _checkpoint_to_resume(folder: Path, *, resume: bool) -> Checkpoint | None:
     path = folder / _CHECKPOINT
     if resume:

@@ -251,3 +251,31 @@ def test_a_file_name_cannot_break_the_terminal(tmp_path: Path) -> None:
     assert b'odd\\n\\x1b[31m' in printed
     assert b'\x1b[31m' not in printed
     assert b'Traceback' not in printed
+
+
+# --------------------------------------------------------------------------------------- train
+
+
+def test_an_interrupted_training_says_how_to_go_on(
+    taught: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip('keras')
+    from anomaly_inspection.learning import train as training
+
+    write_recipe(read_recipe(taught), tmp_path / 'plate')
+    given = ['train', str(tmp_path / 'good'), '--recipe', str(tmp_path / 'plate')]
+    monkeypatch.setattr(sys, 'argv', ['anomaly-inspection', *given])
+
+    def interrupted(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    write_plates(tmp_path / 'good', 12)
+    monkeypatch.setattr(training, 'train', interrupted)
+    nothing = invoke(*given)
+    assert nothing.exit_code == 130
+    assert 'nothing is kept' in words(nothing)
+    monkeypatch.setattr(training, 'epochs_kept', lambda folder: 7)
+    result = invoke(*given)
+    assert result.exit_code == 130
+    assert '7 epochs are kept' in words(result)
+    assert f'anomaly-inspection {" ".join(given)} --resume' in words(result)

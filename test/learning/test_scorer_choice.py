@@ -236,7 +236,7 @@ def test_the_command_takes_settings(tmp_path: Path) -> None:
         (['--setting', 'variation.trim=nan'], 'variation.trim is nan; allowed: a number'),
         (['--setting', 'template.search_px=2'], "'template', which is not taught; allowed: ssim"),
         (['--setting', 'ssim.k1=0.1', '--setting', 'ssim.k1=0.2'], 'ssim.k1 is given twice'),
-        (['--scorer', 'auto', '--scorer', 'ssim'], 'auto chooses alone'),
+        (['--scorer', 'auto', '--scorer', 'ssim'], 'give auto alone'),
         (['--scorer', 'auto', '--setting', 'ssim.k1=0.1'], "scorer 'auto' chooses them"),
     ],
 )

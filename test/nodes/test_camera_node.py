@@ -490,3 +490,69 @@ def test_a_folder_that_loops_begins_again_with_new_parts(make_bench, folder):
     assert not bench.node.has_ended.is_set()
     assert bench.set_parameter('loop', False).successful
     bench.wait(bench.node.has_ended.is_set)
+
+
+# Calibration
+
+CALIBRATION = """image_width: {width}
+image_height: 20
+distortion_model: plumb_bob
+camera_matrix: {{rows: 3, cols: 3, data: [60, 0, 15, 0, 61, 10, 0, 0, 1]}}
+distortion_coefficients: {{rows: 1, cols: 5, data: [0.1, 0, 0, 0, 0]}}
+rectification_matrix: {{rows: 3, cols: 3, data: [1, 0, 0, 0, 1, 0, 0, 0, 1]}}
+projection_matrix: {{rows: 3, cols: 4, data: [60, 0, 15, 0, 0, 61, 10, 0, 0, 0, 1, 0]}}
+"""
+
+
+@pytest.fixture
+def calibration_file(tmp_path):
+    def write(width=30):
+        path = tmp_path / 'with space' / 'camera.yaml'
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(CALIBRATION.format(width=width))
+        return path
+
+    return write
+
+
+@pytest.mark.parametrize('is_url', [True, False])
+def test_camera_info_carries_the_calibration_and_an_optical_frame(
+    make_bench, folder, calibration_file, is_url
+):
+    path = calibration_file()
+    url = path.as_uri() if is_url else str(path)
+    bench = make_bench(source=str(folder), rate_hz=50.0, camera_info_url=url)
+    bench.wait(lambda: bench.infos and bench.images)
+    info = bench.infos[0]
+    assert (info.width, info.height, info.distortion_model) == (30, 20, 'plumb_bob')
+    assert list(info.k) == [60, 0, 15, 0, 61, 10, 0, 0, 1]
+    assert list(info.p) == [60, 0, 15, 0, 0, 61, 10, 0, 0, 0, 1, 0]
+    assert list(info.r) == [1, 0, 0, 0, 1, 0, 0, 0, 1]
+    assert list(info.d) == [0.1, 0, 0, 0, 0]
+    assert info.header == bench.images[0].header
+    assert info.header.frame_id == 'camera_optical_frame'
+
+
+def test_a_calibration_for_another_size_is_told_and_not_published(
+    make_bench, folder, calibration_file
+):
+    path = calibration_file(width=640)
+    bench = make_bench(source=str(folder), rate_hz=50.0, camera_info_url=str(path))
+    bench.wait(lambda: bench.infos)
+    assert list(bench.infos[0].k) == [0] * 9, 'which means uncalibrated'
+    assert '640x20 pixels, the frames have 30x20' in bench.node.problem('calibration')
+
+
+@pytest.mark.parametrize(
+    ('url', 'words'),
+    [
+        ('http://host/camera.yaml', 'allowed is file:///PATH'),
+        ('package://no_such_package/camera.yaml', "no package 'no_such_package'"),
+        ('package://anomaly_inspection/none.yaml', 'there is no calibration file'),
+        ('file:///no/such/file.yaml', 'there is no calibration file /no/such/file.yaml'),
+    ],
+)
+def test_a_calibration_that_is_not_there_keeps_the_camera_down(make_bench, folder, url, words):
+    bench = make_bench(source=str(folder), camera_info_url=url)
+    bench.wait(lambda: words in (bench.node.problem('lifecycle') or ''))
+    assert not bench.node.is_active

@@ -4,6 +4,9 @@ ROS images into arrays and back, with cv_bridge where it is installed and with N
 
 """
 
+import struct
+import zlib
+
 import cv2
 import numpy as np
 import pytest
@@ -299,3 +302,14 @@ def test_corrupt_compressed_data_is_refused_with_the_reason(suffix):
 def test_other_compressed_data_is_refused_by_its_beginning(data, words):
     with pytest.raises(FrameError, match=words):
         array_from_compressed(CompressedImage(format='tiff', data=data))
+
+
+def test_a_compressed_image_too_large_to_decode_is_refused_by_its_header():
+    header = struct.pack('>II5B', 30_000, 30_000, 8, 2, 0, 0, 0)
+    chunks = [(b'IHDR', header), (b'IDAT', zlib.compress(b'')), (b'IEND', b'')]
+    data = b'\x89PNG\r\n\x1a\n' + b''.join(
+        struct.pack('>I', len(body)) + kind + body + struct.pack('>I', zlib.crc32(kind + body))
+        for kind, body in chunks
+    )
+    with pytest.raises(FrameError, match=r'cannot be decoded: .*30000'):
+        array_from_compressed(CompressedImage(format='png', data=data))

@@ -547,7 +547,7 @@ def test_a_score_without_a_map_makes_a_recipe_without_regions(tmp_path: Path) ->
     ('options', 'complaint'),
     [
         (['--scorer', 'openvino'], 'needs --model'),
-        (['--model', 'MODEL'], 'are for it alone'),
+        (['--model', 'MODEL'], 'go together'),
         (['--scorer', 'openvino', '--model', 'good/00.png'], 'allowed: an OpenVINO .xml file'),
         (['--scorer', 'openvino', '--model', 'none.xml'], 'does not exist'),
         (['--scorer', 'autoencoder'], 'anomaly-inspection train'),
