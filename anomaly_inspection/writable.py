@@ -21,7 +21,7 @@ def check_writable(path: str | os.PathLike[str]) -> None:
 
     The check makes an empty folder at the nearest place that exists and removes it again, because
     permission bits do not tell of read-only file systems or of what root may do. It leaves nothing
-    behind and does not make `path`.
+    behind and does not make `path`. For a recipe, `recipes.folder.check_place` checks more.
 
     Parameters
     ----------

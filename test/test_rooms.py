@@ -22,27 +22,30 @@ MAY_IMPORT: dict[str, set[str]] = {
     'imaging': set(),
     'detecting': {'imaging'},
     'scoring': {'imaging'},
-    'recipes': {'deciding', 'scoring', 'imaging', 'printable', 'writable'},
+    'recipes': {'deciding', 'scoring', 'imaging', 'writable'},
     'learning': {'recipes', 'scoring', 'imaging', 'chart_style', 'progress', 'defect_fit'},
     # The truth about a frame comes with its source; the self-test draws synthetic defects.
     'evaluation': {
         *('recipes', 'deciding', 'scoring', 'imaging', 'capture', 'overlay', 'learning'),
-        *('chart_style', 'printable', 'progress'),
+        *('chart_style', 'progress'),
     },
     'deciding': {'scoring'},
-    'capture': {'steady_clock', 'printable', 'progress', 'defect_fit', 'imaging'},
+    'capture': {'steady_clock', 'progress', 'defect_fit', 'imaging'},
     'sorting': {'link'},
     'link': set(),
     'overlay': {'scoring', 'imaging'},
     'steady_clock': set(),
-    'state_file': {'printable', 'steady_clock'},
-    'chart_style': {'printable'},
+    'state_file': {'steady_clock'},
+    'chart_style': set(),
     'parameter_file': set(),
     'printable': set(),
+    'setting_check': set(),
     'progress': set(),
     'defect_fit': set(),
-    'writable': {'printable'},
+    'writable': set(),
 }
+# Small things that every room may use.
+FOR_ALL = {'__version__', 'errors', 'printable', 'setting_check'}
 # The faces of the house stand on all of it.
 OPEN_ROOMS = {'nodes', 'cli'}
 
@@ -102,7 +105,7 @@ def test_imports_go_one_way(path: Path) -> None:
     if room in OPEN_ROOMS:
         return
     assert room in MAY_IMPORT, f'a new room: say in MAY_IMPORT what {room} may import'
-    allowed = {room, 'errors', '__version__'} | MAY_IMPORT[room]
+    allowed = {room, *FOR_ALL} | MAY_IMPORT[room]
     trespasses = [
         f'line {line} imports {other}'
         for line, other in rooms_imported(path)

@@ -23,6 +23,7 @@ from anomaly_inspection.deciding.challenge_memory import ChallengeMemory
 from anomaly_inspection.deciding.frame_judge import Judgement, Reason, Verdict
 from anomaly_inspection.deciding.part_decision import KnownAs, PartDecision, PartKey
 from anomaly_inspection.errors import SettingError
+from anomaly_inspection.setting_check import check_range
 
 # A shift change that the wall clock passes twice is one as long as the clock was set back by less
 # than this: the end of summer time does so. Set back further, it had been wrong before.
@@ -80,11 +81,8 @@ class ChallengeSettings:
         for text in self.shift_changes:
             _time_of_day(text)
         for name in ('every_min', 'grace_min'):
-            minutes = getattr(self, name)
-            if not 0 <= minutes < math.inf:
-                raise SettingError(f'{name} {minutes}, allowed: 0 or more minutes, finite')
-        if not 0 < self.timeout_min < math.inf:
-            raise SettingError(f'timeout_min {self.timeout_min}, allowed: above 0 min, finite')
+            check_range(name, getattr(self, name), 0, unit='min')
+        check_range('timeout_min', self.timeout_min, 0, unit='min', is_open=True)
 
 
 class ChallengeState(IntEnum):

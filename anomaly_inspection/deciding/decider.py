@@ -40,7 +40,8 @@ from anomaly_inspection.deciding.part_judge import (
     STATUS_OK,
     worst_measures,
 )
-from anomaly_inspection.errors import LimitError, SettingError
+from anomaly_inspection.errors import LimitError
+from anomaly_inspection.setting_check import check_range
 
 if TYPE_CHECKING:
     from anomaly_inspection.deciding.limits import LimitTable
@@ -101,13 +102,9 @@ class DeciderSettings:
 
     def __post_init__(self) -> None:
         for name in ('deadline_s', 'early_score_age_s'):
-            seconds = getattr(self, name)
-            if not 0 < seconds < math.inf:
-                raise SettingError(f'{name} {seconds}, allowed: above 0 s, finite')
+            check_range(name, getattr(self, name), 0, unit='s', is_open=True)
         for name in ('timeouts_to_fault', 'early_scores', 'pending_parts', 'remembered_parts'):
-            number = getattr(self, name)
-            if number < 1:
-                raise SettingError(f'{name} {number}, allowed: 1 or more')
+            check_range(name, getattr(self, name), 1)
 
 
 @dataclass

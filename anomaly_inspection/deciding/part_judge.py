@@ -12,8 +12,8 @@ import math
 from typing import TYPE_CHECKING
 
 from anomaly_inspection.deciding.frame_judge import judge, Judgement, Reason, rejected, Verdict
-from anomaly_inspection.errors import SettingError
 from anomaly_inspection.scoring.measure import BadSide
+from anomaly_inspection.setting_check import check_range
 
 if TYPE_CHECKING:
     from anomaly_inspection.deciding.part_decision import ScoreReceived, Terms
@@ -41,12 +41,8 @@ class StationSettings:
     required_passes: int
 
     def __post_init__(self) -> None:
-        if self.frames < 1:
-            raise SettingError(f'frames {self.frames}, allowed: 1 or more')
-        if not 1 <= self.required_passes <= self.frames:
-            raise SettingError(
-                f'required_passes {self.required_passes}, allowed: 1 to {self.frames} (frames)'
-            )
+        check_range('frames', self.frames, 1)
+        check_range('required_passes', self.required_passes, 1, self.frames, 'frames')
 
 
 @dataclass

@@ -17,7 +17,7 @@ from anomaly_inspection.detecting.empty_scene import EmptyScene
 from anomaly_inspection.errors import FrameError, SettingError
 from anomaly_inspection.imaging.frame_check import FrameFormat
 from anomaly_inspection.imaging.region_of_interest import RegionOfInterest
-from anomaly_inspection.imaging.setting_check import check_integer, check_number
+from anomaly_inspection.setting_check import check_integer, check_number
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

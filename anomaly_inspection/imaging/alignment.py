@@ -28,7 +28,7 @@ from anomaly_inspection.errors import AlignmentError
 from anomaly_inspection.imaging.coarse_search import Candidate, CoarseSearch
 from anomaly_inspection.imaging.edge_images import band_pass, rotated_half_sides, shrunk
 from anomaly_inspection.imaging.edge_model import EdgeModel, FEWEST_POINTS, Pose
-from anomaly_inspection.imaging.setting_check import check_choice, check_keys, check_number
+from anomaly_inspection.setting_check import check_choice, check_keys, check_number
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -21,7 +21,7 @@ import cv2
 import numpy as np
 
 from anomaly_inspection.errors import SettingError
-from anomaly_inspection.imaging.setting_check import check_choice, check_number
+from anomaly_inspection.setting_check import check_choice, check_number
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

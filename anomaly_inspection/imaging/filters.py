@@ -16,7 +16,7 @@ import numpy as np
 
 from anomaly_inspection.errors import SettingError
 from anomaly_inspection.imaging.colour_highlight import ColourHighlight
-from anomaly_inspection.imaging.setting_check import (
+from anomaly_inspection.setting_check import (
     check_choice,
     check_integer,
     check_keys,

@@ -22,7 +22,7 @@ from anomaly_inspection.imaging.filters import Filter, filter_from_mapping, filt
 from anomaly_inspection.imaging.frame_check import check_frame
 from anomaly_inspection.imaging.light import AS_TAUGHT, Light, LightMeter, LIGHTS
 from anomaly_inspection.imaging.region_of_interest import RegionOfInterest
-from anomaly_inspection.imaging.setting_check import check_choice, check_keys
+from anomaly_inspection.setting_check import check_choice, check_keys
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from anomaly_inspection.errors import SettingError
-from anomaly_inspection.imaging.setting_check import check_integer
+from anomaly_inspection.setting_check import check_integer
 
 if TYPE_CHECKING:
     from anomaly_inspection.imaging.frame_check import FrameFormat

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from anomaly_inspection.imaging.setting_check import check_integer, check_number
+from anomaly_inspection.setting_check import check_integer, check_number
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

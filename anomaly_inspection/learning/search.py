@@ -22,7 +22,6 @@ import optuna
 import sqlalchemy.exc
 
 from anomaly_inspection.errors import SettingError
-from anomaly_inspection.imaging.setting_check import check_integer
 from anomaly_inspection.learning.augmentation import Denoising
 from anomaly_inspection.learning.export import exported
 from anomaly_inspection.learning.separation import auroc
@@ -31,6 +30,7 @@ from anomaly_inspection.learning.train import scorer_settings_of, TrainingParts,
 from anomaly_inspection.learning.training_settings import LOSSES, NETS
 from anomaly_inspection.progress import no_progress
 from anomaly_inspection.scoring.autoencoder import AutoencoderScorer
+from anomaly_inspection.setting_check import check_integer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence

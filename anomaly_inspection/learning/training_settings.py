@@ -11,8 +11,8 @@ import hashlib
 import json
 
 from anomaly_inspection.errors import SettingError
-from anomaly_inspection.imaging.setting_check import check_choice, check_integer, check_number
 from anomaly_inspection.learning.augmentation import Augmentation, Denoising
+from anomaly_inspection.setting_check import check_choice, check_integer, check_number
 
 LOSSES = ('mse', 'ssim', 'ms_ssim', 'ssim_l1')
 

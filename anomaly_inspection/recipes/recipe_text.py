@@ -11,6 +11,7 @@ from typing import Any, TYPE_CHECKING
 
 import yaml
 
+from anomaly_inspection.printable import printable
 from anomaly_inspection.recipes.layout import FORMAT_VERSION, reference_name, REFERENCES
 from anomaly_inspection.recipes.recipe import measures_of, Recipe
 from anomaly_inspection.scoring.registry import scorer_class
@@ -31,13 +32,12 @@ def recipe_text(recipe: Recipe) -> str:
     Give the content of recipe.yaml.
 
     """
-    provenance = {**asdict(recipe.provenance)}
-    provenance |= {key: list(provenance[key]) for key in ('left_out', 'choice')}
+    provenance = {key: _readable(value) for key, value in asdict(recipe.provenance).items()}
     lines = [
         _HEADER,
         _entry('format_version', FORMAT_VERSION),
         _entry('name', recipe.name),
-        _entry('product', recipe.product),
+        _entry('product', printable(recipe.product)),
         '# Counts up at each writing; the version before stands beside this folder.',
         _entry('version', recipe.version),
         _entry('created', recipe.created),
@@ -83,6 +83,16 @@ def recipe_text(recipe: Recipe) -> str:
         f'references: {_flow(names)}',
     ]
     return '\n'.join(lines) + '\n'
+
+
+def _readable(value: Any) -> Any:
+    """
+    Give texts as YAML takes them back: names of files and folders may hold anything.
+
+    """
+    if isinstance(value, tuple | list):
+        return [printable(text) for text in value]
+    return printable(value) if isinstance(value, str) else value
 
 
 def _entry(key: str, value: object) -> str:

@@ -20,7 +20,8 @@ from typing import Any, TYPE_CHECKING
 import cv2
 import numpy as np
 
-from anomaly_inspection.errors import RecipeError
+from anomaly_inspection.errors import RecipeError, SettingError
+from anomaly_inspection.printable import printable
 from anomaly_inspection.recipes.layout import (
     CREATED_FORMAT,
     MODEL,
@@ -33,6 +34,7 @@ from anomaly_inspection.recipes.layout import (
 from anomaly_inspection.recipes.reading import read_recipe
 from anomaly_inspection.recipes.recipe_text import recipe_text
 from anomaly_inspection.recipes.statistics_file import statistics_bytes
+from anomaly_inspection.writable import check_writable
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -75,15 +77,9 @@ def write_recipe(
         recipe. What was in place then still is.
 
     """
-    folder = Path(path).resolve()
-    old = read_recipe(folder) if folder.exists() else None
-    kept = None
-    if old is not None:
-        kept = folder.with_name(f'{folder.name}.v{old.version}')
-        if kept.exists():
-            raise RecipeError(
-                f'{kept} already exists; move it away so that {folder} can be kept there'
-            )
+    folder = Path(os.path.realpath(path))
+    old = check_place(folder)
+    kept = None if old is None else _kept(folder, old)
     created = datetime.now(UTC) if created is None else created.astimezone(UTC)
     recipe = replace(
         recipe,
@@ -101,10 +97,44 @@ def write_recipe(
             _put_in_place(draft, folder, kept)
         _sync(folder.parent)
     except OSError as error:
-        raise RecipeError(f'cannot write the recipe {folder}: {error}') from error
+        raise RecipeError(f'cannot write the recipe {printable(folder)}: {error}') from error
     finally:
         shutil.rmtree(draft, ignore_errors=True)
     return replace(written, path=folder)
+
+
+def check_place(path: str | os.PathLike[str]) -> Recipe | None:
+    """
+    Tell at once, before the work that makes a recipe, whether one can be written at a place.
+
+    Returns
+    -------
+    Recipe or None
+        The recipe that is there and would be kept as the version before; None when nothing is.
+
+    Raises
+    ------
+    RecipeError
+        When `write_recipe` could not write there: what is there is not a good recipe, its version
+        is kept already, or the folder cannot be written.
+
+    """
+    folder = Path(os.path.realpath(path))
+    old = read_recipe(folder) if os.path.lexists(folder) else None
+    if old is not None and os.path.lexists(kept := _kept(folder, old)):
+        raise RecipeError(
+            f'{printable(kept)} already exists; move it away so that {printable(folder)} can be '
+            'kept there'
+        )
+    try:
+        check_writable(folder.parent)
+    except SettingError as error:
+        raise RecipeError(f'{error}') from error
+    return old
+
+
+def _kept(folder: Path, old: Recipe) -> Path:
+    return folder.with_name(f'{folder.name}.v{old.version}')
 
 
 def _write_files(recipe: Recipe, folder: Path) -> None:

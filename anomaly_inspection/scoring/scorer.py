@@ -7,11 +7,13 @@ The protocol that every scorer follows, and the checks that scorers share.
 from __future__ import annotations
 
 from dataclasses import dataclass
+import sys
 from typing import Any, ClassVar, Protocol, runtime_checkable, Self, TYPE_CHECKING
 
 import numpy as np
 
 from anomaly_inspection.errors import FrameError, RecipeError, SettingError
+from anomaly_inspection.printable import shown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -152,21 +154,22 @@ class Setting:
         """
         if self.choices:
             if value not in self.choices:
-                raise SettingError(f'{key} is {value!r}; allowed: {", ".join(self.choices)}')
+                raise SettingError(f'{key} is {shown(value)}; allowed: {", ".join(self.choices)}')
             return str(value)
         if isinstance(self.default, str):
             if not isinstance(value, str):
-                raise SettingError(f'{key} is {value!r}; allowed: a text')
+                raise SettingError(f'{key} is {shown(value)}; allowed: a text')
             return value
         kind = 'a whole number' if isinstance(self.default, int) else 'a number'
         allowed = f'{kind} from {self.minimum:g} to {self.maximum:g}'
         if (
             isinstance(value, bool)
             or not isinstance(value, (int, float, np.integer, np.floating))
+            or not abs(value) <= sys.float_info.max
             or not self.minimum <= value <= self.maximum
             or (isinstance(self.default, int) and value != int(value))
         ):
-            raise SettingError(f'{key} is {value!r}; allowed: {allowed}')
+            raise SettingError(f'{key} is {shown(value)}; allowed: {allowed}')
         return type(self.default)(value)
 
 

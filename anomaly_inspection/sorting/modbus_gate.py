@@ -21,6 +21,7 @@ from pymodbus.client import ModbusTcpClient
 from pymodbus.exceptions import ModbusException
 
 from anomaly_inspection.errors import GateError, SettingError
+from anomaly_inspection.setting_check import check_range
 from anomaly_inspection.sorting.gate import Gate, remaining_s
 from anomaly_inspection.sorting.repeated_output import RepeatedOutput
 
@@ -104,9 +105,7 @@ class ModbusWiring:
             'read_back_address': (0, 65_535),
         }
         for name, (least, largest) in ranges.items():
-            value = getattr(self, name)
-            if not least <= value <= largest:
-                raise SettingError(f'Modbus {name} {value}, allowed: {least} to {largest}')
+            check_range(f'Modbus {name}', getattr(self, name), least, largest)
 
 
 class ModbusGate(Gate):

@@ -26,7 +26,7 @@ from enum import Enum
 from itertools import chain
 import math
 
-from anomaly_inspection.errors import SettingError
+from anomaly_inspection.setting_check import check_range
 from anomaly_inspection.sorting.sort_record import Action, Cause, Outcome, PartKey, SortRecord
 
 # Allows for the computer's own delays: a gate read back sooner after closing may still be moving.
@@ -38,10 +38,8 @@ def travel_time_s(distance_m: float, belt_speed_mps: float) -> float:
     Give the travel time of a part from the camera to the gate, seconds.
 
     """
-    if not 0 < distance_m < math.inf:
-        raise SettingError(f'travel distance {distance_m} m, allowed: above 0, finite')
-    if not 0 < belt_speed_mps < math.inf:
-        raise SettingError(f'belt speed {belt_speed_mps} m/s, allowed: above 0, finite')
+    check_range('travel distance', distance_m, 0, unit='m', is_open=True)
+    check_range('belt speed', belt_speed_mps, 0, unit='m/s', is_open=True)
     return distance_m / belt_speed_mps
 
 
@@ -91,19 +89,18 @@ class TrackerSettings:
     decider_start_s: float = 10.0
 
     def __post_init__(self) -> None:
-        self._check('window_s', self.window_s, 0.001, 60.0)
-        self._check('actuation_s', self.actuation_s, 0.0, 60.0)
-        self._check(
-            'dead_time_s', self.dead_time_s, max(self.actuation_s, _SHORTEST_DEAD_TIME_S), 60.0
-        )
-        self._check(
-            'travel_time_s', self.travel_time_s, self.window_s / 2 + self.actuation_s, 3600.0
-        )
-        self._check('early_decision_age_s', self.early_decision_age_s, 0.001, 3600.0)
-        self._check('decider_start_s', self.decider_start_s, 0.0, 3600.0)
+        ranges_s = {
+            'window_s': (0.001, 60.0),
+            'actuation_s': (0.0, 60.0),
+            'dead_time_s': (max(self.actuation_s, _SHORTEST_DEAD_TIME_S), 60.0),
+            'travel_time_s': (self.window_s / 2 + self.actuation_s, 3600.0),
+            'early_decision_age_s': (0.001, 3600.0),
+            'decider_start_s': (0.0, 3600.0),
+        }
+        for name, (shortest_s, longest_s) in ranges_s.items():
+            check_range(name, getattr(self, name), shortest_s, longest_s, 's')
         for name, least in (('parts', 1), ('early_decisions', 1), ('undecided_to_stop', 0)):
-            if getattr(self, name) < least:
-                raise SettingError(f'{name} {getattr(self, name)}, allowed: {least} or more')
+            check_range(name, getattr(self, name), least)
 
     @property
     def closest_s(self) -> float:
@@ -112,11 +109,6 @@ class TrackerSettings:
 
         """
         return self.window_s + self.dead_time_s
-
-    @staticmethod
-    def _check(name: str, value_s: float, minimum_s: float, maximum_s: float) -> None:
-        if not minimum_s <= value_s <= maximum_s:
-            raise SettingError(f'{name} {value_s:g} s, allowed: {minimum_s:g} to {maximum_s:g} s')
 
 
 class GateCall(Enum):

@@ -152,10 +152,10 @@ class Cell:
         ({'shift_changes': ('06:00', '6:00')}, "'6:00' is refused"),
         ({'shift_changes': ('14:60',)}, '00:00 to 23:59'),
         ({'shift_changes': ('14:00\n',)}, 'is refused'),
-        ({'every_min': -1.0}, 'every_min -1.0, allowed: 0 or more'),
+        ({'every_min': -1.0}, 'every_min -1 min, allowed: 0 or more min'),
         ({'every_min': math.inf}, 'finite'),
         ({'grace_min': math.nan}, 'grace_min nan'),
-        ({'timeout_min': 0.0}, 'timeout_min 0.0, allowed: above 0'),
+        ({'timeout_min': 0.0}, 'timeout_min 0 min, allowed: above 0 min, finite'),
     ],
 )
 def test_settings_out_of_range_are_refused_in_words(options: dict[str, object], says: str) -> None:

@@ -27,7 +27,7 @@ import yaml
 from anomaly_inspection.errors import LimitError, RecipeError, SettingError
 from anomaly_inspection.imaging.frame_check import FrameFormat
 from anomaly_inspection.recipes import writing
-from anomaly_inspection.recipes.folder import read_recipe, write_recipe
+from anomaly_inspection.recipes.folder import check_place, read_recipe, write_recipe
 from anomaly_inspection.recipes.recipe import (
     MeasureLimit,
     measures_of,
@@ -477,6 +477,31 @@ def test_a_place_that_cannot_be_written_says_so(recipe: Recipe, tmp_path: Path) 
     (tmp_path / 'file').write_text('')
     with pytest.raises(RecipeError, match='cannot write'):
         write_recipe(recipe, tmp_path / 'file' / 'pump')
+
+
+def test_a_place_is_checked_before_the_work(copy: Path, tmp_path: Path) -> None:
+    place = check_place(copy)
+    assert place is not None
+    assert place.version == 1
+    assert check_place(tmp_path / 'new' / 'pump') is None
+    assert sorted(file.name for file in tmp_path.iterdir()) == ['pump']
+    (tmp_path / 'photos').mkdir()
+    (tmp_path / 'file').write_text('')
+    for bad in (tmp_path / 'photos', tmp_path / 'file', tmp_path / 'file' / 'pump', '/proc/x/y'):
+        with pytest.raises(RecipeError):
+            check_place(bad)
+    copy.with_name('pump.v1').symlink_to('nowhere')
+    with pytest.raises(RecipeError, match='already exists'):
+        check_place(copy)
+
+
+def test_texts_that_are_no_text_are_written_all_the_same(recipe: Recipe, tmp_path: Path) -> None:
+    provenance = replace(
+        recipe.provenance, source='folder\udcff', left_out=('two\nlines.png: black',)
+    )
+    written = write_recipe(replace(recipe, provenance=provenance), tmp_path / 'new')
+    assert written.provenance.source == 'folder\ufffd'
+    assert written.provenance.left_out == (r'two\nlines.png: black',)
 
 
 @pytest.mark.parametrize('exchanges', [True, False])
