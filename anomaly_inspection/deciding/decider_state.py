@@ -43,6 +43,9 @@ class DeciderState:
         By 'scorer.measure'.
     challenge : ChallengeMemory
         How the challenge stood.
+    launched_with : dict of str to str
+        The parameters that chose recipe and limits at the start, as texts. When they have changed
+        since, somebody wants something else than what was in force.
 
     """
 
@@ -52,6 +55,7 @@ class DeciderState:
     recipe_hash: str
     limits: dict[str, KeptLimit]
     challenge: ChallengeMemory
+    launched_with: dict[str, str]
 
     @property
     def recipe_text(self) -> str:
@@ -119,6 +123,7 @@ class DeciderState:
                 )
                 for name, kept in content['limits'].items()
             }
+            launched_with = dict(content['launched_with'])
             path, name, recipe_hash = texts
             return cls(
                 path,
@@ -127,6 +132,7 @@ class DeciderState:
                 recipe_hash,
                 limits,
                 ChallengeMemory.from_content(content['challenge']),
+                launched_with,
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise StateError(f'the state of the decider is not whole: {error!r}') from error

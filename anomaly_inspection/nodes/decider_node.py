@@ -26,15 +26,14 @@ from anomaly_inspection.deciding.decider import (
 )
 from anomaly_inspection.deciding.decider_state import DeciderState
 from anomaly_inspection.deciding.frame_judge import Combination, Reason, Verdict
-from anomaly_inspection.deciding.limits import LimitOrigin
 from anomaly_inspection.deciding.part_decision import KnownAs, PartDecision
 from anomaly_inspection.errors import LimitError
-from anomaly_inspection.msg import Decision, Fault, Part, Score, Thresholds
+from anomaly_inspection.msg import Decision, Fault, Part, Score
 from anomaly_inspection.nodes.calibration_face import CalibrationFace
 from anomaly_inspection.nodes.challenge_face import ChallengeFace, ChallengeParameters
-from anomaly_inspection.nodes.decider_start import decider_start
-from anomaly_inspection.nodes.inspection_node import ERROR, InspectionNode, steady_s, WARN
-from anomaly_inspection.nodes.limits_face import LIMIT_PREFIX, LimitsFace, UsedLimits
+from anomaly_inspection.nodes.decider_start import decider_start, launched_with
+from anomaly_inspection.nodes.inspection_node import ERROR, InspectionNode, steady_s
+from anomaly_inspection.nodes.limits_face import is_limit, LimitsFace, UsedLimits
 from anomaly_inspection.nodes.parameters import parameter
 from anomaly_inspection.nodes.qos import EVENT, LATCHED
 from anomaly_inspection.nodes.recipe_face import RecipeFace
@@ -42,7 +41,6 @@ from anomaly_inspection.nodes.spinning import spin_node
 from anomaly_inspection.nodes.stamps import nanoseconds_from_stamp, stamp_from_nanoseconds
 from anomaly_inspection.recipes.limit_table import limit_table
 from anomaly_inspection.recipes.recipe import Recipe
-from anomaly_inspection.srv import SetLimits
 from anomaly_inspection.state_file import FoundState
 from anomaly_inspection.steady_clock import exposure_on_this_clock
 
@@ -192,8 +190,6 @@ class DeciderNode(InspectionNode[DeciderParameters]):
         self._recipes = RecipeFace(self)
         self.listen(Part, 'part', self._take_part, EVENT)
         self.listen(Score, 'score', self._take_score, EVENT)
-        self.listen(Thresholds, 'thresholds', self._take_thresholds, EVENT)
-        self.serve(SetLimits, '~/set_limits', lambda request: self._set_limits(request.limits))
         self.every(_TICK_S, self._tick)
 
     def activate(self) -> None:
@@ -345,7 +341,7 @@ class DeciderNode(InspectionNode[DeciderParameters]):
         Whether the parameter is a limit.
 
         """
-        return name.startswith(LIMIT_PREFIX)
+        return is_limit(name)
 
     def set_parameters_atomically(
         self, parameter_list: list[Parameter[Any]]
@@ -388,34 +384,6 @@ class DeciderNode(InspectionNode[DeciderParameters]):
             self._decider.limits_changed(self.limits.table)
             self.limits.publish(self.recipe, self.combination(self.recipe))
             self.remember()
-
-    def _take_thresholds(self, message: Thresholds) -> None:
-        try:
-            self._set_limits(message.limits)
-        except LimitError as error:
-            self.report('thresholds', WARN, f'thresholds of {message.source!r} refused: {error}')
-        else:
-            self.clear('thresholds')
-
-    def _set_limits(self, limits: list[Any]) -> str:
-        if not limits:
-            raise LimitError('no limit was given: at least one is needed')
-        asked = {f'{LIMIT_PREFIX}{limit.scorer}.{limit.measure}': limit.value for limit in limits}
-        if len(asked) < len(limits):
-            raise LimitError('a measure was given twice: each may stand once')
-        # The table refuses unknown measures; rclpy would only say that a parameter is not
-        # declared.
-        self.limits.table.changed(
-            {(limit.scorer, limit.measure): limit.value for limit in limits}, LimitOrigin.RUNTIME
-        )
-        result = self.set_parameters_atomically(
-            [Parameter(name, value=value) for name, value in asked.items()]
-        )
-        if not result.successful:
-            raise LimitError(result.reason)
-        return 'in force from the next part on: ' + ', '.join(
-            f'{limit.scorer}.{limit.measure} {limit.value:g}' for limit in limits
-        )
 
     # Recipes
 
@@ -482,6 +450,7 @@ class DeciderNode(InspectionNode[DeciderParameters]):
             self.recipe.hash,
             DeciderState.limits_of(self.limits.table),
             self._challenge.memory(),
+            launched_with(self),
         )
         self.keep_state(state.to_content())
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from anomaly_inspection.deciding.decider_state import DeciderState
 from anomaly_inspection.errors import InspectionError, SettingError, StateError
-from anomaly_inspection.nodes.limits_face import UsedLimits
+from anomaly_inspection.nodes.limits_face import is_limit, UsedLimits
 from anomaly_inspection.recipes.folder import read_recipe
 from anomaly_inspection.recipes.limit_table import limit_table
 
@@ -71,8 +71,12 @@ def decider_start(node: DeciderNode, found: FoundState) -> DeciderStart:
     try:
         state = DeciderState.from_content(found.content)
     except StateError as error:
-        return _as_launched(node, unconfirmed=f'{node.state.name}: {error}')
-    if not found.is_respawn:
+        problem = f'{node.state.name}: {error}'
+        if found.is_respawn:
+            return _as_launched(node, unconfirmed=problem)
+        node.get_logger().warning(f'fresh start; {problem}')
+        return _as_launched(node)
+    if not found.is_respawn or state.launched_with != launched_with(node):
         start = _as_launched(node)
         if start.recipe.hash != state.recipe_hash:
             node.get_logger().warning(
@@ -96,6 +100,17 @@ def decider_start(node: DeciderNode, found: FoundState) -> DeciderStart:
         return DeciderStart(recipe, used, state.challenge, str(error))
     node.get_logger().info(f'restarted: {state.recipe_text} and its limits are taken up again')
     return DeciderStart(recipe, used, state.challenge)
+
+
+def launched_with(node: DeciderNode) -> dict[str, str]:
+    """
+    Give the parameters that chose recipe and limits at the start, as texts.
+
+    """
+    overrides = node._parameter_overrides
+    return {'recipe': node.parameters.recipe} | {
+        name: repr(overrides[name].value) for name in sorted(overrides) if is_limit(name)
+    }
 
 
 def _as_launched(

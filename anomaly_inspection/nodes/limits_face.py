@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-The ROS face of the limits: one parameter a limit, declared anew for each recipe, and a topic.
+The ROS face of the limits: one parameter a limit, declared anew for each recipe, and the topics
+and the service that move and tell them.
 
 """
 
@@ -14,9 +15,11 @@ from rclpy.parameter import Parameter
 
 from anomaly_inspection.deciding.limits import Limit, LimitOrigin, LimitTable
 from anomaly_inspection.errors import LimitError
-from anomaly_inspection.msg import LimitInForce, LimitsInForce
-from anomaly_inspection.nodes.qos import LATCHED
+from anomaly_inspection.msg import LimitInForce, LimitsInForce, Thresholds
+from anomaly_inspection.nodes.inspection_node import WARN
+from anomaly_inspection.nodes.qos import EVENT, LATCHED
 from anomaly_inspection.scoring.measure import BadSide
+from anomaly_inspection.srv import SetLimits
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -58,7 +61,7 @@ class UsedLimits:
 
 class LimitsFace:
     """
-    Holds the limits of the decider node as parameters, and publishes them.
+    Holds the limits of the decider node as parameters, takes changes, and publishes them.
 
     Parameters
     ----------
@@ -71,6 +74,8 @@ class LimitsFace:
         self._node = node
         self._used: UsedLimits | None = None
         self._in_force = node.publish_on(LimitsInForce, 'limits_in_force', LATCHED)
+        node.listen(Thresholds, 'thresholds', self._take_thresholds, EVENT)
+        node.serve(SetLimits, '~/set_limits', lambda request: self._set(list(request.limits)))
 
     @property
     def used(self) -> UsedLimits:
@@ -102,7 +107,7 @@ class LimitsFace:
         known = {parameter_name(limit): (limit.scorer, limit.measure) for limit in table}
         given = {}
         for name, override in self._node._parameter_overrides.items():
-            if not name.startswith(LIMIT_PREFIX):
+            if not is_limit(name):
                 continue
             if name not in known:
                 raise LimitError(f'parameter {name}: the recipe has {", ".join(known)}')
@@ -195,6 +200,36 @@ class LimitsFace:
         message.header.stamp = self._node.get_clock().now().to_msg()
         self._in_force.publish(message)
 
+    def _take_thresholds(self, message: Thresholds) -> None:
+        try:
+            self._set(list(message.limits))
+        except LimitError as error:
+            self._node.report(
+                'thresholds', WARN, f'thresholds of {message.source!r} refused: {error}'
+            )
+        else:
+            self._node.clear('thresholds')
+
+    def _set(self, limits: list[Any]) -> str:
+        if not limits:
+            raise LimitError('no limit was given: at least one is needed')
+        asked = {f'{LIMIT_PREFIX}{limit.scorer}.{limit.measure}': limit.value for limit in limits}
+        if len(asked) < len(limits):
+            raise LimitError('a measure was given twice: each may stand once')
+        # The table refuses unknown measures; rclpy would only say that a parameter is not
+        # declared.
+        self.table.changed(
+            {(limit.scorer, limit.measure): limit.value for limit in limits}, LimitOrigin.RUNTIME
+        )
+        result = self._node.set_parameters_atomically(
+            [Parameter(name, value=value) for name, value in asked.items()]
+        )
+        if not result.successful:
+            raise LimitError(result.reason)
+        return 'in force from the next part on: ' + ', '.join(
+            f'{limit.scorer}.{limit.measure} {limit.value:g}' for limit in limits
+        )
+
     def _declare(self, limit: Limit) -> None:
         side = 'above' if limit.bad_side is BadSide.HIGH else 'below'
         descriptor = ParameterDescriptor(
@@ -209,6 +244,14 @@ class LimitsFace:
         self._node.declare_parameter(
             parameter_name(limit), limit.value, descriptor, ignore_override=True
         )
+
+
+def is_limit(name: str) -> bool:
+    """
+    Whether the parameter of that name is a limit.
+
+    """
+    return name.startswith(LIMIT_PREFIX)
 
 
 def parameter_name(limit: Limit) -> str:

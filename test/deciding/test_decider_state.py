@@ -34,6 +34,7 @@ STATE = DeciderState(
     challenge=ChallengeMemory(
         True, 'the shift changed', '', True, False, False, 12.5, None, datetime(2026, 3, 2, 6)
     ),
+    launched_with={'recipe': '/recipes/pump'},
 )
 
 

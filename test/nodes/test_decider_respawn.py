@@ -136,6 +136,17 @@ def test_a_fresh_start_begins_with_what_launch_says(make_bench, other_recipe, ca
     assert read_recipe(other_recipe).hash[:12] in said
 
 
+def test_other_launch_parameters_make_a_fresh_start(make_bench, other_recipe, taught_recipe):
+    bench = make_bench().bring_into_force()
+    switched_to(bench, other_recipe)
+    again = make_bench(**{'limits.ssim.mse': 4000.0}).bring_into_force()
+    assert again.line.heard[RecipeInForce][-1].hash == read_recipe(taught_recipe).hash
+    assert again.limit('ssim', 'mse').value == 4000.0
+    assert again.set_parameter('limits.ssim.mse', 4100.0).successful
+    third = make_bench(**{'limits.ssim.mse': 4000.0}).bring_into_force()
+    assert third.limit('ssim', 'mse').value == 4100.0
+
+
 def test_a_recipe_that_is_gone_blocks_production_until_somebody_confirms(make_bench, other_recipe):
     switched_to(make_bench().bring_into_force(), other_recipe)
     shutil.rmtree(other_recipe)
