@@ -262,7 +262,7 @@ def measure(
     moves : int
         How often each image is moved.
     sets : tuple of str, optional
-        Names of sets; by default the simulated line and the real sets that are at hand.
+        Names of sets; by default the simulated line and the real sets that are there.
     folder : Path, optional
         Where the report goes.
 

@@ -772,7 +772,7 @@ def _publish(observed: list[Observed], beside: str, before: dict[str, Any]) -> P
             for row in rows
             if not row['fault']
         ],
-        'Wrong: the gate stood open for a part without a fresh PASS, or for nobody. Missed: a '
+        'Wrong: the gate was open for a part without a fresh PASS, or for no part. Missed: a '
         'part with one that the gate did not let pass. Milliseconds: from the planned time to the '
         f'movement of the gate, as the gate says; goal: p99 at most {GOAL_MS:g}. Line stops: the '
         'gate did not answer in time; reset after 0.2 s, and what is on the belt is missed. '
@@ -795,7 +795,7 @@ def _publish(observed: list[Observed], beside: str, before: dict[str, Any]) -> P
             if row['fault']
         ],
         'The belt runs on; what breaks is mended after 2 s; ~/reset is called every 0.2 s while '
-        'the line stands. Good sorted out: parts with a fresh PASS that the gate could not be '
+        'the line is stopped. Good sorted out: parts with a fresh PASS that the gate could not be '
         'opened for.',
     )
     panels: dict[str, dict[str, list[float]]] = {}

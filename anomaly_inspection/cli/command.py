@@ -25,7 +25,7 @@ from anomaly_inspection.errors import InspectionError
 
 class _Group(click.Group):
     """
-    Turns the package's own errors into one line and exit status 2.
+    Turns the package's own errors, and a build that is too old, into one line and status 2.
 
     """
 
@@ -34,6 +34,15 @@ class _Group(click.Group):
             return super().invoke(context)
         except InspectionError as error:
             errors.print(f'[bold red]error:[/] {escaped(str(error))}', soft_wrap=True)
+            sys.exit(EXIT_USAGE)
+        except ModuleNotFoundError as error:
+            if not (error.name or '').startswith('anomaly_inspection.'):
+                raise
+            errors.print(
+                f'[bold red]error:[/] the build is older than the source ({escaped(error.name)} '
+                'is missing in it): build again, with make build or colcon build',
+                soft_wrap=True,
+            )
             sys.exit(EXIT_USAGE)
 
 

@@ -98,9 +98,12 @@ def run(
     """
     from anomaly_inspection.capture.open_source import open_source
     from anomaly_inspection.evaluation.frame_time import measure_frame_time
+    from anomaly_inspection.parameter_file import check_parameter_file
     from anomaly_inspection.recipes.folder import read_recipe
 
     check_results_writable(folders=(report,))
+    if config is not None:
+        check_parameter_file(config)
     read = read_recipe(recipe)
     try:
         from anomaly_inspection.nodes.cell_run import run_cell

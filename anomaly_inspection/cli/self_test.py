@@ -136,12 +136,8 @@ def _print_result(result: SelfTest) -> None:
     for fault in result.faults():
         print_fault(fault)
     if result.outcomes:
-        table = Table(
-            title='Percent of the defects seen, all kinds together, with the 95 % interval',
-            title_justify='left',
-            box=None,
-            pad_edge=False,
-        )
+        console.print('Percent of the defects seen, all kinds together, with the 95 % interval:')
+        table = Table(box=None, pad_edge=False)
         table.add_column('levels', justify='right')
         for size_px in result.sizes_px:
             table.add_column(f'{size_px:g} px', justify='right')

@@ -15,7 +15,7 @@ PartKey = tuple[str, int]
 
 class Action(IntEnum):
     """
-    What the gate was told to do.
+    The command that the gate got.
 
     """
 
@@ -58,7 +58,7 @@ class SortRecord:
     key : (str, int)
         Session and number of the part.
     action : Action
-        What the gate was told to do.
+        The command that the gate got.
     outcome : Outcome
         Whether it did.
     cause : Cause

@@ -20,7 +20,7 @@ from anomaly_inspection.capture.simulated_line import SimulatedLineSettings
 from anomaly_inspection.errors import InspectionError, SettingError
 from anomaly_inspection.imaging.preprocessing import PreprocessingSettings
 from anomaly_inspection.learning.teach import TeachOptions
-from benchmarks import accuracy
+from benchmarks import accuracy, run_log
 from benchmarks.accuracy import Product, share_of
 from benchmarks.simple_methods import SimpleMethods, small_gray, SSIM_BEST, SSIM_MEAN, Z_MAP
 
@@ -180,7 +180,7 @@ def test_a_final_run_that_cannot_be_logged_does_not_begin(datasets, tmp_path, lo
     monkeypatch.setattr(accuracy, 'result_of', lambda *arguments: pytest.fail('it began'))
     with pytest.raises(SettingError, match=r'log .* cannot be written'):
         run(datasets, tmp_path / 'final', tmp_path, final=True)
-    monkeypatch.setattr(accuracy, 'ROOT', tmp_path)
+    monkeypatch.setattr(run_log, 'ROOT', tmp_path)
     with pytest.raises(SettingError, match='git fails'):
         run(datasets, tmp_path / 'final', log, final=True)
 

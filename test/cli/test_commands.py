@@ -279,3 +279,17 @@ def test_an_interrupted_training_says_how_to_go_on(
     assert result.exit_code == 130
     assert '7 epochs are kept' in words(result)
     assert f'anomaly-inspection {" ".join(given)} --resume' in words(result)
+
+
+# --------------------------------------------------------------------------------------- build
+
+
+def test_a_build_that_lacks_a_module_says_so_in_one_line(
+    taught: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # What an import does whose file was added after the build.
+    monkeypatch.setitem(sys.modules, 'anomaly_inspection.evaluation.evaluate', None)
+    result = invoke('evaluate', taught, taught)
+    assert result.exit_code == 2
+    assert 'the build is older than the source' in words(result)
+    assert 'anomaly_inspection.evaluation.evaluate' in words(result)
