@@ -282,7 +282,9 @@ class CameraNode(InspectionNode[CameraParameters]):
         try:
             self._trigger()
         except InspectionError as error:
-            self.report('trigger', WARN, f'trigger refused: {error}')
+            self.report_event(
+                'trigger', WARN, f'trigger refused: {error}', counted_as='triggers refused'
+            )
         else:
             self.clear('trigger')
 
