@@ -41,6 +41,7 @@ PARAMETERS = {
     'source': (('camera',), True),
     'rate_hz': (('camera',), False),
     'trigger': (('part_detector',), True),
+    'image_transport': (('part_detector',), True),
     'log_parts': (('decider',), False),
 }
 # Nodes that a site may leave out, and what that means.
@@ -63,6 +64,10 @@ ARGUMENTS = {
         '',
         'What tells the part detector that a part has come; see docs/part_detection.md. '
         f'{NOT_GIVEN}',
+    ),
+    'image_transport': (
+        '',
+        f'raw or compressed (JPEG, PNG): how the part detector takes images. {NOT_GIVEN}',
     ),
     'image_topic': ('', 'Topic of the camera images. Not given: image_raw in the namespace.'),
     'log_parts': ('', f'true: one line in the terminal for each part. {NOT_GIVEN}'),

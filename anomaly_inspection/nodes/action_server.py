@@ -194,13 +194,16 @@ class OneGoalServer:
     def _send(
         self, handle: ServerGoalHandle[Any, Any, Any], end: Callable[[], None], result: Any
     ) -> None:
-        # At once, so that whoever watches the status hears of it even if the process ends now.
-        end()
-
         def give_result(_: Any) -> Any:
             return result
 
-        self._server.send_result(handle, give_result)
+        try:
+            # At once: who watches the status hears of it even if the process ends now.
+            end()
+            self._server.send_result(handle, give_result)
+        except Exception as error:  # noqa: BLE001 - what a task raises ends the process (rclpy 9.1.2)
+            text = f'{self._name}: the result could not be sent: {self._node.describe(error)}'
+            self._node.get_logger().error(text)
 
 
 class _Server(ActionServer[Any, Any, Any]):

@@ -282,7 +282,9 @@ class CameraNode(InspectionNode[CameraParameters]):
         try:
             self._trigger()
         except InspectionError as error:
-            self.report('trigger', WARN, f'trigger refused: {error}')
+            self.report_event(
+                'trigger', WARN, f'trigger refused: {error}', counted_as='triggers refused'
+            )
         else:
             self.clear('trigger')
 
@@ -317,10 +319,11 @@ class CameraNode(InspectionNode[CameraParameters]):
             except Exception as error:  # noqa: BLE001 - a thread's edge: the camera must come back
                 if self._stop.is_set():
                     return
-                text = str(error) if isinstance(error, InspectionError) else repr(error)
+                is_ours = isinstance(error, InspectionError)
+                text = str(error) if is_ours else f'{self.parameters.source}: {error!r}'
                 if not self._source.is_live:
                     # Opened again it would begin anew, and give its first images as new parts.
-                    self._end(f'{self.parameters.source} ends early: {text}')
+                    self._end(text)
                     return
                 if self._frames > frames_before:
                     back_off_s = _FIRST_BACK_OFF_S

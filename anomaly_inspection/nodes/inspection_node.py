@@ -10,6 +10,9 @@ a transition is swallowed. This base closes both gaps.
 
 from __future__ import annotations
 
+from collections import Counter
+from contextlib import contextmanager
+from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
 import threading
@@ -25,6 +28,7 @@ from rclpy.exceptions import ROSInterruptException
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, qos_policy_name_from_kind
+from rclpy.qos_overriding_options import InvalidQosOverridesError
 from rclpy.task import Future
 
 from anomaly_inspection.errors import InspectionError, SettingError
@@ -35,6 +39,7 @@ from anomaly_inspection.nodes.parameters import (
     declare_parameters,
     parameter,
 )
+from anomaly_inspection.nodes.qos import overriding_options
 from anomaly_inspection.parameter_file import nearest
 from anomaly_inspection.state_file import (
     default_state_folder,
@@ -44,17 +49,20 @@ from anomaly_inspection.state_file import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine, Iterable
+    from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
 
     from rcl_interfaces.msg import SetParametersResult
     from rclpy.publisher import Publisher
     from rclpy.qos import QoSProfile
+    from rclpy.qos_overriding_options import QoSOverridingOptions
     from rclpy.subscription import Subscription
     from rclpy.timer import Timer
 
     from anomaly_inspection.nodes.action_server import Goal
 
 _ACTIVATE_AGAIN_S = 3.0
+# How long a single event, such as one bad message, stands in the diagnostics.
+_EVENT_SHOWN_S = 30.0
 
 OK = DiagnosticStatus.OK
 WARN = DiagnosticStatus.WARN
@@ -121,6 +129,8 @@ class InspectionNode(LifecycleNode, Generic[P]):
         self._latched: dict[str, Callable[[], None]] = {}
         self._problems: dict[str, tuple[bytes, str]] = {}
         self._problems_lock = threading.Lock()
+        self._events_end_s: dict[str, float] = {}
+        self._event_counts: Counter[str] = Counter()
         self._last_trace = ''
         self._state_keeper: StateKeeper | None = None
         try:
@@ -207,9 +217,16 @@ class InspectionNode(LifecycleNode, Generic[P]):
         events = events or SubscriptionEventCallbacks(
             incompatible_qos=lambda event: self.report_incompatible_qos(topic, event)
         )
-        subscription = self.create_subscription(
-            message_type, topic, take, qos, event_callbacks=events
-        )
+        with self._overridden(topic, 'subscription', qos) as options:
+            subscription = self.create_subscription(
+                message_type,
+                topic,
+                take,
+                # rclpy writes the overrides into it.
+                copy(qos),
+                event_callbacks=events,
+                qos_overriding_options=options,
+            )
         self._endpoints.append((self.destroy_subscription, subscription))
         return subscription
 
@@ -241,9 +258,39 @@ class InspectionNode(LifecycleNode, Generic[P]):
         Make a publisher.
 
         """
-        publisher = self.create_publisher(message_type, topic, qos)
+        with self._overridden(topic, 'publisher', qos) as options:
+            publisher = self.create_publisher(
+                message_type, topic, copy(qos), qos_overriding_options=options
+            )
         self._endpoints.append((self.destroy_publisher, publisher))
         return publisher
+
+    @contextmanager
+    def _overridden(
+        self, topic: str, end: str, qos: QoSProfile
+    ) -> Iterator[QoSOverridingOptions | None]:
+        """
+        Give what the parameter file may change of an endpoint; says which value is refused.
+
+        Only what is given becomes a parameter: what is not may change while the node runs, as the
+        reliability of an image does.
+
+        """
+        prefix = f'qos_overrides.{self.resolve_topic_name(topic)}.{end}.'
+        given = {
+            name.removeprefix(prefix): override.value
+            for name, override in self._parameter_overrides.items()
+            if name.startswith(prefix)
+        }
+        if not given:
+            yield None
+            return
+        values = ', '.join(f'{prefix}{policy} = {value!r}' for policy, value in given.items())
+        try:
+            yield overriding_options(qos, given)
+        except (InvalidQosOverridesError, RuntimeError, SettingError) as error:
+            cause = str(error).partition('are not valid: ')[2] or str(error)
+            raise SettingError(f'{values} is refused: {cause}') from error
 
     def serve(
         self, service_type: type, name: str, answer: Callable[[Any], str | Awaitable[str]]
@@ -362,11 +409,40 @@ class InspectionNode(LifecycleNode, Generic[P]):
         with self._problems_lock:
             is_new = self._problems.get(topic) != (level, text)
             self._problems[topic] = (level, text)
+            self._events_end_s.pop(topic, None)
         # rclpy refuses two severities from one line of code.
         if is_new and level == ERROR:
             self.get_logger().error(text)
         elif is_new:
             self.get_logger().warning(text)
+
+    def report_event(self, topic: str, level: bytes, text: str, *, counted_as: str) -> None:
+        """
+        Log something that happened once, show it in the diagnostics for a while, and count it.
+
+        Parameters
+        ----------
+        topic : str
+            What it is about; a newer event of the same topic takes its place.
+        level : bytes
+            WARN or ERROR.
+        text : str
+            One sentence.
+        counted_as : str
+            Name of the count among the values of the diagnostics, as 'bad messages'.
+
+        """
+        self.report(topic, level, text)
+        with self._problems_lock:
+            self._events_end_s[topic] = steady_s() + _EVENT_SHOWN_S
+            self._event_counts[counted_as] += 1
+
+    def _end_events(self) -> None:
+        now = steady_s()
+        with self._problems_lock:
+            for topic in [topic for topic, end_s in self._events_end_s.items() if end_s <= now]:
+                del self._events_end_s[topic]
+                self._problems.pop(topic, None)
 
     def clear(self, topic: str) -> None:
         """
@@ -375,6 +451,7 @@ class InspectionNode(LifecycleNode, Generic[P]):
         """
         with self._problems_lock:
             self._problems.pop(topic, None)
+            self._events_end_s.pop(topic, None)
 
     def problem(self, topic: str) -> str | None:
         """
@@ -390,7 +467,9 @@ class InspectionNode(LifecycleNode, Generic[P]):
         Publish the state of the node on /diagnostics.
 
         """
+        self._end_events()
         with self._problems_lock:
+            counts = dict(self._event_counts)
             problems = sorted(self._problems.values(), reverse=True)
         state = 'active' if self.is_active else 'not active'
         status = DiagnosticStatus(
@@ -401,7 +480,7 @@ class InspectionNode(LifecycleNode, Generic[P]):
             values=[KeyValue(key='state', value=state)]
             + [
                 KeyValue(key=key, value=str(value))
-                for key, value in self.diagnostic_values().items()
+                for key, value in {**self.diagnostic_values(), **counts}.items()
             ],
         )
         message = DiagnosticArray(status=[status])
@@ -557,7 +636,12 @@ class InspectionNode(LifecycleNode, Generic[P]):
                 raise
             except Exception as error:  # noqa: BLE001 - the node's edge: one bad message must not stop the line
                 name = callback.__name__
-                self.report(name, ERROR, f'{name.strip("_")}: {self.describe(error)}')
+                self.report_event(
+                    name,
+                    ERROR,
+                    f'{name.strip("_")}: {self.describe(error)}',
+                    counted_as='failed callbacks' if not arguments else 'bad messages',
+                )
 
         return guarded
 
@@ -618,6 +702,8 @@ class InspectionNode(LifecycleNode, Generic[P]):
     def _warn_of_unknown_parameters(self) -> None:
         known = {*self._parameters, 'use_sim_time'}
         for name in sorted(self._parameter_overrides):
+            if name.startswith('qos_overrides./'):
+                continue
             if name not in known and not self.is_own_parameter(name):
                 near = nearest(name, sorted(known))
                 self.get_logger().warning(

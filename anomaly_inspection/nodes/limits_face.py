@@ -204,8 +204,11 @@ class LimitsFace:
         try:
             self._set(list(message.limits))
         except LimitError as error:
-            self._node.report(
-                'thresholds', WARN, f'thresholds of {message.source!r} refused: {error}'
+            self._node.report_event(
+                'thresholds',
+                WARN,
+                f'thresholds of {message.source!r} refused: {error}',
+                counted_as='thresholds refused',
             )
         else:
             self._node.clear('thresholds')

@@ -383,8 +383,10 @@ class PartDetectorNode(InspectionNode[PartDetectorParameters]):
             # No part, no trigger, no frame.
             self.clear('camera')
             return ''
-        names = ', '.join(sorted({publisher.node_name for publisher in publishers}))
-        return f'{text}, though {names} publishes it: stopped, frozen, or waiting for a trigger'
+        # rclpy gives a name in capitals to a node that has just died.
+        names = {one.node_name for one in publishers if not one.node_name.isupper()}
+        who = ', '.join(sorted(names)) or 'a node that is gone'
+        return f'{text}, though {who} publishes it: stopped, frozen, or waiting for a trigger'
 
     def _tell(self, topic: str, is_so: bool, text: str, *, level: bytes = WARN) -> None:
         if is_so:

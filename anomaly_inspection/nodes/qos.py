@@ -4,7 +4,25 @@ The qualities of service of the cell's topics, in one place.
 
 """
 
-from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from collections.abc import Iterable
+
+from rcl_interfaces.msg import SetParametersResult
+from rclpy.qos import (
+    DurabilityPolicy,
+    HistoryPolicy,
+    QoSPolicyKind,
+    QoSProfile,
+    ReliabilityPolicy,
+)
+from rclpy.qos_overriding_options import QoSOverridingOptions
+
+from anomaly_inspection.errors import SettingError
+
+_OVERRIDABLE = {
+    'reliability': QoSPolicyKind.RELIABILITY,
+    'history': QoSPolicyKind.HISTORY,
+    'depth': QoSPolicyKind.DEPTH,
+}
 
 #: Images: reliable, keep last 5. Publishers of live streams and both ends of part/image.
 IMAGE = QoSProfile(depth=5, reliability=ReliabilityPolicy.RELIABLE)
@@ -36,3 +54,34 @@ LATCHED_BY_MANY = QoSProfile(
 #: What only counts while it is new: gate, gate_state, line_run. A queue of old ones would be
 #: taken for fresh.
 NEWEST = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
+
+
+def overriding_options(profile: QoSProfile, policies: Iterable[str]) -> QoSOverridingOptions:
+    """
+    Let a parameter file change the named policies of an endpoint.
+
+    Images may be anything. On every other topic a message must not be lost: best effort and a
+    queue that is shorter than ours are refused.
+
+    Raises
+    ------
+    SettingError
+        When there is no such policy, or it must not be changed.
+
+    """
+    for policy in policies:
+        if policy not in _OVERRIDABLE:
+            raise SettingError(f'{policy}: allowed are {", ".join(_OVERRIDABLE)}')
+    is_image = any(profile == image for image in (IMAGE, UNRELIABLE_IMAGE, WATCH_IMAGE))
+    least_depth = 1 if is_image else profile.depth
+
+    def check(wanted: QoSProfile) -> SetParametersResult:
+        if not is_image and wanted.reliability != ReliabilityPolicy.RELIABLE:
+            reason = "reliability must stay 'reliable', because no message here may be lost"
+        elif wanted.history == HistoryPolicy.KEEP_LAST and wanted.depth < least_depth:
+            reason = f'depth {wanted.depth}, allowed: {least_depth} and more'
+        else:
+            return SetParametersResult(successful=True)
+        return SetParametersResult(successful=False, reason=reason)
+
+    return QoSOverridingOptions([_OVERRIDABLE[policy] for policy in policies], callback=check)

@@ -323,7 +323,9 @@ class ThresholdBridgeNode(InspectionNode[ThresholdBridgeParameters]):
         try:
             self.get_logger().info(f'button: {self._grab()}')
         except InspectionError as error:
-            self.report('button', WARN, f'button: grab refused: {error}')
+            self.report_event(
+                'button', WARN, f'button: grab refused: {error}', counted_as='grabs refused'
+            )
         else:
             self.clear('button')
 

@@ -133,13 +133,12 @@ class ViewerNode(InspectionNode[ViewerParameters]):
             (Score, 'score', self._take_score, EVENT),
             (Decision, 'decision', self._take_decision, EVENT),
         ):
-            guarded = self._guarded(callback)
-            self._inputs.append(self.create_subscription(message_type, topic, guarded, qos))
+            self._inputs.append(self.listen(message_type, topic, callback, qos))
         self._part_images = ImageStream(self, Image, 'part/image', self._take_image)
 
     def _stop_listening(self) -> None:
         for subscription in self._inputs:
-            self.destroy_subscription(subscription)
+            self.stop_listening(subscription)
         self._inputs.clear()
         if self._part_images is not None:
             self._part_images.close()

@@ -15,6 +15,7 @@ import zipfile
 import numpy as np
 
 from anomaly_inspection.errors import RecipeError
+from anomaly_inspection.recipes.budget import size_text
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     from anomaly_inspection.recipes.budget import Budget
 
 MOST_ARRAYS = 500
+
+# We pack nothing. Arrays of measurements hardly shrink; those that are all zeros take seconds.
+_UNPACKED_BYTES, _UNPACKED_TIMES = 64 * 10**6, 50
 
 _SUFFIX = '.npy'
 _COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
@@ -85,6 +89,12 @@ def read_statistics(
             if key in arrays:
                 raise RecipeError(f'array {key!r} stands there twice')
             arrays[key] = np.empty(0)
+        unpacked = sum(member.file_size for member in members)
+        if unpacked > _UNPACKED_BYTES + _UNPACKED_TIMES * len(content):
+            raise RecipeError(
+                f'its {size_text(len(content))} would unpack to {size_text(unpacked)}; allowed: '
+                f'{size_text(_UNPACKED_BYTES)} and {_UNPACKED_TIMES} times as much as it is packed'
+            )
         for member in members:
             key = member.filename.removesuffix(_SUFFIX)
             budget.take(f'array {key!r}', member.file_size)

@@ -13,12 +13,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 import functools
+import math
 import re
 from typing import Any, Self, TYPE_CHECKING
 
 import numpy as np
 
 from anomaly_inspection.errors import RecipeError
+from anomaly_inspection.printable import shown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,6 +41,8 @@ _CONFIGURATION = {
     'INFERENCE_PRECISION_HINT': 'f32',
 }
 _OWN = 'anomaly_inspection'
+# 64 channels of 5 megapixels, as 32-bit numbers, are 1.3 GB.
+_LARGEST_STEP_BYTES = 2**31
 
 
 class Model:
@@ -55,13 +59,15 @@ class Model:
     Raises
     ------
     RecipeError
-        When the network cannot be compiled for that shape.
+        When the network cannot be compiled for that shape, or one of its steps takes too much
+        memory.
 
     """
 
     def __init__(self, network: openvino.Model, input_shape: tuple[int, ...]) -> None:
         try:
             network.reshape(input_shape)
+            _check_size(network)
             compiled = _core().compile_model(network, 'CPU', _CONFIGURATION)
             self._request = compiled.create_infer_request()
             self._type = network.inputs[0].get_element_type().to_dtype()
@@ -267,6 +273,21 @@ def _own_information(network: openvino.Model, kind: str) -> dict[str, str]:
             f'{own["preprocessing_fingerprint"]!r}; allowed: 64 hex digits'
         )
     return own
+
+
+def _check_size(network: openvino.Model) -> None:
+    """
+    Refuse a network that a few bytes make huge: a step may spread one value over gigabytes.
+
+    """
+    for step in network.get_ops():
+        for output in step.outputs():
+            size = math.prod(_static_shape(output)) * output.get_element_type().size
+            if size > _LARGEST_STEP_BYTES:
+                raise RecipeError(
+                    f'{MODEL_XML}: step {shown(step.get_friendly_name())} takes '
+                    f'{size / 1e6:.0f} MB of memory; allowed: {_LARGEST_STEP_BYTES / 1e6:.0f} MB'
+                )
 
 
 def _static_shape(port: openvino.Output) -> tuple[int, ...]:

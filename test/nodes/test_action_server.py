@@ -13,6 +13,7 @@ import pytest
 pytest.importorskip('anomaly_inspection.msg', reason='needs ROS 2 and the built messages')
 
 from action_msgs.msg import GoalStatus
+from rclpy.action.server import ServerGoalHandle
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.task import Future
 
@@ -180,6 +181,20 @@ def test_a_goal_that_waits_costs_no_processor_time(bench):
     executor.create_task(begin)
     # A task that is polled takes all of the half second.
     assert used.result(20) < 0.25
+
+
+def test_a_result_that_cannot_be_sent_leaves_the_node_alive(bench, monkeypatch):
+    with monkeypatch.context() as patch:
+        tried = []
+
+        def fail(handle):
+            tried.append(handle)
+            raise RuntimeError('the client has gone')
+
+        patch.setattr(ServerGoalHandle, 'abort', fail)
+        bench.send(0)
+        bench.wait(lambda: tried)
+    bench.one_more_goal()
 
 
 def test_a_goal_gets_its_result_when_the_process_ends(bench):

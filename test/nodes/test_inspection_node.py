@@ -16,6 +16,7 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.node import Node
 from rclpy.parameter import Parameter
+from rclpy.qos import ReliabilityPolicy
 from std_msgs.msg import Int32
 from std_srvs.srv import Trigger
 
@@ -23,8 +24,9 @@ from anomaly_inspection.errors import InspectionError, SettingError
 from anomaly_inspection.nodes import inspection_node
 from anomaly_inspection.nodes.inspection_node import InspectionNode, NodeParameters
 from anomaly_inspection.nodes.parameters import parameter
-from anomaly_inspection.nodes.qos import EVENT
+from anomaly_inspection.nodes.qos import EVENT, IMAGE, WATCH_IMAGE
 
+ERROR = DiagnosticStatus.ERROR
 SUCCESS = TransitionCallbackReturn.SUCCESS
 
 
@@ -271,6 +273,87 @@ def test_a_bad_message_is_reported_and_the_next_one_taken(node, speaker, spin_un
     spin_until(lambda: node.taken, node, speaker)
     assert node.taken == [8]
     assert 'data = -7 is refused: allowed is 0 and more' in node.problem('_take')
+
+
+def test_a_bad_message_leaves_the_diagnostics_after_a_while_and_is_counted(
+    node, speaker, spin_until, monkeypatch
+):
+    monkeypatch.setattr(inspection_node, '_EVENT_SHOWN_S', 1.5)
+    heard = []
+    speaker.create_subscription(DiagnosticArray, '/diagnostics', heard.append, 10)
+    publisher = speaker.create_publisher(Int32, 'in', EVENT)
+    node.trigger_configure()
+    node.trigger_activate()
+    spin_until(lambda: publisher.get_subscription_count() == 1, node, speaker)
+    for number in (-7, -8):
+        publisher.publish(Int32(data=number))
+    spin_until(
+        lambda: heard and heard[-1].status[0].level == DiagnosticStatus.ERROR, node, speaker
+    )
+    assert 'data = -8 is refused' in heard[-1].status[0].message
+    spin_until(lambda: heard[-1].status[0].level == DiagnosticStatus.OK, node, speaker)
+    values = {value.key: value.value for value in heard[-1].status[0].values}
+    assert values['bad messages'] == '2'
+
+
+def test_what_lasts_stays_though_it_began_as_an_event(node, monkeypatch):
+    monkeypatch.setattr(inspection_node, '_EVENT_SHOWN_S', 0.0)
+    node.report_event('x', DiagnosticStatus.WARN, 'once', counted_as='times')
+    node.report('x', DiagnosticStatus.ERROR, 'for good')
+    node.publish_diagnostics()
+    assert node.problem('x') == 'for good'
+
+
+# Quality of service
+
+
+def qos_override(topic, end, policy, value):
+    return Parameter(f'qos_overrides./{topic}.{end}.{policy}', value=value)
+
+
+def test_a_parameter_changes_the_quality_of_service_of_an_image(ros_context):
+    class Viewing(ExampleNode):
+        def configure(self):
+            self.publish_on(Int32, 'out', WATCH_IMAGE)
+            self.listen(Int32, 'in', self._take, IMAGE)
+
+    given = [
+        *overrides(autostart=False),
+        qos_override('out', 'publisher', 'reliability', 'reliable'),
+        qos_override('in', 'subscription', 'reliability', 'best_effort'),
+        qos_override('in', 'subscription', 'depth', 2),
+    ]
+    node = Viewing(context=ros_context, parameter_overrides=given)
+    for _ in range(2):
+        assert node.trigger_configure() == SUCCESS
+        [out] = node.get_publishers_info_by_topic('/out')
+        [listener] = node.get_subscriptions_info_by_topic('/in')
+        assert out.qos_profile.reliability == ReliabilityPolicy.RELIABLE
+        assert listener.qos_profile.reliability == ReliabilityPolicy.BEST_EFFORT
+        assert node.trigger_cleanup() == SUCCESS
+    assert (WATCH_IMAGE.reliability, IMAGE.depth) == (ReliabilityPolicy.BEST_EFFORT, 5)
+    node.destroy_node()
+
+
+@pytest.mark.parametrize(
+    ('policy', 'value', 'words'),
+    [
+        ('reliability', 'best_effort', "reliability must stay 'reliable'"),
+        ('depth', 3, 'depth 3, allowed: 100 and more'),
+        ('reliability', 'perhaps', 'perhaps'),
+        ('durability', 'volatile', 'durability: allowed are reliability, history, depth'),
+    ],
+)
+def test_a_quality_of_service_that_could_lose_a_decision_is_refused(
+    ros_context, policy, value, words
+):
+    given = [*overrides(autostart=False), qos_override('in', 'subscription', policy, value)]
+    node = ExampleNode(context=ros_context, parameter_overrides=given)
+    assert node.trigger_configure() == TransitionCallbackReturn.FAILURE
+    problem = node.problem('lifecycle')
+    assert f'qos_overrides./in.subscription.{policy} = {value!r} is refused: ' in problem
+    assert words in problem
+    node.destroy_node()
 
 
 def test_a_service_answers_when_refused_and_when_not_active(node, speaker, spin_until):

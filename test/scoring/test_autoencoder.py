@@ -509,5 +509,5 @@ def test_judged_must_be_true_or_false(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize('limit', [2730.0, 1.5, -0.1])
 def test_a_density_limit_that_no_part_can_reach_is_refused(limit: float) -> None:
-    with pytest.raises(LimitError, match=re.escape('allowed: 0 to 1')):
+    with pytest.raises(LimitError, match=re.escape('allowed: from 0.0 up to')):
         made_recipe().with_limits({('autoencoder', 'latent_density'): limit})

@@ -9,13 +9,14 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from typing import Any
 
 import numpy as np
 import pytest
 
 from anomaly_inspection.errors import RecipeError
 from anomaly_inspection.scoring import model as model_module
-from anomaly_inspection.scoring.model import Autoencoder
+from anomaly_inspection.scoring.model import Autoencoder, Model, read_network
 from support.networks import (
     autoencoder_files,
     constant,
@@ -149,6 +150,18 @@ def test_other_shapes_are_refused(shape: list[int], outputs: tuple[str, ...], co
 
     with pytest.raises(RecipeError, match=complaint):
         Autoencoder.from_arrays(files_of(network(shape, made, INFORMATION)))
+
+
+def test_a_model_that_spreads_a_value_over_gigabytes_is_refused() -> None:
+    def made(given: Any) -> dict[str, Any]:
+        whole = op.reduce_mean(given, np.array([0, 1, 2, 3], np.int64))
+        spread = op.broadcast(whole, np.array([2**16, 2**16], np.int64))
+        return {'map': op.reduce_max(spread, np.array([0], np.int64))}
+
+    bomb = files_of(network([1, 1, 8, 8], made))
+    assert len(bomb['model.xml']) < 10_000
+    with pytest.raises(RecipeError, match=r'takes 17180 MB of memory; allowed: 2147 MB'):
+        Model(read_network(bomb), (1, 1, 8, 8))
 
 
 def test_a_model_of_two_inputs_is_refused() -> None:
