@@ -37,7 +37,7 @@ PROFILES_VARIABLE = f'{"FASTRTPS" if IS_JAZZY else "FASTDDS"}_DEFAULT_PROFILES_F
 
 # Arguments that set a parameter: of which nodes, and whether it is a text ('0' stays '0').
 PARAMETERS = {
-    'recipe': (('decider', 'scorer'), True),
+    'recipe': (('decider',), True),
     'source': (('camera',), True),
     'rate_hz': (('camera',), False),
     'trigger': (('part_detector',), True),

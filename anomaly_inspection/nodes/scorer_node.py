@@ -53,7 +53,8 @@ class ScorerParameters(NodeParameters):
 
     recipe: str = parameter(
         '',
-        'Folder of the recipe to start with; later the decider says which one is in force.',
+        'Folder of the recipe to start with; empty: wait until the decider announces one. Later '
+        'the decider says which one is in force.',
         read_only=True,
     )
     scorers: tuple[str, ...] = parameter(
@@ -102,12 +103,10 @@ class ScorerNode(InspectionNode[ScorerParameters]):
 
     def configure(self) -> None:
         """
-        Load the recipe, make the endpoints.
+        Load the recipe if one is named, make the endpoints.
 
         """
-        if not self.parameters.recipe:
-            raise SettingError("recipe = '' is refused: it must name the folder of a recipe")
-        self._loaded = self._load(self.parameters.recipe)
+        self._loaded = self._load(self.parameters.recipe) if self.parameters.recipe else None
         self._score = self.publish_on(Score, 'score', EVENT)
         self._anomaly_map = self.publish_on(Image, 'anomaly_map', IMAGE)
         self._recipe_prepared = self.publish_on(RecipePrepared, 'recipe_prepared', LATCHED)
@@ -122,8 +121,8 @@ class ScorerNode(InspectionNode[ScorerParameters]):
         Tell the decider which recipe is ready.
 
         """
-        assert self._loaded is not None
-        self._confirm(self._loaded)
+        if self._loaded is not None:
+            self._confirm(self._loaded)
 
     def deactivate(self) -> None:
         """
@@ -133,8 +132,8 @@ class ScorerNode(InspectionNode[ScorerParameters]):
         if self._preparing is not None:
             # Else it would tell the decider, later, that its recipe is ready.
             self._preparing.join()
-        assert self._loaded is not None
-        self._refuse(self._loaded.recipe.hash, f'{self.get_name()} is not active')
+        recipe_hash = self._loaded.recipe.hash if self._loaded else self._announced_hash
+        self._refuse(recipe_hash, f'{self.get_name()} is not active')
         self._images.clear()
         self._frames.clear()
 
@@ -241,8 +240,7 @@ class ScorerNode(InspectionNode[ScorerParameters]):
             self._confirm(prepared)
 
     def _switch_recipe(self, message: RecipeInForce) -> None:
-        assert self._loaded is not None
-        if message.hash == self._loaded.recipe.hash:
+        if self._loaded is not None and message.hash == self._loaded.recipe.hash:
             return
         if self._prepared is not None and message.hash == self._prepared.recipe.hash:
             loaded, self._prepared = self._prepared, None
@@ -302,8 +300,11 @@ class ScorerNode(InspectionNode[ScorerParameters]):
         self._score_frame(image, session_id, part_id)
 
     def _score_frame(self, image: Image, session_id: str, part_id: int) -> None:
-        assert self._loaded is not None
         loaded = self._loaded
+        if loaded is None:
+            # No recipe is in force yet: the decider rejects the part as NOT_READY.
+            self._unmatched += 1
+            return
         began_s = time.perf_counter()
         try:
             scores = loaded.frame_scorer.score(array_from_image(image))

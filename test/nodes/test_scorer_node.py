@@ -328,7 +328,6 @@ def test_only_the_scorers_asked_for_run_here(make_bench, good):
     ('parameters', 'words'),
     [
         ({'scorers': ['ssim', 'magic']}, ("'magic'", 'ssim', 'variation')),
-        ({'recipe': ''}, ("recipe = ''",)),
         ({'recipe': '/nowhere/at/all'}, ('/nowhere/at/all',)),
     ],
 )
@@ -342,6 +341,27 @@ def test_what_cannot_be_loaded_keeps_the_node_down(make_bench, parameters, words
 
 
 # Recipes
+
+
+def test_without_a_recipe_of_its_own_the_scorer_takes_that_of_the_decider(
+    make_bench, recipe, good
+):
+    bench = make_bench(recipe='').wait_until_active()
+    bench.wait(lambda: bench.line.prepare_out.get_subscription_count() == 1)
+    bench.wait(lambda: bench.line.count_publishers('score') == 1)
+    bench.line.part(1)
+    bench.line.image(1, good)
+    bench.wait(lambda: bench.node.diagnostic_values()['frames without their part'] == 1)
+    assert not bench.line.answers
+    bench.line.prepare_out.publish(announcement(recipe))
+    bench.wait(lambda: bench.line.answers)
+    assert bench.answer(recipe.hash).is_ready
+    bench.line.in_force_out.publish(announcement(recipe))
+    bench.wait(lambda: bench.node.diagnostic_values()['recipe'] == f'{recipe.name} v1')
+    bench.line.part(2)
+    bench.line.image(2, good)
+    assert set(bench.scores(2)) == {'ssim', 'variation'}
+    assert not [score for score in bench.line.scores if score.part_id == 1]
 
 
 def test_a_prepared_recipe_waits_until_it_is_in_force(bench, recipe, other_recipe, good):
