@@ -18,7 +18,7 @@ from pathlib import Path
 import threading
 import time
 import traceback
-from typing import Any, Generic, TYPE_CHECKING, TypeVar
+from typing import Any, ClassVar, Generic, TYPE_CHECKING, TypeVar
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.callback_groups import ReentrantCallbackGroup
@@ -118,6 +118,9 @@ class InspectionNode(LifecycleNode, Generic[P]):
         When a parameter given at start is refused.
 
     """
+
+    #: Problems with a status of their own in the diagnostics, and its name: 'line stop' -> 'line'.
+    concerns: ClassVar[dict[str, str]] = {}
 
     def __init__(self, name: str, parameters_type: type[P], **options: Any) -> None:
         super().__init__(name, **options)
@@ -470,20 +473,28 @@ class InspectionNode(LifecycleNode, Generic[P]):
         self._end_events()
         with self._problems_lock:
             counts = dict(self._event_counts)
-            problems = sorted(self._problems.values(), reverse=True)
+            reported = dict(self._problems)
         state = 'active' if self.is_active else 'not active'
-        status = DiagnosticStatus(
-            name=f'{self.get_namespace().rstrip("/")}/{self.get_name()}',
-            hardware_id='anomaly_inspection',
-            level=problems[0][0] if problems else OK,
-            message='; '.join(text for _, text in problems) or state,
-            values=[KeyValue(key='state', value=state)]
-            + [
-                KeyValue(key=key, value=str(value))
-                for key, value in {**self.diagnostic_values(), **counts}.items()
-            ],
+        name = self.get_fully_qualified_name()
+        message = DiagnosticArray(
+            status=[
+                _status(
+                    name,
+                    [reported[topic] for topic in reported if topic not in self.concerns],
+                    {'state': state, **self.diagnostic_values(), **counts},
+                    state,
+                ),
+                *(
+                    _status(
+                        f'{name}: {concern}',
+                        [reported[topic] for topic in reported if topic == problem],
+                        {},
+                        'no problem',
+                    )
+                    for problem, concern in self.concerns.items()
+                ),
+            ]
         )
-        message = DiagnosticArray(status=[status])
         message.header.stamp = self.get_clock().now().to_msg()
         self._diagnostics.publish(message)
 
@@ -710,6 +721,19 @@ class InspectionNode(LifecycleNode, Generic[P]):
                     f'{self.get_name()} has no parameter {name!r}: it has no effect. '
                     + (f'Did you mean {near!r}?' if near else f'Known: {", ".join(sorted(known))}')
                 )
+
+
+def _status(
+    name: str, problems: list[tuple[bytes, str]], values: dict[str, object], all_is_well: str
+) -> DiagnosticStatus:
+    problems = sorted(problems, reverse=True)
+    return DiagnosticStatus(
+        name=name,
+        hardware_id='anomaly_inspection',
+        level=problems[0][0] if problems else OK,
+        message='; '.join(text for _, text in problems) or all_is_well,
+        values=[KeyValue(key=key, value=str(value)) for key, value in values.items()],
+    )
 
 
 def steady_s() -> float:

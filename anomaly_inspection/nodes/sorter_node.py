@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import math
 import threading
 import time
-from typing import Any
+from typing import Any, ClassVar
 
 from std_srvs.srv import Trigger
 
@@ -130,6 +130,12 @@ class SorterNode(InspectionNode[SorterParameters]):
     other.
 
     """
+
+    concerns: ClassVar[dict[str, str]] = {
+        'line stop': 'line',
+        'decider': 'decisions',
+        'state': 'memory',
+    }
 
     def __init__(self, **options: Any) -> None:
         self._sorter: Sorter | None = None

@@ -173,7 +173,7 @@ def test_a_recipe_that_rejects_most_good_parts_is_not_praised(recipe: Recipe) ->
 
 
 def test_a_blind_recipe_and_limits_that_reject_nothing_are_faults(recipe: Recipe) -> None:
-    far = {(limit.scorer, limit.measure): 999.0 for limit in limit_table(recipe)}
+    far = {(limit.scorer, limit.measure): limit.maximum / 2 for limit in limit_table(recipe)}
     blind = self_test(
         recipe.with_limits(far), NEW, sizes_px=(16,), contrasts=(60,), defects_each=1
     )

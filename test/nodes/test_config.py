@@ -85,6 +85,18 @@ def test_the_gate_comes_after_the_deadline(parameter_file):
     assert decider.deadline_s <= scorer.max_age_s
 
 
+def test_the_aggregator_has_a_branch_for_every_node():
+    file = ROOT / 'config' / 'diagnostics_aggregator.yaml'
+    parameters = yaml.safe_load(file.read_text())['/**']['ros__parameters']
+    branches = {name: value for name, value in parameters.items() if isinstance(value, dict)}
+    assert set(branches) == set(NODES)
+    for name, branch in branches.items():
+        assert branch['path'] == name
+        assert branch['contains'] == [f'/{name}']
+        # Every status of a node, and none of another.
+        assert [node for node in NODES if f'/{name}' in f'/inspection/{node}: concern'] == [name]
+
+
 def test_the_foxglove_layout_shows_topics_and_fields_that_exist():
     text = json.dumps(json.loads((ROOT / 'config' / 'live_view.foxglove.json').read_text()))
     shown = re.findall(r'"(/[a-z_/]+)((?:\.[a-z_]+)*)"', text)

@@ -12,6 +12,7 @@ import pytest
 
 pytest.importorskip('anomaly_inspection.msg', reason='needs ROS 2 and the built messages')
 
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.lifecycle import TransitionCallbackReturn
 from std_msgs.msg import Bool
 from std_srvs.srv import Trigger
@@ -621,3 +622,20 @@ def test_a_decider_that_is_not_there_is_a_warning_before_any_part_comes(make_ben
     bench.wait(lambda: 'nobody publishes decision' in (bench.node.problem('decider') or ''))
     bench.line.decision_out = bench.line.create_publisher(Decision, 'decision', EVENT)
     bench.wait(lambda: bench.node.problem('decider') is None)
+
+
+# Diagnostics
+
+
+def test_a_line_stop_has_a_status_of_its_own(bench):
+    reports = bench.line.hear(DiagnosticArray, '/diagnostics', 10)
+
+    def levels():
+        latest = [r for r in reports if r.status[0].name == '/sorter'][-1:]
+        return {status.name: status.level for report in latest for status in report.status}
+
+    names = ['/sorter', '/sorter: line', '/sorter: decisions', '/sorter: memory']
+    bench.wait(lambda: levels() == dict.fromkeys(names, DiagnosticStatus.OK))
+    bench.line.fault('dust')
+    bench.wait(lambda: levels()['/sorter: line'] == DiagnosticStatus.ERROR)
+    assert levels()['/sorter'] == DiagnosticStatus.OK
