@@ -85,6 +85,10 @@ ARGUMENTS = {
         'LOCALHOST: only this machine sees the cell. SUBNET: other machines see it too.',
     ),
 }
+CHOICES = {
+    'discovery_range': ['LOCALHOST', 'SUBNET', 'OFF', 'SYSTEM_DEFAULT'],
+    **{name: ['true', 'false'] for name in OPTIONAL},
+}
 
 
 class CellNode(Node):
@@ -177,7 +181,9 @@ def generate_launch_description() -> LaunchDescription:
 
     """
     arguments = [
-        DeclareLaunchArgument(name, default_value=default, description=description)
+        DeclareLaunchArgument(
+            name, default_value=default, description=description, choices=CHOICES.get(name)
+        )
         for name, (default, description) in ARGUMENTS.items()
     ]
     readiness = Node(

@@ -278,6 +278,8 @@ def _print_self_test(result: SelfTest) -> None:
         print_note(f'  {note}')
     for fault in faults:
         print_fault(fault)
+    if faults or result.weakness():
+        console.print('  Try --scorer auto, --roi around the part, or steadier light and place.')
 
 
 def _named_scorers(scorers: tuple[str, ...]) -> tuple[str, ...] | Literal['auto']:

@@ -55,6 +55,7 @@ class CellReadyNode(Node):
         self._states: dict[str, str] = {}
         self._recipe = ''
         self._asked_s: dict[str, float] = {}
+        self._found: set[str] = set()
         self._state_clients = {
             name: self.create_client(GetState, f'{name}/get_state') for name in names
         }
@@ -104,7 +105,7 @@ class CellReadyNode(Node):
 
     def ask(self) -> None:
         """
-        Ask every node for its state; the answers come while this node spins.
+        Ask every node that has been found for its state; the answers come while this node spins.
 
         """
         now = steady_s()
@@ -112,6 +113,10 @@ class CellReadyNode(Node):
             if not client.service_is_ready():
                 self._states.pop(name, None)
                 self._asked_s.pop(name, None)
+                self._found.discard(name)
+            elif name not in self._found:
+                # It may not have found this client yet, and would complain of the answer's way.
+                self._found.add(name)
             elif now - self._asked_s.get(name, -math.inf) > _ANSWER_TIMEOUT_S:
                 self._asked_s[name] = now
                 future = client.call_async(GetState.Request())

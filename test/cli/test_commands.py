@@ -129,6 +129,7 @@ def test_teach_does_not_end_like_a_success_when_the_recipe_sees_nothing(tmp_path
     result = invoke('teach', images, '--recipe', tmp_path / 'noise', '--scorer', 'ssim')
     assert result.exit_code == 1, result.output
     assert 'this recipe cannot find defects' in words(result)
+    assert 'Try --scorer auto' in words(result)
     assert read_recipe(tmp_path / 'noise').version == 1
 
 

@@ -172,7 +172,7 @@ def test_a_recipe_that_rejects_most_good_parts_is_not_praised(recipe: Recipe) ->
     assert none_passes.faults()[0].startswith('39 of 39 good parts rejected')
 
 
-def test_a_blind_recipe_and_limits_that_reject_nothing_are_faults(recipe: Recipe) -> None:
+def test_a_recipe_that_sees_no_defect_is_faulty(recipe: Recipe) -> None:
     far = {(limit.scorer, limit.measure): limit.maximum / 2 for limit in limit_table(recipe)}
     blind = self_test(
         recipe.with_limits(far), NEW, sizes_px=(16,), contrasts=(60,), defects_each=1

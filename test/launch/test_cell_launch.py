@@ -261,10 +261,18 @@ def test_a_parameter_file_that_is_missing_ends_the_launch_with_one_sentence(
     assert 'config:=/no/such/site.yaml is refused: there is no such file' in launched.terminal
 
 
+def test_a_value_that_is_none_of_the_choices_is_refused_with_the_choices(
+    launched: Launched,
+) -> None:
+    launched.start('camera:=maybe')
+    assert launched.ended() == 1
+    assert re.search(r'camera.*maybe.*not valid.*true.*false', launched.terminal)
+
+
 def test_every_argument_is_explained(launched: Launched) -> None:
     launched.start('--show-args')
     assert launched.ended() == 0
-    explained = re.findall(r"^    '(\w+)':\n        (.+)", launched.terminal, re.MULTILINE)
+    explained = re.findall(r"^    '(\w+)':.*\n        (.+)", launched.terminal, re.MULTILINE)
     assert len(explained) == 14
-    assert all(text.endswith('.') for _, text in explained)
+    assert all(re.search(r'\.( Valid choices are: .*)?$', text) for _, text in explained)
     assert 'no description given' not in launched.terminal
