@@ -149,7 +149,7 @@ def svg_chart(
     return _for_a_page(written.getvalue(), width_px, height_px, label)
 
 
-def readable(text: str, *, most: int = 60) -> str:
+def readable(text: str, *, most: int = 60, keep_end: bool = False) -> str:
     """
     Give text from outside, such as a file name, as one line that fits into a chart.
 
@@ -160,11 +160,15 @@ def readable(text: str, *, most: int = 60) -> str:
     text : str
         Anything.
     most : int
-        Longer text is cut off and ends in an ellipsis.
+        Longer text is cut off, with an ellipsis.
+    keep_end : bool
+        Cut off the beginning: paths differ at their end.
 
     """
     shown = printable(text)
-    return shown if len(shown) <= most else f'{shown[: most - 1]}…'
+    if len(shown) <= most:
+        return shown
+    return f'…{shown[1 - most :]}' if keep_end else f'{shown[: most - 1]}…'
 
 
 def colour_of(place: int) -> str:

@@ -93,6 +93,16 @@ def test_recipe_names_and_titles_are_text_in_our_charts() -> None:
     assert '<i>&' in texts(share_map('<i>&', ['1'], ['2'], [[None]], ('a', 'b')))
 
 
+def test_long_paths_stay_apart_in_the_legend() -> None:
+    scores = np.concatenate([GOOD_SCORES, DEFECT_SCORES])
+    names = [f'/srv/inspection/hall_3/line_7/recipes/pump_{number}' for number in (1, 2)]
+    curves = [RocCurve(name, scores, (0.0, 0.7)) for name in names]
+    shown = texts(roc(np.repeat([False, True], 3), curves))
+    assert {'…line_7/recipes/pump_1', '…line_7/recipes/pump_2'} <= {
+        '…' + text[text.index('line_7') :] for text in shown if 'line_7' in text
+    }
+
+
 def test_charts_on_one_page_do_not_mix() -> None:
     charts = [one_line('a'), one_line('b'), score_histogram(GOOD_SCORES, DEFECT_SCORES)]
     shape_by_id: dict[str, str] = {}

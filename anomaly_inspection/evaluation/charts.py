@@ -165,7 +165,7 @@ def roc(is_defect: NDArray[np.bool_], curves: Sequence[RocCurve]) -> str:
                 recalls,
                 color=colour,
                 linestyle=dashes_of(place),
-                label=readable(curve.label, most=24),
+                label=readable(curve.label, most=24, keep_end=True),
                 clip_on=False,
             )
             axes.plot(

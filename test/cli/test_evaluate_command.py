@@ -299,7 +299,7 @@ def test_other_images_cannot_be_compared(recipe, dataset):
 
 
 def test_the_page_of_several_has_them_as_columns(recipe, other_recipe, dataset, tmp_path):
-    blind = recipe.with_limits({('variation', 'peak_z'): 1e6})
+    blind = recipe.with_limits({('variation', 'peak_z'): 1000.0})
     (dataset / 'test' / 'spot').rename(dataset / 'test' / '<b>&spot')
     both = [evaluate_dataset(one, dataset) for one in (blind, other_recipe)]
     page = write_comparison(compare(both), tmp_path / 'report')
@@ -375,7 +375,7 @@ def test_limits_and_combination_of_the_recipe_are_in_force(recipe, dataset):
         ('ssim', 'lowest_ssim'): -1.0,
         ('ssim', 'mse'): 60000.0,
         ('ssim', 'largest_region'): 1e6,
-        ('variation', 'mean_z'): 1e6,
+        ('variation', 'mean_z'): 1000.0,
         ('variation', 'largest_region'): 1e6,
     }
     changed = recipe.with_limits(far)

@@ -253,7 +253,7 @@ def test_a_dry_run_writes_nothing(
         assert calibrated(*folders, '--dry-run').exit_code == 0
     said = ' '.join(capture.get().split())
     assert '588 are missing' in said
-    assert 'stays version 1' in said
+    assert 'stays at version 1' in said
     after = {path: path.read_bytes() for path in folders[0].parent.rglob('*') if path.is_file()}
     assert {path: after[path] for path in before} == before
     assert not folders[0].with_name('part.v1').exists()

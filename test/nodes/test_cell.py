@@ -10,7 +10,6 @@ import shutil
 import subprocess
 import sys
 import threading
-import time
 import weakref
 
 import cv2
@@ -26,7 +25,6 @@ from anomaly_inspection.capture.open_source import open_source
 from anomaly_inspection.capture.simulated_line import SimulatedLine
 from anomaly_inspection.errors import InspectionError
 from anomaly_inspection.evaluation.frame_time import FrameTime
-from anomaly_inspection.nodes import camera_node
 from anomaly_inspection.nodes.cell_run import run_cell
 from anomaly_inspection.nodes.run_observer import RunObserverNode
 from support.paths import ROOT
@@ -129,31 +127,6 @@ def test_frames_that_cannot_be_judged_are_rejected_with_the_reason(
     for record in result.records:
         assert record.has_gate_followed
         assert record.gate_is_confirmed
-
-
-def test_a_step_of_the_wall_clock_hurts_nobody(taught_recipe, domain_id, monkeypatch):
-    """
-    The camera's wall clock jumps an hour back and a day on; deadlines and firing do not notice.
-
-    """
-
-    class SteppingTime:
-        def __init__(self):
-            self.calls = 0
-
-        def time_ns(self):
-            self.calls += 1
-            step_s = {0: 0, 1: -3600, 2: 86_400}[(self.calls // 3) % 3]
-            return time.time_ns() + step_s * 1_000_000_000
-
-        def __getattr__(self, name):
-            return getattr(time, name)
-
-    monkeypatch.setattr(camera_node, 'time', SteppingTime())
-    result = run(taught_recipe, f'{SMALL_LINE},seed=1,parts=9,defect_rate=0')
-    assert [record.verdict for record in result.records] == ['PASS'] * 9
-    assert all(record.has_gate_followed and record.gate_is_confirmed for record in result.records)
-    assert all(0 < record.latency_s < 0.5 for record in result.records)
 
 
 def test_overlays_are_written_for_every_part(taught_recipe, domain_id, tmp_path):

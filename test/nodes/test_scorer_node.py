@@ -21,7 +21,7 @@ from anomaly_inspection.capture.open_source import open_source
 from anomaly_inspection.msg import Part, RecipeInForce, RecipePrepared, Score
 from anomaly_inspection.nodes import scorer_node
 from anomaly_inspection.nodes.image_conversion import float_array_from_image, image_from_array
-from anomaly_inspection.nodes.qos import EVENT, IMAGE, LATCHED, WATCH_IMAGE
+from anomaly_inspection.nodes.qos import EVENT, IMAGE, LATCHED, UNRELIABLE_IMAGE, WATCH_IMAGE
 from anomaly_inspection.nodes.scorer_node import ScorerNode
 from anomaly_inspection.nodes.stamps import nanoseconds_from_stamp, stamp_from_nanoseconds
 from anomaly_inspection.recipes.folder import read_recipe
@@ -204,6 +204,20 @@ def test_frame_and_part_join_whichever_comes_first(bench, good):
     bench.wait(lambda: 2 in bench.node._frames)
     bench.line.image(2, good)
     assert bench.scores(2)['ssim'].status == Score.STATUS_OK
+
+
+def test_an_image_of_a_best_effort_publisher_is_scored(bench, good):
+    bench.line.destroy_publisher(bench.line.image_out)
+    bench.line.image_out = bench.line.create_publisher(Image, 'part/image', UNRELIABLE_IMAGE)
+
+    def has_come():
+        bench.line.image(1, good)
+        return 1 in bench.node._images
+
+    # Until the scorer has seen what the publisher offers.
+    bench.wait(has_come)
+    bench.line.part(1)
+    assert bench.scores(1)['ssim'].status == Score.STATUS_OK
 
 
 def test_what_never_finds_its_other_half_is_forgotten_and_blocks_nothing(bench, good):

@@ -172,7 +172,7 @@ def test_a_wall_clock_set_back_holds_up_no_part_detector(processes, watcher, wal
     assert latest.frame_problems[0]
     watcher.wait(
         lambda: any(
-            'no frame on image_raw' in status.message
+            'no frame on' in status.message
             for report in diagnostics.reports[-5:]
             for status in report.status
         )

@@ -546,7 +546,7 @@ def test_a_score_without_a_map_makes_a_recipe_without_regions(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ('options', 'complaint'),
     [
-        (['--scorer', 'openvino'], 'needs --model'),
+        (['--scorer', 'openvino'], '--scorer openvino and --model go together'),
         (['--model', 'MODEL'], 'go together'),
         (['--scorer', 'openvino', '--model', 'good/00.png'], 'allowed: an OpenVINO .xml file'),
         (['--scorer', 'openvino', '--model', 'none.xml'], 'does not exist'),
