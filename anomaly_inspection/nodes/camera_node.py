@@ -242,7 +242,7 @@ class CameraNode(InspectionNode[CameraParameters]):
         while not self._triggers.empty():
             self._triggers.get_nowait()
         self.clear('source')
-        self._frequency.begin()
+        self._frequency.stop()
 
     def cleanup(self) -> None:
         """
@@ -326,7 +326,7 @@ class CameraNode(InspectionNode[CameraParameters]):
                 with self._source as source:
                     self._stream(source)
             except Exception as error:  # noqa: BLE001 - a thread's edge: the camera must come back
-                self._frequency.begin()
+                self._frequency.stop()
                 if self._stop.is_set():
                     return
                 is_ours = isinstance(error, InspectionError)
@@ -353,7 +353,6 @@ class CameraNode(InspectionNode[CameraParameters]):
 
     def _stream(self, source: FrameSource) -> None:
         due_s = steady_s()
-        asked: tuple[float, str] | None = None
         while not self._stop.is_set():
             if source.is_live and self.parameters.camera_settings() != self._settings:
                 return
@@ -375,10 +374,7 @@ class CameraNode(InspectionNode[CameraParameters]):
             if not source.is_live:
                 due_s = self._wait_for_next(due_s)
                 frame = replace(frame, stamp_ns=time.time_ns(), steady_ns=time.monotonic_ns())
-            asked_now = self._asked_frequency(source)
-            if asked_now != asked:
-                asked = asked_now
-                self._frequency.begin(*asked)
+            self._frequency.ask(*self._asked_frequency(source))
             if not self._stop.is_set():
                 self._publish(frame)
 
@@ -398,7 +394,7 @@ class CameraNode(InspectionNode[CameraParameters]):
         Tell that no further frame comes from a source of files.
 
         """
-        self._frequency.begin()
+        self._frequency.stop()
         self.end_problem = problem
         if problem:
             self.report('source', ERROR, f'{problem}; {self._frames} frames were published')

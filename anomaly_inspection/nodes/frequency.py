@@ -43,9 +43,9 @@ class Frequency:
         with self._lock:
             self._count += 1
 
-    def begin(self, asked_hz: float = 0.0, asked_by: str = '') -> None:
+    def ask(self, asked_hz: float, asked_by: str) -> None:
         """
-        Forget what was measured, and measure against another rate.
+        Measure against a rate; another one than before begins anew.
 
         Parameters
         ----------
@@ -56,8 +56,18 @@ class Frequency:
 
         """
         with self._lock:
+            if (asked_hz, asked_by) != (self._asked_hz, self._asked_by):
+                self._looks.clear()
+                self._asked_hz, self._asked_by = asked_hz, asked_by
+
+    def stop(self) -> None:
+        """
+        Ask for nothing, and forget what was measured.
+
+        """
+        with self._lock:
             self._looks.clear()
-            self._asked_hz, self._asked_by = asked_hz, asked_by
+            self._asked_hz, self._asked_by = 0.0, ''
 
     def look(self, now_s: float) -> tuple[str, dict[str, object]]:
         """

@@ -27,7 +27,7 @@ def looks(frequency, rate_hz, seconds, start_s=100.0):
 @pytest.mark.parametrize(('rate_hz', 'is_told'), [(20.0, False), (16.0, False), (14.0, True)])
 def test_far_below_what_is_asked_for_is_told(rate_hz, is_told):
     frequency = Frequency('frames')
-    frequency.begin(20.0, 'rate_hz')
+    frequency.ask(20.0, 'rate_hz')
     problem, values = looks(frequency, rate_hz, 10)
     assert bool(problem) == is_told
     assert values == {
@@ -40,7 +40,7 @@ def test_far_below_what_is_asked_for_is_told(rate_hz, is_told):
 
 def test_a_stop_is_told_within_the_window_and_its_end_as_well():
     frequency = Frequency('frames')
-    frequency.begin(20.0, 'rate_hz')
+    frequency.ask(20.0, 'rate_hz')
     assert not looks(frequency, 20.0, 10)[0]
     assert looks(frequency, 0.0, 5, start_s=111.0)[0]
     assert not looks(frequency, 20.0, 6, start_s=117.0)[0]
@@ -48,17 +48,23 @@ def test_a_stop_is_told_within_the_window_and_its_end_as_well():
 
 def test_nothing_is_told_before_the_window_is_full():
     frequency = Frequency('frames')
-    frequency.begin(20.0, 'rate_hz')
+    frequency.ask(20.0, 'rate_hz')
     assert not looks(frequency, 0.0, 4)[0]
-    frequency.begin(20.0, 'rate_hz')
+    frequency.ask(10.0, 'rate_hz')
     assert not looks(frequency, 0.0, 4, start_s=105.0)[0]
+    frequency.stop()
+    frequency.ask(10.0, 'rate_hz')
+    assert not looks(frequency, 0.0, 4, start_s=110.0)[0]
+    frequency.ask(10.0, 'rate_hz')
+    assert looks(frequency, 0.0, 2, start_s=115.0)[0], 'the same rate: nothing begins anew'
 
 
 def test_a_slow_rate_is_measured_over_a_longer_time():
     frequency = Frequency('frames')
-    frequency.begin(0.1, 'rate_hz')
+    frequency.ask(0.1, 'rate_hz')
     assert not looks(frequency, 0.0, 49)[0]
-    frequency.begin(0.1, 'rate_hz')
+    frequency.stop()
+    frequency.ask(0.1, 'rate_hz')
     assert not looks(frequency, 0.1, 100)[0]
 
 
