@@ -21,7 +21,6 @@ import numpy as np
 from anomaly_inspection.capture.source import Frame
 from anomaly_inspection.deciding.frame_judge import Verdict
 from anomaly_inspection.errors import SettingError
-from anomaly_inspection.evaluation.evaluate import RecipeJudge
 from anomaly_inspection.evaluation.figures import Estimate, proportion
 from anomaly_inspection.evaluation.recipe_faults import (
     blindness_fault,
@@ -30,6 +29,7 @@ from anomaly_inspection.evaluation.recipe_faults import (
     limits_fault,
     limits_note,
 )
+from anomaly_inspection.evaluation.recipe_judge import RecipeJudge
 from anomaly_inspection.learning.part_mask import part_in_region
 from anomaly_inspection.learning.synthetic_defects import (
     HIGHEST_CONTRAST,
