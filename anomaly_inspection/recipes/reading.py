@@ -104,7 +104,8 @@ def read_recipe(
 
     """
     try:
-        folder = Path(os.path.realpath(path))
+        # Launch arguments and parameter files come without a shell that would expand ~.
+        folder = Path(os.path.realpath(os.path.expanduser(path)))
         return _read(folder, Budget(budget_bytes, budget_name))
     except RecipeError as error:
         _forget(error)
