@@ -31,7 +31,7 @@ from anomaly_inspection.errors import SettingError
 from anomaly_inspection.writable import check_writable
 
 if TYPE_CHECKING:
-    from anomaly_inspection.evaluation.self_test import SelfTest
+    from anomaly_inspection.evaluation.self_test_result import SelfTest
     from anomaly_inspection.recipes.recipe import Recipe
 
 # The self-test at the end: so few defects take seconds for most recipes.
@@ -256,7 +256,7 @@ def _print_self_test(result: SelfTest) -> None:
     share = result.seen_in_all()
     if share is not None:
         console.print(
-            f'Self-test: sees {100 * share.value:.0f} % of {len(result.outcomes)} synthetic '
+            f'Self-test: sees {100 * share.value:.0f} % of {len(result.defects)} synthetic '
             'defects on the parts it was taught on. On other parts it may see fewer.',
             soft_wrap=True,
         )
