@@ -29,8 +29,9 @@ import numpy as np
 from anomaly_inspection.capture.folder_truth import FolderTruth
 from anomaly_inspection.capture.image_folder import ImageFolder
 from anomaly_inspection.errors import SettingError
-from anomaly_inspection.evaluation.evaluate import evaluate_dataset, Evaluation, NO_PART
+from anomaly_inspection.evaluation.evaluate import evaluate_dataset, Evaluation
 from anomaly_inspection.evaluation.figures import Estimate, ranking
+from anomaly_inspection.evaluation.judged_image import NO_PART
 from anomaly_inspection.learning.teach import AUTO, teach, TeachOptions
 from benchmarks.accuracy_result import (
     FALSE_REJECT_GOAL,

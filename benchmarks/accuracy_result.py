@@ -12,8 +12,9 @@ from typing import Any, TYPE_CHECKING
 
 import numpy as np
 
-from anomaly_inspection.evaluation.evaluate import Evaluation, NO_PART
+from anomaly_inspection.evaluation.evaluate import Evaluation
 from anomaly_inspection.evaluation.figures import Estimate, proportion
+from anomaly_inspection.evaluation.judged_image import NO_PART
 
 if TYPE_CHECKING:
     from anomaly_inspection.imaging.region_of_interest import RegionOfInterest

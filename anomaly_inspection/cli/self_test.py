@@ -27,7 +27,7 @@ from anomaly_inspection.cli.output import (
 )
 
 if TYPE_CHECKING:
-    from anomaly_inspection.evaluation.self_test import SelfTest
+    from anomaly_inspection.evaluation.self_test_result import SelfTest
 
 
 def _numbers(
@@ -107,6 +107,7 @@ def self_test(
     from anomaly_inspection.chart_style import require_matplotlib
     from anomaly_inspection.evaluation import self_test as tests
     from anomaly_inspection.evaluation.self_test_report import write_self_test
+    from anomaly_inspection.evaluation.self_test_result import to_json
     from anomaly_inspection.recipes.folder import read_recipe
 
     check_results_writable(files=(json_file,), folders=(html,))
@@ -124,18 +125,18 @@ def self_test(
         )
     _print_result(result)
     if json_file:
-        write_file(json_file, tests.to_json(result))
+        write_file(json_file, to_json(result))
     if html:
         console.print(f'page: {escaped(write_self_test(result, html))}', soft_wrap=True)
     sys.exit(EXIT_FAULT if result.faults() else EXIT_OK)
 
 
 def _print_result(result: SelfTest) -> None:
-    from anomaly_inspection.evaluation.self_test import shares_text
+    from anomaly_inspection.evaluation.self_test_result import shares_text
 
     for fault in result.faults():
         print_fault(fault)
-    if result.outcomes:
+    if result.defects:
         console.print('Percent of the defects seen, all kinds together, with the 95 % interval:')
         table = Table(box=None, pad_edge=False)
         table.add_column('levels', justify='right')

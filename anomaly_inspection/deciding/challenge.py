@@ -14,75 +14,20 @@ What holds, whatever comes in whatever order:
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import datetime, time, timedelta
+from datetime import datetime, timedelta
 from enum import IntEnum
 import math
-import re
 
 from anomaly_inspection.deciding.challenge_memory import ChallengeMemory
+from anomaly_inspection.deciding.challenge_settings import ChallengeSettings, KNOWN_AS
 from anomaly_inspection.deciding.frame_judge import Judgement, Reason, Verdict
 from anomaly_inspection.deciding.part_decision import KnownAs, PartDecision, PartKey
+from anomaly_inspection.deciding.shift_changes import ShiftChanges
 from anomaly_inspection.errors import SettingError
-from anomaly_inspection.setting_check import check_range
 
 # A shift change that the wall clock passes twice is one as long as the clock was set back by less
 # than this: the end of summer time does so. Set back further, it had been wrong before.
 _SET_BACK_TOLERATED = timedelta(hours=3)
-_KNOWN_AS = {'good': KnownAs.GOOD, 'bad': KnownAs.BAD}
-
-
-@dataclass(frozen=True)
-class ChallengeSettings:
-    """
-    Which parts are known, and when they must be shown.
-
-    Parameters
-    ----------
-    parts : tuple of str
-        The known parts in their order, each 'good ...' or 'bad ...', at least one of each; empty =
-        no challenges.
-    at_start : bool
-        Whether one is due at each start, and whenever another recipe comes into force; without
-        grace.
-    shift_changes : tuple of str
-        Local times at which one becomes due, 'HH:MM', 00:00 to 23:59.
-    every_min : float
-        One becomes due so long after the last was passed, minutes; 0 = never.
-    grace_min : float
-        From the time one becomes due until production is blocked, minutes, 0 or more.
-    timeout_min : float
-        A challenge that is under way for so long has failed, minutes, above 0.
-
-    """
-
-    parts: tuple[str, ...] = ()
-    at_start: bool = True
-    shift_changes: tuple[str, ...] = ()
-    every_min: float = 0.0
-    grace_min: float = 0.0
-    timeout_min: float = 10.0
-
-    def __post_init__(self) -> None:
-        kinds = set()
-        for part in self.parts:
-            kind, _, name = part.partition(' ')
-            if kind not in _KNOWN_AS or not name.strip():
-                raise SettingError(
-                    f'challenge part {part!r} is refused: it must begin with '
-                    "'good ' or 'bad ' and then name the part"
-                )
-            kinds.add(kind)
-        if len(kinds) == 1:
-            missing = 'bad' if 'good' in kinds else 'good'
-            raise SettingError(
-                f'challenge parts {list(self.parts)} are refused: at least one good and one bad '
-                f'part must be known, a {missing} one is missing'
-            )
-        for text in self.shift_changes:
-            _time_of_day(text)
-        for name in ('every_min', 'grace_min'):
-            check_range(name, getattr(self, name), 0, unit='min')
-        check_range('timeout_min', self.timeout_min, 0, unit='min', is_open=True)
 
 
 class ChallengeState(IntEnum):
@@ -185,7 +130,7 @@ class _KnownPart:
 
     @property
     def known_as(self) -> KnownAs:
-        return _KNOWN_AS[self.text.partition(' ')[0]]
+        return KNOWN_AS[self.text.partition(' ')[0]]
 
 
 class Challenge:
@@ -199,7 +144,7 @@ class Challenge:
 
     def __init__(self, settings: ChallengeSettings) -> None:
         self._settings = settings
-        self._shift_times = sorted({_time_of_day(text) for text in settings.shift_changes})
+        self._shifts = ShiftChanges(settings.shift_changes)
         self._run: _Run | None = None
         self._known: dict[PartKey, _KnownPart] = {}
         self._events: list[ChallengeEvent] = []
@@ -222,7 +167,7 @@ class Challenge:
             return
         if not self._is_planned:
             self._is_planned = True
-            self._last_shift_change = self._latest_shift_change(local)
+            self._last_shift_change = self._shifts.latest(local)
             self._plan_next(now)
         if self._settings.at_start:
             self._make_due('the decider was started', -math.inf)
@@ -283,7 +228,7 @@ class Challenge:
         if not self._is_due and now >= self._next_due_s:
             why = f'{self._settings.every_min:g} min have passed since the last one'
             self._make_due(why, blocked_from_s)
-        latest, last = self._latest_shift_change(local), self._last_shift_change
+        latest, last = self._shifts.latest(local), self._last_shift_change
         if latest is not None and last is not None:
             if latest > last:
                 self._make_due(f'the shift changed at {latest:%H:%M}', blocked_from_s)
@@ -432,15 +377,11 @@ class Challenge:
         """
         if not self._settings.parts or self._is_due or self._failure:
             return None
-        times = [
-            datetime.combine(local.date() + timedelta(days=day), shift)
-            for day in (0, 1)
-            for shift in self._shift_times
-        ]
-        times = [moment for moment in times if moment > local]
-        if self._next_due_s < math.inf:
-            times.append(local + timedelta(seconds=self._next_due_s - now))
-        return min(times, default=None)
+        shift = self._shifts.next(local)
+        if self._next_due_s == math.inf:
+            return shift
+        interval_over = local + timedelta(seconds=self._next_due_s - now)
+        return interval_over if shift is None else min(shift, interval_over)
 
     def drain_events(self) -> list[ChallengeEvent]:
         """
@@ -517,14 +458,6 @@ class Challenge:
             self._why_due = why
             self._events.append(ChallengeEvent(ChallengeEventKind.DUE, f'due, {why}'))
 
-    def _latest_shift_change(self, local: datetime) -> datetime | None:
-        times = [
-            datetime.combine(local.date() - timedelta(days=day), shift)
-            for day in (0, 1)
-            for shift in self._shift_times
-        ]
-        return max((moment for moment in times if moment <= local), default=None)
-
     def _next_part(self, run: _Run) -> str:
         parts = self._settings.parts
         return f'part {run.parts_right + 1} of {len(parts)}: {parts[run.parts_right]}'
@@ -552,12 +485,3 @@ def _finite_or_none(time_s: float) -> float | None:
 
     """
     return None if time_s == math.inf else max(time_s, 0.0)
-
-
-def _time_of_day(text: str) -> time:
-    match = re.fullmatch(r'(\d\d):(\d\d)', text, re.ASCII)
-    if match is None or int(match[1]) > 23 or int(match[2]) > 59:
-        raise SettingError(
-            f"shift change {text!r} is refused: allowed is 'HH:MM', local time, 00:00 to 23:59"
-        )
-    return time(int(match[1]), int(match[2]))

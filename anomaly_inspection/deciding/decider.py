@@ -21,7 +21,8 @@ from dataclasses import dataclass, field, replace
 import math
 from typing import TYPE_CHECKING
 
-from anomaly_inspection.deciding.challenge import Challenge, ChallengeSettings
+from anomaly_inspection.deciding.challenge import Challenge
+from anomaly_inspection.deciding.challenge_settings import ChallengeSettings
 from anomaly_inspection.deciding.frame_judge import Judgement, Reason, rejected, Verdict
 from anomaly_inspection.deciding.part_decision import (
     KnownAs,

@@ -12,7 +12,7 @@ from typing import Any, TYPE_CHECKING
 from anomaly_inspection.chart_style import colour_of, DEFECT, GOOD
 from anomaly_inspection.errors import SettingError
 from anomaly_inspection.evaluation.charts import interval_bar, roc, score_histogram
-from anomaly_inspection.evaluation.evaluate import NO_PART
+from anomaly_inspection.evaluation.judged_image import NO_PART
 from anomaly_inspection.evaluation.report import (
     dataset_name,
     remarks,

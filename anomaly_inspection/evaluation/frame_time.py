@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from anomaly_inspection.capture.source import Frame
-from anomaly_inspection.evaluation.evaluate import RecipeJudge
+from anomaly_inspection.evaluation.recipe_judge import RecipeJudge
 
 if TYPE_CHECKING:
     from anomaly_inspection.recipes.recipe import Recipe

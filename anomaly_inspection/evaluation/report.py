@@ -27,7 +27,8 @@ from anomaly_inspection.evaluation.charts import (
     RocCurve,
     score_histogram,
 )
-from anomaly_inspection.evaluation.evaluate import NO_PART, RecipeJudge
+from anomaly_inspection.evaluation.judged_image import NO_PART
+from anomaly_inspection.evaluation.recipe_judge import RecipeJudge
 from anomaly_inspection.overlay import draw_overlay, enlargement, MeasureRow, regions_to_draw
 from anomaly_inspection.printable import printable
 from anomaly_inspection.recipes.limit_table import limit_table
@@ -39,7 +40,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from anomaly_inspection.evaluation.evaluate import Evaluation, JudgedImage
+    from anomaly_inspection.evaluation.evaluate import Evaluation
+    from anomaly_inspection.evaluation.judged_image import JudgedImage
 
 MOST_PICTURES = 8
 _MASK_COLOUR = (140, 230, 60)

@@ -10,25 +10,22 @@ these, and a kind that is not among them is not answered for.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 import itertools
-import json
 import math
-from typing import Any, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from anomaly_inspection.capture.source import Frame
 from anomaly_inspection.deciding.frame_judge import Verdict
 from anomaly_inspection.errors import SettingError
-from anomaly_inspection.evaluation.evaluate import RecipeJudge
-from anomaly_inspection.evaluation.figures import Estimate, proportion
-from anomaly_inspection.evaluation.recipe_faults import (
-    blindness_fault,
-    check_any_format_fits,
-    false_reject_fault,
-    limits_fault,
-    limits_note,
+from anomaly_inspection.evaluation.recipe_faults import check_any_format_fits, limits_note
+from anomaly_inspection.evaluation.recipe_judge import RecipeJudge
+from anomaly_inspection.evaluation.self_test_result import (
+    draw_defect,
+    GoodImage,
+    JudgedDefect,
+    SelfTest,
 )
 from anomaly_inspection.learning.part_mask import part_in_region
 from anomaly_inspection.learning.synthetic_defects import (
@@ -36,7 +33,6 @@ from anomaly_inspection.learning.synthetic_defects import (
     KIND_NAMES,
     LOWEST_CONTRAST,
     SMALLEST_SIZE_PX,
-    synthetic_defect,
 )
 from anomaly_inspection.progress import no_progress
 
@@ -54,210 +50,6 @@ CONTRASTS = (8.0, 15.0, 30.0, 60.0)
 DEFECTS_EACH = 10
 MOST_DEFECTS_EACH = 1000
 MOST_IMAGES = 100
-# A size counts as seen from this share on.
-SEEN_SHARE = 0.9
-
-_MOST_OTHERS = 8
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """
-    One synthetic defect and what became of it.
-
-    Parameters
-    ----------
-    image : str
-        Name of the good image it was put on.
-    kind : str
-        See `synthetic_defect`.
-    size_px, contrast_levels : float
-        As wanted; met to 15 %.
-    number : int
-        Draws it again, see `SelfTest.damaged`.
-    is_seen : bool
-        Whether the recipe rejects the part.
-    anomaly_score : float
-        Above 1 when it is seen; NaN when the frame could not be judged, which is a reject.
-
-    """
-
-    image: str
-    kind: str
-    size_px: float
-    contrast_levels: float
-    number: int
-    is_seen: bool
-    anomaly_score: float
-
-
-@dataclass(frozen=True, eq=False)
-class GoodImage:
-    """
-    A frame of a good part, and where on it a defect may lie: on the part, in what is judged.
-
-    """
-
-    frame: NDArray[np.uint8]
-    mask_of_part: NDArray[np.bool_]
-
-
-@dataclass(frozen=True)
-class Reach:
-    """
-    How small a defect of one contrast may be to be seen.
-
-    Parameters
-    ----------
-    size_px : float
-        The smallest size that is seen, or the largest one tried.
-    share : Estimate
-        Share of the defects of this size that are seen.
-    is_seen : bool
-        Whether that is enough, see `SEEN_SHARE`.
-    has_larger : bool
-        Whether larger ones were tried.
-
-    """
-
-    size_px: float
-    share: Estimate
-    is_seen: bool
-    has_larger: bool
-
-    def __str__(self) -> str:
-        if not self.is_seen:
-            return (
-                f'sees {self.size_px:g} px, the largest size tried, only in '
-                f'{shares_text(self.share)}'
-            )
-        larger = ', and larger ones' if self.has_larger else ''
-        return f'sees {self.size_px:g} px in {shares_text(self.share)}{larger}'
-
-
-@dataclass(frozen=True, eq=False)
-class SelfTest:
-    """
-    What a recipe sees.
-
-    Parameters
-    ----------
-    recipe : Recipe
-        What was tested.
-    images : dict of str to GoodImage
-        Those that passed as they are, by name.
-    rejected : dict of str to str
-        Good images that the recipe rejects as they are, each with the reason. They get no defects.
-    sizes_px, contrasts : tuple of float
-        The grid, ascending.
-    kinds : tuple of str
-        Kinds of defect.
-    outcomes : tuple of Outcome
-        All that could be drawn; a part may be too small for a size, or too even for a paste.
-    notes : tuple of str
-        What to bear in mind, one sentence each.
-    seed : int
-        The same one gives the same defects.
-
-    """
-
-    recipe: Recipe
-    images: dict[str, GoodImage]
-    rejected: dict[str, str]
-    sizes_px: tuple[float, ...]
-    contrasts: tuple[float, ...]
-    kinds: tuple[str, ...]
-    outcomes: tuple[Outcome, ...]
-    notes: tuple[str, ...]
-    seed: int
-
-    def seen(
-        self, size_px: float, contrast_levels: float, kind: str | None = None
-    ) -> Estimate | None:
-        """
-        Give the share of defects of one size and contrast that are seen, with its exact interval.
-
-        None when there are none; all kinds together unless one is named.
-
-        """
-        found = [
-            outcome.is_seen
-            for outcome in self.outcomes
-            if (outcome.size_px, outcome.contrast_levels) == (size_px, contrast_levels)
-            and kind in (None, outcome.kind)
-        ]
-        return proportion(sum(found), len(found))
-
-    def seen_in_all(self) -> Estimate | None:
-        """
-        Give the share of all defects that are seen, with its exact interval; None without defects.
-
-        """
-        return proportion(sum(one.is_seen for one in self.outcomes), len(self.outcomes))
-
-    def reach(self, contrast_levels: float) -> Reach | None:
-        """
-        Give from which size on defects of a contrast are seen; None when none could be drawn.
-
-        """
-        cells = [(size, self.seen(size, contrast_levels)) for size in self.sizes_px]
-        measured = [(size, cell) for size, cell in cells if cell is not None]
-        if not measured:
-            return None
-        seen_from = len(measured)
-        while seen_from and measured[seen_from - 1][1].value >= SEEN_SHARE:
-            seen_from -= 1
-        is_seen = seen_from < len(measured)
-        size, share = measured[seen_from if is_seen else -1]
-        return Reach(size, share, is_seen, has_larger=seen_from < len(measured) - 1)
-
-    def in_words(self) -> list[str]:
-        """
-        Say for every contrast from which size on defects are seen.
-
-        """
-        reaches = {contrast: self.reach(contrast) for contrast in self.contrasts}
-        return [f'at {contrast:g} levels: {reach}' for contrast, reach in reaches.items() if reach]
-
-    def weakness(self) -> str | None:
-        """
-        Say that even the most striking defects tried can pass; None when they are seen.
-
-        """
-        share = self.seen(self.sizes_px[-1], self.contrasts[-1])
-        if share is None or share.value >= SEEN_SHARE:
-            return None
-        return (
-            f'large defects can pass: of those with {self.sizes_px[-1]:g} px at '
-            f'{self.contrasts[-1]:g} levels it sees {shares_text(share)}'
-        )
-
-    def faults(self) -> list[str]:
-        """
-        Say what makes the recipe unfit for use, the worst first; empty when nothing does.
-
-        """
-        good = len(self.images) + len(self.rejected)
-        found = (
-            false_reject_fault(self.recipe, len(self.rejected), good),
-            limits_fault(self.recipe),
-            blindness_fault(
-                sum(one.is_seen for one in self.outcomes), len(self.outcomes), 'synthetic defects'
-            ),
-        )
-        return [fault for fault in found if fault]
-
-    def damaged(self, outcome: Outcome) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-        """
-        Draw a defect again: the image with it, and the mask of where it changed.
-
-        """
-        return _damaged(
-            self.images,
-            outcome.image,
-            (outcome.kind, outcome.size_px, outcome.contrast_levels),
-            np.random.default_rng((self.seed, outcome.number)),
-        )
 
 
 def self_test(
@@ -299,7 +91,7 @@ def self_test(
     Returns
     -------
     SelfTest
-        Without outcomes when the recipe rejects all images as they are.
+        Without defects when the recipe rejects all images as they are.
 
     Raises
     ------
@@ -324,21 +116,21 @@ def self_test(
         )
     cells = list(itertools.product(KIND_NAMES, sizes, levels)) if passed else []
     total = len(cells) * defects_each
-    outcomes = []
+    defects = []
     for done, number in enumerate(_visits(len(cells), defects_each, seed), start=1):
         if is_time_up():
             notes.append(f'the time was up after {done - 1} of {total} defects')
             break
-        outcome = _judged(judge, passed, cells, number, seed)
-        if outcome is not None:
-            outcomes.append(outcome)
+        defect = _judged(judge, passed, cells, number, seed)
+        if defect is not None:
+            defects.append(defect)
         progress(done, total, 'judging synthetic defects')
-    outcomes.sort(key=lambda outcome: outcome.number)
+    defects.sort(key=lambda defect: defect.number)
     note = limits_note(recipe)
     if note:
         notes.append(note)
     return SelfTest(
-        recipe, passed, rejected, sizes, levels, KIND_NAMES, tuple(outcomes), tuple(notes), seed
+        recipe, passed, rejected, sizes, levels, KIND_NAMES, tuple(defects), tuple(notes), seed
     )
 
 
@@ -374,7 +166,7 @@ def _judged(
     cells: Sequence[tuple[str, float, float]],
     number: int,
     seed: int,
-) -> Outcome | None:
+) -> JudgedDefect | None:
     """
     Draw the defect of that number and judge it; None when its part has no place for it.
 
@@ -384,58 +176,11 @@ def _judged(
     turn, place = divmod(number, len(cells))
     name, cell = names[(turn + place) % len(names)], cells[place]
     try:
-        damaged, _ = _damaged(passed, name, cell, np.random.default_rng((seed, number)))
+        damaged, _ = draw_defect(passed, name, cell, np.random.default_rng((seed, number)))
     except SettingError:
         return None
     judgement, _ = judge.judge(Frame(damaged, 0, 0))
-    is_seen = judgement.verdict is Verdict.REJECT
-    return Outcome(name, *cell, number, is_seen, judgement.anomaly_score)
-
-
-def shares_text(estimate: Estimate) -> str:
-    """
-    Write a share with its interval in percent: '97 % (90..99)'.
-
-    """
-    return f'{100 * estimate.value:.0f} % ({100 * estimate.low:.0f}..{100 * estimate.high:.0f})'
-
-
-def to_json(result: SelfTest) -> str:
-    """
-    Write the figures: one entry for every size and contrast, all kinds together and each alone.
-
-    """
-    cells = []
-    for kind in (None, *result.kinds):
-        for contrast, size_px in itertools.product(result.contrasts, result.sizes_px):
-            share = result.seen(size_px, contrast, kind)
-            count = sum(
-                (one.size_px, one.contrast_levels) == (size_px, contrast)
-                and kind in (None, one.kind)
-                for one in result.outcomes
-            )
-            cells.append(
-                {
-                    'kind': kind or 'all',
-                    'size_px': size_px,
-                    'contrast_levels': contrast,
-                    'defects': count,
-                    'seen': share and share.value,
-                    'interval': share and [share.low, share.high],
-                }
-            )
-    recipe = result.recipe
-    figures: dict[str, Any] = {
-        'recipe': {'name': recipe.name, 'version': recipe.version, 'hash': recipe.hash},
-        'seed': result.seed,
-        'images': sorted(result.images),
-        'rejected': result.rejected,
-        'faults': result.faults(),
-        'notes': result.notes,
-        'in_words': result.in_words(),
-        'cells': cells,
-    }
-    return json.dumps(figures, indent=2, allow_nan=False) + '\n'
+    return JudgedDefect(name, *cell, number, judgement)
 
 
 def _check(sizes: tuple[float, ...], contrasts: tuple[float, ...], defects_each: int) -> None:
@@ -482,22 +227,3 @@ def _mask_of_part(frame: NDArray[np.uint8], scores: Sequence[ScorerResult]) -> N
     assert score.prepared_map is not None, 'the frame was judged'
     assert score.to_frame is not None, 'the frame was judged'
     return part_in_region(frame, score.to_frame, score.prepared_map.shape)
-
-
-def _damaged(
-    images: dict[str, GoodImage],
-    name: str,
-    cell: tuple[str, float, float],
-    rng: np.random.Generator,
-) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-    kind, size_px, contrast_levels = cell
-    others = [other.frame for key, other in images.items() if key != name]
-    return synthetic_defect(
-        images[name].frame,
-        others[:: math.ceil(len(others) / _MOST_OTHERS) or 1],
-        rng,
-        kind=kind,
-        size_px=size_px,
-        contrast_levels=contrast_levels,
-        mask_of_part=images[name].mask_of_part,
-    )

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from anomaly_inspection.evaluation.self_test import Outcome, SelfTest
+    from anomaly_inspection.evaluation.self_test_result import JudgedDefect, SelfTest
 
 MOST_EXAMPLES = 8
 
@@ -63,8 +63,8 @@ def write_self_test(result: SelfTest, folder: Path) -> Path:
         (folder / 'seen.svg').write_text(all_kinds + '\n', encoding='utf-8')
         missed, seen = _examples(result)
         pictures = [
-            _write_examples(result, outcomes, folder, what)
-            for what, outcomes in (('missed', missed), ('seen', seen))
+            _write_examples(result, defects, folder, what)
+            for what, defects in (('missed', missed), ('seen', seen))
         ]
         page = folder / 'index.html'
         page.write_text(_page(result, all_kinds, *pictures), encoding='utf-8', errors='replace')
@@ -88,32 +88,33 @@ def _map(result: SelfTest, kind: str | None) -> str:
     )
 
 
-def _examples(result: SelfTest) -> tuple[list[Outcome], list[Outcome]]:
+def _examples(result: SelfTest) -> tuple[list[JudgedDefect], list[JudgedDefect]]:
     """
     Give the most striking defects that were missed and the faintest that were seen.
 
     """
 
-    def strength(outcome: Outcome) -> float:
-        return math.log(outcome.size_px * outcome.contrast_levels)
+    def strength(defect: JudgedDefect) -> float:
+        return math.log(defect.size_px * defect.contrast_levels)
 
-    missed = [outcome for outcome in result.outcomes if not outcome.is_seen]
-    seen = [outcome for outcome in result.outcomes if outcome.is_seen]
+    missed = [defect for defect in result.defects if not defect.is_seen]
+    seen = [defect for defect in result.defects if defect.is_seen]
     missed.sort(key=strength, reverse=True)
     seen.sort(key=strength)
     return missed[:MOST_EXAMPLES], seen[:MOST_EXAMPLES]
 
 
-def _write_examples(result: SelfTest, outcomes: list[Outcome], folder: Path, what: str) -> str:
+def _write_examples(result: SelfTest, defects: list[JudgedDefect], folder: Path, what: str) -> str:
     figures = []
-    for place, outcome in enumerate(outcomes, 1):
+    for place, defect in enumerate(defects, 1):
         name = f'images/example_{what}_{place}.png'
-        encoded = cv2.imencode('.png', _picture(*result.damaged(outcome)))[1]
+        encoded = cv2.imencode('.png', _picture(*result.damaged(defect)))[1]
         (folder / name).write_bytes(encoded.tobytes())
-        score = '' if math.isnan(outcome.anomaly_score) else f', score {outcome.anomaly_score:.2f}'
+        anomaly_score = defect.judgement.anomaly_score
+        score = '' if math.isnan(anomaly_score) else f', score {anomaly_score:.2f}'
         caption = escape(
-            f'{outcome.kind}, {outcome.size_px:g} px at {outcome.contrast_levels:g} levels{score} '
-            f'({outcome.image})'
+            f'{defect.kind}, {defect.size_px:g} px at {defect.contrast_levels:g} levels{score} '
+            f'({defect.image})'
         )
         figures.append(
             f'<figure><img src="{name}" alt="{caption}">'
@@ -163,7 +164,7 @@ def _page(result: SelfTest, all_kinds: str, missed: str, seen: str) -> str:
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{title}</title><style>{STYLE}{_EXAMPLE_STYLE}</style></head><body><main>
 <h1>{title}</h1>
-<p class="quiet">{len(result.outcomes)} synthetic defects on {len(result.images)} good images,
+<p class="quiet">{len(result.defects)} synthetic defects on {len(result.images)} good images,
 judged at the recipe's limits. Recipe version {recipe.version}, taught on
 {recipe.provenance.image_count} good parts, hash {escape(recipe.hash[:12])}.</p>
 {notes}

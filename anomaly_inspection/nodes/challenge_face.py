@@ -16,13 +16,13 @@ from anomaly_inspection.action import RunChallenge
 from anomaly_inspection.deciding.challenge import (
     Challenge,
     ChallengeEventKind,
-    ChallengeSettings,
     ChallengeState,
     ChallengeStatus,
 )
 from anomaly_inspection.deciding.challenge import (
     ChallengeEvent as CoreEvent,
 )
+from anomaly_inspection.deciding.challenge_settings import ChallengeSettings
 from anomaly_inspection.errors import InspectionError, RecipeError
 from anomaly_inspection.msg import Challenge as ChallengeMessage
 from anomaly_inspection.msg import ChallengeEvent

@@ -18,10 +18,10 @@ from anomaly_inspection.nodes.parameters import parameter
 from anomaly_inspection.nodes.qos import NEWEST
 from anomaly_inspection.sorting.gate import Gate
 from anomaly_inspection.sorting.modbus_gate import Drive, ModbusGate, ModbusWiring, ReadBack
-from anomaly_inspection.sorting.part_tracker import TrackerSettings
 from anomaly_inspection.sorting.serial_gate import SerialGate
 from anomaly_inspection.sorting.simulated_gate import SimulatedGate
 from anomaly_inspection.sorting.topic_gate import TopicGate
+from anomaly_inspection.sorting.tracker_settings import TrackerSettings
 
 
 @dataclass(frozen=True)

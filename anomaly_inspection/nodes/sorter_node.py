@@ -23,11 +23,12 @@ from anomaly_inspection.nodes.qos import EVENT, LATCHED, NEWEST
 from anomaly_inspection.nodes.spinning import spin_node
 from anomaly_inspection.nodes.stamps import stamp_from_nanoseconds
 from anomaly_inspection.sorting.gate import Gate
-from anomaly_inspection.sorting.part_tracker import PartTracker, TrackerSettings
+from anomaly_inspection.sorting.part_tracker import PartTracker
 from anomaly_inspection.sorting.sort_record import SortRecord
 from anomaly_inspection.sorting.sorter import LineStop as CoreLineStop
 from anomaly_inspection.sorting.sorter import Sorter
 from anomaly_inspection.sorting.sorter_memory import SorterMemory
+from anomaly_inspection.sorting.tracker_settings import TrackerSettings
 from anomaly_inspection.state_file import NO_FOLDER
 from anomaly_inspection.steady_clock import exposure_on_this_clock
 

@@ -12,12 +12,8 @@ from threading import Lock
 
 from anomaly_inspection.errors import GateError
 from anomaly_inspection.sorting.gate import Gate
-from anomaly_inspection.sorting.part_tracker import (
-    GateCall,
-    GateTask,
-    PartTracker,
-    TrackerCounts,
-)
+from anomaly_inspection.sorting.gate_task import GateCall, GateTask
+from anomaly_inspection.sorting.part_tracker import PartTracker, TrackerCounts
 from anomaly_inspection.sorting.sort_record import Cause, PartKey, SortRecord
 
 

@@ -19,10 +19,10 @@ from anomaly_inspection.deciding.challenge import (
     Challenge,
     ChallengeEvent,
     ChallengeEventKind,
-    ChallengeSettings,
     ChallengeState,
 )
 from anomaly_inspection.deciding.challenge_memory import ChallengeMemory
+from anomaly_inspection.deciding.challenge_settings import ChallengeSettings
 from anomaly_inspection.deciding.decider import (
     Decider,
     DeciderSettings,

@@ -23,8 +23,9 @@ from anomaly_inspection.cli import main
 from anomaly_inspection.errors import SettingError
 from anomaly_inspection.evaluation.charts import share_map
 from anomaly_inspection.evaluation.figures import Estimate
-from anomaly_inspection.evaluation.self_test import self_test, SelfTest, shares_text, to_json
+from anomaly_inspection.evaluation.self_test import self_test
 from anomaly_inspection.evaluation.self_test_report import write_self_test
+from anomaly_inspection.evaluation.self_test_result import SelfTest, shares_text, to_json
 from anomaly_inspection.imaging.alignment import AlignmentSettings
 from anomaly_inspection.imaging.preprocessing import PreprocessingSettings
 from anomaly_inspection.learning.teach import teach, TeachOptions
@@ -82,9 +83,9 @@ def test_large_and_strong_defects_are_seen_and_small_weak_ones_are_not(result: S
 
 
 def test_every_kind_is_tried_on_every_image(result: SelfTest) -> None:
-    assert {outcome.kind for outcome in result.outcomes} == set(result.kinds)
-    assert {outcome.image for outcome in result.outcomes} == {name for name, _ in NEW}
-    assert len(result.outcomes) == len(result.kinds) * 2 * 2 * 6
+    assert {defect.kind for defect in result.defects} == set(result.kinds)
+    assert {defect.image for defect in result.defects} == {name for name, _ in NEW}
+    assert len(result.defects) == len(result.kinds) * 2 * 2 * 6
     shares = [result.seen(16, 60, kind) for kind in result.kinds]
     whole = result.seen(16, 60)
     assert whole is not None
@@ -92,15 +93,15 @@ def test_every_kind_is_tried_on_every_image(result: SelfTest) -> None:
 
 
 def test_the_verdict_counts_and_the_score_says_the_same(result: SelfTest) -> None:
-    assert all(outcome.is_seen == (outcome.anomaly_score > 1) for outcome in result.outcomes)
+    assert all(defect.is_seen == (defect.judgement.anomaly_score > 1) for defect in result.defects)
 
 
 def test_a_defect_is_drawn_again_as_it_was_judged(recipe: Recipe, result: SelfTest) -> None:
-    outcome = result.outcomes[-1]
-    image, mask = result.damaged(outcome)
-    good = result.images[outcome.image].frame
+    defect = result.defects[-1]
+    image, mask = result.damaged(defect)
+    good = result.images[defect.image].frame
     assert (image != good).any()
-    assert not (image != good)[~result.images[outcome.image].mask_of_part].any()
+    assert not (image != good)[~result.images[defect.image].mask_of_part].any()
     assert mask.any()
     score = recipe.frame_scorer().score(image)[0]
     limits = recipe.scorers['variation'].limits
@@ -108,12 +109,12 @@ def test_a_defect_is_drawn_again_as_it_was_judged(recipe: Recipe, result: SelfTe
         (score.measures[name] - limit.typical) / (limit.limit - limit.typical)
         for name, limit in limits.items()
     )
-    assert worst == pytest.approx(outcome.anomaly_score)
+    assert worst == pytest.approx(defect.judgement.anomaly_score)
 
 
 def test_the_same_seed_gives_the_same_result(recipe: Recipe, result: SelfTest) -> None:
     again = self_test(recipe, NEW, sizes_px=(16, 4), contrasts=(60, 8), defects_each=6, seed=3)
-    assert again.outcomes == result.outcomes
+    assert again.defects == result.defects
 
 
 def test_words_say_from_which_size_on(result: SelfTest) -> None:
@@ -137,7 +138,7 @@ def test_taught_images_are_left_out_where_all_are_known(recipe: Recipe) -> None:
 def test_only_taught_images_are_used_but_said(recipe: Recipe) -> None:
     taught = [(f'taught {seed}', plate(seed)) for seed in range(16)]
     only = self_test(recipe, taught, sizes_px=(16,), contrasts=(60,), defects_each=1)
-    assert len(only.outcomes) == len(only.kinds)
+    assert len(only.defects) == len(only.kinds)
     assert 'the shares seen may be too high' in only.notes[0]
 
 
@@ -167,7 +168,7 @@ def test_a_recipe_that_rejects_most_good_parts_is_not_praised(recipe: Recipe) ->
     (fault,) = mixed.faults()
     assert fault.startswith('39 of 40 good parts rejected: teach again')
     none_passes = self_test(recipe, strange)
-    assert none_passes.outcomes == ()
+    assert none_passes.defects == ()
     assert none_passes.in_words() == []
     assert none_passes.faults()[0].startswith('39 of 39 good parts rejected')
 
@@ -178,7 +179,7 @@ def test_a_recipe_that_sees_no_defect_is_faulty(recipe: Recipe) -> None:
         recipe.with_limits(far), NEW, sizes_px=(16,), contrasts=(60,), defects_each=1
     )
     (fault,) = blind.faults()
-    assert fault == f'0 of {len(blind.outcomes)} synthetic defects rejected: {CANNOT_FIND}'
+    assert fault == f'0 of {len(blind.defects)} synthetic defects rejected: {CANNOT_FIND}'
 
 
 @pytest.mark.parametrize('combination', ['any', 'all'])
@@ -222,10 +223,10 @@ def test_a_test_that_is_cut_short_gives_what_a_whole_one_would(
         seed=3,
         is_time_up=lambda: next(asked) >= 20,
     )
-    assert len(cut.outcomes) == 20
-    assert set(cut.outcomes) < set(result.outcomes)
+    assert len(cut.defects) == 20
+    assert set(cut.defects) < set(result.defects)
     # Within a turn, each of the 20 cells comes once.
-    cells = {(one.kind, one.size_px, one.contrast_levels) for one in cut.outcomes}
+    cells = {(one.kind, one.size_px, one.contrast_levels) for one in cut.defects}
     assert len(cells) == 20
     assert cut.notes == ('the time was up after 20 of 120 defects',)
 

@@ -750,3 +750,11 @@ def test_every_measure_has_a_finite_range_of_limits(name: str) -> None:
     for spec in measures_of(name):
         low, high = spec.limit_range
         assert -1e9 <= low < high <= 1e9
+
+
+def test_the_home_folder_may_be_written_as_a_tilde(
+    recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_recipe(recipe, tmp_path / 'pump')
+    monkeypatch.setenv('HOME', str(tmp_path))
+    assert read_recipe('~/pump').path == tmp_path / 'pump'

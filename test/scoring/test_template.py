@@ -15,7 +15,7 @@ from anomaly_inspection.capture.source import Frame
 from anomaly_inspection.cli import main
 from anomaly_inspection.deciding.frame_judge import Reason, Verdict
 from anomaly_inspection.errors import FrameError, RecipeError, SettingError
-from anomaly_inspection.evaluation.evaluate import RecipeJudge
+from anomaly_inspection.evaluation.recipe_judge import RecipeJudge
 from anomaly_inspection.imaging.preprocessing import Prepared, PreprocessingSettings
 from anomaly_inspection.learning.teach import teach, TeachOptions
 from anomaly_inspection.recipes.folder import read_recipe, write_recipe

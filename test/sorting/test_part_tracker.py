@@ -11,13 +11,10 @@ import math
 import pytest
 
 from anomaly_inspection.errors import SettingError
-from anomaly_inspection.sorting.part_tracker import (
-    GateCall,
-    PartTracker,
-    TrackerSettings,
-    travel_time_s,
-)
+from anomaly_inspection.sorting.gate_task import GateCall
+from anomaly_inspection.sorting.part_tracker import PartTracker
 from anomaly_inspection.sorting.sort_record import Action, Cause, Outcome, SortRecord
+from anomaly_inspection.sorting.tracker_settings import TrackerSettings, travel_time_s
 
 SETTINGS = TrackerSettings(travel_time_s=1.0, window_s=0.2, actuation_s=0.05, dead_time_s=0.1)
 # For a part exposed at 0.

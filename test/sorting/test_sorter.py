@@ -16,10 +16,11 @@ from hypothesis import strategies as st
 import pytest
 
 from anomaly_inspection.errors import GateError
-from anomaly_inspection.sorting.part_tracker import PartTracker, TrackerSettings
+from anomaly_inspection.sorting.part_tracker import PartTracker
 from anomaly_inspection.sorting.simulated_gate import GateTrouble, SimulatedGate
 from anomaly_inspection.sorting.sort_record import Action, Cause, Outcome, SortRecord
 from anomaly_inspection.sorting.sorter import LineStop, Sorter
+from anomaly_inspection.sorting.tracker_settings import TrackerSettings
 
 SETTINGS = TrackerSettings(travel_time_s=1.0, window_s=0.2, actuation_s=0.05, dead_time_s=0.1)
 RESTS_IN_PASS = replace(SETTINGS, gate_rests_in_pass=True)
