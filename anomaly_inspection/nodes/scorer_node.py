@@ -22,14 +22,13 @@ from anomaly_inspection.nodes.image_stream import ImageStream
 from anomaly_inspection.nodes.inspection_node import (
     ERROR,
     InspectionNode,
-    NodeParameters,
     WARN,
 )
 from anomaly_inspection.nodes.parameters import parameter
 from anomaly_inspection.nodes.qos import EVENT, IMAGE, LATCHED
+from anomaly_inspection.nodes.recipe_reading import read_within_budget, RecipeParameters
 from anomaly_inspection.nodes.spinning import spin_node
 from anomaly_inspection.nodes.stamps import nanoseconds_from_stamp
-from anomaly_inspection.recipes.folder import read_recipe
 from anomaly_inspection.scoring.frame_scorer import combined_map, ScorerResult, ScoreStatus
 from anomaly_inspection.steady_clock import exposure_on_this_clock
 
@@ -45,7 +44,7 @@ _CHECK_S = 0.5
 
 
 @dataclass(frozen=True)
-class ScorerParameters(NodeParameters):
+class ScorerParameters(RecipeParameters):
     """
     Parameters of the scorer node.
 
@@ -180,7 +179,7 @@ class ScorerNode(InspectionNode[ScorerParameters]):
         return loaded
 
     def _load(self, path: str) -> _LoadedRecipe:
-        recipe = read_recipe(path)
+        recipe = read_within_budget(path, self.parameters)
         names = self.parameters.scorers
         missing = [name for name in names if name not in recipe.scorers]
         if missing:

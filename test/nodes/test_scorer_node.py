@@ -426,11 +426,11 @@ def test_parts_are_scored_while_a_recipe_is_prepared(
 ):
     go_on = threading.Event()
 
-    def slowly(path):
+    def slowly(path, parameters):
         assert go_on.wait(60)
         return read_recipe(path)
 
-    monkeypatch.setattr(scorer_node, 'read_recipe', slowly)
+    monkeypatch.setattr(scorer_node, 'read_within_budget', slowly)
     bench.line.prepare_out.publish(announcement(other_recipe))
     bench.wait(lambda: bench.node._preparing is not None)
     assert bench.scored_with(1, good) == recipe.hash
