@@ -14,7 +14,6 @@ from rich.table import Table
 from anomaly_inspection.cli.good_images import good_images, print_left_out
 from anomaly_inspection.cli.options import FALSE_REJECT_RATE
 from anomaly_inspection.cli.output import console, escaped, progress_bar
-from anomaly_inspection.writable import check_writable
 
 
 @click.command(short_help='Set new limits for a recipe from good parts.')
@@ -36,10 +35,10 @@ def calibrate(recipe: Path, images: Path, false_reject_rate: float | None, dry_r
     beside it.
     """
     from anomaly_inspection.learning.recipe_calibration import recalibrate
-    from anomaly_inspection.recipes.folder import read_recipe, write_recipe
+    from anomaly_inspection.recipes.folder import check_place, read_recipe, write_recipe
 
     if not dry_run:
-        check_writable(recipe)
+        check_place(recipe)
     old = read_recipe(recipe)
     with progress_bar() as progress:
         found = recalibrate(old, good_images(images), false_reject_rate, progress)

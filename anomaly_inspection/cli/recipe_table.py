@@ -39,9 +39,9 @@ def print_recipe(recipe: Any) -> None:
     for each in recipe.preprocessing.filters:
         if each.kind == 'colour_highlight':
             console.print(
-                f'Colours more than {each.tolerance_levels:g} levels (CIE Lab, a and b) away from '
-                f'the {len(each.colours)} colours of good parts turn {each.toward}; see '
-                'recipe.yaml.',
+                f'Good parts have {len(each.colours)} colours; recipe.yaml lists them. Any colour '
+                f'more than {each.tolerance_levels:g} levels (CIE Lab, a and b) away from them '
+                f'turns {each.toward}.',
                 soft_wrap=True,
             )
     console.print(

@@ -28,7 +28,6 @@ from anomaly_inspection.cli.output import (
 )
 from anomaly_inspection.cli.recipe_table import print_recipe
 from anomaly_inspection.errors import SettingError
-from anomaly_inspection.writable import check_writable
 
 if TYPE_CHECKING:
     from anomaly_inspection.evaluation.self_test_result import SelfTest
@@ -148,12 +147,12 @@ def teach(
     Exit status: 0 when the recipe is fit for use, 1 when it is written but its self-test shows
     that it is not, 2 when no recipe can be made.
     """
-    from anomaly_inspection.recipes.folder import write_recipe
+    from anomaly_inspection.recipes.folder import check_place, write_recipe
 
     chosen = _scorer_settings(settings)
     for scorer, files in _network_settings(scorers, model, model_metadata).items():
         chosen.setdefault(scorer, {}).update(files)
-    check_writable(recipe)
+    check_place(recipe)
     frames = list(good_images(images))
     taught = _taught(frames, images, recipe.name, _named_scorers(scorers), chosen, given)
     print_left_out(taught.provenance.left_out)

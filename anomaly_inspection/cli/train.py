@@ -27,7 +27,6 @@ from anomaly_inspection.cli.output import (
 )
 from anomaly_inspection.cli.recipe_table import print_recipe
 from anomaly_inspection.errors import SettingError
-from anomaly_inspection.writable import check_writable
 
 
 @click.command(short_help='Add a trained autoencoder to a recipe.')
@@ -199,9 +198,9 @@ def train(images: Path, recipe: Path, **options: Any) -> None:
     Afterwards, model/autoencoder/ in the recipe holds the model with its history, loss curve,
     pictures and model card.
     """
-    from anomaly_inspection.recipes.folder import read_recipe, write_recipe
+    from anomaly_inspection.recipes.folder import check_place, read_recipe, write_recipe
 
-    check_writable(recipe)
+    check_place(recipe)
     settings = _training_settings(options)
     taught = read_recipe(recipe)
     frames = list(good_images(images))

@@ -80,17 +80,17 @@ class FalseRejects:
         """
         low, high = self.interval
         needed = parts_needed(false_reject_rate, self.rejected)
+        asked = _percent(false_reject_rate)
         text = (
             f'Expected false rejects: {_percent(self.rate)} (95 % interval {_percent(low)} to '
-            f'{_percent(high)}), as {self.rejected} of {self.parts} good parts lie beyond limits '
-            f'derived without them. To promise {_percent(false_reject_rate)} takes {needed} good '
-            f'parts, {self.rejected or "none"} of them rejected'
+            f'{_percent(high)}). Limits set without a part rejected {self.rejected} of '
+            f'{self.parts} good parts. '
         )
         if needed <= self.parts:
-            return f'{text}: enough are there.'
+            return f'{text}These parts are enough to promise at most {asked} false rejects.'
         return (
-            f'{text}: {needed - self.parts} are missing, these promise '
-            f'{_percent(self.promised_rate)}.'
+            f'{text}These parts can promise at most {_percent(self.promised_rate)} false rejects. '
+            f'To promise {asked}, give {needed - self.parts} more good parts ({needed} in all).'
         )
 
 

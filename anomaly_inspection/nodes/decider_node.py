@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 import math
 import time
-from typing import Any
+from typing import Any, ClassVar
 
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.parameter import Parameter
@@ -37,6 +37,7 @@ from anomaly_inspection.nodes.limits_face import is_limit, LimitsFace, UsedLimit
 from anomaly_inspection.nodes.parameters import parameter
 from anomaly_inspection.nodes.qos import EVENT, LATCHED
 from anomaly_inspection.nodes.recipe_face import RecipeFace
+from anomaly_inspection.nodes.recipe_reading import RecipeParameters
 from anomaly_inspection.nodes.spinning import spin_node
 from anomaly_inspection.nodes.stamps import nanoseconds_from_stamp, stamp_from_nanoseconds
 from anomaly_inspection.recipes.limit_table import limit_table
@@ -51,7 +52,7 @@ _FAULT_HOLD_S = 3.0
 
 
 @dataclass(frozen=True)
-class DeciderParameters(ChallengeParameters):
+class DeciderParameters(ChallengeParameters, RecipeParameters):
     """
     Parameters of the decider node; beside them one limits.<scorer>.<measure> for each measure of
     the recipe.
@@ -109,6 +110,14 @@ class DeciderNode(InspectionNode[DeciderParameters]):
     Limits, calibration, challenge and recipe switch have files of their own, `<concept>_face.py`.
 
     """
+
+    concerns: ClassVar[dict[str, tuple[str, ...]]] = {
+        'recipe': ('recipe',),
+        'limits': ('thresholds',),
+        'challenge': ('challenge',),
+        'fault': ('fault',),
+        'memory': ('state',),
+    }
 
     # Made in `configure`, before anything can call back.
     limits: LimitsFace

@@ -7,13 +7,12 @@ What a decider starts with: what was in force when its predecessor died, or what
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from anomaly_inspection.deciding.decider_state import DeciderState
 from anomaly_inspection.errors import InspectionError, SettingError, StateError
 from anomaly_inspection.nodes.limits_face import is_limit, UsedLimits
-from anomaly_inspection.recipes.folder import read_recipe
+from anomaly_inspection.nodes.recipe_reading import read_within_budget
 from anomaly_inspection.recipes.limit_table import limit_table
 
 if TYPE_CHECKING:
@@ -85,7 +84,7 @@ def decider_start(node: DeciderNode, found: FoundState) -> DeciderStart:
             )
         return start
     try:
-        recipe = read_recipe(Path(state.recipe_path))
+        recipe = read_within_budget(state.recipe_path, node.parameters)
     except InspectionError as error:
         lost = f'{state.recipe_text} was in force and cannot be read: {error}'
         return _as_launched(node, state.challenge, lost)
@@ -119,7 +118,7 @@ def _as_launched(
     path = node.parameters.recipe
     if not path:
         raise SettingError("recipe = '' is refused: it must name the folder of a recipe")
-    recipe = read_recipe(Path(path))
+    recipe = read_within_budget(path, node.parameters)
     used = UsedLimits(node.limits.with_parameter_file(limit_table(recipe)))
     return DeciderStart(recipe, used, challenge, unconfirmed)
 

@@ -7,7 +7,6 @@ The ROS face of the recipe switch: announce, collect the answers, bring into for
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rclpy.task import Future
@@ -20,7 +19,8 @@ from anomaly_inspection.msg import RecipeInForce, RecipePrepared
 from anomaly_inspection.nodes.action_server import GoalEndedError
 from anomaly_inspection.nodes.inspection_node import ERROR, steady_s
 from anomaly_inspection.nodes.qos import LATCHED, LATCHED_BY_MANY
-from anomaly_inspection.recipes.folder import read_recipe, write_recipe
+from anomaly_inspection.nodes.recipe_reading import read_within_budget
+from anomaly_inspection.recipes.folder import write_recipe
 from anomaly_inspection.recipes.limit_table import limit_table
 
 if TYPE_CHECKING:
@@ -97,7 +97,10 @@ class RecipeFace:
         if not path:
             raise RecipeError("path = '' is refused: it must name the folder of a recipe")
         goal.tell(detail=f'reading {path}')
-        recipe = await goal.wait(self._node.in_background(lambda: read_recipe(Path(path))))
+        parameters = self._node.parameters
+        recipe = await goal.wait(
+            self._node.in_background(lambda: read_within_budget(path, parameters))
+        )
         return await self._switch_to(recipe, goal.wait, goal)
 
     def _confirm(self, request: Any) -> str:
@@ -131,7 +134,10 @@ class RecipeFace:
             recipe = used.calibrated.applied_to(recipe, 'parts on the running cell')
         values = {(limit.scorer, limit.measure): limit.value for limit in used.table}
         changed = recipe.with_limits(values)
-        written = await node.in_background(lambda: write_recipe(changed, path))
+        budget_bytes = node.parameters.recipe_budget_bytes
+        written = await node.in_background(
+            lambda: write_recipe(changed, path, budget_bytes=budget_bytes)
+        )
 
         def wait(future: Awaitable[T]) -> Awaitable[T]:
             return future

@@ -10,7 +10,8 @@ from anomaly_inspection.errors import RecipeError
 
 # Twenty references of a 5 megapixel colour camera with ssim and variation take 1.9 GB, judging
 # included; and it is half of what the smallest computers of a cell have.
-DEFAULT_BUDGET_BYTES = 2**31
+DEFAULT_BUDGET_MB = 2_150
+DEFAULT_BUDGET_BYTES = DEFAULT_BUDGET_MB * 10**6
 
 
 class Budget:
@@ -21,11 +22,14 @@ class Budget:
     ----------
     size_bytes : int
         What it may take in all.
+    name : str
+        What to raise to allow more, e.g. a parameter; the refusal names it. '' = nothing.
 
     """
 
-    def __init__(self, size_bytes: int) -> None:
+    def __init__(self, size_bytes: int, name: str = '') -> None:
         self.size_bytes = size_bytes
+        self.name = name
         self.left_bytes = size_bytes
 
     def take(self, what: str, size_bytes: int) -> None:
@@ -39,9 +43,10 @@ class Budget:
 
         """
         if size_bytes > self.left_bytes:
+            remedy = f'; raise {self.name} to allow more' if self.name else ''
             raise RecipeError(
                 f'{what} takes {size_text(size_bytes)} of memory; {size_text(self.left_bytes)} '
-                f'are left of the {size_text(self.size_bytes)} that a recipe may take'
+                f'are left of the {size_text(self.size_bytes)} that a recipe may take{remedy}'
             )
         self.left_bytes -= size_bytes
 

@@ -72,7 +72,10 @@ _LONGEST_CAUSE = 300
 
 
 def read_recipe(
-    path: str | os.PathLike[str], *, budget_bytes: int = DEFAULT_BUDGET_BYTES
+    path: str | os.PathLike[str],
+    *,
+    budget_bytes: int = DEFAULT_BUDGET_BYTES,
+    budget_name: str = '',
 ) -> Recipe:
     """
     Read a recipe folder and check everything in it.
@@ -90,6 +93,8 @@ def read_recipe(
     budget_bytes : int
         What the recipe may take of memory: its files, what is unpacked from them, and what judging
         a frame of its size takes.
+    budget_name : str
+        What a person raises to allow more, e.g. a parameter; the refusal names it.
 
     Raises
     ------
@@ -101,7 +106,7 @@ def read_recipe(
     try:
         # Launch arguments and parameter files come without a shell that would expand ~.
         folder = Path(os.path.realpath(os.path.expanduser(path)))
-        return _read(folder, Budget(budget_bytes))
+        return _read(folder, Budget(budget_bytes, budget_name))
     except RecipeError as error:
         _forget(error)
         raise

@@ -22,6 +22,7 @@ import numpy as np
 
 from anomaly_inspection.errors import RecipeError, SettingError
 from anomaly_inspection.printable import printable
+from anomaly_inspection.recipes.budget import DEFAULT_BUDGET_BYTES
 from anomaly_inspection.recipes.layout import (
     CREATED_FORMAT,
     MODEL,
@@ -46,7 +47,11 @@ _RENAME_EXCHANGE = 2
 
 
 def write_recipe(
-    recipe: Recipe, path: str | os.PathLike[str], created: datetime | None = None
+    recipe: Recipe,
+    path: str | os.PathLike[str],
+    created: datetime | None = None,
+    *,
+    budget_bytes: int = DEFAULT_BUDGET_BYTES,
 ) -> Recipe:
     """
     Write a recipe; over an existing one as its next version.
@@ -64,6 +69,8 @@ def write_recipe(
         The folder; its parent is made when missing.
     created : datetime, optional
         Time of writing, with a time zone; now by default.
+    budget_bytes : int
+        What it may take of memory when it is read back; see `read_recipe`.
 
     Returns
     -------
@@ -78,7 +85,7 @@ def write_recipe(
 
     """
     folder = Path(os.path.realpath(path))
-    old = check_place(folder)
+    old = check_place(folder, budget_bytes=budget_bytes)
     kept = None if old is None else _kept(folder, old)
     created = datetime.now(UTC) if created is None else created.astimezone(UTC)
     recipe = replace(
@@ -90,7 +97,7 @@ def write_recipe(
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         _write_files(recipe, draft)
-        written = read_recipe(draft)
+        written = read_recipe(draft, budget_bytes=budget_bytes)
         if kept is None:
             os.rename(draft, folder)
         else:
@@ -103,7 +110,9 @@ def write_recipe(
     return replace(written, path=folder)
 
 
-def check_place(path: str | os.PathLike[str]) -> Recipe | None:
+def check_place(
+    path: str | os.PathLike[str], *, budget_bytes: int = DEFAULT_BUDGET_BYTES
+) -> Recipe | None:
     """
     Tell at once, before the work that makes a recipe, whether one can be written at a place.
 
@@ -120,7 +129,8 @@ def check_place(path: str | os.PathLike[str]) -> Recipe | None:
 
     """
     folder = Path(os.path.realpath(path))
-    old = read_recipe(folder) if os.path.lexists(folder) else None
+    is_there = os.path.lexists(folder)
+    old = read_recipe(folder, budget_bytes=budget_bytes) if is_there else None
     if old is not None and os.path.lexists(kept := _kept(folder, old)):
         raise RecipeError(
             f'{printable(kept)} already exists; move it away so that {printable(folder)} can be '

@@ -15,19 +15,9 @@ import pytest
 
 pytest.importorskip('anomaly_inspection.msg', reason='needs ROS 2 and the built messages')
 
-from benchmarks.gate_timing import (
-    belt,
-    BeltPart,
-    check,
-    CUT,
-    KILLED,
-    Observed,
-    openings,
-    run,
-    STALLED,
-    TRAVEL_S,
-    WINDOW_S,
-)
+from benchmarks.gate_timing import CUT, KILLED, run, STALLED
+from benchmarks.gate_timing_belt import belt, BeltPart, TRAVEL_S, WINDOW_S
+from benchmarks.gate_timing_result import check, Observed, openings
 
 pytestmark = pytest.mark.ros
 

@@ -17,6 +17,7 @@ import cv2
 import numpy as np
 import pytest
 
+from anomaly_inspection.capture.image_folder import ImageFolder
 from anomaly_inspection.cli import main
 from anomaly_inspection.cli.output import escaped
 from anomaly_inspection.learning.teach import teach, TeachOptions
@@ -203,6 +204,38 @@ def test_a_result_that_cannot_be_written_is_refused_before_the_work(
     assert result.exit_code == 2, result.output
     assert isinstance(result.exception, SystemExit)
     assert str(file) in words(result) or str(images) in words(result)
+
+
+@pytest.mark.parametrize('is_kept', [True, False], ids=['kept already', 'no recipe'])
+@pytest.mark.parametrize(
+    'arguments',
+    [
+        ['teach', '{images}', '--recipe', '{recipe}'],
+        ['train', '{images}', '--recipe', '{recipe}'],
+        ['calibrate', '{recipe}', '{images}'],
+    ],
+    ids=['teach', 'train', 'calibrate'],
+)
+def test_a_place_that_cannot_take_a_recipe_is_refused_before_the_work(
+    taught: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: list[str],
+    is_kept: bool,
+) -> None:
+    images = write_plates(tmp_path / 'images', 12)
+    recipe = tmp_path / 'plate'
+    if is_kept:
+        write_recipe(read_recipe(taught), recipe)
+        (tmp_path / 'plate.v1').mkdir()
+    else:
+        recipe.mkdir()
+        (recipe / 'holiday.png').write_bytes(b'sea')
+    monkeypatch.setattr(ImageFolder, 'read', lambda _: pytest.fail('an image has been read'))
+    result = invoke(*(each.format(images=images, recipe=recipe) for each in arguments))
+    assert result.exit_code == 2, result.output
+    assert isinstance(result.exception, SystemExit)
+    assert ('plate.v1 already exists' if is_kept else 'plate') in words(result)
 
 
 @pytest.mark.parametrize('value', ['nan', 'inf', '-inf', '-1'])

@@ -473,7 +473,7 @@ def test_the_command_teaches_it_and_refuses_gray_images(tmp_path: Path) -> None:
     }
     assert answers['colour'].exit_code == 0
     highlight = highlight_of(read_recipe(tmp_path / 'colour_recipe'))
-    assert f'{len(highlight.colours)}, see recipe.yaml' in answers['colour'].stdout
+    assert f'Good parts have {len(highlight.colours)} colours' in answers['colour'].stdout
     assert 'turns white' in answers['colour'].stdout
     assert answers['gray'].exit_code == 2
     assert not (tmp_path / 'gray_recipe').exists()

@@ -330,10 +330,11 @@ def test_the_interval_is_exact() -> None:
 
 def test_the_promise_says_what_is_missing() -> None:
     few = FalseRejects(0, 60).promise(0.005)
-    for words in ('0 %', '6 %', '0 of 60', '598 good parts', '538 are missing', 'promise 4.9 %'):
+    for words in ('0 %', '6 %', '0 of 60', '538 more good parts (598 in all)', 'at most 4.9 %'):
         assert words in few
-    assert FalseRejects(0, 598).promise(0.005).endswith('enough are there.')
-    assert '334 are missing' in FalseRejects(1, 613).promise(0.005)
+    enough = FalseRejects(0, 598).promise(0.005)
+    assert enough.endswith('These parts are enough to promise at most 0.5 % false rejects.')
+    assert 'give 334 more good parts (947 in all)' in FalseRejects(1, 613).promise(0.005)
 
 
 @pytest.mark.parametrize('side', [HIGH, LOW])

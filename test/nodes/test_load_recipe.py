@@ -47,13 +47,20 @@ class SwitchBench(NodeBench):
 
     """
 
-    def __init__(self, context, recipe, scorer_nodes=((),)):
+    def __init__(self, context, recipe, scorer_nodes=((),), *, decider_mb=2150, scorer_mb=2150):
         self.line = Peer(context)
         self.decisions = self.line.hear(Decision, 'decision', EVENT)
         self.part_out = self.line.create_publisher(Part, 'part', EVENT)
         self.image_out = self.line.create_publisher(Image, 'part/image', IMAGE)
         self.parts = 0
-        super().__init__(DeciderNode, self.line, recipe=str(recipe), deadline_s=20.0)
+        super().__init__(
+            DeciderNode,
+            self.line,
+            recipe=str(recipe),
+            deadline_s=20.0,
+            recipe_budget_mb=decider_mb,
+        )
+        self.scorer_mb = scorer_mb
         for number, names in enumerate(scorer_nodes):
             self.start_scorer(f'scorer_{number}', recipe, names)
         self.wait(lambda: self.node.is_ready)
@@ -64,7 +71,12 @@ class SwitchBench(NodeBench):
             self.wait(lambda p=publisher, n=listeners: p.get_subscription_count() == n)
 
     def start_scorer(self, name, recipe, names=()):
-        parameters = {'recipe': str(recipe), 'scorers': list(names) or [''], 'max_age_s': 60.0}
+        parameters = {
+            'recipe': str(recipe),
+            'scorers': list(names) or [''],
+            'max_age_s': 60.0,
+            'recipe_budget_mb': self.scorer_mb,
+        }
         scorer = ScorerNode(
             context=self.line.context,
             cli_args=['--ros-args', '-r', f'__node:={name}'],
@@ -143,8 +155,8 @@ def test_from_any_recipe_to_any_other(cell, recipes, before, after):
 def make_cell(ros_context):
     benches = []
 
-    def make(*arguments):
-        benches.append(SwitchBench(ros_context, *arguments))
+    def make(*arguments, **budgets):
+        benches.append(SwitchBench(ros_context, *arguments, **budgets))
         return benches[-1]
 
     yield make
@@ -163,6 +175,20 @@ def test_named_scorers_that_the_new_recipe_lacks_refuse_it_at_once_and_say_so(ma
     _, scorer = cell.others[0]
     assert 'has no scorer' in scorer.problem('recipe')
     assert cell.decision(good_frames('ssim')[0]).reason == Decision.REASON_WITHIN_LIMITS
+
+
+@pytest.mark.parametrize('small', ['decider_mb', 'scorer_mb'])
+def test_a_recipe_over_the_budget_of_a_node_is_refused_and_the_old_one_stays_in_force(
+    make_cell, recipes, taught_recipe, small
+):
+    cell = make_cell(recipes['ssim'], **{small: 1})
+    success, message = cell.load(taught_recipe)
+    assert not success
+    for words in ('of the 1 MB that a recipe may take', 'raise the parameter recipe_budget_mb'):
+        assert words in message
+    decision = cell.decision(good_frames('ssim')[0])
+    assert decision.recipe_hash == read_recipe(recipes['ssim']).hash
+    assert decision.reason == Decision.REASON_WITHIN_LIMITS
 
 
 def test_scorer_nodes_that_answer_at_the_same_time_are_all_heard(

@@ -294,11 +294,11 @@ def test_a_scorer_that_fails_says_so_and_the_others_go_on(bench, good, monkeypat
     assert scores['ssim'].status == Score.STATUS_SCORER_FAILED
     assert scores['ssim'].detail == 'ZeroDivisionError: there is no part'
     assert scores['variation'].status == Score.STATUS_OK
-    bench.wait(lambda: 'there is no part' in (bench.node.problem('ssim') or ''))
+    bench.wait(lambda: 'there is no part' in (bench.node.problem('scorer ssim') or ''))
     bench.line.part(2)
     bench.line.image(2, good)
     assert bench.scores(2)['ssim'].status == Score.STATUS_OK
-    bench.wait(lambda: bench.node.problem('ssim') is None)
+    bench.wait(lambda: bench.node.problem('scorer ssim') is None)
 
 
 def test_the_map_is_published_only_while_somebody_looks(bench, bad, monkeypatch):
@@ -426,11 +426,11 @@ def test_parts_are_scored_while_a_recipe_is_prepared(
 ):
     go_on = threading.Event()
 
-    def slowly(path):
+    def slowly(path, parameters):
         assert go_on.wait(60)
         return read_recipe(path)
 
-    monkeypatch.setattr(scorer_node, 'read_recipe', slowly)
+    monkeypatch.setattr(scorer_node, 'read_within_budget', slowly)
     bench.line.prepare_out.publish(announcement(other_recipe))
     bench.wait(lambda: bench.node._preparing is not None)
     assert bench.scored_with(1, good) == recipe.hash
