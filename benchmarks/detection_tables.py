@@ -18,13 +18,13 @@ from anomaly_inspection.evaluation.run_summary import (
     LARGE_DIAMETER_PX,
 )
 from benchmarks.charts import heat_maps
+from benchmarks.detection_result import COMBINED, CONTRASTS_LEVELS, DIAMETERS_PX, JudgedPart
 from benchmarks.report import Table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from anomaly_inspection.evaluation.figures import Estimate
-from benchmarks.detection_result import COMBINED, CONTRASTS_LEVELS, DIAMETERS_PX, JudgedPart
 
 
 def _bin(value: float, edges: Sequence[int]) -> int:
