@@ -24,8 +24,8 @@ import click
 from anomaly_inspection.capture.simulated_line import render_part, SimulatedLineSettings
 from anomaly_inspection.learning.teach import teach
 from anomaly_inspection.recipes.folder import write_recipe
+from benchmarks.cell_processes import Processes
 from benchmarks.charts import share_curves
-from benchmarks.latency import Processes
 from benchmarks.report import machine, publish, Table, Timing
 from firmware.twin.device_twin import DeviceTwin
 

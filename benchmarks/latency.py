@@ -12,16 +12,13 @@ while the line goes on: every part must be rejected on time.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-import math
+from collections.abc import Callable
+from dataclasses import dataclass
 import os
 from pathlib import Path
 import re
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 import threading
@@ -36,21 +33,27 @@ import yaml
 from anomaly_inspection.capture.simulated_line import render_part, SimulatedLineSettings
 from anomaly_inspection.learning.teach import teach
 from anomaly_inspection.recipes.folder import write_recipe
-from benchmarks.charts import share_curves
+from benchmarks.cell_processes import listening, Processes
+from benchmarks.latency_result import (
+    DEADLINE_S,
+    HANG_S,
+    HANGING,
+    NAIVE,
+    Observed,
+    ONE_PROCESS,
+    PROCESSES,
+    RATE_HZ,
+    SETTLING_PARTS,
+    TAUGHT_PARTS,
+    TRAVEL_S,
+)
+from benchmarks.latency_tables import publish_figures
 from benchmarks.naive_node import LATENCY
-from benchmarks.report import machine, publish, ROOT, Table
+from benchmarks.report import machine
 
-RATE_HZ = 30.0
 SIZES = ((640, 480), (1280, 960))
 COLOURS = ('mono', 'colour')
-TAUGHT_PARTS, DISTINCT_PARTS = 20, 60
-DEADLINE_S, TRAVEL_S = 0.5, 0.8
-HANG_S = 5.0
-# Caches, memory pools and DDS discovery settle in the first second, so it is counted but not
-# timed.
-SETTLING_PARTS = 30
-# A decision by time-out may come this much after the deadline and still be in time for any gate.
-ON_TIME_S = 0.05
+DISTINCT_PARTS = 60
 # Domains of `in_cell.sh`; the tests use those below.
 DOMAINS = range(81, 101)
 
@@ -67,8 +70,6 @@ CELL = {
         'dead_time_s': 0.01,
     },
 }
-ONE_PROCESS, PROCESSES, NAIVE = 'one process', 'separate processes', 'naive'
-HANGING = 'scorer hangs 5 s'
 
 
 @dataclass(frozen=True)
@@ -93,75 +94,9 @@ class Product:
     reference: Path
 
 
-@dataclass
-class Observed:
-    """
-    The observations of one run.
-
-    Parameters
-    ----------
-    way : str
-        How it ran.
-    product : str
-        What it inspected.
-    parts : int
-        How many the camera announced.
-    lost : int
-        Number of parts that were not judged by their frame.
-    latency_s : list of float
-        From exposure to decision, frames that were judged.
-    firing_error_s : list of float
-        How late the gate acted, parts that passed.
-    not_followed : int
-        Parts without a confirmed movement of the gate as decided.
-    gate_reasons : Counter of str
-        The sorter's reasons for these.
-    timeout_error_s : list of float
-        How long after the deadline a decision by time-out came.
-
-    """
-
-    way: str
-    product: str
-    parts: int = 0
-    lost: int = 0
-    latency_s: list[float] = field(default_factory=list)
-    firing_error_s: list[float] = field(default_factory=list)
-    not_followed: int = 0
-    gate_reasons: Counter[str] = field(default_factory=Counter)
-    timeout_error_s: list[float] = field(default_factory=list)
-
-    def row(self) -> dict[str, Any]:
-        """
-        Summarise.
-
-        """
-        return {
-            'product': self.product,
-            'way': self.way,
-            'parts': self.parts,
-            'lost': self.lost,
-            'latency_ms': _percentiles_ms(self.latency_s),
-            'firing_error_ms': _percentiles_ms(map(abs, self.firing_error_s)),
-            'gate_not_followed': self.not_followed,
-            'gate_reasons': dict(self.gate_reasons),
-            'timeouts': len(self.timeout_error_s),
-            'timeout_error_ms': _percentiles_ms(self.timeout_error_s),
-            'timeouts_late': sum(error > ON_TIME_S for error in self.timeout_error_s),
-        }
-
-
 def _without_numbers(sentence: str) -> str:
     # The session id differs in every run.
     return re.sub(r'-?\d[\d.]*', 'N', re.sub(r' of \d+T\d+Z-\w+', '', sentence))
-
-
-def _percentiles_ms(values_s: Any) -> dict[str, float]:
-    values = [1e3 * value for value in values_s if math.isfinite(value)]
-    return {
-        f'p{percent}': float(np.percentile(values, percent)) if values else math.nan
-        for percent in (50, 99)
-    }
 
 
 def make_product(folder: Path, size: tuple[int, int], colour: str, frames: int) -> Product:
@@ -238,126 +173,6 @@ def in_one_process(product: Product, parameter_file: Path) -> Observed:
     )
 
 
-class Processes:
-    """
-    Runs processes that end with the block, whatever happens in it.
-
-    """
-
-    def __init__(self, folder: Path, parameter_file: Path, *, profile: bool) -> None:
-        self._folder = folder
-        self._parameter_file = parameter_file
-        self._environment = dict(os.environ)
-        self.running: dict[str, subprocess.Popen[bytes]] = {}
-        if not profile:
-            for name in ('FASTDDS', 'FASTRTPS'):
-                self._environment.pop(f'{name}_DEFAULT_PROFILES_FILE', None)
-
-    def __enter__(self) -> Processes:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for process in self.running.values():
-            process.send_signal(signal.SIGCONT)
-            process.send_signal(signal.SIGINT)
-        for process in self.running.values():
-            try:
-                process.wait(15)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-
-    def start(self, name: str, **parameters: object) -> None:
-        """
-        Start a node of the cell.
-
-        """
-        arguments = ['--ros-args', '--params-file', str(self._parameter_file)]
-        for key, value in parameters.items():
-            arguments += ['-p', f'{key}:={value}']
-        code = f'from anomaly_inspection.nodes.{name}_node import main; main()'
-        self.run(name, [sys.executable, '-c', code, *arguments])
-
-    def run(self, name: str, command: list[str]) -> None:
-        """
-        Start any command.
-
-        """
-        with (self._folder / f'{name}.log').open('a') as log:
-            self.running[name] = subprocess.Popen(
-                command, stdout=log, stderr=log, cwd=ROOT, env=self._environment
-            )
-
-    def log(self, name: str) -> str:
-        """
-        Give the output of a process.
-
-        """
-        return (self._folder / f'{name}.log').read_text()
-
-    def wait(self, condition: Callable[[], object], what: str, timeout_s: float = 40.0) -> None:
-        """
-        Wait, but not for ever, and not for a process that has ended.
-
-        """
-        end_s = time.monotonic() + timeout_s
-        while not condition():
-            for name, process in self.running.items():
-                if process.poll() not in (None, 0):
-                    raise RuntimeError(f'{name} has ended: {self.log(name)[-2000:]}')
-            if time.monotonic() > end_s:
-                logs = {name: self.log(name)[-500:] for name in self.running}
-                raise RuntimeError(f'{what} did not come within {timeout_s:g} s; {logs}')
-            time.sleep(0.02)
-
-
-class _Listener:
-    """
-    Keeps what the processes publish about every part.
-
-    """
-
-    def __init__(self) -> None:
-        self.parts: list[tuple[str, int]] = []
-        self.decisions: dict[tuple[str, int], Any] = {}
-        self.sort_events: dict[tuple[str, int], Any] = {}
-        self.line_stops: list[Any] = []
-
-
-@contextmanager
-def _listening() -> Iterator[_Listener]:
-    from rclpy.context import Context
-    from rclpy.node import Node
-
-    from anomaly_inspection.msg import Decision, LineStop, Part, SortEvent
-    from anomaly_inspection.nodes.qos import EVENT, LATCHED
-    from anomaly_inspection.nodes.spinning import NodeThread
-
-    listener = _Listener()
-    context = Context()
-    context.init(args=[])
-    node = Node('latency_benchmark', context=context)
-
-    def key(message: Any) -> tuple[str, int]:
-        return message.session_id, message.part_id
-
-    for kind, topic, quality, take in (
-        (Part, 'part', EVENT, lambda m: listener.parts.append(key(m))),
-        (Decision, 'decision', EVENT, lambda m: listener.decisions.__setitem__(key(m), m)),
-        (SortEvent, 'sort_event', EVENT, lambda m: listener.sort_events.__setitem__(key(m), m)),
-        (LineStop, 'line_stop', LATCHED, listener.line_stops.append),
-    ):
-        node.create_subscription(kind, topic, take, quality)
-    thread = NodeThread([node], 'latency listener', context=context)
-    thread.start()
-    try:
-        yield listener
-    finally:
-        thread.stop()
-        node.destroy_node()
-        context.try_shutdown()
-
-
 def _ended(processes: Processes) -> Callable[[], bool]:
     return lambda: 'has ended' in processes.log('camera')
 
@@ -377,7 +192,7 @@ def in_separate_processes(
 
     with (
         tempfile.TemporaryDirectory() as logs,
-        _listening() as heard,
+        listening() as heard,
         Processes(Path(logs), parameter_file, profile=True) as processes,
     ):
         processes.start('sorter')
@@ -429,7 +244,7 @@ def naively(product: Product, parameter_file: Path) -> Observed:
     """
     with (
         tempfile.TemporaryDirectory() as logs,
-        _listening() as heard,
+        listening() as heard,
         Processes(Path(logs), parameter_file, profile=False) as processes,
     ):
         command = [sys.executable, '-m', 'benchmarks.naive_node', str(product.reference)]
@@ -494,96 +309,7 @@ def measure(seconds: float, *, sizes: tuple[tuple[int, int], ...] = SIZES) -> Pa
         shutil.rmtree(scratch)
         if own_domain is not None:
             os.environ['ROS_DOMAIN_ID'] = own_domain
-    return _publish(observed, seconds, before)
-
-
-def _publish(observed: list[Observed], seconds: float, before: dict[str, Any]) -> Path:
-    rows = [one.row() for one in observed]
-    steady = [row for row in rows if row['way'] != HANGING]
-    sorted_rows = [row for row in rows if row['way'] != NAIVE]
-    tables = [
-        Table(
-            f'Exposure to decision at {RATE_HZ:g} frames a second',
-            ('frames', 'way', 'parts', 'lost', 'p50 / ms', 'p99 / ms'),
-            [
-                (
-                    row['product'],
-                    row['way'],
-                    row['parts'],
-                    row['lost'],
-                    row['latency_ms']['p50'],
-                    row['latency_ms']['p99'],
-                )
-                for row in steady
-            ],
-            'Lost: announced by the camera and not judged by its frame. Naive: SSIM of '
-            'scikit-image to one picture in the image callback, no alignment, default transport, '
-            'to the end of the callback; the others align, score twice, find regions, decide.',
-        ),
-        Table(
-            'The gate',
-            (
-                'frames',
-                'way',
-                'parts',
-                'firing error p50 / ms',
-                'p99 / ms',
-                'not as decided',
-                'because',
-            ),
-            [
-                (
-                    row['product'],
-                    row['way'],
-                    row['parts'],
-                    row['firing_error_ms']['p50'],
-                    row['firing_error_ms']['p99'],
-                    row['gate_not_followed'],
-                    '; '.join(f'{count}: {why}' for why, count in row['gate_reasons'].items()),
-                )
-                for row in sorted_rows
-            ],
-            'Separate processes: the sorter has its own. Firing error: of parts that passed. Not '
-            'as decided: the gate did not confirm that it had followed the decision, or there was '
-            'none; a gate that is told too late rejects.',
-        ),
-        Table(
-            f'The scorer frozen for {HANG_S:g} s (SIGSTOP, the line goes on)',
-            ('frames', 'REJECT by time-out', 'after the deadline p50 / ms', 'p99 / ms', 'late'),
-            [
-                (
-                    row['product'],
-                    row['timeouts'],
-                    row['timeout_error_ms']['p50'],
-                    row['timeout_error_ms']['p99'],
-                    row['timeouts_late'],
-                )
-                for row in rows
-                if row['way'] == HANGING
-            ],
-            f'Deadline {DEADLINE_S:g} s after the exposure, the gate {TRAVEL_S:g} s after it; '
-            f'late: more than {1e3 * ON_TIME_S:g} ms after the deadline.',
-        ),
-    ]
-    panels: dict[str, dict[str, list[float]]] = {}
-    for one in observed:
-        if one.way != HANGING:
-            panels.setdefault(one.product, {})[one.way] = [1e3 * s for s in one.latency_s]
-    return publish(
-        'latency',
-        f'{seconds:g} s of each way in turn, {TAUGHT_PARTS} parts taught, a fifth of the parts '
-        f'defective. The first {SETTLING_PARTS} parts are counted but not timed.',
-        tables,
-        plot=share_curves(
-            'Share of frames by time from exposure to decision',
-            panels,
-            axis_title='ms, logarithmic',
-            low=3.0,
-            high=3000.0,
-        ),
-        figures={'seconds': seconds, 'rate_hz': RATE_HZ, 'rows': rows},
-        before=before,
-    )
+    return publish_figures(observed, seconds, before)
 
 
 @click.command()

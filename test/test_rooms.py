@@ -153,6 +153,6 @@ def test_every_timer_runs_on_the_steady_clock() -> None:
         and isinstance(node.func, ast.Attribute)
         and node.func.attr in ('create_timer', 'create_rate')
     ]
-    assert [name for name, _ in made] == ['nodes/inspection_node.py']
+    assert [name for name, _ in made] == ['nodes/diagnosed_node.py']
     clocks = [keyword.value for keyword in made[0][1].keywords if keyword.arg == 'clock']
     assert [ast.unparse(clock) for clock in clocks] == ['self._steady_clock']

@@ -11,7 +11,7 @@ from pathlib import Path
 import queue
 import threading
 import time
-from typing import Any, TYPE_CHECKING
+from typing import Any, ClassVar, TYPE_CHECKING
 from urllib.parse import unquote
 
 from ament_index_python.packages import get_package_share_path
@@ -23,6 +23,7 @@ from anomaly_inspection.capture.calibration import read_calibration
 from anomaly_inspection.capture.camera import CameraSettings
 from anomaly_inspection.capture.open_source import open_source, UNDERSTOOD_SOURCES
 from anomaly_inspection.errors import InspectionError, SettingError
+from anomaly_inspection.nodes.frequency import Frequency
 from anomaly_inspection.nodes.image_conversion import image_from_array
 from anomaly_inspection.nodes.inspection_node import (
     ERROR,
@@ -163,6 +164,11 @@ class CameraNode(InspectionNode[CameraParameters]):
 
     """
 
+    concerns: ClassVar[dict[str, tuple[str, ...]]] = {
+        'source': ('source',),
+        'frames': ('calibration', 'trigger', 'frequency frames'),
+    }
+
     def __init__(self, **options: Any) -> None:
         super().__init__('camera', CameraParameters, **options)
         self.has_ended = threading.Event()
@@ -176,6 +182,8 @@ class CameraNode(InspectionNode[CameraParameters]):
         self._announcer: PartAnnouncer | None = None
         self._frames = 0
         self._stamps = OwnStamps()
+        self._frequency = Frequency('frames')
+        self.watch_frequency('frames', self._frequency)
 
     def configure(self) -> None:
         """
@@ -234,6 +242,7 @@ class CameraNode(InspectionNode[CameraParameters]):
         while not self._triggers.empty():
             self._triggers.get_nowait()
         self.clear('source')
+        self._frequency.stop()
 
     def cleanup(self) -> None:
         """
@@ -317,6 +326,7 @@ class CameraNode(InspectionNode[CameraParameters]):
                 with self._source as source:
                     self._stream(source)
             except Exception as error:  # noqa: BLE001 - a thread's edge: the camera must come back
+                self._frequency.stop()
                 if self._stop.is_set():
                     return
                 is_ours = isinstance(error, InspectionError)
@@ -364,14 +374,27 @@ class CameraNode(InspectionNode[CameraParameters]):
             if not source.is_live:
                 due_s = self._wait_for_next(due_s)
                 frame = replace(frame, stamp_ns=time.time_ns(), steady_ns=time.monotonic_ns())
+            self._frequency.ask(*self._asked_frequency(source))
             if not self._stop.is_set():
                 self._publish(frame)
+
+    def _asked_frequency(self, source: FrameSource) -> tuple[float, str]:
+        """
+        Give how many frames per second the source owes, and which parameter asks for them.
+
+        """
+        if self.parameters.mode == 'triggered':
+            return 0.0, ''
+        if source.is_live:
+            return self.parameters.fps, 'fps'
+        return self.parameters.rate_hz, 'rate_hz'
 
     def _end(self, problem: str = '') -> None:
         """
         Tell that no further frame comes from a source of files.
 
         """
+        self._frequency.stop()
         self.end_problem = problem
         if problem:
             self.report('source', ERROR, f'{problem}; {self._frames} frames were published')
@@ -400,6 +423,7 @@ class CameraNode(InspectionNode[CameraParameters]):
 
     def _publish(self, frame: Frame) -> None:
         self._frames += 1
+        self._frequency.tick()
         stamp_ns = self._stamps.own(frame.stamp_ns)
         if self._announcer is not None:
             part_frame = PartFrame(stamp_ns, frame.steady_ns, frame.name, frame.problem)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 import math
 import time
-from typing import Any
+from typing import Any, ClassVar
 
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.parameter import Parameter
@@ -110,6 +110,14 @@ class DeciderNode(InspectionNode[DeciderParameters]):
     Limits, calibration, challenge and recipe switch have files of their own, `<concept>_face.py`.
 
     """
+
+    concerns: ClassVar[dict[str, tuple[str, ...]]] = {
+        'recipe': ('recipe',),
+        'limits': ('thresholds',),
+        'challenge': ('challenge',),
+        'fault': ('fault',),
+        'memory': ('state',),
+    }
 
     # Made in `configure`, before anything can call back.
     limits: LimitsFace

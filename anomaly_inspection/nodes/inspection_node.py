@@ -1,45 +1,32 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-The base of the cell's nodes: lifecycle that fails in words, input dropped unless active,
-diagnostics.
+The base of the cell's nodes: parameters, a lifecycle that fails in words, actions, kept state.
 
-rclpy manages publishers only: in INACTIVE, subscriptions and timers still run, and an exception in
-a transition is swallowed. This base closes both gaps.
+rclpy swallows an exception in a transition; this base reports it.
 
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from contextlib import contextmanager
-from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
 import threading
-import time
-import traceback
-from typing import Any, ClassVar, Generic, TYPE_CHECKING, TypeVar
+from typing import Any, Generic, TYPE_CHECKING, TypeVar
 
-from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
-from rclpy.callback_groups import ReentrantCallbackGroup
-from rclpy.clock import Clock, ClockType
-from rclpy.event_handler import SubscriptionEventCallbacks
-from rclpy.exceptions import ROSInterruptException
-from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
-from rclpy.qos import DurabilityPolicy, qos_policy_name_from_kind
-from rclpy.qos_overriding_options import InvalidQosOverridesError
 from rclpy.task import Future
 
-from anomaly_inspection.errors import InspectionError, SettingError
+from anomaly_inspection.errors import SettingError
 from anomaly_inspection.nodes.action_server import OneGoalServer
+from anomaly_inspection.nodes.diagnosed_node import ERROR, OK, steady_s, WARN
+from anomaly_inspection.nodes.guarded_node import GuardedNode
 from anomaly_inspection.nodes.parameters import (
     changed,
     checked_parameters,
     declare_parameters,
     parameter,
 )
-from anomaly_inspection.nodes.qos import overriding_options
 from anomaly_inspection.parameter_file import nearest
 from anomaly_inspection.state_file import (
     default_state_folder,
@@ -49,24 +36,16 @@ from anomaly_inspection.state_file import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
+    from collections.abc import Awaitable, Callable, Coroutine, Iterable
 
     from rcl_interfaces.msg import SetParametersResult
-    from rclpy.publisher import Publisher
-    from rclpy.qos import QoSProfile
-    from rclpy.qos_overriding_options import QoSOverridingOptions
-    from rclpy.subscription import Subscription
     from rclpy.timer import Timer
 
     from anomaly_inspection.nodes.action_server import Goal
 
-_ACTIVATE_AGAIN_S = 3.0
-# How long a single event, such as one bad message, stands in the diagnostics.
-_EVENT_SHOWN_S = 30.0
+__all__ = ['ERROR', 'OK', 'WARN', 'InspectionNode', 'NodeParameters', 'steady_s']
 
-OK = DiagnosticStatus.OK
-WARN = DiagnosticStatus.WARN
-ERROR = DiagnosticStatus.ERROR
+_ACTIVATE_AGAIN_S = 3.0
 
 
 @dataclass(frozen=True)
@@ -95,7 +74,7 @@ P = TypeVar('P', bound=NodeParameters)
 T = TypeVar('T')
 
 
-class InspectionNode(LifecycleNode, Generic[P]):
+class InspectionNode(GuardedNode, Generic[P]):
     """
     A lifecycle node with checked parameters, guarded callbacks and diagnostics.
 
@@ -119,22 +98,10 @@ class InspectionNode(LifecycleNode, Generic[P]):
 
     """
 
-    #: Problems with a status of their own in the diagnostics, and its name: 'line stop' -> 'line'.
-    concerns: ClassVar[dict[str, str]] = {}
-
     def __init__(self, name: str, parameters_type: type[P], **options: Any) -> None:
         super().__init__(name, **options)
-        self.is_active = False
-        self._steady_clock = Clock(clock_type=ClockType.STEADY_TIME)
         self._parameters_type = parameters_type
-        self._endpoints: list[tuple[Callable[[Any], Any], Any]] = []
         self._actions: dict[str, OneGoalServer] = {}
-        self._latched: dict[str, Callable[[], None]] = {}
-        self._problems: dict[str, tuple[bytes, str]] = {}
-        self._problems_lock = threading.Lock()
-        self._events_end_s: dict[str, float] = {}
-        self._event_counts: Counter[str] = Counter()
-        self._last_trace = ''
         self._state_keeper: StateKeeper | None = None
         try:
             self.parameters: P = declare_parameters(self, parameters_type)
@@ -146,8 +113,7 @@ class InspectionNode(LifecycleNode, Generic[P]):
         #: What a predecessor of this node has left, and where a successor will look.
         self.state = StateFile(self._state_path())
         self.add_post_set_parameters_callback(self._apply_parameters)
-        self._diagnostics = self.create_publisher(DiagnosticArray, '/diagnostics', 10)
-        self._steady_timer(1.0, self.publish_diagnostics)
+        self.start_diagnostics()
         self._autostart_timer: Timer | None = None
         if self.parameters.autostart:
             self._autostart_timer = self._steady_timer(0.0, self._autostart)
@@ -178,13 +144,6 @@ class InspectionNode(LifecycleNode, Generic[P]):
 
         """
 
-    def diagnostic_values(self) -> dict[str, object]:
-        """
-        Give the numbers that diagnostics show.
-
-        """
-        return {}
-
     def is_own_parameter(self, name: str) -> bool:
         """
         Whether a parameter that is not in the dataclass belongs to the node (declared at
@@ -193,138 +152,7 @@ class InspectionNode(LifecycleNode, Generic[P]):
         """
         return False
 
-    # Endpoints
-
-    def listen(
-        self,
-        message_type: type,
-        topic: str,
-        callback: Callable[[Any], None],
-        qos: QoSProfile,
-        events: SubscriptionEventCallbacks | None = None,
-    ) -> Subscription[Any]:
-        """
-        Subscribe; the callback runs only while the node is active.
-
-        What is latched comes only once: the last one is given to the callback at each activation.
-        Without `events`, a publisher whose quality of service does not match is reported.
-
-        """
-        guarded = self._guarded(callback)
-
-        def take(message: Any) -> None:
-            if qos.durability == DurabilityPolicy.TRANSIENT_LOCAL:
-                self._latched[topic] = lambda: guarded(message)
-            guarded(message)
-
-        events = events or SubscriptionEventCallbacks(
-            incompatible_qos=lambda event: self.report_incompatible_qos(topic, event)
-        )
-        with self._overridden(topic, 'subscription', qos) as options:
-            subscription = self.create_subscription(
-                message_type,
-                topic,
-                take,
-                # rclpy writes the overrides into it.
-                copy(qos),
-                event_callbacks=events,
-                qos_overriding_options=options,
-            )
-        self._endpoints.append((self.destroy_subscription, subscription))
-        return subscription
-
-    def stop_listening(self, subscription: Subscription[Any]) -> None:
-        """
-        End one subscription before cleanup ends the others.
-
-        """
-        self._endpoints.remove((self.destroy_subscription, subscription))
-        self.destroy_subscription(subscription)
-
-    def every(self, period_s: float, callback: Callable[[], None]) -> None:
-        """
-        Call back periodically (steady clock) while the node is active.
-
-        """
-        guarded = self._guarded(callback)
-        # rclpy counts a timer callback's arguments: one that takes any would be given a TimerInfo.
-        timer = self._steady_timer(period_s, lambda: guarded())
-        self._endpoints.append((self.destroy_timer, timer))
-
-    def _steady_timer(self, period_s: float, callback: Callable[[], None]) -> Timer:
-        # Without a clock of its own, a timer runs on the node's ROS clock and stands still for as
-        # long as the wall clock was set back.
-        return self.create_timer(period_s, callback, clock=self._steady_clock)
-
-    def publish_on(self, message_type: type, topic: str, qos: QoSProfile) -> Publisher[Any]:
-        """
-        Make a publisher.
-
-        """
-        with self._overridden(topic, 'publisher', qos) as options:
-            publisher = self.create_publisher(
-                message_type, topic, copy(qos), qos_overriding_options=options
-            )
-        self._endpoints.append((self.destroy_publisher, publisher))
-        return publisher
-
-    @contextmanager
-    def _overridden(
-        self, topic: str, end: str, qos: QoSProfile
-    ) -> Iterator[QoSOverridingOptions | None]:
-        """
-        Give what the parameter file may change of an endpoint; says which value is refused.
-
-        Only what is given becomes a parameter: what is not may change while the node runs, as the
-        reliability of an image does.
-
-        """
-        prefix = f'qos_overrides.{self.resolve_topic_name(topic)}.{end}.'
-        given = {
-            name.removeprefix(prefix): override.value
-            for name, override in self._parameter_overrides.items()
-            if name.startswith(prefix)
-        }
-        if not given:
-            yield None
-            return
-        values = ', '.join(f'{prefix}{policy} = {value!r}' for policy, value in given.items())
-        try:
-            yield overriding_options(qos, given)
-        except (InvalidQosOverridesError, RuntimeError, SettingError) as error:
-            cause = str(error).partition('are not valid: ')[2] or str(error)
-            raise SettingError(f'{values} is refused: {cause}') from error
-
-    def serve(
-        self, service_type: type, name: str, answer: Callable[[Any], str | Awaitable[str]]
-    ) -> None:
-        """
-        Offer a service whose response has `success` and `message`.
-
-        Parameters
-        ----------
-        answer : callable
-            Takes the request, gives the message of success, raises InspectionError when it is
-            refused. May be a coroutine function: then the executor goes on while it waits.
-
-        """
-
-        async def callback(request: Any, response: Any) -> Any:
-            try:
-                if not self.is_active:
-                    raise InspectionError(f'{self.get_name()} is not active')
-                message = answer(request)
-                response.message = message if isinstance(message, str) else await message
-                response.success = True
-            except Exception as error:  # noqa: BLE001 - the node's edge: a service must answer
-                response.success = False
-                response.message = f'{name} refused: {self.describe(error)}'
-            return response
-
-        # A group of its own: while a coroutine waits, executors hold up the rest of its group.
-        group = ReentrantCallbackGroup()
-        service = self.create_service(service_type, name, callback, callback_group=group)
-        self._endpoints.append((self.destroy_service, service))
+    # Actions and background work
 
     def serve_action(
         self, action_type: Any, name: str, work: Callable[[Goal], Coroutine[Any, Any, Any]]
@@ -401,102 +229,6 @@ class InspectionNode(LifecycleNode, Generic[P]):
         domain = f'domain_{self.context.get_domain_id()}'
         names = self.get_fully_qualified_name().strip('/').split('/')
         return root.joinpath(domain, *names[:-1], f'{names[-1]}.json')
-
-    # Problems and diagnostics
-
-    def report(self, topic: str, level: bytes, text: str) -> None:
-        """
-        Keep a problem in the diagnostics until `clear`; logs it when it is new.
-
-        """
-        with self._problems_lock:
-            is_new = self._problems.get(topic) != (level, text)
-            self._problems[topic] = (level, text)
-            self._events_end_s.pop(topic, None)
-        # rclpy refuses two severities from one line of code.
-        if is_new and level == ERROR:
-            self.get_logger().error(text)
-        elif is_new:
-            self.get_logger().warning(text)
-
-    def report_event(self, topic: str, level: bytes, text: str, *, counted_as: str) -> None:
-        """
-        Log something that happened once, show it in the diagnostics for a while, and count it.
-
-        Parameters
-        ----------
-        topic : str
-            What it is about; a newer event of the same topic takes its place.
-        level : bytes
-            WARN or ERROR.
-        text : str
-            One sentence.
-        counted_as : str
-            Name of the count among the values of the diagnostics, as 'bad messages'.
-
-        """
-        self.report(topic, level, text)
-        with self._problems_lock:
-            self._events_end_s[topic] = steady_s() + _EVENT_SHOWN_S
-            self._event_counts[counted_as] += 1
-
-    def _end_events(self) -> None:
-        now = steady_s()
-        with self._problems_lock:
-            for topic in [topic for topic, end_s in self._events_end_s.items() if end_s <= now]:
-                del self._events_end_s[topic]
-                self._problems.pop(topic, None)
-
-    def clear(self, topic: str) -> None:
-        """
-        Take a problem out of the diagnostics.
-
-        """
-        with self._problems_lock:
-            self._problems.pop(topic, None)
-            self._events_end_s.pop(topic, None)
-
-    def problem(self, topic: str) -> str | None:
-        """
-        Give the text of a problem that is reported and not cleared; None when there is none.
-
-        """
-        with self._problems_lock:
-            reported = self._problems.get(topic)
-        return reported[1] if reported else None
-
-    def publish_diagnostics(self) -> None:
-        """
-        Publish the state of the node on /diagnostics.
-
-        """
-        self._end_events()
-        with self._problems_lock:
-            counts = dict(self._event_counts)
-            reported = dict(self._problems)
-        state = 'active' if self.is_active else 'not active'
-        name = self.get_fully_qualified_name()
-        message = DiagnosticArray(
-            status=[
-                _status(
-                    name,
-                    [reported[topic] for topic in reported if topic not in self.concerns],
-                    {'state': state, **self.diagnostic_values(), **counts},
-                    state,
-                ),
-                *(
-                    _status(
-                        f'{name}: {concern}',
-                        [reported[topic] for topic in reported if topic == problem],
-                        {},
-                        'no problem',
-                    )
-                    for problem, concern in self.concerns.items()
-                ),
-            ]
-        )
-        message.header.stamp = self.get_clock().now().to_msg()
-        self._diagnostics.publish(message)
 
     # Lifecycle
 
@@ -597,12 +329,6 @@ class InspectionNode(LifecycleNode, Generic[P]):
         self.cleanup()
         self._destroy_endpoints()
 
-    def _destroy_endpoints(self) -> None:
-        for destroy, endpoint in reversed(self._endpoints):
-            destroy(endpoint)
-        self._endpoints.clear()
-        self._latched.clear()
-
     def _transition(
         self,
         verb: str,
@@ -636,52 +362,6 @@ class InspectionNode(LifecycleNode, Generic[P]):
             # Not destroyed: this may be its own callback.
             self._autostart_timer.cancel()
             self._autostart_timer = None
-
-    def _guarded(self, callback: Callable[..., None]) -> Callable[..., None]:
-        def guarded(*arguments: Any) -> None:
-            if not self.is_active:
-                return
-            try:
-                callback(*arguments)
-            except ROSInterruptException:
-                raise
-            except Exception as error:  # noqa: BLE001 - the node's edge: one bad message must not stop the line
-                name = callback.__name__
-                self.report_event(
-                    name,
-                    ERROR,
-                    f'{name.strip("_")}: {self.describe(error)}',
-                    counted_as='failed callbacks' if not arguments else 'bad messages',
-                )
-
-        return guarded
-
-    def describe(self, error: Exception) -> str:
-        """
-        Say in one line what an error is; the log gets the trace of one that was not raised on
-        purpose, once.
-
-        """
-        if isinstance(error, InspectionError):
-            return str(error)
-        trace = ''.join(traceback.format_exception(error))
-        if trace != self._last_trace:
-            self.get_logger().error(trace)
-            self._last_trace = trace
-        return f'{type(error).__name__}: {error}'
-
-    def report_incompatible_qos(self, topic: str, event: Any) -> None:
-        """
-        Say in the diagnostics that a publisher on a topic is not heard, and what it must offer.
-
-        """
-        policy = qos_policy_name_from_kind(event.last_policy_kind)
-        self.report(
-            f'qos {topic}',
-            WARN,
-            f'a publisher on {topic} offers a quality of service we cannot take ({policy}): '
-            'none of its messages arrive. Make it reliable; on latched topics transient-local.',
-        )
 
     # Parameters
 
@@ -721,24 +401,3 @@ class InspectionNode(LifecycleNode, Generic[P]):
                     f'{self.get_name()} has no parameter {name!r}: it has no effect. '
                     + (f'Did you mean {near!r}?' if near else f'Known: {", ".join(sorted(known))}')
                 )
-
-
-def _status(
-    name: str, problems: list[tuple[bytes, str]], values: dict[str, object], all_is_well: str
-) -> DiagnosticStatus:
-    problems = sorted(problems, reverse=True)
-    return DiagnosticStatus(
-        name=name,
-        hardware_id='anomaly_inspection',
-        level=problems[0][0] if problems else OK,
-        message='; '.join(text for _, text in problems) or all_is_well,
-        values=[KeyValue(key=key, value=str(value)) for key, value in values.items()],
-    )
-
-
-def steady_s() -> float:
-    """
-    Give the steady clock's time, seconds.
-
-    """
-    return time.monotonic()

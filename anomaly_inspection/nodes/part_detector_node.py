@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 import time
-from typing import Any, TYPE_CHECKING
+from typing import Any, ClassVar, TYPE_CHECKING
 
 from rclpy.task import Future
 from sensor_msgs.msg import CompressedImage, Image
@@ -28,6 +28,7 @@ from anomaly_inspection.detecting.passage import PassageTracker, StationTracker,
 from anomaly_inspection.detecting.photo_eye import PhotoEye
 from anomaly_inspection.detecting.presence import PresenceDetector
 from anomaly_inspection.errors import FrameError, InspectionError, SettingError
+from anomaly_inspection.nodes.frequency import Frequency
 from anomaly_inspection.nodes.image_stream import ImageStream
 from anomaly_inspection.nodes.inspection_node import ERROR, InspectionNode, steady_s, WARN
 from anomaly_inspection.nodes.part_announcer import PartAnnouncer, PartFrame
@@ -82,6 +83,11 @@ class PartDetectorNode(InspectionNode[PartDetectorParameters]):
 
     """
 
+    concerns: ClassVar[dict[str, tuple[str, ...]]] = {
+        'images': ('camera', 'late', 'stamp', 'frame', 'lost *', 'frequency images'),
+        'parts': ('eye', 'chatter', 'stuck', 'scene', 'publishers'),
+    }
+
     def __init__(self, **options: Any) -> None:
         super().__init__('part_detector', PartDetectorParameters, **options)
         self._frames = 0
@@ -94,6 +100,8 @@ class PartDetectorNode(InspectionNode[PartDetectorParameters]):
         self._detector: PresenceDetector | None = None
         self._learning: _Learning | None = None
         self._callers: dict[Moment, Future] = {}
+        self._frequency = Frequency('frames')
+        self.watch_frequency('images', self._frequency)
 
     @property
     def is_idle(self) -> bool:
@@ -250,6 +258,7 @@ class PartDetectorNode(InspectionNode[PartDetectorParameters]):
         exposure_ns = max(exposure_ns, self._last_exposure_ns + 1)
         self._last_exposure_ns = exposure_ns
         self._frames += 1
+        self._frequency.tick()
         self._last_frame_s = 1e-9 * now_ns
         self.clear('camera')
         self._tell(

@@ -10,13 +10,14 @@ from collections import OrderedDict
 from dataclasses import dataclass
 import threading
 import time
-from typing import Any, TYPE_CHECKING
+from typing import Any, ClassVar, TYPE_CHECKING
 
 from sensor_msgs.msg import Image
 
 from anomaly_inspection.errors import FrameError, InspectionError, SettingError
 from anomaly_inspection.msg import Measure, Part, RecipeInForce, RecipePrepared, Region, Score
 from anomaly_inspection.nodes.freed_memory import keep_freed_memory
+from anomaly_inspection.nodes.frequency import Frequency
 from anomaly_inspection.nodes.image_conversion import array_from_image, image_from_array
 from anomaly_inspection.nodes.image_stream import ImageStream
 from anomaly_inspection.nodes.inspection_node import (
@@ -87,6 +88,12 @@ class ScorerNode(InspectionNode[ScorerParameters]):
 
     """
 
+    concerns: ClassVar[dict[str, tuple[str, ...]]] = {
+        'recipe': ('recipe',),
+        'frames': ('age', 'lost *', 'frequency frames'),
+        'scorers': ('scorer *',),
+    }
+
     def __init__(self, **options: Any) -> None:
         super().__init__('scorer', ScorerParameters, **options)
         keep_freed_memory()
@@ -99,6 +106,8 @@ class ScorerNode(InspectionNode[ScorerParameters]):
         self._scored = 0
         self._too_old = 0
         self._unmatched = 0
+        self._frequency = Frequency('frames scored')
+        self.watch_frequency('frames', self._frequency)
 
     def configure(self) -> None:
         """
@@ -320,11 +329,13 @@ class ScorerNode(InspectionNode[ScorerParameters]):
             message.part_id = part_id
             message.duration_s = duration_s
             self._score.publish(message)
+            topic = f'scorer {score.scorer}'
             if score.status == ScoreStatus.SCORER_FAILED:
-                self.report(score.scorer, ERROR, f'{score.scorer} failed: {score.detail}')
+                self.report(topic, ERROR, f'{score.scorer} failed: {score.detail}')
             else:
-                self.clear(score.scorer)
+                self.clear(topic)
         self._scored += 1
+        self._frequency.tick()
         if self._anomaly_map.get_subscription_count():
             self._publish_map(scores, image)
 

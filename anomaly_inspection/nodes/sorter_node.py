@@ -132,10 +132,10 @@ class SorterNode(InspectionNode[SorterParameters]):
 
     """
 
-    concerns: ClassVar[dict[str, str]] = {
-        'line stop': 'line',
-        'decider': 'decisions',
-        'state': 'memory',
+    concerns: ClassVar[dict[str, tuple[str, ...]]] = {
+        'line': ('line stop',),
+        'decisions': ('decider',),
+        'memory': ('state',),
     }
 
     def __init__(self, **options: Any) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 import math
-from typing import Any
+from typing import Any, ClassVar
 
 from rclpy.duration import Duration
 from std_srvs.srv import Trigger
@@ -125,6 +125,11 @@ class ThresholdBridgeNode(InspectionNode[ThresholdBridgeParameters]):
     Reads the potentiometers, publishes them, and sends thresholds when they act.
 
     """
+
+    concerns: ClassVar[dict[str, tuple[str, ...]]] = {
+        'link': ('link',),
+        'knobs': ('channel *', 'thresholds', 'button'),
+    }
 
     def __init__(self, **options: Any) -> None:
         self._channels: dict[int, Channel] = {}

@@ -11,7 +11,7 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 from enum import IntEnum
 import math
-from typing import Any, TYPE_CHECKING
+from typing import Any, ClassVar, TYPE_CHECKING
 
 import cv2
 from sensor_msgs.msg import CompressedImage, Image
@@ -25,7 +25,7 @@ from anomaly_inspection.nodes.image_conversion import (
     image_from_array,
 )
 from anomaly_inspection.nodes.image_stream import ImageStream
-from anomaly_inspection.nodes.inspection_node import InspectionNode, NodeParameters, steady_s
+from anomaly_inspection.nodes.inspection_node import InspectionNode, NodeParameters, steady_s, WARN
 from anomaly_inspection.nodes.parameters import parameter
 from anomaly_inspection.nodes.qos import EVENT, IMAGE, LATCHED, WATCH_IMAGE
 from anomaly_inspection.nodes.spinning import spin_node
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     # Images by their stamp in nanoseconds.
     _Store = OrderedDict[int, tuple[Header, NDArray[Any]]]
 
+_IMAGES = 'part/image'
 _WAITING_PARTS = 16
 
 
@@ -79,6 +80,10 @@ class ViewerNode(InspectionNode[ViewerParameters]):
 
     """
 
+    concerns: ClassVar[dict[str, tuple[str, ...]]] = {
+        'images': ('map', 'lost *'),
+    }
+
     def __init__(self, **options: Any) -> None:
         super().__init__('viewer', ViewerParameters, **options)
         self._pictures: OrderedDict[tuple[str, int], _Picture] = OrderedDict()
@@ -97,6 +102,11 @@ class ViewerNode(InspectionNode[ViewerParameters]):
         self._overlay = self.publish_on(Image, 'overlay', IMAGE)
         self._compressed = self.publish_on(CompressedImage, 'overlay/compressed', IMAGE)
         self.listen(LimitsInForce, 'limits_in_force', self._take_limits, LATCHED)
+        # What an attempt that failed has left is destroyed.
+        self._inputs.clear()
+        # A quality of service that is refused must fail here, not when somebody looks.
+        self._start_listening()
+        self._stop_listening()
         self.every(0.2, self._look_around)
 
     def deactivate(self) -> None:
@@ -121,6 +131,8 @@ class ViewerNode(InspectionNode[ViewerParameters]):
             self._start_listening()
         elif not is_watched and self._inputs:
             self._stop_listening()
+        if self._part_images is not None:
+            self._part_images.check()
         now = steady_s()
         for key, picture in list(self._pictures.items()):
             if picture.decision and now - picture.decided_s > self.parameters.wait_for_map_s:
@@ -134,7 +146,7 @@ class ViewerNode(InspectionNode[ViewerParameters]):
             (Decision, 'decision', self._take_decision, EVENT),
         ):
             self._inputs.append(self.listen(message_type, topic, callback, qos))
-        self._part_images = ImageStream(self, Image, 'part/image', self._take_image)
+        self._part_images = ImageStream(self, Image, _IMAGES, self._take_image)
 
     def _stop_listening(self) -> None:
         for subscription in self._inputs:
@@ -143,6 +155,8 @@ class ViewerNode(InspectionNode[ViewerParameters]):
         if self._part_images is not None:
             self._part_images.close()
             self._part_images = None
+        for problem in ('map', f'lost {_IMAGES}'):
+            self.clear(problem)
         for store in (self._pictures, self._images, self._maps):
             store.clear()
 
@@ -209,11 +223,15 @@ class ViewerNode(InspectionNode[ViewerParameters]):
         if pixels is None or picture.decision is None:
             return
         if anomaly_map is not None and anomaly_map.shape != pixels.shape[:2]:
-            self.get_logger().warning(
+            self.report(
+                'map',
+                WARN,
                 f'the anomaly map has {anomaly_map.shape[1]}x{anomaly_map.shape[0]} values, its '
-                f'frame {pixels.shape[1]}x{pixels.shape[0]} pixels: drawn without'
+                f'frame {pixels.shape[1]}x{pixels.shape[0]} pixels: drawn without',
             )
             anomaly_map = None
+        elif anomaly_map is not None:
+            self.clear('map')
         decision = picture.decision
         drawn = draw_overlay(
             pixels,

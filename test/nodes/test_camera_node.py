@@ -24,7 +24,7 @@ from std_srvs.srv import Trigger
 from anomaly_inspection.capture.source import Frame, FrameSource
 from anomaly_inspection.errors import SourceError
 from anomaly_inspection.msg import Part
-from anomaly_inspection.nodes import camera_node, part_announcer
+from anomaly_inspection.nodes import camera_node, frequency, part_announcer
 from anomaly_inspection.nodes.camera_node import CameraNode
 from anomaly_inspection.nodes.image_conversion import array_from_image
 from anomaly_inspection.nodes.qos import EVENT, IMAGE
@@ -53,8 +53,9 @@ class Bench(NodeBench):
         self.diagnostics = peer.hear(DiagnosticArray, '/diagnostics', 10)
         super().__init__(CameraNode, peer, **parameters)
 
-    def level(self):
-        return self.diagnostics[-1].status[0].level if self.diagnostics else None
+    def level(self, name):
+        statuses = self.diagnostics[-1].status if self.diagnostics else ()
+        return next((status.level for status in statuses if status.name == name), None)
 
 
 class FakeDevice:
@@ -314,6 +315,22 @@ def test_a_stream_has_frames_and_no_parts(make_bench, folder):
     assert bench.parts == bench.part_images == []
 
 
+def test_a_camera_that_is_far_slower_than_asked_for_is_told(make_bench, device, monkeypatch):
+    monkeypatch.setattr(frequency, '_WINDOW_S', 1.0)
+    bench = make_bench(source='0', fps=1000.0)
+    device.give()
+    bench.wait(lambda: bench.level('/camera: frames') == DiagnosticStatus.WARN)
+    assert 'than fps 1000 Hz asks for' in bench.node.problem('frequency frames')
+    assert bench.level('/camera: source') == bench.level('/camera') == DiagnosticStatus.OK
+    [frames] = [s for s in bench.diagnostics[-1].status if s.name == '/camera: frames']
+    assert [value.key for value in frames.values] == [
+        'frames per second',
+        'frames per second asked for',
+    ]
+    bench.node.trigger_deactivate()
+    bench.wait(lambda: bench.level('/camera: frames') == DiagnosticStatus.OK)
+
+
 # Sources that are not there, or fail
 
 
@@ -331,13 +348,13 @@ def test_a_folder_that_is_not_there_keeps_the_node_down_until_it_is(
     assert str(place) in bench.node.problem('lifecycle')
     assert words in bench.node.problem('lifecycle')
     assert not bench.node.is_active
-    bench.wait(lambda: bench.level() == DiagnosticStatus.ERROR)
+    bench.wait(lambda: bench.level('/camera') == DiagnosticStatus.ERROR)
     place.mkdir(exist_ok=True)
     (folder / '10.png').rename(place / '10.png')
     assert bench.node.trigger_configure() == SUCCESS
     assert bench.node.trigger_activate() == SUCCESS
     bench.wait(lambda: bench.part_images)
-    bench.wait(lambda: bench.level() == DiagnosticStatus.OK)
+    bench.wait(lambda: bench.level('/camera') == DiagnosticStatus.OK)
 
 
 def test_a_camera_that_fails_is_opened_again_until_it_is_back(make_bench, device, monkeypatch):
@@ -353,7 +370,7 @@ def test_a_camera_that_fails_is_opened_again_until_it_is_back(make_bench, device
     bench.wait(lambda: len(waits) >= 4)
     assert waits[:4] == [0.05, 0.1, 0.2, 0.2]
     assert 'camera 0 cannot be opened; trying again in' in bench.node.problem('source')
-    bench.wait(lambda: bench.level() == DiagnosticStatus.ERROR)
+    bench.wait(lambda: bench.level('/camera: source') == DiagnosticStatus.ERROR)
     device.is_unplugged = False
     bench.wait(lambda: device.opens == 2)
     device.give()
@@ -361,7 +378,7 @@ def test_a_camera_that_fails_is_opened_again_until_it_is_back(make_bench, device
     assert [part.part_id for part in bench.parts] == [1, 2]
     assert len({part.session_id for part in bench.parts}) == 1
     bench.wait(lambda: not bench.node.problem('source'))
-    bench.wait(lambda: bench.level() == DiagnosticStatus.OK)
+    bench.wait(lambda: bench.level('/camera: source') == DiagnosticStatus.OK)
 
 
 def test_an_error_that_nobody_foresaw_does_not_end_the_reader(make_bench, device):

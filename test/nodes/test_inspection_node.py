@@ -21,7 +21,7 @@ from std_msgs.msg import Int32
 from std_srvs.srv import Trigger
 
 from anomaly_inspection.errors import InspectionError, SettingError
-from anomaly_inspection.nodes import inspection_node
+from anomaly_inspection.nodes import diagnosed_node, inspection_node
 from anomaly_inspection.nodes.inspection_node import InspectionNode, NodeParameters
 from anomaly_inspection.nodes.parameters import parameter
 from anomaly_inspection.nodes.qos import EVENT, IMAGE, WATCH_IMAGE
@@ -41,6 +41,8 @@ class ExampleParameters(NodeParameters):
 
 
 class ExampleNode(InspectionNode[ExampleParameters]):
+    concerns: ClassVar[dict[str, tuple[str, ...]]] = {'belt': ('speed',), 'parts': ('part *',)}
+
     def __init__(self, **options):
         self.fails_in = ''
         self.taken = []
@@ -278,7 +280,7 @@ def test_a_bad_message_is_reported_and_the_next_one_taken(node, speaker, spin_un
 def test_a_bad_message_leaves_the_diagnostics_after_a_while_and_is_counted(
     node, speaker, spin_until, monkeypatch
 ):
-    monkeypatch.setattr(inspection_node, '_EVENT_SHOWN_S', 1.5)
+    monkeypatch.setattr(diagnosed_node, '_EVENT_SHOWN_S', 1.5)
     heard = []
     speaker.create_subscription(DiagnosticArray, '/diagnostics', heard.append, 10)
     publisher = speaker.create_publisher(Int32, 'in', EVENT)
@@ -297,7 +299,7 @@ def test_a_bad_message_leaves_the_diagnostics_after_a_while_and_is_counted(
 
 
 def test_what_lasts_stays_though_it_began_as_an_event(node, monkeypatch):
-    monkeypatch.setattr(inspection_node, '_EVENT_SHOWN_S', 0.0)
+    monkeypatch.setattr(diagnosed_node, '_EVENT_SHOWN_S', 0.0)
     node.report_event('x', DiagnosticStatus.WARN, 'once', counted_as='times')
     node.report('x', DiagnosticStatus.ERROR, 'for good')
     node.publish_diagnostics()
@@ -384,6 +386,20 @@ def test_diagnostics_tell_state_and_problems(node, speaker, spin_until):
     spin_until(lambda: 'fire' in heard[-1].status[0].message, node, speaker)
     assert heard[-1].status[0].level == DiagnosticStatus.ERROR
     assert heard[-1].status[0].message == 'on fire; low on oil'
+
+
+def test_a_problem_of_a_concern_stands_in_its_status_alone(node, speaker, spin_until):
+    heard = []
+    speaker.create_subscription(DiagnosticArray, '/diagnostics', heard.append, 10)
+    node.report('part 7', DiagnosticStatus.ERROR, 'broken')
+    spin_until(lambda: heard, node, speaker)
+    found = [(status.name, status.level, status.message) for status in heard[-1].status]
+    assert found == [
+        ('/example', DiagnosticStatus.OK, 'not active'),
+        ('/example: belt', DiagnosticStatus.OK, 'no problem'),
+        ('/example: parts', DiagnosticStatus.ERROR, 'broken'),
+    ]
+    assert {status.hardware_id for status in heard[-1].status} == {'anomaly_inspection'}
 
 
 # State that outlives the process

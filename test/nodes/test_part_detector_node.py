@@ -91,9 +91,10 @@ class Bench(NodeBench):
     def problem_says(self, topic, words):
         self.wait(lambda: words in (self.node.problem(topic) or ''))
 
-    def level(self):
-        statuses = [d.status[0] for d in self.diagnostics if d.status[0].name == '/part_detector']
-        return statuses[-1].level if statuses else None
+    def level(self, concern):
+        name = f'/part_detector: {concern}'
+        levels = [s.level for d in self.diagnostics for s in d.status if s.name == name]
+        return levels[-1] if levels else None
 
 
 @pytest.fixture
@@ -184,7 +185,7 @@ def test_chatter_is_one_part_and_a_stuck_eye_is_told(make_bench):
     bench.eye(False, *[True, False] * 4, True)
     bench.problem_says('chatter', 'chatters')
     bench.problem_says('stuck', 'photo eye has been covered')
-    bench.wait(lambda: bench.level() == DiagnosticStatus.WARN)
+    bench.wait(lambda: bench.level('parts') == DiagnosticStatus.WARN)
     assert len(bench.parts) == bench.node.part_count == 1
     bench.eye(False)
     bench.wait(lambda: bench.node.problem('stuck') is None)
@@ -298,7 +299,7 @@ def test_a_part_on_a_stopped_belt_comes_after_patience_and_once(make_bench):
 def test_a_silent_camera_and_frames_of_another_size_are_told(make_bench):
     bench = make_bench(trigger='presence', camera_timeout_s=0.2).ready()
     bench.problem_says('camera', 'no frame on /image_raw for 0.2 s, though peer publishes it')
-    bench.wait(lambda: bench.level() == DiagnosticStatus.ERROR)
+    bench.wait(lambda: bench.level('images') == DiagnosticStatus.ERROR)
     bench.send()
     bench.send(EMPTY[:100])
     bench.problem_says('frame', 'wanted (240, 320, 3)')
@@ -400,7 +401,7 @@ def test_every_frame_is_a_part_a_broken_one_too(make_bench):
     assert bench.node.problem('camera') is None
     bench.peer.destroy_publisher(bench.image_raw)
     bench.problem_says('camera', 'nobody publishes it')
-    bench.wait(lambda: bench.level() == DiagnosticStatus.ERROR)
+    bench.wait(lambda: bench.level('images') == DiagnosticStatus.ERROR)
 
 
 # Foreign cameras
@@ -439,7 +440,7 @@ def test_without_a_trigger_it_is_idle_and_says_so(make_bench):
     assert bench.node.count_publishers('part') == 0
     assert bench.node.count_subscribers('image_raw') == 0
     assert 'idle' in bench.node.diagnostic_values()['trigger']
-    bench.wait(lambda: bench.level() == DiagnosticStatus.OK)
+    bench.wait(lambda: bench.level('images') == DiagnosticStatus.OK)
 
 
 def test_two_that_cut_parts_are_told(make_bench):

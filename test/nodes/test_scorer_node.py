@@ -294,11 +294,11 @@ def test_a_scorer_that_fails_says_so_and_the_others_go_on(bench, good, monkeypat
     assert scores['ssim'].status == Score.STATUS_SCORER_FAILED
     assert scores['ssim'].detail == 'ZeroDivisionError: there is no part'
     assert scores['variation'].status == Score.STATUS_OK
-    bench.wait(lambda: 'there is no part' in (bench.node.problem('ssim') or ''))
+    bench.wait(lambda: 'there is no part' in (bench.node.problem('scorer ssim') or ''))
     bench.line.part(2)
     bench.line.image(2, good)
     assert bench.scores(2)['ssim'].status == Score.STATUS_OK
-    bench.wait(lambda: bench.node.problem('ssim') is None)
+    bench.wait(lambda: bench.node.problem('scorer ssim') is None)
 
 
 def test_the_map_is_published_only_while_somebody_looks(bench, bad, monkeypatch):

@@ -12,6 +12,9 @@ import pytest
 
 pytest.importorskip('anomaly_inspection.msg', reason='needs ROS 2 and the built messages')
 
+from rclpy.lifecycle import TransitionCallbackReturn
+from rclpy.parameter import Parameter
+from rclpy.qos import ReliabilityPolicy
 from sensor_msgs.msg import CompressedImage, Image
 
 from anomaly_inspection.msg import (
@@ -385,6 +388,7 @@ def test_garbage_for_a_map_or_an_image_hurts_only_its_own_part(make_bench):
     bench.cell.decide(2)
     bench.wait(lambda: len(pictures) == 2)
     assert is_plain(overlay_of(pictures[1])[1], 2)
+    assert 'the anomaly map has 10x10 values' in bench.node.problem('map')
 
     garbage.encoding = 'bgr8'
     garbage.header.stamp = stamp_from_nanoseconds(3)
@@ -397,3 +401,35 @@ def test_garbage_for_a_map_or_an_image_hurts_only_its_own_part(make_bench):
     assert stamp_ns == 4
     assert is_plain(right, 4)
     assert not is_plain(left, 4)
+    assert bench.node.problem('map') is None
+
+
+# Quality of service
+
+
+def idle_viewer(context, topic, policy, value):
+    name = f'qos_overrides./{topic}.subscription.{policy}'
+    given = [Parameter('autostart', value=False), Parameter(name, value=value)]
+    return ViewerNode(context=context, parameter_overrides=given)
+
+
+@pytest.mark.parametrize(
+    ('topic', 'reliability'), [('part/image', 'best_effort'), ('anomaly_map', 'reliable')]
+)
+def test_the_parameter_file_changes_the_quality_of_service_of_what_it_watches(
+    ros_context, topic, reliability
+):
+    node = idle_viewer(ros_context, topic, 'reliability', reliability)
+    node._start_listening()
+    [listener] = node.get_subscriptions_info_by_topic(f'/{topic}')
+    assert listener.qos_profile.reliability == ReliabilityPolicy[reliability.upper()]
+    node.destroy_node()
+
+
+def test_a_refused_quality_of_service_keeps_it_from_starting(ros_context):
+    node = idle_viewer(ros_context, 'decision', 'depth', 3)
+    for _ in range(2):
+        assert node.trigger_configure() == TransitionCallbackReturn.FAILURE
+        assert 'depth 3, allowed: 100 and more' in node.problem('lifecycle')
+        assert node.count_subscribers('part') == 0
+    node.destroy_node()

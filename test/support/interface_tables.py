@@ -9,6 +9,7 @@ What a topic, service or action means stands here; all else comes from the nodes
 from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
+import time
 from typing import Any
 
 from rclpy.action import get_action_server_names_and_types_by_node
@@ -151,7 +152,7 @@ class Interfaces:
                 package, kind = _package_and_name(service.srv_type)
                 if package not in STANDARD_PACKAGES:
                     self.services[_relative(service.service_name)] = f'{package}/{kind}'
-            for action, kinds in get_action_server_names_and_types_by_node(node, name, '/'):
+            for action, kinds in _actions_of(node, name):
                 self.actions[_relative(action)] = kinds[0].replace('/action/', '/')
         finally:
             node.destroy_node()
@@ -187,6 +188,19 @@ class Interfaces:
                 ', '.join(into) or 'you',
                 TOPICS[topic],
             )
+
+
+def _actions_of(node: Any, name: str) -> list[tuple[str, list[str]]]:
+    """
+    Give the actions of a node; a busy middleware takes a while to know them.
+
+    """
+    end_s = time.monotonic() + 20.0
+    while True:
+        actions = get_action_server_names_and_types_by_node(node, name, '/')
+        if len(actions) >= len(node._actions) or time.monotonic() > end_s:
+            return actions
+        time.sleep(0.01)
 
 
 def parameter_rows(name: str) -> Iterator[Row]:
