@@ -12,8 +12,7 @@ plain SSIM to one picture, not aligned, with the lowest value of the taught part
 from __future__ import annotations
 
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass, replace
-from itertools import pairwise
+from dataclasses import asdict, replace
 import json
 import math
 import multiprocessing
@@ -27,17 +26,13 @@ import click
 import cv2
 import numpy as np
 
-from anomaly_inspection.capture.simulated_defects import MISSING_BORE
 from anomaly_inspection.capture.simulated_line import (
     render_part,
     SimulatedLineSettings,
 )
 from anomaly_inspection.deciding.frame_judge import Combination, judge, Verdict
 from anomaly_inspection.deciding.limits import LimitTable
-from anomaly_inspection.evaluation.figures import proportion
 from anomaly_inspection.evaluation.run_summary import (
-    LARGE_CONTRAST_LEVELS,
-    LARGE_DIAMETER_PX,
     summarise,
 )
 from anomaly_inspection.learning.teach import teach
@@ -45,7 +40,20 @@ from anomaly_inspection.recipes.folder import read_recipe, write_recipe
 from anomaly_inspection.recipes.limit_table import limit_table
 from anomaly_inspection.scoring.frame_scorer import ScoreStatus
 from anomaly_inspection.scoring.ssim import SsimReference
-from benchmarks.charts import heat_maps
+from benchmarks.detection_result import (
+    COMBINED,
+    CONTRASTS_LEVELS,
+    DEFECTIVE,
+    DEFECTIVE_PARTS,
+    DIAMETERS_PX,
+    GOOD,
+    GOOD_PARTS,
+    JudgedPart,
+    PLAIN,
+    TAUGHT,
+    TAUGHT_PARTS,
+)
+from benchmarks.detection_tables import figures_of, heat_maps_of, tables_of
 from benchmarks.report import machine, publish, RESULTS, ROOT, Table
 
 if TYPE_CHECKING:
@@ -53,60 +61,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from anomaly_inspection.evaluation.figures import Estimate
     from anomaly_inspection.recipes.recipe import Recipe
 
-# The bench. Any change here makes it another bench, whose figures cannot be compared with older
-# ones.
-TAUGHT = SimulatedLineSettings(seed=1001, defect_rate=0.0)
-GOOD = SimulatedLineSettings(seed=2002, defect_rate=0.0)
-DEFECTIVE = SimulatedLineSettings(
-    seed=3003, defect_rate=1.0, diameter_px=(3.0, 40.0), contrast_levels=(8.0, 80.0)
-)
-TAUGHT_PARTS, GOOD_PARTS, DEFECTIVE_PARTS = 80, 1000, 1200
-DIAMETERS_PX = (3, 5, 8, 12, 20, 40)
-CONTRASTS_LEVELS = (8, 15, 30, 50, 80)
 
-COMBINED, PLAIN = 'combined', 'plain SSIM'
 _CHUNK = 20
-
-
-@dataclass(frozen=True)
-class JudgedPart:
-    """
-    One judged part of the bench.
-
-    Parameters
-    ----------
-    index : int
-        Which part of its line.
-    defect : str
-        Kind of defect, or 'good'.
-    diameter_px, contrast_levels : float
-        Of the defect; NaN for a good part.
-    rejected : dict of str to bool
-        By scorer, 'combined' and 'plain SSIM'.
-    grounds : str
-        Why 'combined' rejected it: the exceeded limits, or the status; '' = passed.
-
-    """
-
-    index: int
-    defect: str
-    diameter_px: float
-    contrast_levels: float
-    rejected: dict[str, bool]
-    grounds: str
-
-    @property
-    def is_large(self) -> bool:
-        """
-        Tell whether its defect must be found.
-
-        """
-        return (
-            self.diameter_px >= LARGE_DIAMETER_PX and self.contrast_levels >= LARGE_CONTRAST_LEVELS
-        )
 
 
 class _Bench:
@@ -215,129 +173,6 @@ def judged_parts(
     return good_parts, defective_parts
 
 
-def _bin(value: float, edges: Sequence[int]) -> int:
-    """
-    Give the cell of a value. The true value is measured and may be slightly outside the range.
-
-    """
-    return min(max(int(np.searchsorted(edges, value, 'right')) - 1, 0), len(edges) - 2)
-
-
-def _cells(parts: Sequence[JudgedPart], way: str) -> list[list[Estimate | None]]:
-    shape = (len(CONTRASTS_LEVELS) - 1, len(DIAMETERS_PX) - 1)
-    found, total = np.zeros(shape, int), np.zeros(shape, int)
-    for part in parts:
-        cell = (
-            _bin(part.contrast_levels, CONTRASTS_LEVELS),
-            _bin(part.diameter_px, DIAMETERS_PX),
-        )
-        total[cell] += 1
-        found[cell] += part.rejected[way]
-    return [
-        [
-            proportion(int(found[row, column]), int(total[row, column]))
-            for column in range(shape[1])
-        ]
-        for row in range(shape[0])
-    ]
-
-
-def _rate(parts: Sequence[JudgedPart], way: str) -> Estimate | None:
-    return proportion(sum(part.rejected[way] for part in parts), len(parts))
-
-
-def _percent(rate: Estimate | None) -> str:
-    if rate is None:
-        return '-'
-    return f'{100 * rate.value:.1f} % ({100 * rate.low:.1f}..{100 * rate.high:.1f})'
-
-
-def _ranges(edges: Sequence[int]) -> list[str]:
-    return [f'{low}-{high}' for low, high in pairwise(edges)]
-
-
-def _tables(
-    good: Sequence[JudgedPart], defective: Sequence[JudgedPart], ways: Sequence[str]
-) -> list[Table]:
-    large = [part for part in defective if part.is_large]
-    missed = [part for part in large if not part.rejected[COMBINED]]
-    rejected = [part for part in good if part.rejected[COMBINED]]
-    return [
-        _summary(good, defective, ways),
-        *(_by_contrast_and_diameter(defective, way) for way in ways),
-        _by_kind(defective, ways),
-        *([_parts('Large defects that passed', missed)] if missed else []),
-        *([_parts('Good parts that were rejected', rejected)] if rejected else []),
-    ]
-
-
-def _summary(
-    good: Sequence[JudgedPart], defective: Sequence[JudgedPart], ways: Sequence[str]
-) -> Table:
-    large = [part for part in defective if part.is_large]
-    drawn = [part for part in large if part.defect != MISSING_BORE]
-    return Table(
-        f'Found of {len(defective)} defective parts, rejected of {len(good)} good ones',
-        (
-            'judged by',
-            f'>= {LARGE_DIAMETER_PX:g} px and >= {LARGE_CONTRAST_LEVELS:g} levels ({len(large)})',
-            f'of these no missing bore ({len(drawn)})',
-            'all defects',
-            'good parts rejected',
-        ),
-        [
-            (way, *(_percent(_rate(parts, way)) for parts in (large, drawn, defective, good)))
-            for way in ways
-        ],
-        'In brackets the exact 95 % interval. "combined": any limit of any scorer rejects.',
-    )
-
-
-def _by_contrast_and_diameter(defective: Sequence[JudgedPart], way: str) -> Table:
-    labels = reversed(_ranges(CONTRASTS_LEVELS))
-    rows = [
-        (
-            f'{label} levels',
-            *('-' if rate is None else f'{100 * rate.value:.0f} %' for rate in row),
-        )
-        for label, row in zip(labels, reversed(_cells(defective, way)), strict=True)
-    ]
-    diameters = tuple(f'{label} px' for label in _ranges(DIAMETERS_PX))
-    return Table(f'Found by contrast and diameter, {way}', ('', *diameters), rows)
-
-
-def _by_kind(defective: Sequence[JudgedPart], ways: Sequence[str]) -> Table:
-    rows = []
-    for kind in sorted({part.defect for part in defective}):
-        of_kind = [part for part in defective if part.defect == kind]
-        large = [part for part in of_kind if part.is_large]
-        rates = (_percent(_rate(large, way)) for way in ways)
-        rows.append((kind, len(of_kind), len(large), *rates))
-    return Table(
-        f'Found by kind, >= {LARGE_DIAMETER_PX:g} px and >= {LARGE_CONTRAST_LEVELS:g} levels',
-        ('kind', 'parts', 'so large', *ways),
-        rows,
-        'A missing bore has the size and contrast of a bore, whatever the ranges say.',
-    )
-
-
-def _parts(title: str, parts: Sequence[JudgedPart]) -> Table:
-    return Table(
-        title,
-        ('part', 'kind', 'diameter / px', 'contrast / levels', 'beyond its limit'),
-        [
-            (
-                part.index,
-                part.defect,
-                part.diameter_px,
-                part.contrast_levels,
-                part.grounds or 'none',
-            )
-            for part in parts
-        ],
-    )
-
-
 def _through_the_cell(
     recipe: Path, good: Sequence[JudgedPart], defective: Sequence[JudgedPart], count: int
 ) -> tuple[Table, dict[str, Any]]:
@@ -431,7 +266,7 @@ def measure(
     good_count = math.ceil(parts * GOOD_PARTS / DEFECTIVE_PARTS)
     good, defective = judged_parts(recipe_folder, plain_limit, good_count, parts, processes)
     ways = (*recipe.scorers, COMBINED, PLAIN)
-    tables = _tables(good, defective, ways)
+    tables = tables_of(good, defective, ways)
     figures: dict[str, Any] = {
         'taught_parts': taught,
         'alignment': recipe.preprocessing.alignment.kind,
@@ -443,33 +278,13 @@ def measure(
         },
         'diameters_px': DIAMETERS_PX,
         'contrasts_levels': CONTRASTS_LEVELS,
-        'ways': {
-            way: {
-                'found_large': _rate([part for part in defective if part.is_large], way),
-                'found': _rate(defective, way),
-                'false_reject_rate': _rate(good, way),
-                'found_by_contrast_and_diameter': _cells(defective, way),
-            }
-            for way in ways
-        },
+        'ways': figures_of(good, defective, ways),
     }
     if through_the_cell:
         table, figures['through_the_cell'] = _through_the_cell(
             recipe_folder, good, defective, through_the_cell
         )
         tables.insert(1, table)
-    nan = float('nan')
-    plot = heat_maps(
-        'Share of defects found, by contrast and diameter',
-        {
-            way: [[rate.value if rate else nan for rate in row] for row in _cells(defective, way)]
-            for way in ways
-        },
-        columns=_ranges(DIAMETERS_PX),
-        rows=_ranges(CONTRASTS_LEVELS),
-        column_title='diameter / px',
-        row_title='contrast / gray levels',
-    )
     published = publish(
         'detection',
         f'Simulated line at {GOOD.width_px}x{GOOD.height_px}: a recipe of {taught} good parts '
@@ -477,7 +292,7 @@ def measure(
         f'{len(defective)} defective ones (seed {DEFECTIVE.seed}; diameter 3 to 40 px and '
         'contrast 8 to 80 levels, both log-uniform). Limits are as taught, from good parts alone.',
         tables,
-        plot=plot,
+        plot=heat_maps_of(defective, ways),
         figures=figures,
         before=before,
         folder=folder,

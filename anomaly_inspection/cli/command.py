@@ -36,10 +36,11 @@ class _Group(click.Group):
             errors.print(f'[bold red]error:[/] {escaped(str(error))}', soft_wrap=True)
             sys.exit(EXIT_USAGE)
         except ModuleNotFoundError as error:
-            if not (error.name or '').startswith('anomaly_inspection.'):
+            module = error.name or ''
+            if not module.startswith('anomaly_inspection.'):
                 raise
             errors.print(
-                f'[bold red]error:[/] the build is older than the source ({escaped(error.name)} '
+                f'[bold red]error:[/] the build is older than the source ({escaped(module)} '
                 'is missing in it): build again, with make build or colcon build',
                 soft_wrap=True,
             )

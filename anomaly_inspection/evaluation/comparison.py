@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-Several recipes on the same images, side by side.
+Compare several recipes on the same images.
 
 """
 
@@ -25,17 +25,17 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, eq=False)
 class Comparison:
     """
-    What several recipes do on one data set.
+    The results of several recipes on one data set.
 
     Parameters
     ----------
     evaluations : tuple of Evaluation
         Of the same images, two or more.
     labels : tuple of str
-        What each is called: the name of its recipe, with what tells it from others of that name.
+        Name of each recipe, with its version or path where names are the same.
     differences : tuple of Estimate or None
-        Image AUROC of each but the first, less that of the first, paired; None without both
-        classes.
+        Image AUROC of each recipe but the first, minus that of the first, paired; None without
+        both classes.
 
     """
 
@@ -46,7 +46,7 @@ class Comparison:
 
 def compare(evaluations: Sequence[Evaluation]) -> Comparison:
     """
-    Put evaluations of the same images side by side.
+    Compare evaluations of the same images.
 
     Raises
     ------
@@ -71,7 +71,7 @@ def compare(evaluations: Sequence[Evaluation]) -> Comparison:
 
 def _labels(evaluations: Sequence[Evaluation]) -> tuple[str, ...]:
     """
-    Give the shortest kind of label that tells all of them apart.
+    Give the shortest labels that are all different.
 
     """
     recipes = [evaluation.recipe for evaluation in evaluations]
@@ -87,7 +87,7 @@ def _labels(evaluations: Sequence[Evaluation]) -> tuple[str, ...]:
 
 def to_json(comparison: Comparison) -> str:
     """
-    Write what `evaluate.to_json` writes of each, under its label, and the differences of AUROC.
+    Write what `evaluate.to_json` writes for each recipe, and the differences of AUROC.
 
     """
     first, *others = comparison.labels

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-Several recipes side by side as a page to look at; each has its own report in a folder beside it.
+Write a page that shows several recipes side by side, with the report of each in its own folder.
 
 """
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 MOST_DISAGREEMENTS = 40
 
-# Words, way to the figure, and whether more of it is better.
+# Words, keys that lead to the figure, and whether a higher value is better.
 _ROWS: tuple[tuple[str, tuple[str, ...], bool], ...] = (
     ('image AUROC', ('image_auroc',), True),
     ('average precision', ('average_precision',), True),
@@ -67,14 +67,14 @@ td.bar { white-space: nowrap; }
 
 def write_comparison(comparison: Comparison, folder: Path) -> Path:
     """
-    Write the page and, in folders beside it, the report of each recipe; give the path of the page.
+    Write the page and, in folders beside it, the report of each recipe; return the page.
 
     Parameters
     ----------
     comparison : Comparison
-        What `compare` gave.
+        Result of `compare`.
     folder : Path
-        Made when it does not exist; files of an older report in it are replaced.
+        Created when missing; files of an older report in it are replaced.
 
     Raises
     ------
@@ -115,15 +115,15 @@ def _page(comparison: Comparison, places: Sequence[str]) -> str:
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{title}</title><style>{STYLE}{_STYLE}</style></head><body><main>
 <h1>{title}</h1>
-<p class="quiet">The same {figures['n_good']} good and {figures['n_defect']} defective images,
-{figures['n_no_part']} of empty places{share_read(figures)}, judged by each.
+<p class="quiet">Each recipe judged the same {figures['n_good']} good and {figures['n_defect']}
+defective images and {figures['n_no_part']} images of empty places{share_read(figures)}.
 {escape(figures['dataset'])}</p>
 {remarks(faults, notes)}
 <h2>Figures</h2>
 <div class="wide">{_figures(comparison, places)}</div>
-<p class="quiet">Below each figure its 95 % interval; the best of a row is bold. The difference is
-paired: both recipes judge the same images in each draw, so it can be clear where the intervals
-overlap.</p>
+<p class="quiet">The 95 % interval is below each figure, and the best figure of each row is bold.
+The difference is paired: each draw takes the same images for both recipes. So the difference can
+be clear although the intervals overlap.</p>
 <h2>Scores</h2>
 <div class="pair">{_charts(comparison)}</div>
 <h2>Defects found, by kind</h2>
@@ -159,10 +159,10 @@ def _figures(comparison: Comparison, places: Sequence[str]) -> str:
     ]
     if any(differences):
         less = escape(comparison.labels[0])
-        rows.insert(1, _row(f'AUROC less that of {less}', [None, *differences], None, '+.3f'))
+        rows.insert(1, _row(f'AUROC minus that of {less}', [None, *differences], None, '+.3f'))
     times = [one.figures['ms_per_image']['p50'] for one in comparison.evaluations]
     rows.append(
-        '<tr><td>time an image, median</td>'
+        '<tr><td>median time per image</td>'
         + ''.join(
             f'<td class="n{_best(time, times, False)}">'
             f'{"" if time is None else f"{time:.1f} ms"}</td>'
@@ -249,7 +249,8 @@ def _kinds(comparison: Comparison) -> str:
         )
     return (
         f'<table><tr><th>truth</th><th class="n">images</th>{heads}</tr>{"".join(rows)}</table>'
-        '<p class="quiet">Share rejected, with its interval; of good images, fewer is better.</p>'
+        '<p class="quiet">Share of images rejected, with its interval. For good images, less is '
+        'better.</p>'
     )
 
 
@@ -270,9 +271,9 @@ def _disagreements(comparison: Comparison) -> str:
             f'{"".join(cells)}</tr>'
         )
     heads = ''.join(f'<th class="n">{head}</th>' for head in _heads(comparison))
-    shown = f', the first {MOST_DISAGREEMENTS} of them' if len(different) > len(rows) else ''
+    shown = f' (the first {MOST_DISAGREEMENTS} shown)' if len(different) > len(rows) else ''
     return (
         f'<p class="quiet">{len(different)} of {len(judged)} images{shown}, with their anomaly '
-        'scores; above 1 is a reject.</p><div class="wide"><table><tr><th>image</th>'
+        'scores. A score above 1 is a reject.</p><div class="wide"><table><tr><th>image</th>'
         f'<th>truth</th>{heads}</tr>{"".join(rows)}</table></div>'
     )

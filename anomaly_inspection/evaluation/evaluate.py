@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-Evaluate a recipe on labelled images: every image is scored and judged as in the cell.
+Evaluate a recipe on labelled images: score and judge every image as the cell does.
 
 """
 
@@ -47,16 +47,16 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, eq=False)
 class Evaluation:
     """
-    What a recipe does on a data set.
+    The result of a recipe on a data set.
 
     Parameters
     ----------
     recipe : Recipe
-        What was evaluated.
+        The recipe evaluated.
     folder : Path
         The test images, absolute.
     images : tuple of JudgedImage
-        Those read, in natural order of their names.
+        The images read, in natural order of their names.
     figures : dict
         Ready for JSON: `share` (how many images were read, of how many), `n_good`, `n_defect`,
         `n_no_part`, the rates (None where undefined, `notes` say why), `regions` with
@@ -93,21 +93,21 @@ def evaluate_dataset(
     Parameters
     ----------
     recipe : Recipe
-        What to judge by.
+        The recipe to judge by.
     dataset : str or Path
         A data set in MVTec AD's layout, or its test folder.
     progress : callable (done, total, what), optional
         Called after every image.
     names : callable (name) -> bool, optional
-        Which of the images to read, by their path relative to the test folder; the files of the
-        others are never opened.
+        Says whether to read an image, given its path relative to the test folder. Other files are
+        never opened.
     region_iou : float
-        IoU from which on a region found and a defect marked are a match, over 0 and up to 1.
+        Lowest IoU at which a region found matches a marked defect, over 0 and up to 1.
 
     Raises
     ------
     SourceError
-        When there are no test images, or nothing is known of one of them.
+        When there are no test images, or one of them has no label.
     SettingError
         When `region_iou` is out of range, or all images are of another format than the recipe's.
 
@@ -115,7 +115,7 @@ def evaluate_dataset(
     check_iou(region_iou)
     folder = test_folder(Path(dataset))
     recipe_judge = RecipeJudge(recipe)
-    # Whatever is made at first use must not count as the time of the first image.
+    # What the first use sets up must not count as time of the first image.
     recipe_judge.judge(Frame(recipe.references[0], 0, 0))
     images: list[JudgedImage] = []
     located: list[Located] = []
@@ -209,7 +209,7 @@ def _located(
 
 def to_json(evaluation: Evaluation) -> str:
     """
-    Write the figures and, under `images`, one row an image.
+    Write the figures and, under `images`, one row for each image.
 
     """
     return json.dumps(as_mapping(evaluation), indent=2, allow_nan=False) + '\n'
@@ -217,7 +217,7 @@ def to_json(evaluation: Evaluation) -> str:
 
 def as_mapping(evaluation: Evaluation) -> dict[str, Any]:
     """
-    Give what `to_json` writes.
+    Give the content that `to_json` writes.
 
     """
     rows = [

@@ -2,10 +2,10 @@
 """
 Figures over scored images, each with its 95 % interval.
 
-Proportions have the exact interval of Clopper and Pearson, all else that of a bootstrap over
-images, good and defective ones drawn apart, so that no draw lacks a class. Where the classes
-separate perfectly they do so in every draw, and the bootstrap shows no width: read the interval of
-the recall beside it.
+Proportions have the exact interval of Clopper and Pearson. All other figures use a bootstrap over
+images that draws good and defective images separately, so that no draw lacks a class. When the
+classes separate perfectly, they do so in every draw, and the bootstrap interval has no width: read
+the interval of the recall as well.
 
 """
 
@@ -63,12 +63,12 @@ def proportion(count: int, total: int) -> Estimate | None:
 
 def bootstrap_counts(is_defect: Labels) -> Counts:
     """
-    Draw images with replacement, as many good and as many defective ones as there are.
+    Draw images with replacement; every draw keeps the numbers of good and defective images.
 
     Returns
     -------
     ndarray of int32, (draws, n)
-        How often each image is in each draw; the same at each call.
+        How often each image is in each draw; every call gives the same.
 
     """
     generator = np.random.default_rng(_SEED)
@@ -92,7 +92,7 @@ def estimate(value: float, drawn: Values) -> Estimate:
 
 class Ranking(NamedTuple):
     """
-    How well a score puts defective parts (the positive ones) above good ones, whatever the limit.
+    How well a score ranks defective parts (positive) above good ones, at any limit.
 
     Parameters
     ----------
@@ -101,7 +101,7 @@ class Ranking(NamedTuple):
     average_precision : Estimate
         Precision averaged over recall.
     f1_max : Estimate
-        F1 at the best of all limits. High for any score where defects are many: rejecting
+        F1 at the best limit. It is high for any score when many parts are defective: rejecting
         everything gives 2p / (1 + p) at a share p of defects.
 
     """
@@ -148,7 +148,7 @@ def ranking_in_draws(
     """
     Give AUROC, average precision and highest F1 in each draw.
 
-    scikit-learn takes one draw at a time, which takes a hundred times as long.
+    scikit-learn takes one draw at a time and is a hundred times slower.
 
     """
     order = np.argsort(-scores, kind='stable')
@@ -193,7 +193,7 @@ def balanced_accuracy(is_defect: Labels, is_rejected: Labels) -> Estimate | None
 
 def f1(is_defect: Labels, is_rejected: Labels) -> Estimate | None:
     """
-    Give F1 of the rejections, defective parts being the positive ones.
+    Give F1 of the rejections; defective parts are the positive ones.
 
     Returns
     -------
@@ -213,8 +213,8 @@ def auroc_difference(is_defect: Labels, first: Values, second: Values) -> Estima
     """
     Give by how much the image AUROC of `second` is above that of `first`, -1..1.
 
-    Both score the same images, and each draw takes the same images for both (paired): what is hard
-    for both does not widen the interval. An interval without 0 tells them apart.
+    Both score the same images, and each draw takes the same images for both (paired), so images
+    that are hard for both do not widen the interval. The two differ if the interval excludes 0.
 
     Returns
     -------

@@ -19,21 +19,21 @@ if TYPE_CHECKING:
     from anomaly_inspection.recipes.recipe import Recipe
 
 _FRAMES = 10
-# Beyond this share of the rate that scoring alone allows, a busy moment is enough for a TIMEOUT.
+# Above this share of the rate that scoring allows, a short load peak can cause a TIMEOUT.
 _COMFORTABLE_SHARE = 0.7
 
 
 @dataclass(frozen=True)
 class FrameTime:
     """
-    Time from an image to its judgement, on this machine as busy as it was.
+    Time from an image to its judgement, on this machine under its load at that time.
 
     Parameters
     ----------
     typical_s : float
         Median over some frames, seconds, over 0.
     shortest_s : float
-        Of the quickest of them: no load of the machine explains less.
+        The shortest of these times, seconds: the least affected by other load.
 
     """
 
@@ -58,12 +58,12 @@ class FrameTime:
         """
         Say why a cell could only time out; None when it may keep up.
 
-        Goes by the quickest frame, so that a busy machine is no reason.
+        Uses the quickest frame, so that other load on the machine does not count.
 
         Parameters
         ----------
         rate_hz : float or None
-            Parts per second; None when the camera gives the pace.
+            Parts per second; None when the camera sets the rate.
         deadline_s : float
             How long the decider waits for a part's scores, seconds.
 
@@ -102,12 +102,12 @@ def _rate_text(rate_hz: float) -> str:
 
 def measure_frame_time(recipe: Recipe) -> FrameTime:
     """
-    Judge some of the recipe's own good parts and take the time.
+    Judge some of the recipe's own good parts and measure the time.
 
     """
     judge = RecipeJudge(recipe)
     frames = [recipe.references[place % len(recipe.references)] for place in range(_FRAMES)]
-    # Whatever is made at first use must not count.
+    # What the first use sets up must not count.
     judge.judge(Frame(frames[0], 0, 0))
     times_s = []
     for frame in frames:

@@ -27,7 +27,7 @@ NO_PART = 'no_part'
 @dataclass(frozen=True, eq=False)
 class JudgedImage:
     """
-    One image of the data set and what became of it.
+    One image of a data set and the judgement on it.
 
     Parameters
     ----------
@@ -42,7 +42,7 @@ class JudgedImage:
     time_s : float
         From the image to the judgement; NaN when the file could not be read.
     part_class, true_part_class : str
-        Which of several kinds of part the scorers and the labels say it is; '' = not said.
+        Kind of part according to the scorers and to the labels; '' = not given.
 
     """
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-What makes a recipe unfit for use, in sentences for the top of a result.
+Sentences that say why a recipe is unfit for use, for the top of a result.
 
 """
 
@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
     from anomaly_inspection.recipes.recipe import Recipe
 
-# Of good parts rejected. Recipes taught on few parts promise little; half is too many for any.
+# Shares of good parts rejected. A recipe taught on few parts promises little, but no recipe may
+# reject half of them.
 _TOLERATED_SHARE, _LARGEST_SHARE = 0.1, 0.5
 # A recipe that surely sees a smaller share of defects than this is of no use.
 _BLIND_SHARE = 0.1
@@ -32,7 +33,7 @@ def false_reject_fault(recipe: Recipe, rejected: int, good: int) -> str | None:
     Parameters
     ----------
     recipe : Recipe
-        Its promised rate is tolerated, and always a tenth.
+        The rate it promises is tolerated, and at least a tenth.
     rejected, good : int
         How many of how many good parts it rejects.
 
@@ -57,9 +58,9 @@ def blindness_fault(seen: int, defects: int, what: str) -> str | None:
 
 def limits_without_effect(recipe: Recipe) -> tuple[str, ...]:
     """
-    Write out the limits that no part can exceed, as in 'ssim.lowest_ssim >= -1'.
+    Write out the limits that no part can exceed, such as 'ssim.lowest_ssim >= -1'.
 
-    Good parts that differ from each other as much as the measure can tell lead to such limits.
+    Such limits come from good parts that differ over the whole range of the measure.
 
     """
     return tuple(
@@ -96,20 +97,20 @@ def limits_note(recipe: Recipe) -> str | None:
         return None
     return (
         f'{", ".join(without_effect)} can never reject a part: '
-        'the good parts differ as much as this measure can tell'
+        'the good parts already differ over the whole range of this measure'
     )
 
 
 def check_any_format_fits(recipe: Recipe, comparisons: Iterable[str], total: int) -> None:
     """
-    Refuse images of which every one is of another format than a recipe's: no figure means a thing.
+    Refuse images when none has the format of the recipe: no figure would mean anything.
 
     Parameters
     ----------
     recipe : Recipe
-        What the images were judged by.
+        The recipe that judged the images.
     comparisons : iterable of str
-        Of the judgements on the images that were rejected.
+        Comparison of each rejected image.
     total : int
         How many images there were, at least 1.
 

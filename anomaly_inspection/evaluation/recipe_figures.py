@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
 class Located(NamedTuple):
     """
-    What one map shows of where the defects are.
+    How one anomaly map agrees with the mask of the image.
 
     """
 
@@ -110,7 +110,7 @@ def recipe_figures(
 
 def _estimates_of_images(judged: Sequence[JudgedImage]) -> dict[str, Any]:
     """
-    Give what the verdicts and the order of the scores are worth, whatever the maps show.
+    Give the figures of the verdicts and of the order of the scores; the maps play no part.
 
     """
     is_defect, scores = ranked(judged)
@@ -138,7 +138,7 @@ def _estimates_of_images(judged: Sequence[JudgedImage]) -> dict[str, Any]:
 
 def _estimates_alone(recipe: Recipe, judged: Sequence[JudgedImage]) -> dict[str, Any]:
     """
-    Give what each scorer and each measure would do without the others.
+    Give the figures that each scorer and each measure would have without the others.
 
     """
     limits = limit_table(recipe)
@@ -177,7 +177,7 @@ def _alone(
     judged: Sequence[JudgedImage],
 ) -> dict[str, Estimate | None]:
     """
-    Give what some of the limits would do without the others.
+    Give the figures that some of the limits would have without the others.
 
     """
     is_defect, _ = ranked(judged)
@@ -205,8 +205,8 @@ def _class_accuracy(judged: Sequence[JudgedImage]) -> Estimate | None:
     """
     Give the share of good parts of a known class that were taken for that class.
 
-    None when the recipe's classes are not those of the labels, which is so when it was taught
-    without their names.
+    None when the recipe and the labels use different class names, as after teaching without
+    the names.
 
     """
     known = [image for image in judged if image.true_class == 'good' and image.true_part_class]
@@ -237,12 +237,12 @@ def _notes(recipe: Recipe, judged: Sequence[JudgedImage], *, has_masks: bool) ->
     if unmeasured:
         first = unmeasured[0]
         notes.append(
-            f'{len(unmeasured)} of {len(judged)} images could not be measured and count as '
-            f'rejected, above all scores; the first: {printable(first.name)}, '
+            f'{len(unmeasured)} of {len(judged)} images could not be measured. They count as '
+            f'rejected, with the highest score. The first: {printable(first.name)}, '
             f'{first.judgement.comparison}'
         )
     if not has_masks:
         notes.append(
-            'no masks of defects: pixel AUROC, AUPRO and the figures of regions are undefined'
+            'no masks of defects: pixel AUROC, AUPRO and the region figures are undefined'
         )
     return notes

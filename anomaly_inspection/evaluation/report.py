@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-The evaluation as a page to look at: index.html with its pictures, nothing loaded from elsewhere.
+Write the evaluation as a page: index.html with its pictures. It loads nothing from elsewhere.
 
 """
 
@@ -91,9 +91,9 @@ def write_report(evaluation: Evaluation, folder: Path) -> Path:
     Parameters
     ----------
     evaluation : Evaluation
-        What `evaluate_dataset` gave; the worst images are read and scored again.
+        Result of `evaluate_dataset`. The worst images are read and scored again.
     folder : Path
-        Made when it does not exist; files of an older report in it are replaced.
+        Created when missing; files of an older report in it are replaced.
 
     Raises
     ------
@@ -211,34 +211,34 @@ def _page(evaluation: Evaluation, worst_good: str, missed: str) -> str:
     title = f'Recipe {escape(recipe.name)} on {escape(dataset_name(evaluation.folder))}'
     notes = remarks(figures['faults'], figures['notes'])
     has_masks = figures['pixel_auroc'] is not None
-    outline = ', the outline where the mask says the defect is' if has_masks else ''
+    outline = ', and the outline shows the marked defect' if has_masks else ''
     return f"""<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{title}</title><style>{STYLE}</style></head><body><main>
 <h1>{title}</h1>
 <p class="quiet">{figures['n_good']} good and {figures['n_defect']} defective images,
-{figures['n_no_part']} of empty places{share_read(figures)}. Recipe version {recipe.version},
-taught on {recipe.provenance.image_count} good parts, hash {escape(recipe.hash[:12])}.
-{escape(figures['dataset'])}</p>
+{figures['n_no_part']} images of empty places{share_read(figures)}. Recipe version
+{recipe.version}, taught on {recipe.provenance.image_count} good parts, hash
+{escape(recipe.hash[:12])}. {escape(figures['dataset'])}</p>
 {notes}
 <h2>Figures</h2>
 <div class="cards">{_cards(figures)}</div>
-<p class="quiet">Below each figure its 95 % interval. Recall, false rejects, balanced accuracy
-and F1 at the limits are those of the verdicts; the others look at the order of the scores
-alone.</p>
+<p class="quiet">The 95 % interval is below each figure. Recall, false reject rate, balanced
+accuracy and F1 at the limits come from the verdicts. Image AUROC, average precision and best F1
+use only the order of the scores.</p>
 <h2>Scores</h2>
 <div class="pair">{_charts(evaluation)}</div>
 <h2>Verdicts</h2>
 {_verdicts(evaluation)}
 {_regions(figures)}
-<h2>Scorers and measures, each alone</h2>
+<h2>Each scorer and measure alone</h2>
 {_alone(evaluation)}
 <h2>Good images with the highest scores</h2>
-<p class="quiet">Heat lies where a map exceeds its region limit.</p>
+<p class="quiet">Heat shows where a map exceeds its region limit.</p>
 {worst_good}
 <h2>Defective images with the lowest scores</h2>
-<p class="quiet">Heat lies where a map exceeds its region limit{outline}.</p>
+<p class="quiet">Heat shows where a map exceeds its region limit{outline}.</p>
 {missed}
 </main></body></html>
 """
@@ -246,7 +246,7 @@ alone.</p>
 
 def remarks(faults: Iterable[str], notes: Iterable[str]) -> str:
     """
-    Make the paragraphs of what must not be overlooked, the worst first.
+    Make one paragraph for each fault and each note, faults first.
 
     """
     return ''.join(
@@ -258,7 +258,7 @@ def remarks(faults: Iterable[str], notes: Iterable[str]) -> str:
 
 def dataset_name(folder: Path) -> str:
     """
-    Give what people call the data set of a test folder.
+    Give the usual name of the data set that a test folder belongs to.
 
     """
     return folder.parent.name if folder.name == 'test' else folder.name
@@ -266,11 +266,11 @@ def dataset_name(folder: Path) -> str:
 
 def share_read(figures: dict[str, Any]) -> str:
     """
-    Say how many of the images were read; '' when all were.
+    Say how many of the images were read; '' when all of them were.
 
     """
     read, of = figures['share']['images'], figures['share']['of']
-    return '' if read == of else f' ({read} of the {of} images there were read)'
+    return '' if read == of else f' ({read} of {of} images read)'
 
 
 def _cards(figures: dict[str, Any]) -> str:
@@ -301,7 +301,7 @@ def _cards(figures: dict[str, Any]) -> str:
     times = figures['ms_per_image']
     if times['p50'] is not None:
         cards.append(
-            f'<div class="card">time an image<b>{times["p50"]:.1f} ms</b>'
+            f'<div class="card">time per image<b>{times["p50"]:.1f} ms</b>'
             f'<span class="quiet">median; 99th percentile {times["p99"]:.1f} ms</span></div>'
         )
     return ''.join(cards)
@@ -327,7 +327,7 @@ def roc_curve_of(evaluation: Evaluation, label: str = '') -> RocCurve:
 
 def _regions(figures: dict[str, Any]) -> str:
     """
-    Make the section on regions; empty where no mask says where the defects are.
+    Make the section on regions; empty when no mask marks a defect.
 
     """
     if figures['regions'] is None:
@@ -348,15 +348,16 @@ def _regions(figures: dict[str, Any]) -> str:
     return f"""<h2>Regions</h2>
 <table><tr><th>matched by</th>{''.join(f'<th class="n">{head}</th>' for head in heads)}</tr>
 {''.join(rows)}</table>
-<p class="quiet">{counts['found']} regions found, {counts['true']} defects marked; one region and
-one defect match at an IoU of {counts['iou_at_least']:g} or more, each with one other at most. The
-IoU of all that was found with all that is marked, over the images with a defect: mean
-{union['mean_iou']:.3f}, median {union['median_iou']:.3f}.</p>"""
+<p class="quiet">The recipe found {counts['found']} regions; the masks mark
+{counts['true']} defects. A region and a defect match when their IoU is
+{counts['iou_at_least']:g} or more, and each matches at most one other. The IoU
+of all pixels found and all pixels marked, over the images with a defect, has a mean of
+{union['mean_iou']:.3f} and a median of {union['median_iou']:.3f}.</p>"""
 
 
 def _verdicts(evaluation: Evaluation) -> str:
     """
-    Make the table of what became of each class, with reasons and rates.
+    Make the table of verdicts for each class, with reasons and rates.
 
     """
     reasons = [

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-What came of a run of the cell: one record a part, and the figures over all of them.
+The result of a run of the cell: one record for each part, and the figures over all parts.
 
 """
 
@@ -34,7 +34,7 @@ class PartRecord:
     name : str
         Name of its frame.
     truth : Truth or None
-        What is known of it beforehand.
+        What is known about it beforehand.
     verdict, reason, comparison : str
         As decided; '' = no decision came.
     known_as : str
@@ -50,9 +50,9 @@ class PartRecord:
     sort_cause : str
         Why the gate did not do what was decided, such as 'too_close'; '' = it did.
     sort_detail : str
-        What the sorter says of it.
+        What the sorter says about it.
     firing_error_s : float
-        How late the gate acted, seconds; NaN = it had nothing to do.
+        How late the gate acted, seconds; NaN = it did not have to act.
 
     """
 
@@ -148,7 +148,7 @@ class PartRecord:
 @dataclass(frozen=True)
 class ConfusionRow:
     """
-    What became of the parts of one true class.
+    How many parts of one true class passed and were rejected.
 
     """
 
@@ -160,7 +160,7 @@ class ConfusionRow:
 
 def confusion(records: Sequence[PartRecord]) -> list[ConfusionRow]:
     """
-    Count what became of the parts of each true class: good first, no_part last.
+    Count the parts passed and rejected in each true class: good first, no_part last.
 
     """
     classes = sorted(
@@ -198,9 +198,9 @@ def summarise(records: Sequence[PartRecord], duration_s: float) -> dict[str, Any
     Returns
     -------
     dict
-        Counts, rates, latencies in milliseconds; rates are None when nothing is known of the
-        parts. Parts of a challenge and blocked ones count as parts, and are asked of the gate what
-        all are; verdicts, rates and the confusion are of the others.
+        Counts, rates, latencies in milliseconds; rates are None when the truth is not known.
+        Parts of a challenge and blocked parts count as parts, and the gate must follow their
+        decisions too. Verdicts, rates and the confusion leave them out.
 
     """
     inspected = [record for record in records if record.is_inspected_production]

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-Self-test: which sizes and contrasts of defect a recipe can see, asked with good images only.
+Find out which sizes and contrasts of defect a recipe can see, from good images only.
 
-Synthetic defects are put on frames of good parts, and every frame is prepared, scored and judged
-as in the cell. They show where the reach of a recipe ends; real defects have more structure than
-these, and a kind that is not among them is not answered for.
+The self-test draws synthetic defects on frames of good parts, and prepares, scores and judges each
+frame as the cell does. This shows the smallest defects that a recipe can see. Real defects have
+more structure, and the test says nothing about kinds of defect that it does not draw.
 
 """
 
@@ -72,19 +72,19 @@ def self_test(
     recipe : Recipe
         What to judge by.
     images : iterable of (name, ndarray of uint8)
-        Frames of good parts, better such as it was not taught on. Those that are among the
-        recipe's references are left out where the rest is known to be new to it.
+        Frames of good parts, preferably such as the recipe was not taught on. Its own references
+        are left out when the other images are known to be new to it.
     sizes_px, contrasts : sequence of float
         The grid; see `synthetic_defect` for their range.
     defects_each : int
         How many of every kind at every size and contrast, 1 to 1000.
     most_images : int
-        Of more images an even choice is taken.
+        From a longer list, evenly spaced images are taken.
     seed : int
         The same one gives the same defects.
     is_time_up : callable () -> bool, optional
-        Asked before every defect; true ends the test, with a note. What was judged until then is
-        what a longer test would have judged too.
+        Called before every defect; true ends the test, with a note. A longer test would give the
+        same results for the defects judged so far.
     progress : callable (done, total, what), optional
         Called after every defect.
 
@@ -111,8 +111,8 @@ def self_test(
     check_any_format_fits(recipe, rejected.values(), len(named))
     if rejected:
         notes.append(
-            f'{len(rejected)} of {len(named)} good images are rejected as they are; no defects '
-            'were put on them'
+            f'the recipe rejects {len(rejected)} of {len(named)} good images as they are; the '
+            'test draws no defects on them'
         )
     cells = list(itertools.product(KIND_NAMES, sizes, levels)) if passed else []
     total = len(cells) * defects_each
@@ -151,7 +151,7 @@ def _visits(cell_count: int, defects_each: int, seed: int) -> Iterator[int]:
     """
     Number the defects, cell by cell and turn by turn, in an order that is fair to all cells.
 
-    However early a test ends, it has seen all kinds, sizes and contrasts about equally often.
+    A test that ends early has still tried all kinds, sizes and contrasts about equally often.
 
     """
     rng = np.random.default_rng(seed)
@@ -172,7 +172,7 @@ def _judged(
 
     """
     names = list(passed)
-    # Within a cell, every image comes once before one comes again.
+    # Within a cell, every image is used once before one is used again.
     turn, place = divmod(number, len(cells))
     name, cell = names[(turn + place) % len(names)], cells[place]
     try:
@@ -202,10 +202,10 @@ def _new_to(
     recipe: Recipe, named: list[tuple[str, NDArray[np.uint8]]]
 ) -> tuple[list[tuple[str, NDArray[np.uint8]]], list[str]]:
     """
-    Leave out the images that the recipe was taught on, where one can tell, else say so.
+    Leave out the images that the recipe was taught on if one can tell; otherwise add a note.
 
-    A recipe keeps some of its good parts. When it keeps all of them, what is not among these is
-    new to it.
+    A recipe keeps some of its good parts. When it keeps all of them, every other image is new to
+    it.
 
     """
     kept = [reference.tobytes() for reference in recipe.references]
@@ -216,9 +216,9 @@ def _new_to(
     if new and recipe.provenance.image_count <= len(kept):
         return new, [f'{known} images that the recipe was taught on are left out']
     return named, [
-        f'{known} of the {len(kept)} good parts that the recipe keeps are among the images: it '
-        'was taught on them or on most of them, so the shares seen may be too high. Test with '
-        'good parts that it has not seen'
+        f'the images contain {known} of the {len(kept)} good parts that the recipe keeps. The '
+        'recipe was taught on most or all of these images, so the shares seen may be too high. '
+        'Test with good parts that it was not taught on'
     ]
 
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-The self-test as a page to look at: what the recipe sees by size and contrast, with examples.
+Write the self-test as a page: what the recipe sees by size and contrast, with examples.
 
 """
 
@@ -40,14 +40,14 @@ _EXAMPLE_STYLE = """
 
 def write_self_test(result: SelfTest, folder: Path) -> Path:
     """
-    Write the page into a folder, with seen.svg beside it, and give the path of the page.
+    Write the page into a folder, with seen.svg beside it, and return the path of the page.
 
     Parameters
     ----------
     result : SelfTest
-        What `self_test` gave; the examples are drawn again.
+        Result of `self_test`; the examples are drawn again.
     folder : Path
-        Made when it does not exist; files of an older page in it are replaced.
+        Created when missing; files of an older page in it are replaced.
 
     Raises
     ------
@@ -125,7 +125,7 @@ def _write_examples(result: SelfTest, defects: list[JudgedDefect], folder: Path,
 
 def _picture(image: NDArray[np.uint8], mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
     """
-    Cut out the place of a defect, enlarged, and put it beside the same with its outline.
+    Cut out a defect, enlarge it, and put a copy with its outline on the right.
 
     """
     rows, columns = np.nonzero(mask)
@@ -172,15 +172,15 @@ judged at the recipe's limits. Recipe version {recipe.version}, taught on
 <ul>{words}</ul>
 <h2>By size and contrast</h2>
 <div class="panel wide">{all_kinds}</div>
-<p class="quiet">Below each share its exact 95 % interval. Size and contrast are those of the
+<p class="quiet">The exact 95 % interval is below each share. Size and contrast describe the
 finished image: the pixels that changed by at least 4 levels, and their mean change. Real defects
-differ from these; a kind that is not here is not answered for.</p>
+differ from these. The test says nothing about kinds of defect that it does not draw.</p>
 <h2>By kind</h2>
 <div class="maps">{kinds}</div>
-<h2>The largest and strongest that were missed</h2>
-<p class="quiet">As the camera sees it, and with its outline.</p>
+<h2>The largest and strongest defects that were missed</h2>
+<p class="quiet">Left: as the camera sees the defect. Right: with its outline.</p>
 {missed}
-<h2>The smallest and weakest that were seen</h2>
+<h2>The smallest and weakest defects that were seen</h2>
 {seen}
 </main></body></html>
 """

@@ -38,7 +38,7 @@ _MOST_OTHERS = 8
 @dataclass(frozen=True)
 class JudgedDefect:
     """
-    One synthetic defect and what became of it.
+    One synthetic defect and the judgement on it.
 
     Parameters
     ----------
@@ -47,9 +47,9 @@ class JudgedDefect:
     kind : str
         See `synthetic_defect`.
     size_px, contrast_levels : float
-        As wanted; met to 15 %.
+        As asked for; the defect drawn differs by 15 % at most.
     number : int
-        Draws it again, see `SelfTest.damaged`.
+        Its number in the test; `SelfTest.damaged` draws it again from this.
     judgement : Judgement
         What the decider would say of the part with this defect.
 
@@ -74,7 +74,7 @@ class JudgedDefect:
 @dataclass(frozen=True, eq=False)
 class GoodImage:
     """
-    A frame of a good part, and where on it a defect may lie: on the part, in what is judged.
+    A frame of a good part, and where a defect may be: on the part, inside the judged area.
 
     """
 
@@ -85,7 +85,7 @@ class GoodImage:
 @dataclass(frozen=True)
 class Reach:
     """
-    How small a defect of one contrast may be to be seen.
+    The smallest size from which on defects of one contrast are seen.
 
     Parameters
     ----------
@@ -94,7 +94,7 @@ class Reach:
     share : Estimate
         Share of the defects of this size that are seen.
     is_seen : bool
-        Whether that is enough, see `SEEN_SHARE`.
+        Whether this share is enough, see `SEEN_SHARE`.
     has_larger : bool
         Whether larger ones were tried.
 
@@ -118,14 +118,14 @@ class Reach:
 @dataclass(frozen=True, eq=False)
 class SelfTest:
     """
-    What a recipe sees.
+    Which synthetic defects a recipe sees.
 
     Parameters
     ----------
     recipe : Recipe
         What was tested.
     images : dict of str to GoodImage
-        Those that passed as they are, by name.
+        Good images that the recipe passes as they are, by name.
     rejected : dict of str to str
         Good images that the recipe rejects as they are, each with the reason. They get no defects.
     sizes_px, contrasts : tuple of float
@@ -133,9 +133,9 @@ class SelfTest:
     kinds : tuple of str
         Kinds of defect.
     defects : tuple of JudgedDefect
-        All that could be drawn; a part may be too small for a size, or too even for a paste.
+        All that could be drawn; a part may be too small for a size, or too uniform for a paste.
     notes : tuple of str
-        What to bear in mind, one sentence each.
+        What the reader must know, one sentence each.
     seed : int
         The same one gives the same defects.
 
@@ -201,20 +201,20 @@ class SelfTest:
 
     def weakness(self) -> str | None:
         """
-        Say that even the most striking defects tried can pass; None when they are seen.
+        Say that even the largest and strongest defects can pass; None when they are seen.
 
         """
         share = self.seen(self.sizes_px[-1], self.contrasts[-1])
         if share is None or share.value >= SEEN_SHARE:
             return None
         return (
-            f'large defects can pass: of those with {self.sizes_px[-1]:g} px at '
-            f'{self.contrasts[-1]:g} levels it sees {shares_text(share)}'
+            f'large defects can pass: the recipe sees {shares_text(share)} of the defects with '
+            f'{self.sizes_px[-1]:g} px at {self.contrasts[-1]:g} levels'
         )
 
     def faults(self) -> list[str]:
         """
-        Say what makes the recipe unfit for use, the worst first; empty when nothing does.
+        List what makes the recipe unfit for use, the worst first; empty when nothing does.
 
         """
         good = len(self.images) + len(self.rejected)
@@ -250,7 +250,7 @@ def shares_text(estimate: Estimate) -> str:
 
 def to_json(result: SelfTest) -> str:
     """
-    Write the figures: one entry for every size and contrast, all kinds together and each alone.
+    Write the figures: one entry for each size and contrast, first for all kinds, then for each.
 
     """
     cells = []

@@ -76,10 +76,10 @@ def choose_preprocessing(
             'colours; allowed: colour images'
         )
     references = choose_references(named)
-    sample = [frame for _, frame in named[:: math.ceil(len(named) / ALIGNMENT_SAMPLE)]]
+    sample = _sample(named)
     base = PreprocessingSettings(
         region_of_interest=region_of_interest,
-        colour='bgr' if _is_coloured(sample) else 'gray',
+        colour=choose_colour(named),
         filters=(Gauss(1.0),),
     )
     side = min(frame_format.width, frame_format.height)
@@ -119,6 +119,18 @@ def choose_preprocessing(
     frames = [frame for _, frame in named[:: math.ceil(len(named) / _HIGHLIGHT_SAMPLE)]]
     highlight = choose_highlight(_aligned(seen, frame_format, references, frames))
     return replace(best, filters=(*best.filters, highlight))
+
+
+def choose_colour(named: Sequence[tuple[str, NDArray[np.uint8]]]) -> str:
+    """
+    Give 'bgr' when the good images have different colours, else 'gray'.
+
+    """
+    return 'bgr' if _is_coloured(_sample(named)) else 'gray'
+
+
+def _sample(named: Sequence[tuple[str, NDArray[np.uint8]]]) -> list[NDArray[np.uint8]]:
+    return [frame for _, frame in named[:: math.ceil(len(named) / ALIGNMENT_SAMPLE)]]
 
 
 def _with_room(
@@ -249,6 +261,15 @@ def _is_coloured(frames: Sequence[NDArray[np.uint8]]) -> bool:
         )
         spreads.append(float(lab[..., 1:].std(axis=(0, 1)).mean()))
     return float(np.median(spreads)) > _COLOUR_SPREAD
+
+
+def reference_count(parts: int) -> int:
+    """
+    Give how many frames `choose_references` gives for a number of parts.
+
+    """
+    others = parts - 1
+    return 1 + len(range(0, others, math.ceil(others / (MOST_REFERENCES - 1))))
 
 
 def choose_references(

@@ -29,10 +29,13 @@ from anomaly_inspection.learning.good_part_limits import check_rate, limit_from_
 from anomaly_inspection.learning.outliers import check_enough
 from anomaly_inspection.learning.part_preparation import alignment_confidences
 from anomaly_inspection.learning.preprocessing_choice import (
+    choose_colour,
     choose_preprocessing,
     CONFIDENCE_MARGIN,
     LEAST_CONFIDENCE,
+    reference_count,
 )
+from anomaly_inspection.learning.recipe_size import check_recipe_size
 from anomaly_inspection.learning.scorer_choice import choose_scorers, DEFAULT_BUDGET_MS
 from anomaly_inspection.learning.scorer_fit import fit_scorers, FittedScorers
 from anomaly_inspection.progress import no_progress
@@ -183,6 +186,7 @@ def teach(
     check_name(name)
     good = GoodImages.checked(images, classes)
     check_enough(len(good.named), good.unfit)
+    _check_size(good, options)
     preprocessing = options.preprocessing or choose_preprocessing(
         good.without(good.unfit),
         good.frame_format,
@@ -206,6 +210,23 @@ def teach(
     if options.preprocessing is None:
         fitted = _with_least_confidence(fitted)
     return fitted.recipe(name, product, replace(provenance or Provenance(), choice=reasons))
+
+
+def _check_size(good: GoodImages, options: TeachOptions) -> None:
+    """
+    Refuse images that are too large before the work, which takes minutes.
+
+    """
+    named = good.without(good.unfit)
+    given = options.preprocessing
+    check_recipe_size(
+        good.frame_format,
+        given.colour if given else choose_colour(named),
+        given.region_of_interest if given else options.region_of_interest,
+        {} if options.scorers == AUTO else options.named_scorers(),
+        len(named),
+        reference_count(len(named)),
+    )
 
 
 def _with_least_confidence(fitted: FittedScorers) -> FittedScorers:

@@ -165,7 +165,7 @@ class Setting:
         if (
             isinstance(value, bool)
             or not isinstance(value, (int, float, np.integer, np.floating))
-            or not abs(value) <= sys.float_info.max
+            or not -sys.float_info.max <= value <= sys.float_info.max
             or not self.minimum <= value <= self.maximum
             or (isinstance(self.default, int) and value != int(value))
         ):

@@ -705,7 +705,6 @@ class Anything(RuleBasedStateMachine):
                 self.run, self.has_failed = None, False
                 self.due_from_s = self.blocked_from_s = math.inf
                 self.plan()
-        assert self.cell.challenge.is_blocked(self.cell.now) == self.must_block
 
     # What can happen
 
@@ -741,6 +740,8 @@ class Anything(RuleBasedStateMachine):
                 e for e in events if e.kind is ChallengeEventKind.PART and e.key == decision.key
             )
             self.check([decision])
+        # Not in between: the challenge knows of all that came together.
+        assert self.cell.challenge.is_blocked(self.cell.now) == self.must_block
 
     @rule(value=st.sampled_from([GOOD, BAD]), age_s=st.sampled_from([0.0, 0.2]))
     def part_comes(self, value: float, age_s: float) -> None:

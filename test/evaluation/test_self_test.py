@@ -157,7 +157,7 @@ def test_images_that_are_rejected_as_they_are_get_no_defects(recipe: Recipe) -> 
     )
     assert list(tested.rejected) == ['strange']
     assert 'strange' not in tested.images
-    assert '1 of 7 good images are rejected as they are' in tested.notes[0]
+    assert 'the recipe rejects 1 of 7 good images as they are' in tested.notes[0]
     assert tested.faults() == []
 
 

@@ -272,6 +272,7 @@ def test_a_port_that_never_spoke_is_given_longer(hear: Hear) -> None:
     end_s = time.monotonic() + 20
     while not device.heard and time.monotonic() < end_s:
         time.sleep(0.005)
+    # No event tells that the link did not give up: wait for ten times its silence_s.
     time.sleep(0.1)
     device.say_readings()
     while not link.is_connected and time.monotonic() < end_s:
