@@ -194,19 +194,6 @@ def skip_without_ros() -> None:
         pytest.skip(f'the messages are not built: {error}')
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """
-    Run a test of ROS processes once more when it fails: on a busy machine they miss deadlines.
-
-    The summary names every test that was run again; one that is broken fails both times.
-
-    """
-    if config.pluginmanager.hasplugin('rerunfailures'):
-        for item in items:
-            if item.get_closest_marker('ros'):
-                item.add_marker(pytest.mark.flaky(reruns=1))
-
-
 def pytest_runtest_setup(item: pytest.Item) -> None:
     if item.get_closest_marker('ros'):
         skip_without_ros()

@@ -112,7 +112,7 @@ def test_a_wall_clock_set_back_holds_up_nothing_from_the_camera_to_the_gate(
         **{'channel_34.measure': 'variation.peak_z'},
     )
     source = f'{SMALL_LINE},seed=1,defect_rate=0'
-    processes.start_all(watcher, source, deadline_s=0.6, timeouts_to_fault=1000)
+    processes.start_all(watcher, source, deadline_s=0.4, timeouts_to_fault=1000)
     watcher.wait(
         lambda: any(
             decision.reason == Decision.REASON_WITHIN_LIMITS
