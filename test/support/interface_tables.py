@@ -9,10 +9,8 @@ What a topic, service or action means stands here; all else comes from the nodes
 from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
-import time
 from typing import Any
 
-from rclpy.action import get_action_server_names_and_types_by_node
 from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, ReliabilityPolicy
 
@@ -152,8 +150,10 @@ class Interfaces:
                 package, kind = _package_and_name(service.srv_type)
                 if package not in STANDARD_PACKAGES:
                     self.services[_relative(service.service_name)] = f'{package}/{kind}'
-            for action, kinds in _actions_of(node, name):
-                self.actions[_relative(action)] = kinds[0].replace('/action/', '/')
+            # Of the node itself: the graph may still give those of the node of this name before.
+            for action, server in node._actions.items():
+                package, kind = _package_and_name(server._server._action_type)
+                self.actions[_relative(node.resolve_service_name(action))] = f'{package}/{kind}'
         finally:
             node.destroy_node()
 
@@ -188,19 +188,6 @@ class Interfaces:
                 ', '.join(into) or 'you',
                 TOPICS[topic],
             )
-
-
-def _actions_of(node: Any, name: str) -> list[tuple[str, list[str]]]:
-    """
-    Give the actions of a node; a busy middleware takes a while to know them.
-
-    """
-    end_s = time.monotonic() + 20.0
-    while True:
-        actions = get_action_server_names_and_types_by_node(node, name, '/')
-        if len(actions) >= len(node._actions) or time.monotonic() > end_s:
-            return actions
-        time.sleep(0.01)
 
 
 def parameter_rows(name: str) -> Iterator[Row]:
