@@ -40,22 +40,21 @@ from benchmarks.accuracy_result import (
     WITHOUT,
 )
 from benchmarks.accuracy_run import outcomes_of, Task
-from benchmarks.accuracy_scenarios import MOST_TESTS, SCENARIOS
+from benchmarks.accuracy_scenarios import MOST_TESTS, SCENARIO_NAMES, SCENARIOS
 from benchmarks.accuracy_store import OutcomeStore, source_hash
 from benchmarks.accuracy_tables import goals_of, groups_of, tables_of
 from benchmarks.real_sets import DATASETS, DEV, FINAL, SETS
 from benchmarks.report import machine, publish, RESULTS
-from benchmarks.run_log import logged
+from benchmarks.run_log import FINAL_RUNS, logged
 from benchmarks.without_pretrained import PACKAGE
 
-LOG = Path(__file__).with_name('final_runs.jsonl')
 DEFAULT_JOBS, DEFAULT_TIME_LIMIT_S = 2, 900.0
 
 
 def measure(
     sets: Sequence[str] = SETS,
     *,
-    scenarios: Sequence[str] = tuple(one.name for one in SCENARIOS),
+    scenarios: Sequence[str] = SCENARIO_NAMES,
     features: Sequence[str] | None = None,
     scorers: Sequence[str] = (),
     most_images: int | None = None,
@@ -65,7 +64,7 @@ def measure(
     final: bool = False,
     datasets: Path = DATASETS,
     folder: Path | None = None,
-    log: Path = LOG,
+    log: Path = FINAL_RUNS,
 ) -> Path:
     """
     Run the benchmark.
@@ -305,7 +304,7 @@ def _complain(outcomes: Sequence[Outcome]) -> None:
     '--scenario',
     'scenarios',
     multiple=True,
-    type=click.Choice([one.name for one in SCENARIOS]),
+    type=click.Choice(SCENARIO_NAMES),
     help='May be given several times. Default: all.',
 )
 @click.option(
@@ -355,7 +354,7 @@ def main(sets: tuple[str, ...], scenarios: tuple[str, ...], **options: Any) -> N
             raise click.BadParameter(f'there is no set {name}; there are: {", ".join(SETS)}')
     measure(
         sets or SETS,
-        scenarios=scenarios or tuple(one.name for one in SCENARIOS),
+        scenarios=scenarios or SCENARIO_NAMES,
         **options,
     )
 

@@ -22,15 +22,12 @@ from anomaly_inspection.recipes.folder import read_recipe
 from benchmarks.accuracy_result import ONLY, Outcome, WITHOUT
 from benchmarks.accuracy_scenarios import folder_to_teach, folder_to_test, Scenario, SCENARIOS
 from benchmarks.command_run import PRODUCT, run_command
-from benchmarks.real_sets import REGIONS
+from benchmarks.real_sets import frames_of, REGIONS
 from benchmarks.simple_methods import SimpleMethods, small_gray
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from numpy.typing import NDArray
-
-    from anomaly_inspection.evaluation.figures import Estimate
     from benchmarks.command_run import CommandRun
 
 _TAUGHT, _UNFIT = 0, 1
@@ -97,7 +94,7 @@ def _measured(task: Task, empty: Sequence[Outcome], scratch: Path) -> list[Outco
     good = folder_to_teach(task.dataset, task.taught, task.most_images, _new(scratch / 'good'))
     recipe = scratch / 'recipes' / task.name
     run = _product(task, ['teach', str(good), '--recipe', str(recipe), *_options(task)])
-    taught = {
+    taught: dict[str, Any] = {
         'taught_images': _count(good),
         'teach_s': run.wall_s,
         'teach_processor_s': run.processor_s,
@@ -143,7 +140,8 @@ def _judged(task: Task, outcome: Outcome, recipe: Path, good: Path, scratch: Pat
 
     """
     scenario = next(one for one in SCENARIOS if one.name == outcome.scenario)
-    shares, simple = {}, {}
+    shares: dict[str, dict[str, Any]] = {}
+    simple: dict[str, dict[str, Sequence[float] | None]] = {}
     for share in task.shares:
         tests = folder_to_test(
             task.dataset,
@@ -185,13 +183,13 @@ def _kept(figures: dict[str, Any]) -> dict[str, Any]:
 
 def _simple_aurocs(
     good: Path, tests: Path, figures: Mapping[str, Any], name: str
-) -> dict[str, Estimate | None]:
+) -> dict[str, Sequence[float] | None]:
     region = REGIONS.get(name)
-    methods = SimpleMethods([small_gray(image, region) for _, image in _images(good)])
+    methods = SimpleMethods([small_gray(image, region) for _, image in frames_of(good)])
     parts = {row['name']: row['defect'] for row in figures['images'] if row['defect'] != NO_PART}
     scored = [
         (parts[each] != 'good', methods.scores(small_gray(image, region)))
-        for each, image in _images(tests / 'test')
+        for each, image in frames_of(tests / 'test')
         if each in parts
     ]
     is_defect = np.array([defective for defective, _ in scored], bool)
@@ -200,19 +198,6 @@ def _simple_aurocs(
         for way in (scored[0][1] if scored else ())
     }
     return {way: one and one.image_auroc for way, one in ranked.items()}
-
-
-def _images(folder: Path) -> list[tuple[str, NDArray[np.uint8]]]:
-    """
-    Read what can be read of a folder of images.
-
-    """
-    images = []
-    with ImageFolder(folder) as source:
-        while (frame := source.read()) is not None:
-            if frame.image is not None:
-                images.append((frame.name, frame.image))
-    return images
 
 
 def _count(folder: Path) -> int:

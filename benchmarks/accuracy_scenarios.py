@@ -92,6 +92,7 @@ SCENARIOS = (
     ),
     Scenario('five_images', FIVE_IMAGES, False, f'{FEW} good images, spread evenly over the set'),
 )
+SCENARIO_NAMES = tuple(one.name for one in SCENARIOS)
 
 
 def folder_to_teach(dataset: Path, taught: str, most: int | None, scratch: Path) -> Path:

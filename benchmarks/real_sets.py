@@ -7,9 +7,18 @@ The sets of real images: where they are, which region is judged, which images ch
 from __future__ import annotations
 
 from hashlib import sha256
+from typing import TYPE_CHECKING
 
+from anomaly_inspection.capture.image_folder import ImageFolder
+from anomaly_inspection.errors import SettingError
 from anomaly_inspection.imaging.region_of_interest import RegionOfInterest
 from benchmarks.report import ROOT
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import numpy as np
+    from numpy.typing import NDArray
 
 DATASETS = ROOT.parent / 'shared' / 'datasets'
 #: The sets on which the first methods were chosen, and those that came later.
@@ -40,3 +49,22 @@ def share_of(name: str) -> str:
 
     """
     return FINAL if int(sha256(name.encode()).hexdigest(), 16) % 3 else DEV
+
+
+def frames_of(folder: Path) -> list[tuple[str, NDArray[np.uint8]]]:
+    """
+    Read all images of a folder, with their names.
+
+    Raises
+    ------
+    SettingError
+        When one of them cannot be read.
+
+    """
+    frames = []
+    with ImageFolder(folder) as source:
+        while (frame := source.read()) is not None:
+            if frame.image is None:
+                raise SettingError(f'{folder / frame.name}: {frame.problem}')
+            frames.append((frame.name, frame.image))
+    return frames
