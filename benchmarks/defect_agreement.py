@@ -38,7 +38,6 @@ from anomaly_inspection.progress import no_progress
 from anomaly_inspection.recipes.limit_table import limit_table
 from anomaly_inspection.scoring.region import find_regions
 from anomaly_inspection.scoring.registry import scorer_class
-from benchmarks.accuracy import DEV, share_of
 from benchmarks.charts import intervals
 from benchmarks.defect_agreement_result import (
     Agreement,
@@ -47,7 +46,7 @@ from benchmarks.defect_agreement_result import (
     DefectScores,
     order_by,
 )
-from benchmarks.real_sets import DATASETS, REGIONS
+from benchmarks.real_sets import DATASETS, DEV, REGIONS, share_of
 from benchmarks.report import machine, publish, RESULTS, ROOT, Table
 
 if TYPE_CHECKING:

@@ -19,13 +19,13 @@ from anomaly_inspection.errors import SettingError
 from anomaly_inspection.imaging.preprocessing import PreprocessingSettings
 from anomaly_inspection.learning.defect_kinds import KINDS
 from benchmarks import defect_agreement
-from benchmarks.accuracy import DEV, share_of
 from benchmarks.defect_agreement_result import (
     agreement,
     chosen_by_others,
     compared,
     DefectScores,
 )
+from benchmarks.real_sets import DEV, share_of
 
 LINE = SimulatedLineSettings.from_spec(
     'line:width_px=320,height_px=240,shift_px=0,rotation_deg=0,defect_rate=0.5,seed=3'
