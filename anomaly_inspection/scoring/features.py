@@ -82,7 +82,7 @@ class FeaturesScorer:
     settings: ClassVar[Mapping[str, Setting]] = {
         'backbone': Setting(PACKAGED_BACKBONE),
         'statistics': Setting('position', choices=('position', 'pooled')),
-        'kinds': Setting(48, 1, 64),
+        'kinds': Setting(16, 1, 64),
         'rank': Setting(16, 1, 64),
         'side_px': Setting(256, 64, 1024),
         'dimensions': Setting(128, 4, 256),
