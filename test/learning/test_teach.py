@@ -18,6 +18,7 @@ from anomaly_inspection.errors import FrameError, SettingError
 from anomaly_inspection.imaging.alignment import AlignmentSettings
 from anomaly_inspection.imaging.preprocessing import PreprocessingSettings, Preprocessor
 from anomaly_inspection.imaging.region_of_interest import RegionOfInterest
+from anomaly_inspection.imaging.tolerance import Tolerance
 from anomaly_inspection.learning import scorer_fit
 from anomaly_inspection.learning.outliers import FEWEST_PARTS
 from anomaly_inspection.learning.preprocessing_choice import MOST_REFERENCES
@@ -126,12 +127,28 @@ def test_a_taught_recipe_passes_good_parts_and_rejects_bad_ones(moving: Recipe) 
     assert all(rejects(moving, scorer, frame) for frame in bad)
 
 
+def alignment_of(frames: list[tuple[str, np.ndarray]], tolerance: str) -> str:
+    options = TeachOptions(scorers=['variation'], tolerance=Tolerance.from_text(tolerance))
+    return teach(frames, name='block', options=options).preprocessing.alignment.kind
+
+
 def test_the_simplest_alignment_that_helps_is_chosen(moving: Recipe) -> None:
     assert moving.preprocessing.alignment.kind == 'rigid'
-    still = teach(good_frames(10), name='block', options=NAMED).preprocessing
-    assert still.alignment.kind == 'none'
-    shifted = teach(good_frames(12, shift_px=5.0), name='block', options=NAMED).preprocessing
-    assert shifted.alignment.kind == 'translation'
+    assert alignment_of(good_frames(10), 'fixed') == 'none'
+    assert alignment_of(good_frames(12, shift_px=5.0), 'fixed') == 'translation'
+
+
+def test_the_alignment_follows_the_tolerance_where_the_taught_parts_lie_still() -> None:
+    assert alignment_of(good_frames(10), 'shift=5px,rotation=0') == 'translation'
+    assert alignment_of(good_frames(10), 'shift=5px,rotation=5deg') == 'rigid'
+
+
+def test_a_texture_without_a_position_is_not_aligned() -> None:
+    def cloth(seed: int) -> np.ndarray:
+        noise = np.random.default_rng(seed).normal(0.0, 60.0, (HEIGHT, WIDTH))
+        return np.clip(cv2.GaussianBlur(noise, (0, 0), 1.5) * 3 + 128, 0, 255).astype(np.uint8)
+
+    assert alignment_of([(f'{seed}', cloth(seed)) for seed in range(20)], 'shift=5px') == 'none'
 
 
 def test_parts_of_unlike_size_are_brought_to_one() -> None:
@@ -202,8 +219,11 @@ def test_the_search_range_leaves_room_beyond_the_taught_parts() -> None:
 def test_the_light_is_evened_out_only_where_it_varies() -> None:
     dim = [(f'{seed}', part_frame(seed, light=0.2)) for seed in range(10)]
     steady = [(f'{seed}', part_frame(seed, light=0.0)) for seed in range(10)]
-    assert teach(dim, name='block', options=NAMED).preprocessing.light == 'gain'
-    assert teach(steady, name='block', options=NAMED).preprocessing.light == 'none'
+    lit = TeachOptions(scorers=['variation'], tolerance=Tolerance(light_share=0.0))
+    assert teach(dim, name='block', options=lit).preprocessing.light == 'gain'
+    assert teach(steady, name='block', options=lit).preprocessing.light == 'none'
+    # Lamps age, also where the taught parts do not show it.
+    assert teach(steady, name='block', options=NAMED).preprocessing.light == 'gain'
 
 
 def test_the_alignment_must_be_as_sure_as_in_good_parts(moving: Recipe) -> None:
@@ -326,7 +346,8 @@ def test_a_stranger_among_good_parts_is_left_out_and_named(
 ) -> None:
     frames = good_frames(20, **pose)
     frames.insert(7, (stranger, STRANGERS[stranger]))
-    recipe = teach(frames, name='block', options=NAMED)
+    tolerance = Tolerance() if pose else Tolerance.from_text('fixed')
+    recipe = teach(frames, name='block', options=replace(NAMED, tolerance=tolerance))
     assert recipe.preprocessing.alignment.kind == ('rigid' if pose else 'none')
     assert [entry.split(':')[0] for entry in recipe.provenance.left_out] == [stranger]
     assert recipe.provenance.image_count == 20
