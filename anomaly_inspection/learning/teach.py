@@ -6,7 +6,7 @@ The stages:
 
 1. Check the images (`good_images.py`).
 2. Choose the preprocessing (`preprocessing_choice.py`), unless it is given.
-3. Choose the scorers by synthetic defects (`scorer_choice.py`), when 'auto' is asked for.
+3. Choose the scorers by synthetic defects (`scorer_choice.py`), unless they are named.
 4. Fit the scorers (`scorer_fit.py`): prepare the parts, leave out outliers, choose the settings
    that the parts need, cross-validate, derive the limits.
 5. Assemble the recipe.
@@ -69,13 +69,14 @@ class TeachOptions:
     Parameters
     ----------
     scorers : sequence of str, or 'auto'
-        Names of the scorers to fit. 'auto' chooses them and their settings by how well they see
-        synthetic defects on held-out good parts.
+        Names of the scorers to fit. 'auto', the default, chooses them and their settings by how
+        well they see synthetic defects on held-out good parts.
     scorer_settings : mapping of str to mapping
         By scorer, settings to take as they are. The others are defaults, or chosen by what the
         good parts need.
     speed_budget_ms : float
-        For 'auto': most time that scoring a prepared frame may take on this machine, over 0.
+        For 'auto': most time that scoring a prepared frame may take, counted for one core of a
+        reference machine (`scorer_cost.py`), over 0.
     preprocessing : PreprocessingSettings, optional
         Taken as it is. By default: colour by content, Gauss filter, and the simplest light
         normalisation and alignment that bring parts back which differ as the tolerance allows.
@@ -96,7 +97,7 @@ class TeachOptions:
 
     """
 
-    scorers: Sequence[str] | Literal['auto'] = ('ssim', 'variation')
+    scorers: Sequence[str] | Literal['auto'] = AUTO
     scorer_settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     speed_budget_ms: float = DEFAULT_BUDGET_MS
     preprocessing: PreprocessingSettings | None = None
