@@ -22,12 +22,20 @@ if TYPE_CHECKING:
     from anomaly_inspection.recipes.recipe import MeasureLimit
     from anomaly_inspection.scoring.measure import MeasureSpec
 
-FEWEST_PARTS = 8
+FEWEST_PARTS = 5
 LARGEST_SHARE_LEFT_OUT = 0.1
 OUTLYING_DEVIATIONS = 8.0
 
 _FEWEST_OFF_PERFECT = 5
 _MEDIAN_OF_HALF_NORMAL = 0.6745
+
+
+def most_left_out(offered: int) -> int:
+    """
+    Give how many of the parts may be left out: a tenth, or one.
+
+    """
+    return max(1, math.floor(LARGEST_SHARE_LEFT_OUT * offered))
 
 
 def check_enough(offered: int, left_out: Mapping[str, str]) -> None:
@@ -39,10 +47,10 @@ def check_enough(offered: int, left_out: Mapping[str, str]) -> None:
     offered : int
         Number of parts, with those left out.
     left_out : mapping of name to reason
-        At most a tenth of the parts, or one part, may be left out; 8 parts must remain.
+        At most a tenth of the parts, or one part, may be left out; 5 parts must remain.
 
     """
-    allowed = max(1, math.floor(LARGEST_SHARE_LEFT_OUT * offered))
+    allowed = most_left_out(offered)
     if len(left_out) > allowed or offered - len(left_out) < FEWEST_PARTS:
         reasons = '; '.join(f'{name}: {why}' for name, why in left_out.items())
         raise SettingError(

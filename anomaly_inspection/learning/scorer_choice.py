@@ -22,7 +22,7 @@ import cv2
 import numpy as np
 from scipy.stats import binomtest
 
-from anomaly_inspection.errors import AlignmentError, SettingError
+from anomaly_inspection.errors import AlignmentError, FrameError, SettingError
 from anomaly_inspection.learning.part_mask import part_in_region
 from anomaly_inspection.learning.part_preparation import preprocessor_of
 from anomaly_inspection.learning.scorer_fit import fit_scorers
@@ -381,7 +381,7 @@ def _damaged(
     for frame in frames:
         try:
             prepared = preprocessor.prepare(frame)
-        except AlignmentError:
+        except (AlignmentError, FrameError):
             continue
         part = part_in_region(frame, prepared.to_frame, prepared.image.shape[:2])
         places.append((frame, part))
@@ -448,7 +448,7 @@ def _scoring_ms(
     for frame in frames:
         try:
             prepared = preprocessor.prepare(frame)
-        except AlignmentError:
+        except (AlignmentError, FrameError):
             continue
         started_s = time.perf_counter()
         for scorer in scorers:
