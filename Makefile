@@ -14,8 +14,9 @@ TWIN ?=
 # make test: processes that run tests side by side; each test has a ROS domain of its own.
 WORKERS ?= 2
 TESTS ?= test
-# make accuracy: names of sets; empty: all.
+# make accuracy: names of sets; empty: all. 1: go on with an interrupted run.
 SETS ?=
+RESUME ?=
 
 MAKEFLAGS += --no-print-directory
 export SOURCE ROI PARTS RATE SEED TWIN
@@ -29,7 +30,7 @@ help:
 	@echo 'make test   lint, types, then all tests (TESTS=test/test_x.py, WORKERS=)'
 	@echo 'make lint   lint and types alone'
 	@echo 'make bench  speed and accuracy, ours beside the baselines; results in out/benchmarks (20 minutes)'
-	@echo 'make accuracy  the real sets in ../shared/datasets, dev third of the test images (10 minutes; SETS=)'
+	@echo 'make accuracy  the real sets in ../shared/datasets, dev third of the test images (40 minutes; SETS=, RESUME=1)'
 	@echo 'make build  set up and build; then bin/anomaly-inspection works in any shell'
 	@echo 'make clean  remove .venv, build, install, log and out'
 
@@ -54,7 +55,7 @@ bench: build
 	@bash scripts/in_cell.sh .venv/bin/python -m benchmarks.gate_timing
 
 accuracy: build
-	@bash scripts/in_cell.sh .venv/bin/python -m benchmarks.accuracy $(SETS)
+	@bash scripts/in_cell.sh .venv/bin/python -m benchmarks.accuracy $(SETS) $(if $(RESUME),--resume)
 	@bash scripts/in_cell.sh .venv/bin/python -m benchmarks.part_detection
 
 clean:

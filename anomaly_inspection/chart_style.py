@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-The look of all charts: one style, drawn by Matplotlib as SVG that is the same in every run.
+The look of all charts: one style, drawn by Matplotlib as SVG that is the same in every run, or as
+PNG.
 
 Matplotlib is imported when a chart is drawn, not before: a cell that inspects never needs it.
 
@@ -147,6 +148,34 @@ def svg_chart(
         written = io.StringIO()
         figure.savefig(written, format='svg', metadata={'Date': None})
     return _for_a_page(written.getvalue(), width_px, height_px, label)
+
+
+def png_chart(draw: Callable[[Figure], None], *, width_px: float, height_px: float) -> bytes:
+    """
+    Draw a chart in the style of the house as a picture, for readers that show no SVG.
+
+    Parameters
+    ----------
+    draw : callable
+        As in `svg_chart`.
+    width_px, height_px : float
+        Size of the chart; the picture has twice as many pixels, to be sharp on any screen.
+
+    Raises
+    ------
+    SettingError
+        When Matplotlib is not installed.
+
+    """
+    require_matplotlib()
+    from matplotlib.figure import Figure
+
+    with _style_of_the_house():
+        figure = Figure(figsize=(width_px / 72, height_px / 72), dpi=72)
+        draw(figure)
+        written = io.BytesIO()
+        figure.savefig(written, format='png', dpi=144, facecolor='white')
+    return written.getvalue()
 
 
 def readable(text: str, *, most: int = 60, keep_end: bool = False) -> str:

@@ -6,195 +6,336 @@ The tables of the accuracy benchmark, one function for each.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import NamedTuple, TYPE_CHECKING
 
 from benchmarks.accuracy_result import (
-    BALANCED_ACCURACY_GOAL,
-    FALSE_REJECT_GOAL,
+    FEATURES,
+    mean_auroc,
     mean_balanced_accuracy,
-    pooled_false_rejects,
-    Result,
-    SIDE_PX,
+    pooled,
+    WITH,
+    WITHOUT,
 )
+from benchmarks.accuracy_scenarios import SCENARIOS
 from benchmarks.report import Table
 from benchmarks.simple_methods import SSIM_BEST, SSIM_MEAN, Z_MAP
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from anomaly_inspection.evaluation.figures import Estimate
-    from benchmarks.accuracy_result import Judged
+    from benchmarks.accuracy_result import Judged, Outcome
+
+#: Mean image AUROC over sets, by scenario and features.
+AUROC_GOALS = {('plain', WITH): 0.97, ('plain', WITHOUT): 0.94, ('moved', WITH): 0.95}
+BALANCED_ACCURACY_GOAL = 0.90
+POOLED_FALSE_REJECT_GOAL, FALSE_REJECT_GOAL = 0.03, 0.08
+MISSED = ' !'
+_NONE = '-'
 
 
-def tables_of(results: Sequence[Result], shares: Sequence[str]) -> list[Table]:
+class Goal(NamedTuple):
     """
-    Give all tables.
+    One goal, and what was measured.
 
-    Parameters
-    ----------
-    results : sequence of Result
-        One for each set.
-    shares : sequence of str
-        The shares of the test images that were judged; goals are for the last one.
+    """
+
+    what: str
+    goal: str
+    measured: str
+    is_met: bool | None
+
+
+def tables_of(outcomes: Sequence[Outcome], shares: Sequence[str]) -> list[Table]:
+    """
+    Give all tables; goals are for the last share.
 
     """
     last = shares[-1]
-    tables = [
-        _auroc(results, shares),
-        _simple_methods(results, last),
-        _at_limits(results, shares),
-        _f1(results, shares),
+    tables = [_goals(outcomes, last)]
+    failed = [one for one in outcomes if one.failed]
+    if failed:
+        tables.append(_failures(failed))
+    groups = groups_of(outcomes)
+    tables += [
+        _figures(group, features, scenario, share)
+        for (features, scenario), group in groups.items()
+        for share in shares
+        if any(one.judged(share) for one in group)
     ]
-    located = [one for one in results if one.shares[last].figure('pixel_auroc') is not None]
+    if len({features for features, _ in groups}) > 1:
+        tables.append(_side_by_side(outcomes, last))
+    plain = [one for one in outcomes if one.scenario == 'plain' and one.judged(last)]
+    if plain:
+        tables.append(_taken(plain))
+    compared = [one for one in plain if one.simple.get(last)]
+    if compared:
+        tables.append(_simple_methods(compared, last))
+    located = _judged(plain, last)
+    located = [one for one in located if one.figure('pixel_auroc') is not None]
     if located:
-        tables.append(_localisation(located, shares))
-    with_classes = [
-        one for one in results if one.shares[last].figure('class_accuracy') is not None
-    ]
-    if with_classes:
-        tables.append(_classes(with_classes, shares))
-    return [*tables, _cost(results, last)]
+        tables.append(_localisation(located, last))
+    return tables
 
 
-def name_of(result: Result) -> str:
+def groups_of(outcomes: Sequence[Outcome]) -> dict[tuple[str, str], list[Outcome]]:
     """
-    Give the name of a set, with an asterisk when its images were resized.
+    Give the outcomes by features and scenario, each group in the order of the sets.
 
     """
-    return result.product.name + ('*' if result.resized else '')
+    groups: dict[tuple[str, str], list[Outcome]] = {}
+    for features in FEATURES:
+        for scenario in SCENARIOS:
+            group = [
+                one
+                for one in outcomes
+                if (one.features, one.scenario) == (features, scenario.name)
+            ]
+            if group:
+                groups[features, scenario.name] = group
+    return groups
 
 
-def _auroc(results: Sequence[Result], shares: Sequence[str]) -> Table:
-    last = shares[-1]
-    note = (
-        'In brackets the 95 % interval (bootstrap over images, good and defective drawn apart); a '
-        'goal is met when the interval reaches it. The best simple method known was measured on '
-        'all test images when the goals were set.'
-    )
-    if any(result.resized for result in results):
-        note += (
-            f' *: images of more than one size, all resized to {SIDE_PX}x{SIDE_PX} (area '
-            'averaging; masks: nearest pixel).'
+def goals_of(outcomes: Sequence[Outcome], share: str) -> list[Goal]:
+    """
+    Compare what was measured with every goal.
+
+    """
+    goals = []
+    for (features, scenario), group in groups_of(outcomes).items():
+        where = f'{scenario}, {FEATURES[features]}'
+        judged = _judged(group, share)
+        auroc, auroc_goal = mean_auroc(judged), AUROC_GOALS.get((scenario, features))
+        if auroc_goal is not None:
+            goals.append(
+                Goal(
+                    f'mean AUROC, {where}',
+                    f'>= {auroc_goal:g}',
+                    _number(auroc),
+                    auroc is not None and auroc >= auroc_goal,
+                )
+            )
+        balanced = mean_balanced_accuracy(judged)
+        if scenario == 'plain':
+            goals.append(
+                Goal(
+                    f'mean balanced accuracy, {where}',
+                    f'>= {BALANCED_ACCURACY_GOAL:g}',
+                    _text(balanced),
+                    balanced is not None and balanced.value >= BALANCED_ACCURACY_GOAL,
+                )
+            )
+        false_rejects = pooled(judged, good=True)
+        goals.append(
+            Goal(
+                f'false rejects of all sets, {where}',
+                f'<= {POOLED_FALSE_REJECT_GOAL:.0%}',
+                _text(false_rejects),
+                false_rejects is not None and false_rejects.value <= POOLED_FALSE_REJECT_GOAL,
+            )
         )
+        over = [one.outcome.set_name for one in judged if _is_over(one)]
+        goals.append(
+            Goal(
+                f'sets with too many false rejects, {where}',
+                f'none above {FALSE_REJECT_GOAL:.0%}',
+                ', '.join(over) or 'none',
+                not over and bool(judged),
+            )
+        )
+        untaught = [one.set_name for one in group if one.failed]
+        goals.append(
+            Goal(
+                f'sets that cannot be taught or judged, {where}',
+                'none',
+                ', '.join(untaught) or 'none',
+                not untaught,
+            )
+        )
+    return goals
+
+
+def _goals(outcomes: Sequence[Outcome], share: str) -> Table:
     return Table(
-        'Image AUROC',
+        f'Goals ({share})',
+        ('goal', 'wanted', 'measured', ''),
+        [
+            (one.what, one.goal, one.measured, 'met' if one.is_met else 'MISSED')
+            for one in goals_of(outcomes, share)
+        ],
+        'In brackets the 95 % interval. Goals are compared with the value, not with the interval. '
+        'Means leave out the sets that failed.',
+    )
+
+
+def _failures(failed: Sequence[Outcome]) -> Table:
+    return Table(
+        'What could not be taught or judged, and what the product says of it',
+        ('set', 'scenario', 'features', 'sentence'),
+        [(one.set_name, one.scenario, one.features, one.failed) for one in failed],
+    )
+
+
+def _figures(group: Sequence[Outcome], features: str, scenario: str, share: str) -> Table:
+    judged = _judged(group, share)
+    rows = [_row(one, one.judged(share)) for one in group]
+    balanced = mean_balanced_accuracy(judged)
+    rows.append(
+        (
+            'mean of the sets',
+            _NONE,
+            _number(mean_auroc(judged)),
+            _text(balanced),
+            *(_NONE,) * 3,
+            _number(_mean([one.teach_s for one in group if not one.failed]), 0),
+            _number(_mean([one.figures['ms_per_image']['p50'] for one in judged]), 1),
+        )
+    )
+    rows.append(
+        (
+            'all images together',
+            f'{_total(judged, good=True)} / {_total(judged, good=False)}',
+            *(_NONE,) * 2,
+            _text(pooled(judged, good=False)),
+            _text(pooled(judged, good=True)),
+            *(_NONE,) * 3,
+        )
+    )
+    return Table(
+        f'{scenario.replace("_", " ").capitalize()}, {FEATURES[features]} ({share})',
         (
             'set',
-            *_columns(('good / defect', 'AUROC'), shares),
-            'goal',
-            f'met ({last})',
-            'best simple method known',
+            'good / defect',
+            'AUROC',
+            'balanced accuracy',
+            'recall',
+            'false rejects',
+            'promised',
+            'teach / s',
+            'image / ms',
+        ),
+        rows,
+        f'{MISSED.strip()}: more than {FALSE_REJECT_GOAL:.0%} of the good parts rejected.',
+    )
+
+
+def _row(outcome: Outcome, judged: Judged | None) -> tuple[object, ...]:
+    teach_s = _number(outcome.teach_s, 0) if outcome.teach_s else _NONE
+    if judged is None:
+        return (outcome.set_name, 'failed', *(_NONE,) * 5, teach_s, _NONE)
+    return (
+        outcome.set_name,
+        f'{judged.rejected(good=True)[1]} / {judged.rejected(good=False)[1]}',
+        _text(judged.figure('image_auroc')),
+        _number(judged.figure('at_limits', 'balanced_accuracy')),
+        _share(judged, good=False),
+        _share(judged, good=True) + (MISSED if _is_over(judged) else ''),
+        _NONE if outcome.promised_rate is None else f'{outcome.promised_rate:.1%}',
+        teach_s,
+        _number(judged.figures['ms_per_image']['p50'], 1),
+    )
+
+
+def _side_by_side(outcomes: Sequence[Outcome], share: str) -> Table:
+    """
+    Compare what pretrained features change.
+
+    """
+    used = [features for features in FEATURES if any(o.features == features for o in outcomes)]
+    cells = {(one.set_name, one.scenario, one.features): one.judged(share) for one in outcomes}
+    places = list(dict.fromkeys((one.set_name, one.scenario) for one in outcomes))
+
+    def figures(way: tuple[str, ...], place: tuple[str, str]) -> list[str]:
+        found = [cells.get((*place, features)) for features in used]
+        return [_number(one and one.figure(*way)) for one in found]
+
+    return Table(
+        f'Pretrained features side by side ({share})',
+        (
+            'set',
+            'scenario',
+            *(f'AUROC, {features}' for features in used),
+            *(f'balanced accuracy, {features}' for features in used),
+            *(f'false rejects, {features}' for features in used),
         ),
         [
             (
-                name_of(result),
-                *(_counts(result.shares[share]) for share in shares),
-                *_cells(result, shares, 'image_auroc'),
-                result.product.auroc_goal,
-                _met(result.shares[last].figure('image_auroc'), result.product.auroc_goal),
-                f'{result.product.simple_auroc:.3f}',
+                *place,
+                *figures(('image_auroc',), place),
+                *figures(('at_limits', 'balanced_accuracy'), place),
+                *figures(('at_limits', 'false_reject_rate'), place),
             )
-            for result in results
+            for place in places
         ],
-        note,
     )
 
 
-def _simple_methods(results: Sequence[Result], last: str) -> Table:
+def _taken(plain: Sequence[Outcome]) -> Table:
     return Table(
-        f'Simple methods on the same images, AUROC ({last})',
-        ('set', 'ours', SSIM_BEST, SSIM_MEAN, Z_MAP),
+        'What the product chose from all good images, and what that took',
+        (
+            'set',
+            'features',
+            'good images',
+            'left out',
+            'scorers',
+            'alignment',
+            'light',
+            'teach / s',
+            'of a processor / s',
+            'memory / MB',
+        ),
         [
             (
-                name_of(result),
-                _text(result.shares[last].figure('image_auroc')),
-                *(_text(one) for one in result.shares[last].simple.values()),
+                one.set_name,
+                one.features,
+                one.taught_images,
+                len(one.left_out),
+                ', '.join(one.scorers),
+                one.alignment,
+                one.light,
+                f'{one.teach_s:.0f}',
+                f'{one.teach_processor_s:.0f}',
+                f'{one.teach_memory_mb:.0f}',
             )
-            for result in results
+            for one in plain
+        ],
+        'Of the whole command, its start included. Several sets are taught at the same time.',
+    )
+
+
+def _simple_methods(outcomes: Sequence[Outcome], share: str) -> Table:
+    ways = (SSIM_BEST, SSIM_MEAN, Z_MAP)
+    seen: dict[str, Outcome] = {}
+    for one in outcomes:
+        seen.setdefault(one.set_name, one)
+    return Table(
+        f'Simple methods on the same images, AUROC ({share})',
+        ('set', *ways),
+        [
+            (name, *(_interval(one.simple[share].get(way)) for way in ways))
+            for name, one in seen.items()
         ],
         'Gray, 256x256, not aligned; the region of interest where ours has one. z map: largest '
         '7x7 mean of |image - mean| / (deviation + 8).',
     )
 
 
-def _at_limits(results: Sequence[Result], shares: Sequence[str]) -> Table:
-    pooled = [[result.shares[share] for result in results] for share in shares]
-    false_rejects = [pooled_false_rejects(judged) for judged in pooled]
-    balanced = [mean_balanced_accuracy(judged) for judged in pooled]
-    dash = ('-',) * len(shares)
-    rows = [
-        (
-            name_of(result),
-            *_cells(result, shares, 'at_limits', 'recall'),
-            *_cells(result, shares, 'at_limits', 'false_reject_rate'),
-            *_cells(result, shares, 'at_limits', 'balanced_accuracy'),
-        )
-        for result in results
-    ]
-    goals = (
-        *(
-            _goal(f'<= {FALSE_REJECT_GOAL:g}', one and one.low <= FALSE_REJECT_GOAL)
-            for one in false_rejects
-        ),
-        *(
-            _goal(f'>= {BALANCED_ACCURACY_GOAL:g}', one.high >= BALANCED_ACCURACY_GOAL)
-            for one in balanced
-        ),
-    )
+def _localisation(judged: Sequence[Judged], share: str) -> Table:
     return Table(
-        'At the limits chosen from good parts alone',
-        ('set', *_columns(('recall', 'false rejects', 'balanced accuracy'), shares)),
-        [
-            *rows,
-            ('all sets', *dash, *map(_text, false_rejects), *map(_text, balanced)),
-            ('goal', *dash, *goals),
-        ],
-        'All sets: false rejects over all their good test images together, and the mean of their '
-        'balanced accuracies.',
-    )
-
-
-def _f1(results: Sequence[Result], shares: Sequence[str]) -> Table:
-    last = shares[-1]
-
-    def met(result: Result) -> str:
-        goal = result.product.f1_goal
-        return '-' if goal is None else _met(result.shares[last].figure('f1_max'), goal)
-
-    return Table(
-        'F1, the defective parts being the positive ones',
-        ('set', *_columns(('best', 'at its own limits'), shares), 'goal', f'met ({last})'),
+        f'Where the defects are, all good images taught ({share})',
+        ('set', 'features', 'pixel AUROC', 'AUPRO', 'region F1', 'by pixels', 'IoU'),
         [
             (
-                name_of(result),
-                *_cells(result, shares, 'f1_max'),
-                *_cells(result, shares, 'at_limits', 'f1'),
-                result.product.f1_goal,
-                met(result),
+                one.outcome.set_name,
+                one.outcome.features,
+                _text(one.figure('pixel_auroc')),
+                _text(one.figure('aupro')),
+                _text(one.figure('regions', 'box', 'f1')),
+                _text(one.figure('regions', 'mask', 'f1')),
+                _text(one.figure('regions', 'union_mask', 'median_iou')),
             )
-            for result in results
-        ],
-        'Says little where most images show a defect: rejecting everything gives 2p / (1 + p) at '
-        'a share p of defects.',
-    )
-
-
-def _localisation(results: Sequence[Result], shares: Sequence[str]) -> Table:
-    return Table(
-        'Where the defects are',
-        (
-            'set',
-            *_columns(('pixel AUROC', 'AUPRO', 'region F1', 'by pixels', 'IoU'), shares),
-        ),
-        [
-            (
-                name_of(result),
-                *_cells(result, shares, 'pixel_auroc'),
-                *_cells(result, shares, 'aupro'),
-                *_cells(result, shares, 'regions', 'box', 'f1'),
-                *_cells(result, shares, 'regions', 'mask', 'f1'),
-                *_cells(result, shares, 'regions', 'union_mask', 'median_iou'),
-            )
-            for result in results
+            for one in judged
         ],
         'Region F1: all regions found against all of the mask, boxes matched one to one at an IoU '
         'of 0.33; by pixels: matched by the IoU of their pixels. IoU: median over the images with '
@@ -202,54 +343,38 @@ def _localisation(results: Sequence[Result], shares: Sequence[str]) -> Table:
     )
 
 
-def _classes(results: Sequence[Result], shares: Sequence[str]) -> Table:
-    return Table(
-        'Good parts whose class was recognised',
-        ('set', *_columns(('right',), shares)),
-        [(name_of(result), *_cells(result, shares, 'class_accuracy')) for result in results],
-    )
+def _judged(outcomes: Sequence[Outcome], share: str) -> list[Judged]:
+    return [judged for one in outcomes if (judged := one.judged(share)) is not None]
 
 
-def _cost(results: Sequence[Result], last: str) -> Table:
-    return Table(
-        'What it took',
-        ('set', 'good images', 'scorers', 'alignment', 'light', 'teach / s', 'image / ms'),
-        [
-            (
-                name_of(result),
-                result.taught_images,
-                ', '.join(result.recipe.scorers),
-                result.recipe.preprocessing.alignment.kind,
-                result.recipe.preprocessing.light,
-                f'{result.teach_s:.1f}',
-                result.shares[last].evaluation.figures['ms_per_image']['p50'],
-            )
-            for result in results
-        ],
-        'Teaching includes the held-out parts that the limits come from. An image: median, scored '
-        'and judged. One thread of OpenCV.',
-    )
+def _is_over(judged: Judged) -> bool:
+    count, total = judged.rejected(good=True)
+    return count > FALSE_REJECT_GOAL * total
 
 
-def _columns(names: Sequence[str], shares: Sequence[str]) -> tuple[str, ...]:
-    return tuple(f'{name}, {share}' for name in names for share in shares)
+def _share(judged: Judged, *, good: bool) -> str:
+    count, total = judged.rejected(good=good)
+    return f'{count / total:.1%} ({count})' if total else _NONE
 
 
-def _cells(result: Result, shares: Sequence[str], *way: str) -> tuple[str, ...]:
-    return tuple(_text(result.shares[share].figure(*way)) for share in shares)
+def _total(judged: Sequence[Judged], *, good: bool) -> int:
+    return sum(one.rejected(good=good)[1] for one in judged)
 
 
-def _counts(judged: Judged) -> str:
-    return f'{judged.rejected(good=True)[1]} / {judged.rejected(good=False)[1]}'
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None
+
+
+def _number(value: float | Estimate | None, digits: int = 3) -> str:
+    if value is None:
+        return _NONE
+    return f'{value[0] if isinstance(value, tuple) else value:.{digits}f}'
+
+
+def _interval(one: Sequence[float] | None) -> str:
+    return _NONE if one is None else '{:.3f} ({:.3f}..{:.3f})'.format(*one)
 
 
 def _text(one: Estimate | None) -> str:
-    return '-' if one is None else f'{one.value:.3f} ({one.low:.3f}..{one.high:.3f})'
-
-
-def _met(one: Estimate | None, goal: float) -> str:
-    return '-' if one is None else 'yes' if one.high >= goal else 'no'
-
-
-def _goal(text: str, is_met: bool | None) -> str:
-    return f'{text}: {"met" if is_met else "missed"}'
+    return _interval(one)

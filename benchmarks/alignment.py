@@ -32,7 +32,7 @@ from anomaly_inspection.imaging.region_of_interest import RegionOfInterest
 from anomaly_inspection.scoring.ssim import SsimReference
 from benchmarks.alignments import ecc, error_px
 from benchmarks.charts import share_curves
-from benchmarks.real_sets import DATASETS, REGIONS, SETS
+from benchmarks.real_sets import DATASETS, FIRST_SETS, REGIONS
 from benchmarks.report import machine, publish, Table
 
 if TYPE_CHECKING:
@@ -274,7 +274,7 @@ def measure(
     """
     before = machine()
     cv2.setNumThreads(1)
-    chosen = sets or (SIMULATED, *(name for name in SETS if (DATASETS / name).is_dir()))
+    chosen = sets or (SIMULATED, *(name for name in FIRST_SETS if (DATASETS / name).is_dir()))
     by_set: dict[str, dict[str, list[Case]]] = {}
     for name in chosen:
         rng = np.random.default_rng(7)
@@ -319,7 +319,7 @@ def measure(
         'aligned one, over pixels visible in both; below 0 because the warp smooths the noise. '
         'Refused cases count as lost. "True motion" is what a perfect alignment would give.',
     )
-    absent = [name for name in SETS if name not in chosen] if sets is None else []
+    absent = [name for name in FIRST_SETS if name not in chosen] if sets is None else []
     missing = f' Missing in ../shared/datasets: {", ".join(absent)}.' if absent else ''
     return publish(
         'alignment',

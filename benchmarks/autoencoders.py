@@ -38,11 +38,10 @@ from anomaly_inspection.learning.teach import teach, TeachOptions
 from anomaly_inspection.learning.train import train
 from anomaly_inspection.learning.training_settings import NETS, TrainingSettings
 from anomaly_inspection.scoring.model import Autoencoder
-from benchmarks.accuracy import DEV, FINAL, frames_of, LOG, share_of
 from benchmarks.charts import bars
-from benchmarks.real_sets import DATASETS
+from benchmarks.real_sets import DATASETS, DEV, FINAL, frames_of, share_of
 from benchmarks.report import machine, publish, Table, timed, Timing
-from benchmarks.run_log import logged
+from benchmarks.run_log import FINAL_RUNS, logged
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -226,7 +225,7 @@ def measure(
     final: bool = False,
     datasets: Path = DATASETS,
     folder: Path | None = None,
-    log: Path = LOG,
+    log: Path = FINAL_RUNS,
 ) -> Path:
     """
     Run the benchmark.

@@ -157,13 +157,13 @@ def publish(
     heading: str,
     tables: Sequence[Table],
     *,
-    plot: str,
+    plot: str | bytes,
     figures: Mapping[str, Any],
     before: Mapping[str, Any],
     folder: Path | None = None,
 ) -> Path:
     """
-    Print a report and write it as Markdown, JSON and SVG.
+    Print a report and write it as Markdown and JSON, with its chart.
 
     Parameters
     ----------
@@ -173,8 +173,8 @@ def publish(
         One or two sentences: what was measured, and how.
     tables : sequence of Table
         What people read.
-    plot : str
-        SVG.
+    plot : str or bytes
+        SVG, or a PNG.
     figures : mapping
         What programs read.
     before : mapping
@@ -199,25 +199,26 @@ def publish(
     text = '\n\n'.join([f'# {title}', heading, measured_on])
     text = '\n\n'.join([text, *(table.markdown() for table in tables)]) + '\n'
     print(text)
-    (folder / f'{name}.md').write_text(text + f'\n![{name}]({name}.svg)\n')
-    (folder / f'{name}.svg').write_text(plot)
+    chart = folder / f'{name}.{"svg" if isinstance(plot, str) else "png"}'
+    (folder / f'{name}.md').write_text(text + f'\n![{name}]({chart.name})\n')
+    chart.write_bytes(plot.encode() if isinstance(plot, str) else plot)
     content = {'benchmark': name, 'machine': dict(before), **figures}
-    (folder / f'{name}.json').write_text(json.dumps(_plain(content), indent=2) + '\n')
+    (folder / f'{name}.json').write_text(json.dumps(plain(content), indent=2) + '\n')
     print(f'Written to {folder}')
     return folder
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """
     Convert to what JSON can hold; JSON has no NaN.
 
     """
     if isinstance(value, dict):
-        return {str(key): _plain(entry) for key, entry in value.items()}
+        return {str(key): plain(entry) for key, entry in value.items()}
     if isinstance(value, Timing):
         return {'p50': value.p50, 'p99': value.p99}
     if isinstance(value, list | tuple | np.ndarray):
-        return [_plain(entry) for entry in value]
+        return [plain(entry) for entry in value]
     if isinstance(value, np.generic):
         value = value.item()
     return None if isinstance(value, float) and not math.isfinite(value) else value

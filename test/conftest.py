@@ -36,6 +36,10 @@ os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
 os.environ['ROS_HOME'] = tempfile.mkdtemp(prefix='ros_home_')
 atexit.register(shutil.rmtree, os.environ['ROS_HOME'], ignore_errors=True)
 
+# Converted networks are kept there, not in the cache of whoever runs the tests.
+os.environ['XDG_CACHE_HOME'] = tempfile.mkdtemp(prefix='cache_home_')
+atexit.register(shutil.rmtree, os.environ['XDG_CACHE_HOME'], ignore_errors=True)
+
 # Read once, when TensorFlow is loaded: with one thread a small network trains as fast, and other
 # work keeps its cores.
 os.environ |= {'TF_NUM_INTRAOP_THREADS': '1', 'TF_NUM_INTEROP_THREADS': '1'}

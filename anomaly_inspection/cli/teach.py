@@ -146,6 +146,17 @@ def _four_numbers(
     'Default: metadata.json beside it.',
 )
 @click.option(
+    '--backbone',
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help='For --scorer features: an .onnx or OpenVINO .xml file of a pretrained network. Default: '
+    'EfficientNet-Lite0, from the extra [pretrained].',
+)
+@click.option(
+    '--backbone-layers',
+    metavar='NAME,NAME',
+    help='With --backbone: the layers to take features from. Default: found in the network.',
+)
+@click.option(
     '--self-test/--no-self-test',
     'is_tested',
     default=True,
@@ -172,6 +183,8 @@ def teach(
     has_curve: bool,
     model: Path | None,
     model_metadata: Path | None,
+    backbone: Path | None,
+    backbone_layers: str | None,
     **given: Any,
 ) -> None:
     """
@@ -192,6 +205,9 @@ def teach(
     chosen = _scorer_settings(settings)
     for scorer, files in _network_settings(scorers, model, model_metadata).items():
         chosen.setdefault(scorer, {}).update(files)
+    if backbone or backbone_layers:
+        name = _backbone(scorers, backbone, backbone_layers)
+        chosen.setdefault('features', {}).setdefault('backbone', name)
     named = _named_scorers(scorers)
     old = check_place(recipe)
     if more is None:
@@ -479,6 +495,20 @@ def _network_settings(
         return {}
     model_files(model, metadata or '')
     return {OpenvinoScorer.name: {'model': str(model), 'metadata': str(metadata or '')}}
+
+
+def _backbone(scorers: tuple[str, ...], backbone: Path | None, layers: str | None) -> str:
+    """
+    Convert a pretrained network; give its name in the user's cache.
+
+    """
+    from anomaly_inspection.learning.backbones import keep_backbone_of_file
+
+    if 'features' not in scorers or backbone is None:
+        raise SettingError(
+            '--backbone needs --scorer features, and --backbone-layers needs --backbone'
+        )
+    return keep_backbone_of_file(backbone, layers.split(',') if layers else ())
 
 
 def _classes(names: list[str]) -> dict[str, str] | None:

@@ -12,6 +12,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+# By then every scorer node that is there has been found.
+_FOUND_AFTER_S = 1.0
+
 
 class SwitchState(Enum):
     """
@@ -28,8 +31,9 @@ class RecipeSwitch:
     """
     Collects the answers of the scorers to the announcement of a recipe.
 
-    It ends once: READY when every required scorer has confirmed, FAILED when one refuses or the
-    time is over. The first recipe has no old one to go back to: it never fails, says in `reason`
+    It ends once: READY when every required scorer has confirmed, FAILED when one refuses, when all
+    scorer nodes have answered and none of them runs a required scorer, or when the time is over.
+    The first recipe has no old one to go back to: it never fails, says in `reason`
     what is wrong, and goes on waiting for scorers that come later.
 
     Parameters
@@ -62,6 +66,8 @@ class RecipeSwitch:
         self._hash = recipe_hash
         self._scorers = tuple(scorers)
         self._ready: set[str] = set()
+        self._answers: set[tuple[str, ...]] = set()
+        self._began_s = now
         self._timeout_s = timeout_s
         self._end_s = now + timeout_s
         self._is_first = is_first
@@ -102,6 +108,7 @@ class RecipeSwitch:
         """
         if recipe_hash != self._hash or self.state is not SwitchState.PREPARING:
             return
+        self._answers.add(tuple(scorers))
         if is_ready:
             self._ready.update(scorers)
             if not self.missing:
@@ -110,15 +117,33 @@ class RecipeSwitch:
             self._ready.difference_update(scorers)
             self._fail(error or 'a scorer node refused it and gave no reason')
 
-    def tick(self, now: float) -> None:
+    def tick(self, now: float, scorer_nodes: int) -> None:
         """
-        See whether the time is over.
+        See whether waiting longer makes no sense.
+
+        Parameters
+        ----------
+        now : float
+            Seconds, steady clock.
+        scorer_nodes : int
+            How many scorer nodes there are, 0 or more.
 
         """
-        if self.state is SwitchState.PREPARING and now >= self._end_s and not self.reason:
+        if self.state is not SwitchState.PREPARING or self.reason:
+            return
+        missing = ', '.join(self.missing)
+        if now >= self._end_s:
             self._fail(
-                f'{", ".join(self.missing)} did not confirm within {self._timeout_s:g} s: '
+                f'{missing} did not confirm within {self._timeout_s:g} s: '
                 'does a scorer node run it?'
+            )
+        elif self._is_first or now < self._began_s + _FOUND_AFTER_S:
+            return
+        elif scorer_nodes == 0:
+            self._fail('no scorer node is there')
+        elif len(self._answers) >= scorer_nodes:
+            self._fail(
+                f'{missing} is needed, and none of the scorer nodes runs it ({scorer_nodes} found)'
             )
 
     def _fail(self, reason: str) -> None:

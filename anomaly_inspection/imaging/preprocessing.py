@@ -36,7 +36,7 @@ COLOURS = ('gray', 'bgr')
 _OUTLINE_BITS = 8
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Prepared:
     """
     A frame made ready for scoring, in the coordinates of the recipe's reference.

@@ -11,6 +11,10 @@ from typing import Any, TYPE_CHECKING
 
 import numpy as np
 
+from anomaly_inspection.learning.backbones import (
+    is_packaged_backbone_installed,
+    keep_packaged_backbone,
+)
 from anomaly_inspection.learning.preprocessing_choice import (
     ALIGNMENT_SAMPLE,
     CLEARLY_LOWER,
@@ -18,6 +22,7 @@ from anomaly_inspection.learning.preprocessing_choice import (
     flattened_parts,
     spread,
 )
+from anomaly_inspection.scoring.features import FeaturesScorer
 from anomaly_inspection.scoring.patch_features import surface_of
 from anomaly_inspection.scoring.patch_statistics import smallest_stride_px
 from anomaly_inspection.scoring.registry import scorer_class
@@ -42,6 +47,8 @@ def choose_settings(scorer: str, parts: Sequence[GoodPart]) -> dict[str, Any]:
 
     """
     settings = dict(scorer_class(scorer).default_settings)
+    if scorer == FeaturesScorer.name and is_packaged_backbone_installed():
+        settings['backbone'] = keep_packaged_backbone()
     if 'flatten_px' in settings:
         sample = [part.prepared for part in parts[:: math.ceil(len(parts) / ALIGNMENT_SAMPLE)]]
         floor = settings['floor_levels']

@@ -79,7 +79,7 @@ class RecipeFace:
 
         """
         if self._announced is not None:
-            self._announced.switch.tick(now)
+            self._announced.switch.tick(now, self._node.count_publishers('recipe_prepared'))
             self._see_how_it_stands()
 
     def stop(self) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 import math
-from typing import TYPE_CHECKING
+from typing import Protocol, TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -50,27 +50,64 @@ def typical_image(
     images: Sequence[Prepared],
 ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
     """
-    Give the mean of the images where they are valid, and where at least half of them are.
+    Give the mean of the images where they are valid, and the `judged_area`.
 
     """
     shape = images[0].image.shape
     total = np.zeros(shape, np.int32)
-    count = np.zeros(shape[:2], np.int32)
     for prepared in images:
-        valid = prepared.valid if len(shape) == 2 else prepared.valid[..., None]
-        total += prepared.image * valid
-        count += prepared.valid
-    each = np.maximum(count if len(shape) == 2 else count[..., None], 1)
-    judged = np.asarray(count >= max(2, len(images) / 2))
+        total += prepared.image * (
+            prepared.valid if len(shape) == 2 else prepared.valid[..., None]
+        )
+    each = np.maximum(_valid_count(images), 1)
+    mean = total / (each if len(shape) == 2 else each[..., None])
+    return np.rint(mean).astype(np.uint8), judged_area(images)
+
+
+def judged_area(images: Sequence[Prepared]) -> NDArray[np.bool_]:
+    """
+    Tell where at least half of the images are valid, (h, w); raise FrameError when nowhere.
+
+    """
+    judged = np.asarray(_valid_count(images) >= max(2, len(images) / 2))
     if not judged.any():
         raise FrameError(f'no pixel is valid in half of the {len(images)} good images')
-    return np.rint(total / each).astype(np.uint8), judged
+    return judged
+
+
+def _valid_count(images: Sequence[Prepared]) -> NDArray[np.int32]:
+    count = np.zeros(images[0].valid.shape, np.int32)
+    for prepared in images:
+        count += prepared.valid
+    return count
+
+
+class PatchSource(Protocol):
+    """
+    The features of the patches of good parts, computed when they are needed.
+
+    """
+
+    @property
+    def images(self) -> Sequence[Prepared]:
+        """
+        Give the good parts.
+
+        """
+        ...
+
+    def of(self, part: Prepared) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """
+        Give the features of one part, (rows, columns, f), and which patches are valid: 1 or 0.
+
+        """
+        ...
 
 
 @dataclass(frozen=True, eq=False)
 class Patches:
     """
-    The features of the patches of good parts, computed when they are needed.
+    A `PatchSource` with hand-made features.
 
     """
 
@@ -82,16 +119,16 @@ class Patches:
 
     def of(self, part: Prepared) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """
-        Give the features of one part, (rows, columns, f), and which patches are valid: 1 or 0.
+        As `PatchSource.of`.
 
         """
         valid = part.valid & self.judged
         filled = filled_up(part.image, valid, self.typical)
         features = patch_features(filled, self.stride_px, self.surface)
-        return features, _weights(valid, features.shape[:2])
+        return features, patch_weights(valid, features.shape[:2])
 
 
-def moments_of_positions(patches: Patches) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def moments_of_positions(patches: PatchSource) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """
     Give mean and covariance of the features at every position: (rows, columns, f[, f]).
 
@@ -124,7 +161,7 @@ def moments_of_positions(patches: Patches) -> tuple[NDArray[np.float32], NDArray
 
 
 def moments_of_kinds(
-    patches: Patches, kinds: int
+    patches: PatchSource, kinds: int
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """
     Give mean and covariance of the features of every kind of patch: (1, kinds, f[, f]).
@@ -182,7 +219,7 @@ def covariance_of_shifts(
     return np.asarray(change.swapaxes(2, 3) @ change, np.float32)
 
 
-def _weights(valid: NDArray[np.bool_], grid: tuple[int, int]) -> NDArray[np.float32]:
+def patch_weights(valid: NDArray[np.bool_], grid: tuple[int, int]) -> NDArray[np.float32]:
     """
     Tell which patches lie in the valid part with at least half of their area: 1 or 0.
 
@@ -192,18 +229,22 @@ def _weights(valid: NDArray[np.bool_], grid: tuple[int, int]) -> NDArray[np.floa
 
 
 def whitening_matrices(
-    covariance: NDArray[np.float32], shrinkage: float, floor: float
+    covariance: NDArray[np.float32],
+    shrinkage: float,
+    floor: float,
+    least_deviation: float = LEAST_DEVIATION,
 ) -> NDArray[np.float32]:
     """
     Give the inverse Cholesky factor of every regularised covariance, packed: (rows, columns, n).
 
     Regularised, in units of each feature's mean deviation: (1 - shrinkage) * covariance
-    + shrinkage * mean covariance + floor * identity. Overwrites the covariance.
+    + shrinkage * mean covariance + floor * identity. A mean deviation below `least_deviation`
+    counts as that. Overwrites the covariance.
 
     """
     rows, columns, count = covariance.shape[:3]
     variances = np.diagonal(covariance, axis1=2, axis2=3).mean(axis=(0, 1))
-    scale = np.sqrt(np.maximum(variances, LEAST_DEVIATION**2)).astype(np.float32)
+    scale = np.sqrt(np.maximum(variances, least_deviation**2)).astype(np.float32)
     covariance /= scale[:, None] * scale
     pooled = covariance.mean(axis=(0, 1), dtype=np.float64)
     common = (shrinkage * pooled + floor * np.eye(count)).astype(np.float32)

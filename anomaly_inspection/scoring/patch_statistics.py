@@ -11,14 +11,17 @@ PaDiM (Defard et al., 2021, doi:10.1007/978-3-030-68799-1_35) without a network.
 
 from __future__ import annotations
 
-import math
 from typing import Any, ClassVar, Self, TYPE_CHECKING
 
-import cv2
 import numpy as np
 
 from anomaly_inspection.errors import FrameError, RecipeError, SettingError
-from anomaly_inspection.scoring.measure import BadSide, MeasureSpec
+from anomaly_inspection.scoring.patch_distance import (
+    MOST_MATRIX_BYTES,
+    PATCH_MEASURES,
+    patch_output,
+    PatchDistance,
+)
 from anomaly_inspection.scoring.patch_features import (
     feature_count,
     grid_shape,
@@ -27,13 +30,11 @@ from anomaly_inspection.scoring.patch_features import (
 )
 from anomaly_inspection.scoring.patch_gaussians import (
     covariance_of_shifts,
-    diagonal_places,
     filled_up,
     moments_of_kinds,
     moments_of_positions,
     Patches,
     typical_image,
-    unpacked,
     whitening_matrices,
 )
 from anomaly_inspection.scoring.scorer import (
@@ -52,14 +53,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from anomaly_inspection.imaging.preprocessing import Prepared
+    from anomaly_inspection.scoring.measure import MeasureSpec
 
-# Share of the area: a mean over all of it would hide a local defect.
-_WORST_SHARE = 0.01
 _FEWEST_IMAGES = 4
-# Most memory for the matrices of a recipe; fitting takes three times as much.
-_MOST_BYTES = 256_000_000
-# Values held at once while scoring.
-_CHUNK_VALUES = 8_000_000
 
 
 class PatchStatisticsScorer:
@@ -75,20 +71,7 @@ class PatchStatisticsScorer:
     """
 
     name: ClassVar[str] = 'patch_statistics'
-    measures: ClassVar[tuple[MeasureSpec, ...]] = (
-        MeasureSpec(
-            'peak_distance',
-            '1',
-            BadSide.HIGH,
-            'Largest distance of a patch from those of the good parts; about 1 is typical.',
-        ),
-        MeasureSpec(
-            'worst_mean_distance',
-            '1',
-            BadSide.HIGH,
-            'Mean distance over the worst hundredth of the area; about 1 is typical.',
-        ),
-    )
+    measures: ClassVar[tuple[MeasureSpec, ...]] = PATCH_MEASURES
     map_unit: ClassVar[str] = '1'
     array_names: ClassVar[tuple[str, ...]] = ('mean', 'whitening', 'typical', 'judged')
     settings: ClassVar[Mapping[str, Setting]] = {
@@ -107,22 +90,16 @@ class PatchStatisticsScorer:
 
     def __init__(
         self,
-        mean: NDArray[np.float32],
-        whitening: NDArray[np.float32],
+        distance: PatchDistance,
         typical: NDArray[np.uint8],
         judged: NDArray[np.bool_],
         settings: Mapping[str, Any],
     ) -> None:
-        chosen = checked_settings(self.name, self.settings, settings)
-        self._mean = mean
-        self._whitening = whitening
+        self._distance = distance
         self._typical = typical
         self._judged = judged
-        self._surface: str = chosen['surface']
-        self._stride_px: int = chosen['stride_px']
-        self._is_pooled = chosen['statistics'] == 'pooled'
-        self._neighbours: int = chosen['neighbours'] if self._surface == 'picture' else 0
-        self._matrices = unpacked(whitening)
+        self._surface: str = settings['surface']
+        self._stride_px: int = settings['stride_px']
 
     @classmethod
     def fit(cls, images: Sequence[Prepared], settings: Mapping[str, Any]) -> Self:
@@ -171,7 +148,8 @@ class PatchStatisticsScorer:
                 covariance += covariance_of_shifts(typical, stride_px, chosen['tolerance_px'])
         prior = chosen['prior_images']
         whitening = whitening_matrices(covariance, prior / (prior + len(images)), chosen['floor'])
-        return cls(mean, whitening, typical, judged, chosen)
+        distance = PatchDistance(mean, whitening, is_pooled=pooled, neighbours=_neighbours(chosen))
+        return cls(distance, typical, judged, chosen)
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], settings: Mapping[str, Any]) -> Self:
@@ -182,32 +160,18 @@ class PatchStatisticsScorer:
         chosen = checked_settings(cls.name, cls.settings, settings)
         typical = fitted_array(arrays, 'typical', np.uint8, (2, 3))
         judged = fitted_array(arrays, 'judged', np.bool_, (2,))
-        mean = fitted_array(arrays, 'mean', np.float32, (3,))
-        whitening = fitted_array(arrays, 'whitening', np.float32, (3,))
         if typical.ndim == 3 and typical.shape[2] != 3:
             raise RecipeError(f'typical is {shape_text(typical)}; gray or BGR is needed')
-        count = feature_count(typical.shape, chosen['surface'])
-        rows, columns = grid_shape(typical.shape, chosen['stride_px'])
-        if chosen['statistics'] == 'pooled':
-            # Fewer kinds where there are fewer patches.
-            rows, columns = 1, min(max(mean.shape[1], 1), chosen['kinds'])
-        packed = count * (count + 1) // 2
-        if (
-            judged.shape != typical.shape[:2]
-            or mean.shape != (rows, columns, count)
-            or whitening.shape != (rows, columns, packed)
-        ):
-            raise RecipeError(
-                f'sizes disagree: typical {typical.shape}, judged {judged.shape}, mean '
-                f'{mean.shape}, whitening {whitening.shape}; a grid of {rows} x {columns} with '
-                f'{count} features, {packed} matrix elements, is needed'
-            )
-        diagonal = whitening[..., diagonal_places(count)]
-        if diagonal.min() <= 0:
-            raise RecipeError(
-                f'the diagonal of whitening is {diagonal.min():g} somewhere; it must be positive'
-            )
-        return cls(mean, whitening, typical, judged, chosen)
+        if judged.shape != typical.shape[:2]:
+            raise RecipeError(f'sizes disagree: typical {typical.shape}, judged {judged.shape}')
+        distance = PatchDistance.from_arrays(
+            arrays,
+            grid_shape(typical.shape, chosen['stride_px']),
+            feature_count(typical.shape, chosen['surface']),
+            kinds=chosen['kinds'] if chosen['statistics'] == 'pooled' else 0,
+            neighbours=_neighbours(chosen),
+        )
+        return cls(distance, typical, judged, chosen)
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
         """
@@ -215,8 +179,8 @@ class PatchStatisticsScorer:
 
         """
         return {
-            'mean': self._mean,
-            'whitening': self._whitening,
+            'mean': self._distance.mean,
+            'whitening': self._distance.whitening,
             'typical': self._typical,
             'judged': self._judged,
         }
@@ -232,49 +196,15 @@ class PatchStatisticsScorer:
             raise FrameError('no judged pixel lies inside the valid part of the frame')
         filled = filled_up(prepared.image, inside, self._typical)
         features = patch_features(filled, self._stride_px, self._surface)
-        distance = self._distance(features)
-        mask = inside.view(np.uint8)
-        height, width = inside.shape
-        wide = cv2.resize(distance, (width, height), interpolation=cv2.INTER_LINEAR)
-        anomaly_map = np.asarray(cv2.copyTo(wide, mask), np.float32)
-        judged = anomaly_map[inside]
-        worst = math.ceil(_WORST_SHARE * judged.size)
-        return ScorerOutput(
-            measures={
-                'peak_distance': float(judged.max()),
-                'worst_mean_distance': float(np.partition(judged, -worst)[-worst:].mean()),
-            },
-            anomaly_map=anomaly_map,
-        )
+        return patch_output(self._distance.of(features), inside)
 
-    def _distance(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
-        """
-        Give the distance of every patch to the nearest of the Gaussians around its position.
 
-        """
-        rows, columns, count = features.shape
-        if self._is_pooled:
-            squares = _squares_of_kinds(features, self._mean[0], self._matrices[0])
-            return np.asarray(np.sqrt(squares.min(axis=0) / count), np.float32)
-        reach = self._neighbours
-        offsets = [
-            (down, right)
-            for down in range(-reach, reach + 1)
-            for right in range(-reach, reach + 1)
-        ]
-        padded = np.pad(features, ((reach, reach), (reach, reach), (0, 0)), mode='edge')
-        squares = np.empty((len(offsets), rows, columns), np.float32)
-        chunk = max(1, _CHUNK_VALUES // (columns * count * len(offsets)))
-        for start in range(0, rows, chunk):
-            stop = min(start + chunk, rows)
-            apart = np.empty((stop - start, columns, count, len(offsets)), np.float32)
-            for index, (down, right) in enumerate(offsets):
-                top, left = start + reach + down, reach + right
-                nearby = padded[top : top + stop - start, left : left + columns]
-                np.subtract(nearby, self._mean[start:stop], out=apart[..., index])
-            white = self._matrices[start:stop] @ apart
-            squares[:, start:stop] = np.einsum('rcfo,rcfo->orc', white, white)
-        return np.asarray(np.sqrt(_nearest(squares, offsets) / count), np.float32)
+def _neighbours(settings: Mapping[str, Any]) -> int:
+    """
+    Give how many cells around its position a patch may have come from; a texture has no picture.
+
+    """
+    return int(settings['neighbours']) if settings['surface'] == 'picture' else 0
 
 
 def smallest_stride_px(shape: Sequence[int], least_px: int) -> int:
@@ -283,7 +213,7 @@ def smallest_stride_px(shape: Sequence[int], least_px: int) -> int:
 
     """
     stride_px = least_px
-    while _matrix_bytes(shape, stride_px) > _MOST_BYTES:
+    while _matrix_bytes(shape, stride_px) > MOST_MATRIX_BYTES:
         stride_px += 1
     return stride_px
 
@@ -294,11 +224,11 @@ def _check_memory(shape: Sequence[int], stride_px: int) -> None:
 
     """
     needed = _matrix_bytes(shape, stride_px)
-    if needed > _MOST_BYTES:
+    if needed > MOST_MATRIX_BYTES:
         raise SettingError(
             f'patch_statistics.stride_px is {stride_px}: the matrices for an image of '
             f'{shape[1]}x{shape[0]} would take {needed / 1e6:.0f} MB; allowed: '
-            f'{_MOST_BYTES / 1e6:.0f} MB, which is stride_px '
+            f'{MOST_MATRIX_BYTES / 1e6:.0f} MB, which is stride_px '
             f'{smallest_stride_px(shape, stride_px)} and more, or statistics pooled'
         )
 
@@ -306,49 +236,3 @@ def _check_memory(shape: Sequence[int], stride_px: int) -> None:
 def _matrix_bytes(shape: Sequence[int], stride_px: int) -> int:
     rows, columns = grid_shape(shape, stride_px)
     return 4 * rows * columns * feature_count(shape, 'picture') ** 2
-
-
-def _nearest(
-    squares: NDArray[np.float32], offsets: Sequence[tuple[int, int]]
-) -> NDArray[np.float32]:
-    """
-    Give for every patch the smallest of its distances to the positions around it.
-
-    Parameters
-    ----------
-    squares : ndarray of float32, (offsets, rows, columns)
-        For every position, the squared distance to it of the patch at an offset from it.
-    offsets : sequence of (int, int)
-        Rows down and columns right.
-
-    """
-    rows, columns = squares.shape[1:]
-    nearest = np.full((rows, columns), np.inf, np.float32)
-    for square, (down, right) in zip(squares, offsets, strict=True):
-        # The patch at (r, c) is the one at this offset from the position (r - down, c - right).
-        place = nearest[_moved(down, rows), _moved(right, columns)]
-        origin = square[_moved(-down, rows), _moved(-right, columns)]
-        np.minimum(place, origin, out=place)
-    return nearest
-
-
-def _moved(by: int, end: int) -> slice:
-    """
-    Give the part of 0 .. end that stays inside after a move.
-
-    """
-    return slice(max(by, 0), end + min(by, 0))
-
-
-def _squares_of_kinds(
-    features: NDArray[np.float32], means: NDArray[np.float32], matrices: NDArray[np.float32]
-) -> NDArray[np.float32]:
-    """
-    Give the squared distance of every patch to every kind, (kinds, rows, columns).
-
-    """
-    squares = np.empty((len(means), *features.shape[:2]), np.float32)
-    for square, mean, matrix in zip(squares, means, matrices, strict=True):
-        white = (features - mean) @ matrix.T
-        np.einsum('rcf,rcf->rc', white, white, out=square)
-    return squares

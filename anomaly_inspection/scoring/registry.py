@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from anomaly_inspection.errors import SettingError
 from anomaly_inspection.scoring.autoencoder import AutoencoderScorer
+from anomaly_inspection.scoring.features import FeaturesScorer
 from anomaly_inspection.scoring.openvino import OpenvinoScorer
 from anomaly_inspection.scoring.patch_statistics import PatchStatisticsScorer
 from anomaly_inspection.scoring.ssim import SsimScorer
@@ -25,6 +26,7 @@ SCORERS: dict[str, type[Scorer]] = {
         SsimScorer,
         VariationScorer,
         PatchStatisticsScorer,
+        FeaturesScorer,
         TemplateScorer,
         AutoencoderScorer,
         OpenvinoScorer,

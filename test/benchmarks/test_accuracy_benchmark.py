@@ -1,93 +1,51 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-The accuracy benchmark: which files it opens, what it logs, what it writes.
+The accuracy benchmark: which files it opens, what it logs, keeps and writes.
 
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 import json
 from pathlib import Path
 import shutil
 
 from click.testing import CliRunner
-import cv2
-import numpy as np
 import pytest
 
 from anomaly_inspection.capture.simulated_dataset import write_dataset
 from anomaly_inspection.capture.simulated_line import SimulatedLineSettings
 from anomaly_inspection.errors import InspectionError, SettingError
-from anomaly_inspection.imaging.preprocessing import PreprocessingSettings
-from anomaly_inspection.learning.teach import TeachOptions
-from benchmarks import accuracy, run_log
-from benchmarks.accuracy import Product, share_of
-from benchmarks.simple_methods import SimpleMethods, small_gray, SSIM_BEST, SSIM_MEAN, Z_MAP
+from benchmarks import accuracy, accuracy_run, run_log
+from benchmarks.accuracy_result import Outcome, WITHOUT
+from benchmarks.accuracy_run import Task
+from benchmarks.accuracy_scenarios import folder_to_test, SCENARIOS
+from benchmarks.real_sets import share_of
+from benchmarks.simple_methods import SSIM_BEST, SSIM_MEAN, Z_MAP
 
-PRODUCTS = (Product('line', 0.9, 0.8, f1_goal=0.9),)
 # A rule that changed would let final images into choices.
 KNOWN_DEV = [f'test/good/{number:03d}.png' for number in (0, 3, 4, 5, 11)]
 LINE = SimulatedLineSettings.from_spec(
-    'line:width_px=320,height_px=240,shift_px=2,rotation_deg=0,defect_rate=0.5,seed=3'
+    'line:width_px=320,height_px=240,shift_px=1,rotation_deg=0,defect_rate=0.5,seed=3'
 )
 
 
 @pytest.fixture(scope='module')
 def simulated(tmp_path_factory):
     root = tmp_path_factory.mktemp('datasets')
-    write_dataset(root / 'line', LINE, train_parts=8, test_parts=24)
+    write_dataset(root / 'line', LINE, train_parts=12, test_parts=24)
     return root
 
 
-@pytest.fixture(autouse=True)
-def quick_teaching(monkeypatch):
+@pytest.fixture(scope='module')
+def without_final(simulated, tmp_path_factory):
     """
-    Choosing the alignment takes longest, and is not tested here.
-
-    """
-    monkeypatch.setattr(
-        accuracy,
-        'TeachOptions',
-        lambda **options: TeachOptions(
-            **{**options, 'preprocessing': PreprocessingSettings(), 'region_of_interest': None}
-        ),
-    )
-
-
-@pytest.fixture
-def datasets(simulated, tmp_path):
-    return Path(shutil.copytree(simulated, tmp_path / 'datasets'))
-
-
-@pytest.fixture
-def log(tmp_path):
-    return tmp_path / 'final_runs.jsonl'
-
-
-def run(datasets, folder, log, **options):
-    accuracy.measure(
-        PRODUCTS, scorers=('variation',), datasets=datasets, folder=folder, log=log, **options
-    )
-    return json.loads((folder / 'accuracy.json').read_text())
-
-
-def without_times(tree):
-    if isinstance(tree, dict):
-        left_out = ('teach_s', 'ms_per_image', 'machine')
-        return {key: without_times(value) for key, value in tree.items() if key not in left_out}
-    return tree
-
-
-def names_of_tests(dataset):
-    return [path.relative_to(dataset).as_posix() for path in sorted(dataset.glob('test/*/*.png'))]
-
-
-def destroy_final(dataset):
-    """
-    Put a dangling link in the place of each final image and mask: who opens one, fails.
+    The same sets, with a dangling link in the place of each final image and mask.
 
     """
-    destroyed = 0
+    root = Path(shutil.copytree(simulated, tmp_path_factory.mktemp('without') / 'datasets'))
+    dataset, destroyed = root / 'line', 0
     for name in names_of_tests(dataset):
         if share_of(name) == 'dev':
             continue
@@ -97,12 +55,44 @@ def destroy_final(dataset):
                 path.unlink()
                 path.symlink_to('nowhere')
                 destroyed += 1
-    return destroyed
+    assert destroyed > 12
+    return root
 
 
-def vary_sizes(dataset):
-    for place, path in enumerate(sorted(dataset.glob('train/good/*.png'))):
-        cv2.imwrite(str(path), cv2.imread(str(path))[: 240 - place % 2])
+@pytest.fixture(scope='module')
+def dev_folder(without_final, tmp_path_factory):
+    """
+    The report of a run over all scenarios, without --final.
+
+    """
+    folder = tmp_path_factory.mktemp('dev')
+    accuracy.measure(('line',), **options(without_final, folder, folder / 'final_runs.jsonl'))
+    return folder
+
+
+@pytest.fixture
+def log(tmp_path):
+    return tmp_path / 'final_runs.jsonl'
+
+
+def options(datasets, folder, log, **more):
+    return {
+        'scorers': ('variation',),
+        'features': (WITHOUT,),
+        'jobs': 1,
+        'datasets': datasets,
+        'folder': folder,
+        'log': log,
+        **more,
+    }
+
+
+def report(folder):
+    return json.loads((folder / 'accuracy.json').read_text())
+
+
+def names_of_tests(dataset):
+    return [path.relative_to(dataset).as_posix() for path in sorted(dataset.glob('test/*/*.png'))]
 
 
 # ------------------------------------------------------------------------------- the separation
@@ -115,39 +105,39 @@ def test_the_shares_are_thirds_that_only_the_name_tells():
     assert dev[:5] == KNOWN_DEV
 
 
-@pytest.mark.parametrize('sizes_vary', [False, True])
-def test_without_final_no_final_file_is_opened(datasets, tmp_path, log, sizes_vary):
-    if sizes_vary:
-        vary_sizes(datasets / 'line')
-    before = run(datasets, tmp_path / 'before', log)
-    assert destroy_final(datasets / 'line') > 12
-    after = run(datasets, tmp_path / 'after', log)
-    assert without_times(after) == without_times(before)
-    names = names_of_tests(datasets / 'line')
+def test_without_final_no_final_file_is_opened(dev_folder, without_final):
+    names = names_of_tests(without_final / 'line')
     dev = [name for name in names if share_of(name) == 'dev']
-    figures = after['sets']['line']
-    assert figures['resized'] is sizes_vary
-    assert figures['dev']['n_good'] + figures['dev']['n_defect'] == len(dev)
-    assert 'final' not in figures
-    assert not log.exists()
-    # The same with the final third wanted does not go through: the test can fail.
-    with pytest.raises(InspectionError, match='the file is missing'):
-        run(datasets, tmp_path / 'final', log, final=True)
+    judged = {one['scenario']: one for one in report(dev_folder)['outcomes'] if not one['failed']}
+    assert {'plain', 'moved'} <= set(judged)
+    for outcome in judged.values():
+        assert list(outcome['shares']) == ['dev']
+        assert len(outcome['shares']['dev']['images']) == len(dev)
+    assert not (dev_folder / 'final_runs.jsonl').exists()
 
 
-# ------------------------------------------------------------------------------------- final runs
+@pytest.mark.parametrize('scenario', [one for one in SCENARIOS if one.moves])
+def test_a_destroyed_final_image_is_missed_when_it_is_wanted(without_final, scenario, tmp_path):
+    # So the test above can fail.
+    with pytest.raises(InspectionError, match='missing'):
+        folder_to_test(without_final / 'line', 'final', scenario, None, tmp_path)
 
 
-def test_a_final_run_judges_all_images_and_is_logged(datasets, tmp_path, log):
-    dev_alone = run(datasets, tmp_path / 'dev', log)['sets']['line']
-    found = run(datasets, tmp_path / 'final', log, final=True)['sets']['line']
-    assert without_times(found['dev']) == without_times(dev_alone['dev'])
-    names = names_of_tests(datasets / 'line')
-    counts = [found[share][key] for share in ('dev', 'final') for key in ('n_good', 'n_defect')]
-    assert sum(counts) == len(names)
-    text = (tmp_path / 'final' / 'accuracy.md').read_text()
-    assert 'AUROC, dev' in text
-    assert 'AUROC, final' in text
+# ------------------------------------------------------------------------------------ final runs
+
+
+def test_a_final_run_judges_all_images_and_is_logged(simulated, dev_folder, tmp_path, log):
+    accuracy.measure(
+        ('line',), **options(simulated, tmp_path, log, scenarios=('plain',), final=True)
+    )
+    (found,) = report(tmp_path)['outcomes']
+    (dev_alone,) = (one for one in report(dev_folder)['outcomes'] if one['scenario'] == 'plain')
+    images = [found['shares'][share]['images'] for share in ('dev', 'final')]
+    assert images[0] == dev_alone['shares']['dev']['images']
+    assert sum(map(len, images)) == len(names_of_tests(simulated / 'line'))
+    text = (tmp_path / 'accuracy.md').read_text()
+    assert 'Plain, without pretrained features (dev)' in text
+    assert 'Plain, without pretrained features (final)' in text
     (line,) = log.read_text().splitlines()
     record = json.loads(line)
     assert record['completed'] is True
@@ -156,64 +146,108 @@ def test_a_final_run_judges_all_images_and_is_logged(datasets, tmp_path, log):
     assert record['date'].endswith('+00:00')
     assert record['settings']['scorers'] == ['variation']
     for share in ('dev', 'final'):
-        assert record['figures']['line'][share]['image_auroc'][0] == pytest.approx(
-            found[share]['image_auroc'], abs=1e-4
+        assert record['figures']['line/plain/without'][share]['image_auroc'][0] == pytest.approx(
+            found['shares'][share]['image_auroc'], abs=1e-4
         )
-    assert str(datasets) not in line
+    assert str(simulated) not in line
 
 
-def test_a_final_run_that_fails_is_logged_too(datasets, tmp_path, log, monkeypatch):
-    def fail(*arguments):
-        raise SettingError('half-way')
+def test_a_final_run_that_fails_is_logged_too(simulated, tmp_path, log, monkeypatch):
+    def interrupted(*arguments, **more):
+        raise KeyboardInterrupt
 
-    monkeypatch.setattr(accuracy, 'result_of', fail)
+    monkeypatch.setattr(accuracy, '_run', interrupted)
     log.write_text('an older run\n')
-    with pytest.raises(SettingError, match='half-way'):
-        run(datasets, tmp_path / 'final', log, final=True)
+    with pytest.raises(KeyboardInterrupt):
+        accuracy.measure(('line',), **options(simulated, tmp_path, log, final=True))
     older, line = log.read_text().splitlines()
     record = json.loads(line)
     assert older == 'an older run'
     assert (record['completed'], record['figures']) == (False, {})
 
 
-def test_a_final_run_that_cannot_be_logged_does_not_begin(datasets, tmp_path, log, monkeypatch):
-    monkeypatch.setattr(accuracy, 'result_of', lambda *arguments: pytest.fail('it began'))
+def test_a_final_run_that_cannot_be_logged_does_not_begin(simulated, tmp_path, log, monkeypatch):
+    monkeypatch.setattr(accuracy, '_run', lambda *arguments, **more: pytest.fail('it began'))
     with pytest.raises(SettingError, match=r'log .* cannot be written'):
-        run(datasets, tmp_path / 'final', tmp_path, final=True)
+        accuracy.measure(('line',), **options(simulated, tmp_path, tmp_path, final=True))
     monkeypatch.setattr(run_log, 'ROOT', tmp_path)
     with pytest.raises(SettingError, match='git fails'):
-        run(datasets, tmp_path / 'final', log, final=True)
+        accuracy.measure(('line',), **options(simulated, tmp_path, log, final=True))
 
 
-# --------------------------------------------------------------------------------------- figures
+# ------------------------------------------------------------------------------------- the report
 
 
-def test_the_report_has_every_figure_with_its_goal(datasets, tmp_path, log):
-    found = run(datasets, tmp_path / 'out', log)
-    text = (tmp_path / 'out' / 'accuracy.md').read_text()
+def test_the_report_has_every_figure_with_its_goal(dev_folder):
+    found, text = report(dev_folder), (dev_folder / 'accuracy.md').read_text()
     for title in (
-        *('Image AUROC', 'Simple methods on the same images', 'At the limits chosen from good'),
-        *('F1, the defective parts', 'Where the defects are', 'What it took'),
+        *('Goals (dev)', 'Plain, without', 'Moved, without', 'What the product chose'),
+        *('Simple methods on the same images', 'Where the defects are'),
     ):
         assert f'## {title}' in text
-    assert (tmp_path / 'out' / 'accuracy.svg').read_text().startswith('<svg')
-    dev = found['sets']['line']['dev']
-    assert set(dev['simple_methods']) == {SSIM_BEST, SSIM_MEAN, Z_MAP}
-    # One set alone: pooled over all sets is what it has itself.
-    pooled = found['all_sets']['dev']
-    assert pooled['false_reject_rate'][0] == pytest.approx(dev['at_limits']['false_reject_rate'])
-    assert pooled['balanced_accuracy'][0] == pytest.approx(dev['at_limits']['balanced_accuracy'])
-    low, high = pooled['balanced_accuracy'][1:]
-    assert low <= pooled['balanced_accuracy'][0] <= high
+    assert (dev_folder / 'accuracy.png').read_bytes().startswith(b'\x89PNG')
+    plain = next(one for one in found['outcomes'] if one['scenario'] == 'plain')
+    assert plain['taught_images'] == 12
+    assert list(plain['scorers']) == ['variation']
+    assert plain['teach_s'] > 0
+    assert set(plain['simple']['dev']) == {SSIM_BEST, SSIM_MEAN, Z_MAP}
+    # One set alone: over all sets is what it has itself.
+    alone, all_sets = plain['shares']['dev'], found['all_sets']['without/plain/dev']
+    at_limits = alone['at_limits']
+    assert all_sets['image_auroc'] == pytest.approx(alone['image_auroc'])
+    assert all_sets['false_reject_rate'][0] == pytest.approx(at_limits['false_reject_rate'])
+    assert all_sets['balanced_accuracy'][0] == pytest.approx(at_limits['balanced_accuracy'])
+    low, high = all_sets['balanced_accuracy'][1:]
+    assert low <= all_sets['balanced_accuracy'][0] <= high
 
 
-def test_sets_that_are_not_at_hand_are_named(datasets, tmp_path, log):
-    more = (*PRODUCTS, Product('elsewhere', 0.9, 0.8))
+def test_what_cannot_be_taught_is_in_the_report_with_the_products_sentence(simulated, tmp_path):
+    datasets = Path(shutil.copytree(simulated, tmp_path / 'datasets'))
+    for path in sorted(datasets.glob('line/train/good/*'))[1:]:
+        path.unlink()
     folder = tmp_path / 'out'
-    accuracy.measure(more, scorers=('variation',), datasets=datasets, folder=folder, log=log)
-    assert 'Missing in ../shared/datasets: elsewhere.' in (folder / 'accuracy.md').read_text()
+    accuracy.measure(
+        ('line',), **options(datasets, folder, tmp_path / 'log', scenarios=('plain',))
+    )
+    (outcome,) = report(folder)['outcomes']
+    assert outcome['failed'].startswith('teach: ')
+    assert 'crashed' not in outcome['failed']
+    assert outcome['failed'] in (folder / 'accuracy.md').read_text()
+    (untaught,) = (one for one in report(folder)['goals'] if 'cannot be taught' in one['what'])
+    assert (untaught['measured'], untaught['is_met']) == ('line', False)
+
+
+def test_a_fault_of_the_benchmark_in_one_set_does_not_cost_the_others(
+    simulated, dev_folder, tmp_path, monkeypatch, log
+):
+    shutil.copytree(simulated / 'line', tmp_path / 'datasets' / 'other')
+    (tmp_path / 'datasets' / 'line').mkdir()
+
+    def faulty(task):
+        if task.name == 'line':
+            raise ZeroDivisionError('by accident')
+        return [Outcome(task.name, one, task.features, failed='known') for one in task.scenarios]
+
+    monkeypatch.setattr(accuracy, 'outcomes_of', faulty)
+    folder = tmp_path / 'out'
+    accuracy.measure(
+        ('line', 'other'),
+        **options(tmp_path / 'datasets', folder, log, scenarios=('plain',)),
+    )
+    failed = {one['set_name']: one['failed'] for one in report(folder)['outcomes']}
+    assert failed == {
+        'line': 'the benchmark: ZeroDivisionError: by accident',
+        'other': 'known',
+    }
+
+
+def test_sets_that_are_not_at_hand_are_named(simulated, tmp_path, log, monkeypatch):
+    outcome = Outcome('line', 'plain', WITHOUT, failed='not tried')
+    monkeypatch.setattr(accuracy, '_run', lambda *arguments, **more: iter([[outcome]]))
+    accuracy.measure(('line', 'elsewhere'), **options(simulated, tmp_path, log))
+    assert 'Missing in ../shared/datasets: elsewhere.' in (tmp_path / 'accuracy.md').read_text()
     with pytest.raises(SettingError, match='elsewhere'):
-        accuracy.measure(more[1:], datasets=datasets, folder=folder, log=log)
+        accuracy.measure(('elsewhere',), **options(simulated, tmp_path, log))
 
 
 def test_an_unknown_set_is_refused_by_name():
@@ -223,19 +257,38 @@ def test_an_unknown_set_is_refused_by_name():
     assert 'mvtec_bottle' in result.output
 
 
-def test_simple_methods_know_what_they_have_seen():
-    generator = np.random.default_rng(1)
-    base = generator.integers(60, 200, (60, 80, 3)).astype(np.float64)
-    good = [
-        small_gray(
-            np.clip(base + generator.normal(0, 4, base.shape), 0, 255).astype(np.uint8), None
-        )
-        for _ in range(30)
-    ]
-    assert good[0].shape == (256, 256)
-    methods = SimpleMethods(good)
-    seen, odd = methods.scores(good[0]), good[0].copy()
-    odd[100:130, 100:130] = 255
-    assert seen[SSIM_BEST] == pytest.approx(0, abs=1e-6), 'it is one of the references'
-    for way, score in methods.scores(odd).items():
-        assert score > seen[way]
+# -------------------------------------------------------------------------------------- going on
+
+
+def test_a_resumed_run_measures_only_what_is_missing(
+    dev_folder, without_final, tmp_path, monkeypatch
+):
+    folder = Path(shutil.copytree(dev_folder, tmp_path / 'dev'))
+    before = report(folder)['outcomes']
+    (folder / 'accuracy.json').unlink()
+    (gone,) = (folder / 'outcomes').glob('*one_part*')
+    gone.unlink()
+    measured = []
+
+    def outcomes_of(task):
+        measured.append(task.scenarios)
+        return [Outcome(task.name, one, task.features, failed='new') for one in task.scenarios]
+
+    monkeypatch.setattr(accuracy, 'outcomes_of', outcomes_of)
+    arguments = options(without_final, folder, tmp_path / 'log', resume=True)
+    accuracy.measure(('line',), **arguments)
+    assert measured == [('one_part',)]
+    after = report(folder)['outcomes']
+    others = [one for one in before if one['scenario'] != 'one_part']
+    assert [one for one in after if one['failed'] != 'new'] == others
+
+    monkeypatch.setattr(accuracy, 'source_hash', lambda: 'of other sources')
+    accuracy.measure(('line',), **arguments)
+    assert len(measured) == 1 + 3
+
+
+def test_a_command_that_takes_too_long_is_a_failure(simulated):
+    task = Task(simulated / 'line', 'all', WITHOUT, ('plain', 'moved'), ('dev',))
+    plain, moved = accuracy_run.outcomes_of(replace(task, time_limit_s=0.01))
+    assert 'its time was up' in plain.failed
+    assert (moved.scenario, moved.failed) == ('moved', plain.failed)

@@ -11,7 +11,7 @@ import pytest
 pytest.importorskip('tensorflow', reason='networks need it, the extra [train]')
 
 from benchmarks import autoencoders
-from benchmarks.accuracy import share_of
+from benchmarks.real_sets import share_of
 
 
 @pytest.fixture

@@ -63,17 +63,43 @@ def test_a_refusal_ends_it_with_its_reason(error: str, says: str) -> None:
 def test_silence_ends_it_and_names_who_was_silent() -> None:
     one = switch()
     one.answered(NEW, ['ssim'], is_ready=True)
-    one.tick(119.9)
+    one.tick(119.9, scorer_nodes=2)
     assert one.state is SwitchState.PREPARING
-    one.tick(120.0)
+    one.tick(120.0, scorer_nodes=2)
     assert one.state is SwitchState.FAILED
     assert one.reason == ('variation did not confirm within 20 s: does a scorer node run it?')
+
+
+def test_without_a_scorer_node_it_ends_early() -> None:
+    one = switch()
+    one.tick(100.9, scorer_nodes=0)
+    assert one.state is SwitchState.PREPARING, 'nodes may not have been found yet'
+    one.tick(101.0, scorer_nodes=0)
+    assert (one.state, one.reason) == (SwitchState.FAILED, 'no scorer node is there')
+
+
+def test_it_ends_early_when_no_node_that_is_there_runs_a_required_scorer() -> None:
+    one = switch()
+    one.answered(NEW, ['ssim'], is_ready=True)
+    one.tick(101.0, scorer_nodes=2)
+    assert one.state is SwitchState.PREPARING, 'the second node has not answered'
+    one.answered(NEW, ['template'], is_ready=True)
+    one.tick(101.1, scorer_nodes=2)
+    assert one.state is SwitchState.FAILED
+    assert one.reason == 'variation is needed, and none of the scorer nodes runs it (2 found)'
+
+
+def test_the_first_recipe_waits_for_nodes_that_come_later() -> None:
+    one = switch(is_first=True)
+    one.answered(NEW, ['ssim'], is_ready=True)
+    one.tick(110.0, scorer_nodes=1)
+    assert (one.state, one.reason) == (SwitchState.PREPARING, '')
 
 
 def test_a_ready_one_stays_ready() -> None:
     one = switch()
     one.answered(NEW, ['ssim', 'variation'], is_ready=True)
-    one.tick(1000.0)
+    one.tick(1000.0, scorer_nodes=2)
     one.answered(NEW, ['ssim'], is_ready=False, error='scorer is not active')
     assert (one.state, one.reason) == (SwitchState.READY, '')
 
@@ -81,7 +107,7 @@ def test_a_ready_one_stays_ready() -> None:
 def test_the_first_recipe_says_what_is_wrong_and_goes_on_waiting() -> None:
     one = switch(is_first=True)
     one.answered(NEW, ['ssim'], is_ready=True)
-    one.tick(120.0)
+    one.tick(120.0, scorer_nodes=2)
     assert (one.state, 'variation did not confirm' in one.reason) == (SwitchState.PREPARING, True)
     one.answered(NEW, ['ssim'], is_ready=False, error='scorer is not active')
     assert (one.state, one.reason) == (SwitchState.PREPARING, 'scorer is not active')

@@ -170,7 +170,7 @@ def test_patch_statistics_are_taught_and_fit_in_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pose = {'shift_px': 5.0, 'turn_deg': 5.0}
-    monkeypatch.setattr(patch_statistics, '_MOST_BYTES', 1_000_000)
+    monkeypatch.setattr(patch_statistics, 'MOST_MATRIX_BYTES', 1_000_000)
     taught = teach(
         good_frames(30, **pose), name='block', options=TeachOptions(scorers=['patch_statistics'])
     )

@@ -177,6 +177,16 @@ def test_named_scorers_that_the_new_recipe_lacks_refuse_it_at_once_and_say_so(ma
     assert cell.decision(good_frames('ssim')[0]).reason == Decision.REASON_WITHIN_LIMITS
 
 
+def test_a_required_scorer_that_no_node_runs_refuses_it_without_the_time_out(
+    make_cell, recipes, taught_recipe
+):
+    cell = make_cell(recipes['ssim'], [('ssim',)])
+    success, message = cell.load(taught_recipe)
+    assert not success
+    assert 'variation is needed, and none of the scorer nodes runs it (1 found)' in message
+    assert cell.decision(good_frames('ssim')[0]).reason == Decision.REASON_WITHIN_LIMITS
+
+
 @pytest.mark.parametrize('small', ['decider_mb', 'scorer_mb'])
 def test_a_recipe_over_the_budget_of_a_node_is_refused_and_the_old_one_stays_in_force(
     make_cell, recipes, taught_recipe, small

@@ -14,7 +14,7 @@ import pytest
 
 from anomaly_inspection.errors import FrameError, RecipeError, SettingError
 from anomaly_inspection.imaging.preprocessing import Prepared
-from anomaly_inspection.scoring import patch_gaussians, patch_statistics
+from anomaly_inspection.scoring import patch_distance, patch_gaussians
 from anomaly_inspection.scoring.patch_features import patch_features, surface_of
 from anomaly_inspection.scoring.patch_statistics import PatchStatisticsScorer, smallest_stride_px
 
@@ -334,7 +334,7 @@ def test_is_the_mahalanobis_distance_of_the_definition(settings):
     covariance = np.cov(samples / scale, rowvar=False) + 0.01 * np.eye(count)
     image = part_image(100)
     patches = patch_features(image, 4, 'picture')
-    found = scorer._distance(patches)[place]
+    found = scorer._distance.of(patches)[place]
     apart = (patches[place] - samples.mean(axis=0)) / scale
     expected = np.sqrt(apart @ np.linalg.solve(covariance, apart) / count)
     assert found == pytest.approx(expected, rel=1e-3)
@@ -386,7 +386,7 @@ def test_odd_sizes_and_strides_work(shape, stride_px):
 def test_fitting_and_scoring_in_pieces_gives_the_same(settings, monkeypatch):
     part = prepared(part_image(100))
     whole = PatchStatisticsScorer.fit(good_parts(9), settings).score(part).anomaly_map
-    for module in (patch_gaussians, patch_statistics):
+    for module in (patch_gaussians, patch_distance):
         monkeypatch.setattr(module, '_CHUNK_VALUES', 40_000)
     pieces = PatchStatisticsScorer.fit(good_parts(9), settings).score(part).anomaly_map
     np.testing.assert_allclose(pieces, whole, rtol=1e-3)

@@ -119,7 +119,8 @@ class DeciderBench(NodeBench):
         self.wait(lambda: self.node.is_ready)
         self.wait(lambda: self.line.part_out.get_subscription_count() > 0)
         self.wait(lambda: self.line.score_out.get_subscription_count() > 0)
-        self.wait(lambda: self.line.heard[LimitsInForce])
+        for latched in (LimitsInForce, RecipeInForce, Fault):
+            self.wait(lambda kind=latched: self.line.heard[kind])
         return self
 
     def decision(self, part_id):

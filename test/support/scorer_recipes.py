@@ -23,6 +23,7 @@ SIZES = {
     'variation': (48, 48),
     'template': (80, 64),
     'patch_statistics': (96, 64),
+    'features': (72, 64),
     'autoencoder': (32, 32),
     'openvino': (40, 32),
 }
@@ -50,7 +51,8 @@ def write_recipe_of(scorer, folder: Path) -> Path:
     frames = good_frames(scorer)
     with tempfile.TemporaryDirectory() as models:
         taught = 'ssim' if scorer == 'autoencoder' else scorer
-        settings = {scorer: _model(Path(models))} if scorer == 'openvino' else {}
+        made = {'openvino': _model, 'features': _backbone}.get(scorer)
+        settings = {scorer: made(Path(models))} if made else {}
         recipe = teach(
             frames,
             name=folder.name,
@@ -75,6 +77,12 @@ def _model(folder):
     for name, content in files_of(network([1, 3, height, width], mean)).items():
         (folder / name).write_bytes(content.tobytes())
     return {'model': str(folder / 'model.xml')}
+
+
+def _backbone(folder):
+    from support.small_backbone import keep_small_backbone
+
+    return {'backbone': keep_small_backbone(folder), 'side_px': 64, 'dimensions': 8}
 
 
 def _autoencoder(frames):
