@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import pytest
 
-from anomaly_inspection.errors import FrameError, SettingError
+from anomaly_inspection.errors import SettingError
 from anomaly_inspection.imaging.alignment import AlignmentSettings
 from anomaly_inspection.imaging.preprocessing import PreprocessingSettings, Preprocessor
 from anomaly_inspection.imaging.region_of_interest import RegionOfInterest
@@ -357,16 +357,6 @@ def test_too_many_strangers_are_refused_by_name() -> None:
     frames = [*good_frames(16), ('black 1', STRANGERS['black']), ('black 2', STRANGERS['black'])]
     with pytest.raises(SettingError, match=r'2 of 18 good images.*black 1.*black 2'):
         teach(frames, name='block')
-
-
-def test_a_frame_of_another_format_is_refused_by_name() -> None:
-    for odd in (
-        np.zeros((HEIGHT, WIDTH + 1), np.uint8),
-        np.zeros((HEIGHT, WIDTH, 3), np.uint8),
-        np.zeros((HEIGHT, WIDTH), np.uint16),
-    ):
-        with pytest.raises(FrameError, match='odd one'):
-            teach([*good_frames(9), ('odd one', odd)], name='block')
 
 
 def test_too_few_frames_are_refused() -> None:
