@@ -113,7 +113,7 @@ def measure(
     present = [name for name in sets if (datasets / name).is_dir()]
     if not present:
         raise SettingError(f'none of {", ".join(sets)} is in {datasets}')
-    features = features or _available_features()
+    features = features or available_features()
     shares = (DEV, FINAL) if final else (DEV,)
     tasks = [
         Task(
@@ -123,8 +123,8 @@ def measure(
             tuple(one.name for one in SCENARIOS if one.taught == taught and one.name in scenarios),
             shares,
             tuple(scorers),
-            most_images,
-            time_limit_s,
+            most_images=most_images,
+            time_limit_s=time_limit_s,
         )
         for each in features
         for name in present
@@ -141,7 +141,7 @@ def measure(
     store = OutcomeStore(folder / 'outcomes', source_hash())
     outcomes: list[Outcome] = []
     with logged(log, settings, lambda: _brief(outcomes)) if final else _unlogged():
-        for done in _run(tasks, jobs, store, resume=resume):
+        for _, done in outcomes_by_task(tasks, jobs, store, resume=resume):
             outcomes += done
     outcomes.sort(key=lambda one: sets.index(one.set_name))
     absent = [name for name in sets if name not in present]
@@ -158,15 +158,30 @@ def measure(
     return written
 
 
-def _available_features() -> tuple[str, ...]:
+def available_features() -> tuple[str, ...]:
+    """
+    Give what can be compared on this machine: without the pretrained network, and with it.
+
+    """
     return (WITH, WITHOUT) if find_spec(PACKAGE) else (WITHOUT,)
 
 
-def _run(
+def outcomes_by_task(
     tasks: Sequence[Task], jobs: int, store: OutcomeStore, *, resume: bool
-) -> Iterator[list[Outcome]]:
+) -> Iterator[tuple[Task, list[Outcome]]]:
     """
-    Give the outcomes of each task as it ends; its commands run in processes of their own.
+    Give the outcomes of each task as it ends, and keep them.
+
+    Parameters
+    ----------
+    tasks : sequence of Task
+        Their commands run in processes of their own.
+    jobs : int
+        How many run at the same time.
+    store : OutcomeStore
+        Where they are kept.
+    resume : bool
+        Take from the store what is there.
 
     """
     waiting = []
@@ -175,7 +190,7 @@ def _run(
         if kept is None:
             waiting.append(task)
         else:
-            yield kept
+            yield task, kept
     if resume:
         print(f'{len(tasks) - len(waiting)} of {len(tasks)} are there', file=sys.stderr)
     pool = ThreadPoolExecutor(jobs)
@@ -194,7 +209,7 @@ def _run(
             else:
                 store.write(task, outcomes)
             print(f'{done}/{len(waiting)} {_line(task, outcomes)}', file=sys.stderr, flush=True)
-            yield outcomes
+            yield task, outcomes
     finally:
         pool.shutdown(cancel_futures=True)
 
@@ -213,7 +228,7 @@ def _line(task: Task, outcomes: Sequence[Outcome]) -> str:
             f'{good[0]} of {good[1]} good and {defective[0]} of {defective[1]} defective'
         )
     took = f'taught in {outcomes[0].teach_s:.0f} s' if outcomes else ''
-    return f'{task.name} {task.taught} {task.features}: {took}; {"; ".join(texts)}'
+    return f'{task.name} {task.label or task.taught} {task.features}: {took}; {"; ".join(texts)}'
 
 
 def _introduction(

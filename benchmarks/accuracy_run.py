@@ -52,10 +52,14 @@ class Task:
         The shares of the test images to judge.
     scorers : tuple of str
         To teach; none = what the product takes by default.
+    settings : tuple of str
+        Of these scorers, as `teach --setting` takes them.
     most_images : int, optional
         Good images and test images at most, for a quick look.
     time_limit_s : float
         A command that takes longer is ended.
+    label : str
+        Tells tasks of a set apart that differ in their scorers.
 
     """
 
@@ -65,8 +69,10 @@ class Task:
     scenarios: tuple[str, ...]
     shares: tuple[str, ...]
     scorers: tuple[str, ...] = ()
+    settings: tuple[str, ...] = ()
     most_images: int | None = None
     time_limit_s: float = 900.0
+    label: str = ''
 
     @property
     def name(self) -> str:
@@ -114,6 +120,8 @@ def _options(task: Task) -> list[str]:
     scorers = ('features',) if task.features == ONLY else task.scorers
     for scorer in scorers:
         options += ['--scorer', scorer]
+    for setting in task.settings:
+        options += ['--setting', setting]
     return options
 
 

@@ -11,6 +11,7 @@ from hashlib import sha256
 from importlib.metadata import distributions
 import json
 import os
+import re
 from typing import TYPE_CHECKING
 
 from benchmarks.accuracy_result import Outcome
@@ -90,7 +91,9 @@ class OutcomeStore:
         os.replace(unfinished, path)
 
     def _path(self, task: Task) -> Path:
-        return self._folder / f'{task.name}-{"+".join(task.scenarios)}-{task.features}.json'
+        label = re.sub(r'\W+', '_', task.label)
+        words = (task.name, '+'.join(task.scenarios), task.features, *filter(None, [label]))
+        return self._folder / f'{"-".join(words)}.json'
 
     def _key(self, task: Task) -> str:
         return sha256(f'{self._source} {task!r}'.encode()).hexdigest()

@@ -247,7 +247,7 @@ def _side_by_side(outcomes: Sequence[Outcome], share: str) -> Table:
 
     def figures(way: tuple[str, ...], place: tuple[str, str]) -> list[str]:
         found = [cells.get((*place, features)) for features in used]
-        return [_number(one and one.figure(*way)) for one in found]
+        return [_number(None if one is None else one.figure(*way)) for one in found]
 
     return Table(
         f'Pretrained features side by side ({share})',

@@ -191,7 +191,7 @@ def score_held_out(fitted: Scorer, parts: Sequence[GoodPart], progress: Progress
 def _score_by_folds(
     scorer: str, settings: Mapping[str, Any], parts: Sequence[GoodPart], progress: Progress
 ) -> HeldOutScores:
-    fold_of = np.array(_folds(parts))
+    fold_of = np.array(folds_of(parts))
     has_classes = _class_spec(scorer) is not None
     scores: dict[int, _PartScore] = {}
     for fold in np.unique(fold_of):
@@ -206,16 +206,25 @@ def _score_by_folds(
     return HeldOutScores.of(scorer, [scores[index] for index in sorted(scores)])
 
 
-def _folds(parts: Sequence[GoodPart]) -> list[int]:
+def folds_of(parts: Sequence[GoodPart], folds: int | None = None) -> list[int]:
     """
     Give the fold of every part.
 
     Near copies and images of one sequence share a fold: a part tells nothing about others when a
     scorer was fitted to its copy. Each class is spread over all folds.
 
+    Parameters
+    ----------
+    parts : sequence of GoodPart
+        Prepared parts.
+    folds : int, optional
+        How many folds, where there are so many groups; by default five, or one a group where
+        there are fewer than 20.
+
     """
     groups = _groups(parts)
-    folds = len(groups) if len(groups) < _LEAVE_ONE_OUT_BELOW else _FOLDS
+    if folds is None:
+        folds = len(groups) if len(groups) < _LEAVE_ONE_OUT_BELOW else _FOLDS
     order = sorted(groups, key=lambda group: parts[group[0]].prepared.part_class)
     fold_of = [0] * len(parts)
     for place, group in enumerate(order):

@@ -156,7 +156,7 @@ def test_a_final_run_that_fails_is_logged_too(simulated, tmp_path, log, monkeypa
     def interrupted(*arguments, **more):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(accuracy, '_run', interrupted)
+    monkeypatch.setattr(accuracy, 'outcomes_by_task', interrupted)
     log.write_text('an older run\n')
     with pytest.raises(KeyboardInterrupt):
         accuracy.measure(('line',), **options(simulated, tmp_path, log, final=True))
@@ -167,7 +167,9 @@ def test_a_final_run_that_fails_is_logged_too(simulated, tmp_path, log, monkeypa
 
 
 def test_a_final_run_that_cannot_be_logged_does_not_begin(simulated, tmp_path, log, monkeypatch):
-    monkeypatch.setattr(accuracy, '_run', lambda *arguments, **more: pytest.fail('it began'))
+    monkeypatch.setattr(
+        accuracy, 'outcomes_by_task', lambda *arguments, **more: pytest.fail('it began')
+    )
     with pytest.raises(SettingError, match=r'log .* cannot be written'):
         accuracy.measure(('line',), **options(simulated, tmp_path, tmp_path, final=True))
     monkeypatch.setattr(run_log, 'ROOT', tmp_path)
@@ -243,7 +245,9 @@ def test_a_fault_of_the_benchmark_in_one_set_does_not_cost_the_others(
 
 def test_sets_that_are_not_at_hand_are_named(simulated, tmp_path, log, monkeypatch):
     outcome = Outcome('line', 'plain', WITHOUT, failed='not tried')
-    monkeypatch.setattr(accuracy, '_run', lambda *arguments, **more: iter([[outcome]]))
+    monkeypatch.setattr(
+        accuracy, 'outcomes_by_task', lambda *arguments, **more: iter([(None, [outcome])])
+    )
     accuracy.measure(('line', 'elsewhere'), **options(simulated, tmp_path, log))
     assert 'Missing in ../shared/datasets: elsewhere.' in (tmp_path / 'accuracy.md').read_text()
     with pytest.raises(SettingError, match='elsewhere'):

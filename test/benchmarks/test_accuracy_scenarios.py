@@ -17,6 +17,7 @@ from anomaly_inspection.capture.folder_truth import FolderTruth
 from anomaly_inspection.capture.image_file import read_image
 from anomaly_inspection.capture.simulated_dataset import write_dataset
 from anomaly_inspection.capture.simulated_line import SimulatedLineSettings
+from anomaly_inspection.imaging.region_of_interest import RegionOfInterest
 from benchmarks import without_pretrained
 from benchmarks.accuracy_scenarios import (
     COPIES,
@@ -130,6 +131,16 @@ def test_a_moved_image_lies_elsewhere_within_its_reach_and_takes_its_mask_along(
     assert reach / 2 < max(shifts) < reach + 1
     assert 1 - LIGHT - 0.02 < min(gains) < 0.95
     assert 1.05 < max(gains) < 1 + LIGHT + 0.02
+
+
+def test_a_region_of_interest_sets_how_far_an_image_is_moved():
+    image, mask = spot()
+    region = RegionOfInterest(70, 45, 40, 30)
+    shifts = []
+    for number in range(40):
+        rows, columns = np.nonzero(moved(image, mask, f'{number}.png', region)[1])
+        shifts.append(np.hypot(rows.mean() - 59.5, columns.mean() - 84.5))
+    assert 0.3 < max(shifts) < SHIFT_SHARE * 30 + 1
 
 
 def test_the_name_alone_decides_the_motion():
