@@ -35,7 +35,7 @@ from anomaly_inspection.deciding.limits import LimitTable
 from anomaly_inspection.evaluation.run_summary import (
     summarise,
 )
-from anomaly_inspection.learning.teach import teach
+from anomaly_inspection.learning.teach import teach, TeachOptions
 from anomaly_inspection.recipes.folder import read_recipe, write_recipe
 from anomaly_inspection.recipes.limit_table import limit_table
 from anomaly_inspection.scoring.frame_scorer import ScoreStatus
@@ -143,7 +143,15 @@ def taught_recipe(folder: Path, parts: int = TAUGHT_PARTS) -> tuple[Recipe, floa
 
     """
     frames = [render_part(TAUGHT, index).image for index in range(parts)]
-    recipe = write_recipe(teach(frames, name='bench', product='pump body (simulated)'), folder)
+    recipe = write_recipe(
+        teach(
+            frames,
+            name='bench',
+            product='pump body (simulated)',
+            options=TeachOptions(scorers=('ssim', 'variation')),
+        ),
+        folder,
+    )
     reference = _gray(recipe.references[0])
     others = [frame for frame in frames if not np.array_equal(frame, recipe.references[0])]
     return recipe, min(plain_ssim(frame, reference) for frame in others)

@@ -22,7 +22,7 @@ from typing import Any
 import click
 
 from anomaly_inspection.capture.simulated_line import render_part, SimulatedLineSettings
-from anomaly_inspection.learning.teach import teach
+from anomaly_inspection.learning.teach import teach, TeachOptions
 from anomaly_inspection.recipes.folder import write_recipe
 from benchmarks.cell_processes import Processes
 from benchmarks.charts import share_curves
@@ -121,7 +121,10 @@ def _watching() -> Iterator[_Panel]:
 def _taught_recipe(folder: Path) -> Path:
     line = SimulatedLineSettings(seed=1, defect_rate=0.0, width_px=320, height_px=240)
     frames = [render_part(line, index).image for index in range(TAUGHT_PARTS)]
-    write_recipe(teach(frames, name='knob'), folder / 'recipe')
+    write_recipe(
+        teach(frames, name='knob', options=TeachOptions(scorers=('ssim', 'variation'))),
+        folder / 'recipe',
+    )
     return folder / 'recipe'
 
 

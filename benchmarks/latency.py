@@ -31,7 +31,7 @@ import numpy as np
 import yaml
 
 from anomaly_inspection.capture.simulated_line import render_part, SimulatedLineSettings
-from anomaly_inspection.learning.teach import teach
+from anomaly_inspection.learning.teach import teach, TeachOptions
 from anomaly_inspection.recipes.folder import write_recipe
 from benchmarks.cell_processes import listening, Processes
 from benchmarks.latency_result import (
@@ -113,7 +113,11 @@ def make_product(folder: Path, size: tuple[int, int], colour: str, frames: int) 
     name = f'{size[0]}x{size[1]} {colour}'
     folder = folder / name.replace(' ', '_')
     write_recipe(
-        teach([render(line, index) for index in range(TAUGHT_PARTS)], name='latency'),
+        teach(
+            [render(line, index) for index in range(TAUGHT_PARTS)],
+            name='latency',
+            options=TeachOptions(scorers=('ssim', 'variation')),
+        ),
         folder / 'recipe',
     )
     distinct, repeated = folder / 'distinct', folder / 'frames'

@@ -133,7 +133,9 @@ def _taught(colour: str) -> Recipe:
     if colour == 'bgr':
         settings = replace(_taught('gray').preprocessing, colour=colour)
     return teach(
-        _frames(colour)[:TAUGHT_PARTS], name='bench', options=TeachOptions(preprocessing=settings)
+        _frames(colour)[:TAUGHT_PARTS],
+        name='bench',
+        options=TeachOptions(scorers=('ssim', 'variation'), preprocessing=settings),
     )
 
 

@@ -61,7 +61,7 @@ def _numbers(
 @click.option(
     '--defects-each',
     type=click.IntRange(1, 1000),
-    default=10,
+    default=5,
     show_default=True,
     help='Number of defects for each kind, size and contrast. More take longer and give narrower '
     'intervals.',
@@ -98,8 +98,9 @@ def self_test(
     Show which defects RECIPE can see, by size and contrast. Needs no defective parts.
 
     IMAGES is a folder of good parts, best ones that the recipe was not taught on. The test draws
-    defects on them (patches from other parts, scratches, stains, missing material, dents) and
-    judges them as the cell does.
+    defects on them (scratches, cracks, stains, dirt, wrong colours, dents, foreign patterns;
+    pieces that are missing, wrong, displaced or turned; bent and broken edges) and judges them as
+    the cell does.
 
     Exit status: 0 when the recipe is fit for use, 1 when it rejects too many good parts or sees no
     defect at all, 2 when the command cannot be carried out.
@@ -150,6 +151,10 @@ def _print_result(result: SelfTest) -> None:
         console.print()
     for sentence in result.in_words():
         console.print(f'  {sentence}', soft_wrap=True)
+    if result.defects:
+        console.print(
+            f'  by kind, all sizes and contrasts: {result.kinds_in_words()}', soft_wrap=True
+        )
     for note in (result.weakness(), *result.notes):
         if note:
             print_note(note)

@@ -65,8 +65,8 @@ def _four_numbers(
     '--scorer',
     'scorers',
     multiple=True,
-    help="Method that compares parts; give it several times to use several. 'auto' tries all of "
-    'them with synthetic defects on your parts and takes the best. Default: ssim and variation.',
+    help="Method that compares parts; give it several times to use several. Default: 'auto' "
+    'tries all of them with synthetic defects on your parts and takes the best.',
 )
 @click.option(
     '--setting',
@@ -79,9 +79,10 @@ def _four_numbers(
 @click.option(
     '--speed-budget-ms',
     type=Number(0, 60_000, min_open=True),
-    default=30.0,
+    default=100.0,
     show_default=True,
-    help='For --scorer auto: the longest time that a scorer may take for a frame on this machine.',
+    help='For --scorer auto: the longest time that the scorers may take for a frame, counted for '
+    'one core at about 3 GHz.',
 )
 @click.option(
     '--roi',
@@ -294,12 +295,14 @@ def _print_self_test(result: SelfTest) -> None:
     for fault in faults:
         print_fault(fault)
     if faults or result.weakness():
-        console.print('  Try --scorer auto, --roi around the part, or steadier light and place.')
+        is_chosen = bool(result.recipe.provenance.choice)
+        first = '' if is_chosen else '--scorer auto, '
+        console.print(f'  Try {first}--roi around the part, or steadier light and place.')
 
 
 def _named_scorers(scorers: tuple[str, ...]) -> tuple[str, ...] | Literal['auto']:
-    if 'auto' not in scorers:
-        return scorers or ('ssim', 'variation')
+    if scorers and 'auto' not in scorers:
+        return scorers
     if len(scorers) > 1:
         raise SettingError(
             f'--scorer {" ".join(scorers)}: auto chooses the scorers, so give auto alone'

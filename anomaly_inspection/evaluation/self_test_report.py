@@ -176,6 +176,9 @@ judged at the recipe's limits. Recipe version {recipe.version}, taught on
 finished image: the pixels that changed by at least 4 levels, and their mean change. Real defects
 differ from these. The test says nothing about kinds of defect that it does not draw.</p>
 <h2>By kind</h2>
+<p class="quiet">All sizes and contrasts together: {escape(result.kinds_in_words())}.
+A defect of the part's own structure is left out where the part has no piece of that size and
+contrast.</p>
 <div class="maps">{kinds}</div>
 <h2>The largest and strongest defects that were missed</h2>
 <p class="quiet">Left: as the camera sees the defect. Right: with its outline.</p>

@@ -133,7 +133,7 @@ class SelfTest:
     kinds : tuple of str
         Kinds of defect.
     defects : tuple of JudgedDefect
-        All that could be drawn; a part may be too small for a size, or too uniform for a paste.
+        All that could be drawn; a part may be too small for a size, or too even for a contrast.
     notes : tuple of str
         What the reader must know, one sentence each.
     seed : int
@@ -168,12 +168,25 @@ class SelfTest:
         ]
         return proportion(sum(found), len(found))
 
-    def seen_in_all(self) -> Estimate | None:
+    def seen_in_all(self, kind: str | None = None) -> Estimate | None:
         """
-        Give the share of all defects that are seen, with its exact interval; None without defects.
+        Give the share of defects that are seen, whatever their size and contrast.
+
+        With its exact interval; None when there are none; all kinds together unless one is named.
 
         """
-        return proportion(sum(one.is_seen for one in self.defects), len(self.defects))
+        found = [defect.is_seen for defect in self.defects if kind in (None, defect.kind)]
+        return proportion(sum(found), len(found))
+
+    def kinds_in_words(self) -> str:
+        """
+        List the share seen of every kind, the least seen first: 'crack 40 %, stain 95 %'.
+
+        """
+        shares = {kind: self.seen_in_all(kind) for kind in self.kinds}
+        found = {kind: share.value for kind, share in shares.items() if share}
+        in_order = sorted(found, key=lambda kind: found[kind])
+        return ', '.join(f'{kind} {100 * found[kind]:.0f} %' for kind in in_order)
 
     def reach(self, contrast_levels: float) -> Reach | None:
         """
@@ -281,6 +294,7 @@ def to_json(result: SelfTest) -> str:
         'faults': result.faults(),
         'notes': result.notes,
         'in_words': result.in_words(),
+        'kinds_in_words': result.kinds_in_words(),
         'cells': cells,
     }
     return json.dumps(figures, indent=2, allow_nan=False) + '\n'

@@ -2,7 +2,8 @@
 """
 The coarse search for a part: the directions of the reference's edges against those of the frame.
 
-Directions do not depend on the light.
+Directions do not depend on the light. Correlation runs over Fourier transforms: that of a frame is
+computed once for all templates, those of the templates once for all frames.
 
 """
 
@@ -14,6 +15,7 @@ from typing import NamedTuple, TYPE_CHECKING
 
 import cv2
 import numpy as np
+from scipy import fft
 
 from anomaly_inspection.imaging.edge_images import (
     edge_directions,
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
     from anomaly_inspection.imaging.region_of_interest import RegionOfInterest
 
 _MOST_CANDIDATES = 8
+# How many templates are correlated at once; more would not fit into the processor's cache.
+_BATCH = 16
 
 
 class Candidate(NamedTuple):
@@ -69,7 +73,14 @@ class CoarseSearch:
             for scale in _steps(search_scale, 3.0 / rim) + 1
             for angle in _steps(search_rad, 3.0 / rim)
         ]
-        self._templates = [self._template(image, region, turn) for turn in self._turns]
+        self._size = 2 * (self._half[0] + self._reach) + 1, 2 * (self._half[1] + self._reach) + 1
+        self._fast = [fft.next_fast_len(side) for side in self._size[::-1]]
+        self._templates = np.array(
+            [
+                np.conj(fft.fft2(_complex(self._template(image, region, turn)), self._fast))
+                for turn in self._turns
+            ]
+        )
 
     def candidates(self, image: NDArray[np.float32]) -> list[Candidate]:
         """
@@ -81,16 +92,20 @@ class CoarseSearch:
         reach = self._reach
         left = math.floor(self._middle.real + 0.5) - half_width - reach
         top = math.floor(self._middle.imag + 0.5) - half_height - reach
-        width = 2 * (half_width + reach) + 1
-        height = 2 * (half_height + reach) + 1
-        field = _cut(field, left, top, width, height)
+        seen = fft.fft2(_complex(_cut(field, left, top, *self._size)), self._fast)
+        side = 2 * reach + 1
         found = []
-        for turn, template in zip(self._turns, self._templates, strict=True):
-            scores = cv2.matchTemplate(field, template, cv2.TM_CCORR)
-            _, score, _, (x, y) = cv2.minMaxLoc(scores)
-            place = complex(x + half_width + left, y + half_height + top)
-            shift = (place - self._middle) * self._factor
-            found.append(Candidate(score, Pose(turn, shift)))
+        for start in range(0, len(self._turns), _BATCH):
+            templates = self._templates[start : start + _BATCH]
+            scores = fft.ifft2(templates * seen, overwrite_x=True).real[:, :side, :side]
+            places = scores.reshape(len(scores), -1).argmax(axis=1)
+            for turn, each, at in zip(
+                self._turns[start : start + _BATCH], scores, places.tolist(), strict=True
+            ):
+                y, x = divmod(at, side)
+                place = complex(x + half_width + left, y + half_height + top)
+                shift = (place - self._middle) * self._factor
+                found.append(Candidate(float(each[y, x]), Pose(turn, shift)))
         best = max(candidate.score for candidate in found)
         limit = best - 0.2 * abs(best)
         peaks = [
@@ -121,6 +136,15 @@ class CoarseSearch:
         field = edge_directions(turned) * (np.asarray(turned_mask)[..., None] > 0.5)
         weight = float(np.hypot(field[..., 0], field[..., 1]).sum())
         return np.asarray(field / max(weight, 1e-6), np.float32)
+
+
+def _complex(field: NDArray[np.float32]) -> NDArray[np.complex64]:
+    """
+    Give directions as complex numbers: one times the conjugate of another has their cosine as its
+    real part.
+
+    """
+    return np.asarray(field[..., 0] + 1j * field[..., 1], np.complex64)
 
 
 def _steps(reach: float, step: float) -> NDArray[np.float64]:

@@ -33,10 +33,17 @@ A limit lies inside the sample only when the wanted rate allows whole parts of t
 rejected. It then lies at the worst part that may not be rejected. Otherwise it lies beyond the
 worst good part by a tenth of the way from the typical part to the worst one.
 
+Several measures of one scorer move together, so shares of the rate would make their limits too
+wide. They get one rule for all: z = (y - m) / s of each measure, the limit of the largest z of a
+part by the rule above, and from that the limit of each measure, all at the same z. Measures that
+are perfect in most parts have no z and keep a share of their own.
+
 """
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+from dataclasses import dataclass
 import math
 from typing import TYPE_CHECKING
 
@@ -48,7 +55,7 @@ from anomaly_inspection.learning.measure_scale import MeasureScale
 from anomaly_inspection.recipes.recipe import MeasureLimit
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -57,7 +64,7 @@ if TYPE_CHECKING:
     Good = Mapping[tuple[str, str], NDArray[np.float64]]
     Specs = Mapping[tuple[str, str], MeasureSpec]
 
-_FEWEST_VALUES = 4
+FEWEST_VALUES = 4
 _MARGIN_BEYOND_WORST = 0.1
 _TAIL_SHAPE = 0.5
 # Good parts that hardly differ (a simulation without noise) must not give a limit that any camera
@@ -101,29 +108,45 @@ def limit_from_good(
         range, or a typical good part already sits at the bad end, so that no limit can be set.
 
     """
-    good = np.asarray(values, dtype=np.float64)
-    reachable = int(((good >= minimum) & (good <= maximum) & np.isfinite(good)).sum())
-    if good.size < _FEWEST_VALUES or reachable < good.size:
-        raise SettingError(
-            f'{good.size} measures of good parts, {reachable} of them from {minimum:g} to '
-            f'{maximum:g} and finite; needed: at least {_FEWEST_VALUES}, all of them'
-        )
     check_rate(false_reject_rate)
-    scale = MeasureScale.of(bad_side, minimum, maximum)
-    signed = scale.signed(good)
-    typical = _rounded(float(np.median(signed)))
-    limit = max(
-        _extrapolated(signed, scale, false_reject_rate),
-        _beyond_sample(signed, typical, false_reject_rate),
-        typical + _smallest_step(typical, scale),
-    )
-    limit = min(_rounded(limit), scale.worst)
-    if limit <= typical:
-        raise SettingError(
-            f'typical good parts measure {np.median(good):g}, which is the bad end of the range '
-            f'{minimum:g} to {maximum:g}: no limit can be set'
-        )
-    return MeasureLimit(limit=scale.sign * limit, typical=scale.sign * typical)
+    variation = _Variation.of(values, MeasureScale.of(bad_side, minimum, maximum))
+    return _common_limits([variation], false_reject_rate)[0]
+
+
+def limits_of_scorer(
+    good: Mapping[str, NDArray[np.float64]], specs: Iterable[MeasureSpec], rate_each: float
+) -> dict[str, MeasureLimit]:
+    """
+    Give the limits of the measures of one scorer, which move together.
+
+    Parameters
+    ----------
+    good : mapping of str to ndarray of float64, (n,)
+        By measure, its values in held-out good parts.
+    specs : iterable of MeasureSpec
+        The measures.
+    rate_each : float
+        What each measure adds to the share of good parts that may be rejected, over 0 and below
+        0.5.
+
+    Raises
+    ------
+    SettingError
+        See `limit_from_good`; names the measure.
+
+    """
+    check_rate(rate_each)
+    variations = {}
+    for spec in specs:
+        with _naming(spec.name):
+            variations[spec.name] = _Variation.of(good[spec.name], MeasureScale.of_spec(spec))
+    varying = [name for name, one in variations.items() if one.deviation > 0.0]
+    limits = {}
+    for names in (varying, *([name] for name in variations if name not in varying)):
+        with _naming(' and '.join(names)):
+            found = _common_limits([variations[name] for name in names], len(names) * rate_each)
+        limits.update(zip(names, found, strict=True))
+    return limits
 
 
 def check_rate(false_reject_rate: float) -> None:
@@ -142,10 +165,9 @@ def rate_of_each(false_reject_rate: float, measure_count: int, combination: str 
     Give the rate of each limit, so that all together reject no more good parts than wanted.
 
     With 'any', one measure beyond its limit rejects a part: the measures share the rate
-    (Bonferroni), and one more share is for an alignment that fails. With 'all', each measure may
-    have the whole rate. Both hold however the measures depend on each other. The measures of one
-    part move together, so good parts of the simulated line and of five real products met about a
-    third of the rate asked for.
+    (Bonferroni), and one more share is for an alignment that fails. The measures of one scorer
+    put their shares together (`limits_of_scorer`). With 'all', each measure may have the whole
+    rate. Both hold however the measures depend on each other.
 
     """
     return false_reject_rate if combination == 'all' else false_reject_rate / (1 + measure_count)
@@ -183,35 +205,152 @@ def limits_from_good(
     check_rate(false_reject_rate)
     rate_each = rate_of_each(false_reject_rate, len(good), combination)
     limits = dict(fixed or {})
-    for key, values in good.items():
-        if key in limits:
-            continue
-        spec = specs[key]
-        try:
-            limits[key] = limit_from_good(
-                values, spec.bad_side, rate_each, spec.minimum, spec.maximum
+    derived = [key for key in good if key not in limits]
+    scorers = dict.fromkeys(scorer for scorer, _ in derived)
+    # With 'all', a part must be beyond every limit: each has a rule of its own.
+    groups = (
+        [[key] for key in derived]
+        if combination == 'all'
+        else [[key for key in derived if key[0] == scorer] for scorer in scorers]
+    )
+    for keys in groups:
+        with _naming(keys[0][0], '.'):
+            found = limits_of_scorer(
+                {measure: good[scorer, measure] for scorer, measure in keys},
+                [specs[key] for key in keys],
+                rate_each,
             )
-        except SettingError as error:
-            raise SettingError(f'{".".join(key)}: {error}') from error
+        limits.update({key: found[key[1]] for key in keys})
     return {key: limits[key] for key in good}
 
 
-def _extrapolated(signed: NDArray[np.float64], scale: MeasureScale, rate: float) -> float:
+@contextmanager
+def _naming(name: str, mark: str = ': ') -> Iterator[None]:
+    """
+    Put the name of a measure before the sentence of an error.
+
+    """
+    try:
+        yield
+    except SettingError as error:
+        raise SettingError(f'{name}{mark}{error}') from error
+
+
+@dataclass(frozen=True, eq=False)
+class _Variation:
+    """
+    How one measure varies over good parts.
+
+    Parameters
+    ----------
+    scale : MeasureScale
+        Of the measure.
+    signed : ndarray of float64, (n,)
+        Its values, high = bad.
+    middle, deviation : float
+        m and s at the top of the file; s is 0 for a measure that is perfect in most parts, or
+        never worse than in a typical one.
+
+    """
+
+    scale: MeasureScale
+    signed: NDArray[np.float64]
+    middle: float
+    deviation: float
+
+    @classmethod
+    def of(cls, values: Sequence[float] | NDArray[np.float64], scale: MeasureScale) -> _Variation:
+        """
+        Measure the variation of values; raise SettingError when they give no limit.
+
+        """
+        signed = scale.signed(np.asarray(values, dtype=np.float64))
+        reachable = int(
+            ((signed >= scale.perfect) & (signed <= scale.worst) & np.isfinite(signed)).sum()
+        )
+        if signed.size < FEWEST_VALUES or reachable < signed.size:
+            low, high = sorted((scale.sign * scale.perfect, scale.sign * scale.worst))
+            raise SettingError(
+                f'{signed.size} measures of good parts, {reachable} of them from {low:g} to '
+                f'{high:g} and finite; needed: at least {FEWEST_VALUES}, all of them'
+            )
+        normal = scale.normalized(signed)
+        middle = float(np.median(normal))
+        worse = normal[normal > middle] - middle
+        is_mostly_perfect = scale.has_perfect_end and middle == 0.0
+        varies = worse.size > 0 and not is_mostly_perfect
+        return cls(scale, signed, middle, math.sqrt(float(np.mean(worse**2))) if varies else 0.0)
+
+    @property
+    def typical(self) -> float:
+        """
+        Give the median, rounded as recipes hold it.
+
+        """
+        return _rounded(float(np.median(self.signed)))
+
+    @property
+    def reach(self) -> NDArray[np.float64]:
+        """
+        Give z of every part; see the top of the file.
+
+        """
+        return (self.scale.normalized(self.signed) - self.middle) / self.deviation
+
+    def limit(self, signed_limit: float) -> MeasureLimit:
+        """
+        Give a limit that leaves some room and lies inside the range.
+
+        """
+        scale, typical = self.scale, self.typical
+        limit = max(signed_limit, typical + _smallest_step(typical, scale))
+        limit = min(_rounded(limit), scale.worst)
+        if limit <= typical:
+            low, high = sorted((scale.sign * scale.perfect, scale.sign * scale.worst))
+            raise SettingError(
+                f'typical good parts measure {scale.sign * typical:g}, which is the bad end of '
+                f'the range {low:g} to {high:g}: no limit can be set'
+            )
+        return MeasureLimit(limit=scale.sign * limit, typical=scale.sign * typical)
+
+
+def _common_limits(variations: Sequence[_Variation], rate: float) -> list[MeasureLimit]:
+    """
+    Give limits that all together reject good parts at a rate; see the top of the file.
+
+    A measure that does not vary comes alone.
+
+    """
+    if not variations:
+        return []
+    first = variations[0]
+    if first.deviation == 0.0:
+        signed, scale = first.signed, first.scale
+        limit = float(signed.max())
+        if scale.has_perfect_end and first.middle == 0.0 and limit > scale.perfect:
+            off_perfect = signed[signed > scale.perfect]
+            limit = _extrapolated_from_few(off_perfect, signed.size, scale, rate)
+        return [first.limit(max(limit, _beyond_sample(signed, rate)))]
+    furthest = np.max([one.reach for one in variations], axis=0)
+    reach = max(_extrapolated(furthest, rate), _beyond_sample(furthest, rate))
+    return [
+        one.limit(one.scale.restored(one.middle + reach * one.deviation)) for one in variations
+    ]
+
+
+def _extrapolated(reach: NDArray[np.float64], rate: float) -> float:
     """
     Give the limit of the model; see the top of the file.
 
     """
-    count = signed.size
-    normal = scale.normalized(signed)
-    middle = float(np.median(normal))
-    worse = normal[normal > middle] - middle
+    count = reach.size
+    middle = float(np.median(reach))
+    worse = reach[reach > middle] - middle
     if worse.size == 0:
-        return float(signed.max())
-    if scale.has_perfect_end and middle == 0.0:
-        return _extrapolated_from_few(signed[signed > scale.perfect], count, scale, rate)
+        return float(reach.max())
     spread = math.sqrt(float(np.mean(worse**2)))
     quantile = float(stdtrit(count // 2, 1.0 - rate))
-    return scale.restored(middle + quantile * spread * math.sqrt(1.0 + 1.0 / count))
+    return middle + quantile * spread * math.sqrt(1.0 + 1.0 / count)
 
 
 def _extrapolated_from_few(
@@ -229,15 +368,16 @@ def _extrapolated_from_few(
     return scale.perfect + math.pow(reach, 1.0 / _TAIL_SHAPE)
 
 
-def _beyond_sample(signed: NDArray[np.float64], typical: float, rate: float) -> float:
+def _beyond_sample(values: NDArray[np.float64], rate: float) -> float:
     """
     Give the least limit that the sample itself asks for; see the top of the file.
 
     """
-    allowed = math.floor(rate * signed.size)
+    allowed = math.floor(rate * values.size)
     if allowed:
-        return float(np.sort(signed)[-1 - allowed])
-    return typical + (1.0 + _MARGIN_BEYOND_WORST) * (float(signed.max()) - typical)
+        return float(np.sort(values)[-1 - allowed])
+    typical = float(np.median(values))
+    return typical + (1.0 + _MARGIN_BEYOND_WORST) * (float(values.max()) - typical)
 
 
 def _smallest_step(typical: float, scale: MeasureScale) -> float:

@@ -42,13 +42,21 @@ def check_enough(offered: int, left_out: Mapping[str, str]) -> None:
         At most a tenth of the parts, or one part, may be left out; 8 parts must remain.
 
     """
-    allowed = max(1, math.floor(LARGEST_SHARE_LEFT_OUT * offered))
+    allowed = most_left_out(offered)
     if len(left_out) > allowed or offered - len(left_out) < FEWEST_PARTS:
         reasons = '; '.join(f'{name}: {why}' for name, why in left_out.items())
         raise SettingError(
             f'{len(left_out)} of {offered} good images are unlike the others; allowed: at most '
             f'{allowed}, with {FEWEST_PARTS} left{f" ({reasons})" if reasons else ""}'
         )
+
+
+def most_left_out(offered: int) -> int:
+    """
+    Give how many of the offered parts may be unlike the others.
+
+    """
+    return max(1, math.floor(LARGEST_SHARE_LEFT_OUT * offered))
 
 
 def outliers(

@@ -7,7 +7,7 @@ Where the part lies in an image: a synthetic defect belongs on it, not on the ba
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING
+from typing import Any, TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -17,16 +17,20 @@ from anomaly_inspection.imaging.preprocessing import map_to_frame
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-# A background is even: its spread, and the share of the rim that may belong to the part.
+# A background is even, or its light falls off smoothly: its spread, and the share of the rim that
+# may belong to the part.
 _BACKGROUND_SPREAD = 14.0
 _BACKGROUND_RIM = 0.8
+_FITS, _FITTED_PIXELS = 4, 2_000
 _PART_SHARES = (0.03, 0.97)
 _LEAST_SHARE_OF_REGION = 0.1
+_LEAST_SHARE_OF_LARGEST = 0.2
 
 
 def silhouette(image: NDArray[np.uint8]) -> NDArray[np.bool_] | None:
     """
-    Separate the part from its background, where the rim of the image shows an even background.
+    Separate the part from its background, where the rim of the image shows an even background
+    or one whose light falls off smoothly.
 
     Parameters
     ----------
@@ -40,26 +44,64 @@ def silhouette(image: NDArray[np.uint8]) -> NDArray[np.bool_] | None:
         anything else.
 
     """
-    planes = image.reshape(*image.shape[:2], -1)
-    rim = np.concatenate([planes[0], planes[-1], planes[:, 0], planes[:, -1]]).astype(np.float32)
-    background = np.median(rim, axis=0)
-    rim_distance = np.abs(rim - background).max(axis=1)
-    if np.quantile(rim_distance, _BACKGROUND_RIM) > _BACKGROUND_SPREAD:
+    distance = _from_background(image)
+    if distance is None:
         return None
-    smooth = cv2.GaussianBlur(image, (0, 0), 1.0)
-    distances = cv2.split(cv2.absdiff(smooth, np.resize(np.float64(background), (4, 1))))
-    distance = functools.reduce(cv2.max, distances)
-    level, mask = cv2.threshold(distance, 0, 1, cv2.THRESH_BINARY + cv2.THRESH_OTSU)
+    level, _ = cv2.threshold(distance, 0, 1, cv2.THRESH_BINARY + cv2.THRESH_OTSU)
     if level <= _BACKGROUND_SPREAD:
         return None
+    # Otsu's level would lose the part's own bright or dark half.
+    mask = (distance > _BACKGROUND_SPREAD).astype(np.uint8)
     mask = cv2.morphologyEx(mask, cv2.MORPH_CLOSE, np.ones((5, 5), np.uint8))
+    # The blurred edge of the part differs as well, and is not the part.
+    mask = cv2.erode(mask, np.ones((3, 3), np.uint8), borderValue=1)
     count, labels, stats, _ = cv2.connectedComponentsWithStats(mask)
-    if count < 2:
+    areas = stats[1:count, cv2.CC_STAT_AREA]
+    if not areas.size:
         return None
-    largest = 1 + int(np.argmax(stats[1:, cv2.CC_STAT_AREA]))
-    part = labels == largest
+    # Several parts may be in view; specks are none.
+    is_part = np.r_[False, areas >= _LEAST_SHARE_OF_LARGEST * areas.max()]
+    part = is_part[labels]
     low, high = _PART_SHARES
     return part if low < part.mean() < high else None
+
+
+def _from_background(image: NDArray[np.uint8]) -> NDArray[np.uint8] | None:
+    """
+    Give how far each pixel is from the background, gray levels; None without an even background.
+
+    The background is the paraboloid in each channel that fits most of the rim.
+
+    """
+    height, width = image.shape[:2]
+    planes = image.reshape(height, width, -1)
+    rim = np.ones((height, width), bool)
+    rim[1:-1, 1:-1] = False
+    rows, columns = np.nonzero(rim)
+    every = max(1, rows.size // _FITTED_PIXELS)
+    rows, columns = rows[::every], columns[::every]
+    levels = planes[rows, columns].astype(np.float32)
+    terms = _terms(rows / height, columns / width)
+    away = np.abs(levels - np.median(levels, axis=0)).max(axis=1)
+    for _ in range(_FITS):
+        near = away <= np.quantile(away, _BACKGROUND_RIM)
+        factors = np.linalg.lstsq(terms[near], levels[near], rcond=None)[0]
+        away = np.abs(levels - terms @ factors).max(axis=1)
+    if np.quantile(away, _BACKGROUND_RIM) > _BACKGROUND_SPREAD:
+        return None
+    grid = _terms(
+        *np.broadcast_arrays(
+            (np.arange(height) / height)[:, None], (np.arange(width) / width)[None, :]
+        )
+    )
+    background = np.clip(np.rint(grid @ factors), 0.0, 255.0).astype(np.uint8)
+    smooth = cv2.GaussianBlur(image, (0, 0), 1.0)
+    distances = cv2.split(cv2.absdiff(smooth, background.reshape(image.shape)))
+    return np.asarray(functools.reduce(cv2.max, distances), np.uint8)
+
+
+def _terms(y: NDArray[Any], x: NDArray[Any]) -> NDArray[np.float32]:
+    return np.stack([np.ones_like(x), x, y, x * x, x * y, y * y], axis=-1).astype(np.float32)
 
 
 def part_in_region(

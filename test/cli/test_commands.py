@@ -115,7 +115,8 @@ def test_teach_ends_with_speed_and_a_self_test_in_three_lines(tmp_path: Path) ->
     tail = result.output[result.output.index('Self-test: sees') :].splitlines()
     assert len(tail) <= 3
     assert '60 levels from' in result.output
-    quiet = invoke('teach', images, '--recipe', tmp_path / 'plate', '--no-self-test')
+    options = ['--scorer', 'variation', '--no-self-test']
+    quiet = invoke('teach', images, '--recipe', tmp_path / 'plate', *options)
     assert quiet.exit_code == 0
     assert 'Self-test' not in quiet.output
 

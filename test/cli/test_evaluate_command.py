@@ -60,7 +60,11 @@ def write(path: Path, image: np.ndarray) -> None:
 
 @pytest.fixture(scope='module')
 def recipe():
-    return teach([part(seed) for seed in range(24)], name='part')
+    return teach(
+        [part(seed) for seed in range(24)],
+        name='part',
+        options=TeachOptions(scorers=('ssim', 'variation')),
+    )
 
 
 @pytest.fixture

@@ -375,7 +375,9 @@ def test_parts_that_share_no_colour_are_refused(mixed: bool) -> None:
 
 @pytest.fixture(scope='module')
 def plain() -> Recipe:
-    return teach(good_frames(30), name='block')
+    return teach(
+        good_frames(30), name='block', options=TeachOptions(scorers=('ssim', 'variation'))
+    )
 
 
 @pytest.fixture(scope='module')
@@ -385,7 +387,11 @@ def highlighting() -> Recipe:
 
     """
     frames = [*good_frames(30), ('rusty', part_frame(77, stain_px=12))]
-    return teach(frames, name='block', options=TeachOptions(highlight_colours=True))
+    return teach(
+        frames,
+        name='block',
+        options=TeachOptions(scorers=('ssim', 'variation'), highlight_colours=True),
+    )
 
 
 def test_a_stain_as_bright_as_the_part_is_found(plain: Recipe, highlighting: Recipe) -> None:
@@ -415,7 +421,11 @@ def test_a_stranger_is_left_out_by_its_colour_alone(highlighting: Recipe) -> Non
 def test_gray_images_are_refused_at_teaching() -> None:
     frames = [frame[..., 1].copy() for _, frame in good_frames(8)]
     with pytest.raises(SettingError, match=r'highlight_colours.*gray.*colour images'):
-        teach(frames, name='block', options=TeachOptions(highlight_colours=True))
+        teach(
+            frames,
+            name='block',
+            options=TeachOptions(scorers=('ssim', 'variation'), highlight_colours=True),
+        )
 
 
 def test_it_is_not_given_beside_a_preprocessing() -> None:

@@ -56,7 +56,11 @@ def good_parts(
 @pytest.fixture(scope='module')
 def recipe() -> Recipe:
     frames = [part(seed) for seed in range(24)]
-    return teach(frames, name='part', options=TeachOptions(preprocessing=PreprocessingSettings()))
+    return teach(
+        frames,
+        name='part',
+        options=TeachOptions(scorers=('ssim', 'variation'), preprocessing=PreprocessingSettings()),
+    )
 
 
 @pytest.fixture(scope='module')

@@ -7,6 +7,7 @@ Teach: good parts in, a recipe out that tells good from bad and says what was le
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -17,6 +18,7 @@ from anomaly_inspection.errors import FrameError, SettingError
 from anomaly_inspection.imaging.alignment import AlignmentSettings
 from anomaly_inspection.imaging.preprocessing import PreprocessingSettings, Preprocessor
 from anomaly_inspection.imaging.region_of_interest import RegionOfInterest
+from anomaly_inspection.imaging.tolerance import Tolerance
 from anomaly_inspection.learning import scorer_fit
 from anomaly_inspection.learning.outliers import FEWEST_PARTS
 from anomaly_inspection.learning.preprocessing_choice import MOST_REFERENCES
@@ -31,6 +33,8 @@ from anomaly_inspection.scoring.variation import VariationScorer
 from support.paths import DATASETS
 
 WIDTH, HEIGHT = 160, 120
+# These tests are about teaching, not about the choice of scorers, which takes longer.
+NAMED = TeachOptions(scorers=('ssim', 'variation'))
 
 
 def part_frame(
@@ -109,6 +113,7 @@ def moving() -> Recipe:
         good_frames(30, shift_px=5.0, turn_deg=5.0),
         name='block',
         product='Block',
+        options=NAMED,
         provenance=Provenance(taught_by='night shift'),
     )
 
@@ -122,16 +127,34 @@ def test_a_taught_recipe_passes_good_parts_and_rejects_bad_ones(moving: Recipe) 
     assert all(rejects(moving, scorer, frame) for frame in bad)
 
 
+def alignment_of(frames: list[tuple[str, np.ndarray]], tolerance: str) -> str:
+    options = TeachOptions(scorers=['variation'], tolerance=Tolerance.from_text(tolerance))
+    return teach(frames, name='block', options=options).preprocessing.alignment.kind
+
+
 def test_the_simplest_alignment_that_helps_is_chosen(moving: Recipe) -> None:
     assert moving.preprocessing.alignment.kind == 'rigid'
-    still = teach(good_frames(10), name='block').preprocessing
-    assert still.alignment.kind == 'none'
-    shifted = teach(good_frames(12, shift_px=5.0), name='block').preprocessing
-    assert shifted.alignment.kind == 'translation'
+    assert alignment_of(good_frames(10), 'fixed') == 'none'
+    assert alignment_of(good_frames(12, shift_px=5.0), 'fixed') == 'translation'
+
+
+def test_the_alignment_follows_the_tolerance_where_the_taught_parts_lie_still() -> None:
+    assert alignment_of(good_frames(10), 'shift=5px,rotation=0') == 'translation'
+    assert alignment_of(good_frames(10), 'shift=5px,rotation=5deg') == 'rigid'
+
+
+def test_a_texture_without_a_position_is_not_aligned() -> None:
+    def cloth(seed: int) -> np.ndarray:
+        noise = np.random.default_rng(seed).normal(0.0, 60.0, (HEIGHT, WIDTH))
+        return np.clip(cv2.GaussianBlur(noise, (0, 0), 1.5) * 3 + 128, 0, 255).astype(np.uint8)
+
+    assert alignment_of([(f'{seed}', cloth(seed)) for seed in range(20)], 'shift=5px') == 'none'
 
 
 def test_parts_of_unlike_size_are_brought_to_one() -> None:
-    recipe = teach(good_frames(16, shift_px=4.0, turn_deg=4.0, scale=0.1), name='block')
+    recipe = teach(
+        good_frames(16, shift_px=4.0, turn_deg=4.0, scale=0.1), name='block', options=NAMED
+    )
     assert recipe.preprocessing.alignment.kind == 'similarity'
     assert not rejected(recipe, part_frame(300, shift_px=4.0, turn_deg=4.0, scale=0.1))
 
@@ -185,7 +208,7 @@ def test_patch_statistics_are_taught_and_fit_in_memory(
 
 def test_the_search_range_leaves_room_beyond_the_taught_parts() -> None:
     frames = good_frames(12, shift_px=7.0)
-    recipe = teach(frames, name='block')
+    recipe = teach(frames, name='block', options=NAMED)
     scorer = recipe.frame_scorer()
     poses = [scorer.score(frame)[0].alignment for _, frame in frames]
     farthest = max(max(abs(pose.x_px), abs(pose.y_px)) for pose in poses if pose)
@@ -196,8 +219,11 @@ def test_the_search_range_leaves_room_beyond_the_taught_parts() -> None:
 def test_the_light_is_evened_out_only_where_it_varies() -> None:
     dim = [(f'{seed}', part_frame(seed, light=0.2)) for seed in range(10)]
     steady = [(f'{seed}', part_frame(seed, light=0.0)) for seed in range(10)]
-    assert teach(dim, name='block').preprocessing.light == 'gain'
-    assert teach(steady, name='block').preprocessing.light == 'none'
+    lit = TeachOptions(scorers=['variation'], tolerance=Tolerance(light_share=0.0))
+    assert teach(dim, name='block', options=lit).preprocessing.light == 'gain'
+    assert teach(steady, name='block', options=lit).preprocessing.light == 'none'
+    # Lamps age, also where the taught parts do not show it.
+    assert teach(steady, name='block', options=NAMED).preprocessing.light == 'gain'
 
 
 def test_the_alignment_must_be_as_sure_as_in_good_parts(moving: Recipe) -> None:
@@ -209,9 +235,9 @@ def test_the_alignment_must_be_as_sure_as_in_good_parts(moving: Recipe) -> None:
 
 def test_colour_is_chosen_by_content() -> None:
     coloured = [part_frame(seed, is_colour=True) for seed in range(8)]
-    assert teach(coloured, name='block').preprocessing.colour == 'bgr'
+    assert teach(coloured, name='block', options=NAMED).preprocessing.colour == 'bgr'
     gray = [np.dstack([part_frame(seed)] * 3) for seed in range(8)]
-    recipe = teach(gray, name='block')
+    recipe = teach(gray, name='block', options=NAMED)
     assert recipe.preprocessing.colour == 'gray'
     assert recipe.frame_format.encoding == 'bgr8'
 
@@ -275,7 +301,7 @@ def test_a_smaller_rate_gives_wider_limits() -> None:
     """
     frames = good_frames(12)
     tight, wide = (
-        teach(frames, name='block', options=TeachOptions(false_reject_rate=rate)).scorers
+        teach(frames, name='block', options=replace(NAMED, false_reject_rate=rate)).scorers
         for rate in (0.05, 0.001)
     )
     alone = teach(
@@ -300,7 +326,7 @@ def test_good_parts_are_prepared_as_the_recipe_will_prepare(
             super().__init__(settings, frame_format, reference, good_frames)
 
     monkeypatch.setattr(scorer_fit, 'Preprocessor', Watched)
-    recipe = teach(good_frames(9), name='block')
+    recipe = teach(good_frames(9), name='block', options=NAMED)
     assert len(made[-1]) == len(recipe.references) == 9
     assert all(one is other for one, other in zip(made[-1], recipe.references, strict=True))
 
@@ -320,7 +346,8 @@ def test_a_stranger_among_good_parts_is_left_out_and_named(
 ) -> None:
     frames = good_frames(20, **pose)
     frames.insert(7, (stranger, STRANGERS[stranger]))
-    recipe = teach(frames, name='block')
+    tolerance = Tolerance() if pose else Tolerance.from_text('fixed')
+    recipe = teach(frames, name='block', options=replace(NAMED, tolerance=tolerance))
     assert recipe.preprocessing.alignment.kind == ('rigid' if pose else 'none')
     assert [entry.split(':')[0] for entry in recipe.provenance.left_out] == [stranger]
     assert recipe.provenance.image_count == 20
@@ -338,7 +365,7 @@ def test_frames_as_bright_as_several_good_ones_are_no_fault() -> None:
     plain = PreprocessingSettings.from_mapping({'alignment': {'kind': 'none'}, 'light': 'none'})
     frames = [(f'bright {seed}', nearly_white(seed)) for seed in range(12)]
     white = ('white', np.full((96, 96), 255, np.uint8))
-    recipe = teach([*frames, white], name='board', options=TeachOptions(preprocessing=plain))
+    recipe = teach([*frames, white], name='board', options=replace(NAMED, preprocessing=plain))
     assert [entry.split(':')[0] for entry in recipe.provenance.left_out] == ['white']
     assert 0.985 < recipe.frame_format.saturated_share < 1
     assert not rejected(recipe, nearly_white(99))
@@ -348,7 +375,7 @@ def test_frames_as_bright_as_several_good_ones_are_no_fault() -> None:
 def test_one_glaring_frame_among_good_ones_is_still_left_out() -> None:
     glaring = np.full_like(good_frames(1)[0][1], 255)
     glaring[:9, :9] = 0
-    recipe = teach([*good_frames(20), ('glaring', glaring)], name='block')
+    recipe = teach([*good_frames(20), ('glaring', glaring)], name='block', options=NAMED)
     assert [entry.split(':')[0] for entry in recipe.provenance.left_out] == ['glaring']
     assert recipe.frame_format.saturated_share == 0.98
 
@@ -356,7 +383,7 @@ def test_one_glaring_frame_among_good_ones_is_still_left_out() -> None:
 def test_too_many_strangers_are_refused_by_name() -> None:
     frames = [*good_frames(16), ('black 1', STRANGERS['black']), ('black 2', STRANGERS['black'])]
     with pytest.raises(SettingError, match=r'2 of 18 good images.*black 1.*black 2'):
-        teach(frames, name='block')
+        teach(frames, name='block', options=NAMED)
 
 
 def test_a_frame_of_another_format_is_refused_by_name() -> None:
@@ -366,14 +393,14 @@ def test_a_frame_of_another_format_is_refused_by_name() -> None:
         np.zeros((HEIGHT, WIDTH), np.uint16),
     ):
         with pytest.raises(FrameError, match='odd one'):
-            teach([*good_frames(9), ('odd one', odd)], name='block')
+            teach([*good_frames(9), ('odd one', odd)], name='block', options=NAMED)
 
 
 def test_too_few_frames_are_refused() -> None:
     with pytest.raises(SettingError, match=rf'{FEWEST_PARTS - 1} good images.*{FEWEST_PARTS}'):
-        teach(good_frames(FEWEST_PARTS - 1), name='block')
+        teach(good_frames(FEWEST_PARTS - 1), name='block', options=NAMED)
     with pytest.raises(SettingError, match='0 good images'):
-        teach([], name='block')
+        teach([], name='block', options=NAMED)
 
 
 @pytest.mark.parametrize(
@@ -395,23 +422,23 @@ def test_a_bad_rate_is_refused_before_any_work(rate: float) -> None:
             good_frames(8),
             name='block',
             progress=steps,
-            options=TeachOptions(false_reject_rate=rate),
+            options=replace(NAMED, false_reject_rate=rate),
         )
 
 
 def test_a_name_that_no_recipe_can_have_is_refused() -> None:
     with pytest.raises(SettingError, match='lower-case'):
-        teach(good_frames(8), name='Pump Body')
+        teach(good_frames(8), name='Pump Body', options=NAMED)
 
 
 def test_two_frames_of_one_name_are_refused() -> None:
     with pytest.raises(SettingError, match="'good 1'"):
-        teach([*good_frames(8), good_frames(2)[1]], name='block')
+        teach([*good_frames(8), good_frames(2)[1]], name='block', options=NAMED)
 
 
 def test_a_region_of_interest_is_kept() -> None:
     region = RegionOfInterest(24, 16, 120, 90)
-    recipe = teach(good_frames(9), name='block', options=TeachOptions(region_of_interest=region))
+    recipe = teach(good_frames(9), name='block', options=replace(NAMED, region_of_interest=region))
     assert recipe.preprocessing.region_of_interest == region
     corner = part_frame(200)
     corner[:10, :10] = 255
@@ -430,7 +457,7 @@ def test_given_preprocessing_is_taken_as_it_is() -> None:
     )
     assert (
         teach(
-            good_frames(8), name='block', options=TeachOptions(preprocessing=given)
+            good_frames(8), name='block', options=replace(NAMED, preprocessing=given)
         ).preprocessing
         == given
     )
@@ -452,7 +479,7 @@ def test_progress_counts_up_to_its_total() -> None:
 
 def test_teaching_again_gives_the_same_recipe() -> None:
     frames = good_frames(9, shift_px=4.0)
-    first, second = (teach(frames, name='block') for _ in range(2))
+    first, second = (teach(frames, name='block', options=NAMED) for _ in range(2))
     assert first.preprocessing == second.preprocessing
     for name, part in first.scorers.items():
         assert part.limits == second.scorers[name].limits
@@ -473,7 +500,7 @@ def test_real_parts_are_taught() -> None:
         pytest.skip(f'{folder} is not there')
     files = sorted(folder.glob('five_*'))[:30]
     frames = [(file.name, cv2.imread(str(file), cv2.IMREAD_UNCHANGED)) for file in files]
-    recipe = teach(frames[:24], name='five')
+    recipe = teach(frames[:24], name='five', options=NAMED)
     assert not any(rejected(recipe, frame) for _, frame in frames[24:])
     scribbled = frames[24][1].copy()
     cv2.line(scribbled, (40, 60), (90, 64), 30, 3)

@@ -15,10 +15,11 @@ def teach_small_recipe(folder: Path, seed: int = 1) -> Path:
 
     """
     from anomaly_inspection.capture.open_source import open_source
-    from anomaly_inspection.learning.teach import teach
+    from anomaly_inspection.learning.teach import teach, TeachOptions
     from anomaly_inspection.recipes.folder import write_recipe
 
     with open_source(f'{SMALL_LINE},defect_rate=0,parts=12,seed={seed}') as line:
         frames = [line.read().image for _ in range(12)]
-    write_recipe(teach(frames, name=folder.name), folder)
+    options = TeachOptions(scorers=('ssim', 'variation'))
+    write_recipe(teach(frames, name=folder.name, options=options), folder)
     return folder
