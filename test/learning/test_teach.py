@@ -161,11 +161,12 @@ def test_parts_of_unlike_size_are_brought_to_one() -> None:
 
 def test_shine_is_left_out_only_where_it_varies() -> None:
     frames = good_frames(24, shine=30.0, light=0.0)
-    recipe = teach(frames, name='block', options=TeachOptions(scorers=['variation']))
+    fixed = TeachOptions(scorers=['variation'], tolerance=Tolerance.from_text('fixed,light=0'))
+    recipe = teach(frames, name='block', options=fixed)
     assert recipe.scorers['variation'].settings['flatten_px'] == 7
     assert rejected(recipe, part_frame(200, shine=30.0, light=0.0, stain=True))
     assert not rejected(recipe, part_frame(200, shine=30.0, light=0.0))
-    dull = teach(good_frames(24), name='block', options=TeachOptions(scorers=['variation']))
+    dull = teach(good_frames(24), name='block', options=fixed)
     assert dull.scorers['variation'].settings['flatten_px'] == 0
 
 
