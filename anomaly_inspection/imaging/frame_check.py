@@ -209,7 +209,8 @@ def saturation(image: NDArray[np.uint8]) -> float:
 
     """
     sample = image[::_STEP_PX, ::_STEP_PX]
-    return np.count_nonzero(sample >= SATURATED_LEVEL) / sample.size
+    # A recipe holds the share, and YAML cannot write numbers of NumPy.
+    return float(np.count_nonzero(sample >= SATURATED_LEVEL) / sample.size)
 
 
 def _format_words(came: tuple[int, ...], wanted: FrameFormat) -> tuple[str, str]:

@@ -223,6 +223,7 @@ def teach(
             good,
             preprocessing,
             options.false_reject_rate,
+            tolerance=None if options.preprocessing else options.tolerance,
             budget_ms=options.speed_budget_ms,
             progress=progress,
         )

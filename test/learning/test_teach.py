@@ -362,7 +362,7 @@ def nearly_white(seed: int) -> np.ndarray:
     return frame
 
 
-def test_frames_as_bright_as_several_good_ones_are_no_fault() -> None:
+def test_frames_as_bright_as_several_good_ones_are_no_fault(tmp_path: Path) -> None:
     plain = PreprocessingSettings.from_mapping({'alignment': {'kind': 'none'}, 'light': 'none'})
     frames = [(f'bright {seed}', nearly_white(seed)) for seed in range(12)]
     white = ('white', np.full((96, 96), 255, np.uint8))
@@ -371,6 +371,8 @@ def test_frames_as_bright_as_several_good_ones_are_no_fault() -> None:
     assert 0.985 < recipe.frame_format.saturated_share < 1
     assert not rejected(recipe, nearly_white(99))
     assert rejected(recipe, white[1])
+    written = read_recipe(write_recipe(recipe, tmp_path / 'board').path)
+    assert written.frame_format == recipe.frame_format
 
 
 def test_one_glaring_frame_among_good_ones_is_still_left_out() -> None:
