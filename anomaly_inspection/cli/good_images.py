@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, TYPE_CHECKING
 
 from anomaly_inspection.cli.output import errors, escaped
-from anomaly_inspection.errors import SettingError
+from anomaly_inspection.errors import FrameError, SettingError
 from anomaly_inspection.printable import printable
 
 if TYPE_CHECKING:
@@ -31,15 +31,31 @@ def good_images(folder: Path) -> Iterator[tuple[str, Any]]:
         When the folder holds parts that are not good, or an image that cannot be read.
 
     """
+    for name, image in offered_images(folder):
+        if isinstance(image, FrameError):
+            raise SettingError(f'{printable(folder / name)}: {image}')
+        yield name, image
+
+
+def offered_images(folder: Path) -> Iterator[tuple[str, Any]]:
+    """
+    Give the images of a folder of good parts with their names, one at a time.
+
+    An image that cannot be read comes as the FrameError that says why.
+
+    Raises
+    ------
+    SettingError
+        When the folder holds parts that are not good.
+
+    """
     from anomaly_inspection.capture.image_folder import ImageFolder
 
     _refuse_dataset(folder)
     with ImageFolder(folder) as images:
         _refuse_defective(folder, images)
         while (frame := images.read()) is not None:
-            if frame.image is None:
-                raise SettingError(f'{printable(folder / frame.name)}: {frame.problem}')
-            yield frame.name, frame.image
+            yield frame.name, FrameError(frame.problem) if frame.image is None else frame.image
 
 
 def _refuse_dataset(folder: Path) -> None:

@@ -7,9 +7,12 @@ Types of options that the commands share.
 from __future__ import annotations
 
 import math
+import re
 from typing import Any
 
 import click
+
+SMALLEST_SIDE_PX, LARGEST_SIDE_PX = 16, 16384
 
 
 class Number(click.FloatRange):
@@ -25,6 +28,29 @@ class Number(click.FloatRange):
         if not math.isfinite(number):
             self.fail(f'{value} is not in the range {self._describe_range()}.', param, ctx)
         return number
+
+
+class Size(click.ParamType):
+    """
+    Width and height in pixels: '640x480'.
+
+    """
+
+    name = 'WxH'
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, int]:
+        found = re.fullmatch(r'([0-9]{1,6})x([0-9]{1,6})', str(value))
+        size = (int(found[1]), int(found[2])) if found else (0, 0)
+        if not all(SMALLEST_SIDE_PX <= side <= LARGEST_SIDE_PX for side in size):
+            self.fail(
+                f"{value!r} is refused; allowed: width and height such as '640x480', each "
+                f'{SMALLEST_SIDE_PX} to {LARGEST_SIDE_PX} px',
+                param,
+                ctx,
+            )
+        return size
 
 
 #: Share of good parts that may be rejected, as `learning.good_part_limits.check_rate` allows it.

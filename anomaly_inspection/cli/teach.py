@@ -6,7 +6,6 @@ Make a recipe from images of good parts.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 import sys
@@ -15,8 +14,9 @@ from typing import Any, Literal, TYPE_CHECKING
 
 import click
 
-from anomaly_inspection.cli.good_images import good_images, print_left_out
-from anomaly_inspection.cli.options import FALSE_REJECT_RATE, Number
+from anomaly_inspection.cli.good_images import offered_images, print_left_out
+from anomaly_inspection.cli.learning_curve import print_curve
+from anomaly_inspection.cli.options import FALSE_REJECT_RATE, Number, Size
 from anomaly_inspection.cli.output import (
     console,
     escaped,
@@ -28,11 +28,19 @@ from anomaly_inspection.cli.output import (
 )
 from anomaly_inspection.cli.recipe_table import print_recipe
 from anomaly_inspection.errors import SettingError
+from anomaly_inspection.printable import printable
 
 if TYPE_CHECKING:
     from anomaly_inspection.evaluation.self_test_result import SelfTest
+    from anomaly_inspection.learning.good_images import GoodImages
+    from anomaly_inspection.learning.image_quality import ImageQuality
     from anomaly_inspection.recipes.recipe import Recipe
 
+Scorers = tuple[str, ...] | Literal['auto']
+Settings = dict[str, dict[str, Any]]
+
+#: Images that take more than this on disk are only kept when somebody asks for it.
+USUAL_MB = 200
 # The self-test at the end: so few defects take seconds for most recipes.
 _TEST_SIZES_PX, _TEST_CONTRASTS, _TEST_DEFECTS_EACH = (8.0, 16.0, 32.0), (15.0, 30.0, 60.0), 2
 _TEST_IMAGES = 20
@@ -54,12 +62,27 @@ def _four_numbers(
 
 
 @click.command(short_help='Make a recipe from good parts.')
-@click.argument('images', type=click.Path(path_type=Path))
+@click.argument('images', type=click.Path(path_type=Path), required=False)
 @click.option(
     '--recipe',
     required=True,
     type=click.Path(path_type=Path),
     help='Folder of the recipe to write. Its last part is the name of the recipe.',
+)
+@click.option(
+    '--add',
+    'more',
+    type=click.Path(path_type=Path),
+    metavar='MORE_IMAGES',
+    help='Teach the recipe anew with the images that it keeps and those in this folder. Give this '
+    'in place of IMAGES.',
+)
+@click.option(
+    '--keep-images/--no-keep-images',
+    'is_kept',
+    default=None,
+    help='Keep the images in the recipe, so that --add can extend it. Default: when they take '
+    f'less than {USUAL_MB} MB.',
 )
 @click.option(
     '--scorer',
@@ -89,6 +112,13 @@ def _four_numbers(
     metavar='X,Y,W,H',
     callback=_four_numbers,
     help='Region of interest: left, top, width and height in pixels. Nothing outside is judged.',
+)
+@click.option(
+    '--size',
+    type=Size(),
+    metavar='WxH',
+    help='Scale the images, and the frames in the cell, to this size, such as 640x480. Default: '
+    'the size of the images, or their median size where sizes differ.',
 )
 @click.option(
     '--highlight-colours',
@@ -134,14 +164,24 @@ def _four_numbers(
     show_default=True,
     help='Try the recipe on synthetic defects at the end (seconds, 30 s at most).',
 )
+@click.option(
+    '--curve',
+    'has_curve',
+    is_flag=True,
+    help='Teach on 5, 10, 20, 50 and 100 of the images as well, and say what more images bring. '
+    'Takes as long as teaching several times.',
+)
 @click.option('--product', default='', help='Name of the product, kept in the recipe.')
 @click.option('--taught-by', default='', help='Your name, kept in the recipe.')
 def teach(
-    images: Path,
+    images: Path | None,
     recipe: Path,
+    more: Path | None,
+    is_kept: bool | None,
     scorers: tuple[str, ...],
     settings: tuple[str, ...],
     is_tested: bool,
+    has_curve: bool,
     model: Path | None,
     model_metadata: Path | None,
     backbone: Path | None,
@@ -153,7 +193,7 @@ def teach(
 
     Thirty images are a start, a hundred are better. Put each part down anew, and let light and
     position vary as they do on the line. An existing recipe gets a new version; the old one is
-    kept beside it.
+    kept beside it. --add teaches a recipe anew with more images.
 
     Parts of several classes (scorer template): put each class in a folder of its own inside
     IMAGES. Otherwise parts that look alike become a class.
@@ -169,28 +209,135 @@ def teach(
     if backbone or backbone_layers:
         name = _backbone(scorers, backbone, backbone_layers)
         chosen.setdefault('features', {}).setdefault('backbone', name)
-    check_place(recipe)
-    frames = list(good_images(images))
-    taught = _taught(frames, images, recipe.name, _named_scorers(scorers), chosen, given)
+    named = _named_scorers(scorers)
+    old = check_place(recipe)
+    if more is None:
+        good = _read(images, given)
+    else:
+        good, named, chosen = _extended(old, images, recipe, more, scorers, named, chosen, given)
+    quality = _looked_at(good)
+    taught = _taught(good, quality, images or more, recipe.name, named, chosen, given)
     print_left_out(taught.provenance.left_out)
     for reason in taught.provenance.choice:
         console.print(f'  {escaped(reason)}', soft_wrap=True)
-    written = write_recipe(taught, recipe)
+    written = write_recipe(taught, recipe, images=_kept(taught, good, is_kept))
     print_recipe(written)
     console.print(_promise(written, given['false_reject_rate']), soft_wrap=True)
     _print_speed(written)
-    result = _tested(written, frames) if is_tested else None
+    result = _tested(written, good) if is_tested else None
     if result is not None:
         _print_self_test(result)
+    if has_curve:
+        print_curve(written, good)
     sys.exit(EXIT_FAULT if result is not None and result.faults() else EXIT_OK)
 
 
+def _read(images: Path | None, given: dict[str, Any]) -> GoodImages:
+    from anomaly_inspection.imaging.region_of_interest import RegionOfInterest
+    from anomaly_inspection.learning.good_images import GoodImages
+
+    if images is None:
+        raise SettingError('give IMAGES, a folder of good parts, or --add MORE_IMAGES')
+    good = GoodImages.checked(
+        offered_images(images),
+        size=given['size'],
+        region=RegionOfInterest(*given['roi']) if given['roi'] else None,
+    )
+    return good.with_classes(_classes([name for name, _ in good.without(good.unfit)]))
+
+
+def _extended(
+    old: Recipe | None,
+    images: Path | None,
+    recipe: Path,
+    more: Path,
+    scorers: tuple[str, ...],
+    named: Scorers,
+    chosen: Settings,
+    given: dict[str, Any],
+) -> tuple[GoodImages, Scorers, Settings]:
+    """
+    Give what --add teaches: all images, and what was not given anew as the recipe has it.
+
+    """
+    from anomaly_inspection.learning.more_images import scorers_of, with_more_images
+
+    if images is not None:
+        raise SettingError('give IMAGES or --add, not both: --add takes the images of the recipe')
+    if given['size'] or given['roi']:
+        raise SettingError(
+            '--add takes size and region of interest from the recipe; leave them out'
+        )
+    if old is None:
+        raise SettingError(f'there is no recipe {printable(recipe)} that could be extended')
+    if not scorers and not chosen:
+        settings = scorers_of(old)
+        named, chosen = tuple(settings), {name: dict(values) for name, values in settings.items()}
+    region = old.preprocessing.region_of_interest
+    given['roi'] = region and (region.x, region.y, region.width, region.height)
+    given['highlight_colours'] |= any(
+        each.kind == 'colour_highlight' for each in old.preprocessing.filters
+    )
+    given['product'] = given['product'] or old.product
+    good = with_more_images(old, offered_images(more))
+    return good.with_classes(_classes([name for name, _ in good.named])), named, chosen
+
+
+def _kept(taught: Recipe, good: GoodImages, is_kept: bool | None) -> list[tuple[str, bytes]]:
+    """
+    Give the files of the images to keep; none when they are not wanted or take too much.
+
+    """
+    from anomaly_inspection.recipes.teaching_images import encoded
+
+    if is_kept is False:
+        return []
+    files = encoded(_taught_on(taught, good), None if is_kept else 10**6 * USUAL_MB)
+    if files is None:
+        print_note(
+            f'The images are not kept, as they take more than {USUAL_MB} MB. --keep-images keeps '
+            'them, so that --add can extend the recipe.'
+        )
+    return files or []
+
+
+def _taught_on(recipe: Recipe, good: GoodImages) -> list[tuple[str, Any]]:
+    left_out = recipe.provenance.left_out
+    return [
+        (name, image)
+        for name, image in good.without(good.unfit)
+        if not any(text.startswith(f'{name}: ') for text in left_out)
+    ]
+
+
+def _looked_at(good: GoodImages) -> ImageQuality:
+    """
+    Say how good the images are, one line each.
+
+    """
+    from anomaly_inspection.learning.image_quality import image_quality
+
+    with progress_bar() as progress:
+        quality = image_quality(
+            good.without(good.unfit), progress, has_classes=good.classes is not None
+        )
+    for note in good.notes:
+        console.print(escaped(note), soft_wrap=True)
+    for finding in quality.findings:
+        if finding.is_problem:
+            print_note(finding.sentence)
+        else:
+            console.print(escaped(finding.sentence), soft_wrap=True)
+    return quality
+
+
 def _taught(
-    frames: list[tuple[str, Any]],
-    images: Path,
+    good: GoodImages,
+    quality: ImageQuality,
+    images: Path | None,
     name: str,
-    scorers: tuple[str, ...] | Literal['auto'],
-    scorer_settings: dict[str, dict[str, Any]],
+    scorers: Scorers,
+    scorer_settings: Settings,
     given: dict[str, Any],
 ) -> Recipe:
     from anomaly_inspection.imaging.region_of_interest import RegionOfInterest
@@ -200,10 +347,10 @@ def _taught(
 
     with progress_bar() as progress:
         return teach_parts(
-            frames,
+            good,
             name=name,
             product=given['product'],
-            classes=_classes([each for each, _ in frames]),
+            quality=quality,
             provenance=Provenance(taught_by=given['taught_by'], source=str(images)),
             progress=progress,
             options=TeachOptions(
@@ -235,24 +382,18 @@ def _print_speed(recipe: Recipe) -> None:
     console.print(f'Speed: {measure_frame_time(recipe)}.', soft_wrap=True)
 
 
-def _tested(recipe: Recipe, frames: Iterable[tuple[str, Any]]) -> SelfTest:
+def _tested(recipe: Recipe, good: GoodImages) -> SelfTest:
     """
     Try the recipe on synthetic defects on the parts that it was taught on.
 
     """
     from anomaly_inspection.evaluation.self_test import self_test
 
-    left_out = recipe.provenance.left_out
-    taught_on = [
-        (name, image)
-        for name, image in frames
-        if not any(text.startswith(f'{name}: ') for text in left_out)
-    ]
     end_s = time.monotonic() + _TEST_TIME_S
     with progress_bar() as progress:
         return self_test(
             recipe,
-            taught_on,
+            _taught_on(recipe, good),
             sizes_px=_TEST_SIZES_PX,
             contrasts=_TEST_CONTRASTS,
             defects_each=_TEST_DEFECTS_EACH,

@@ -327,9 +327,14 @@ def draw_defect(
 
     """
     kind, size_px, contrast_levels = cell
-    others = [other.frame for key, other in images.items() if key != name]
+    frame = images[name].frame
+    others = [
+        other.frame
+        for key, other in images.items()
+        if key != name and other.frame.shape == frame.shape
+    ]
     return synthetic_defect(
-        images[name].frame,
+        frame,
         others[:: math.ceil(len(others) / _MOST_OTHERS) or 1],
         rng,
         kind=kind,

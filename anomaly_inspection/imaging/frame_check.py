@@ -32,9 +32,61 @@ _STEP_PX = 4
 
 
 @dataclass(frozen=True)
+class AcceptedSizes:
+    """
+    The sizes of frames that a recipe scales to its own.
+
+    Parameters
+    ----------
+    min_width, min_height, max_width, max_height : int
+        Pixels, 16 to 16384; the least is at most the largest.
+
+    Raises
+    ------
+    SettingError
+        When a value is out of range.
+
+    """
+
+    min_width: int
+    min_height: int
+    max_width: int
+    max_height: int
+
+    def __post_init__(self) -> None:
+        for side in ('width', 'height'):
+            least, largest = getattr(self, f'min_{side}'), getattr(self, f'max_{side}')
+            check_integer(f'min_{side}', least, 16, 16384)
+            check_integer(f'max_{side}', largest, least, 16384)
+
+    def include(self, width: int, height: int) -> bool:
+        """
+        Tell whether a frame of this size is accepted.
+
+        """
+        return (
+            self.min_width <= width <= self.max_width
+            and self.min_height <= height <= self.max_height
+        )
+
+    @property
+    def text(self) -> str:
+        """
+        Give the sizes for people: '500 x 1225 px to 500 x 1270 px'.
+
+        """
+        least = f'{self.min_width} x {self.min_height} px'
+        largest = f'{self.max_width} x {self.max_height} px'
+        return least if least == largest else f'{least} to {largest}'
+
+
+@dataclass(frozen=True)
 class FrameFormat:
     """
-    The format of the frames that a recipe was taught on.
+    The format of the frames that a recipe judges.
+
+    A frame of another size is refused, unless `accepted_sizes` includes it. Then it is scaled to
+    this format before anything else is done with it; see `frame_fit.py`.
 
     Parameters
     ----------
@@ -44,6 +96,10 @@ class FrameFormat:
         'mono8' (one channel) or 'bgr8' (three), as in sensor_msgs/Image.
     saturated_share : float
         A frame is saturated when at least this share of its values is at the ceiling, 0.5 to 1.
+    accepted_sizes : AcceptedSizes or None
+        Other sizes that are scaled to this one; None = none.
+    accepts_colour : bool
+        For 'mono8': colour frames are turned to gray instead of refused.
 
     Raises
     ------
@@ -56,6 +112,8 @@ class FrameFormat:
     height: int
     encoding: str
     saturated_share: float = SATURATED_SHARE
+    accepted_sizes: AcceptedSizes | None = None
+    accepts_colour: bool = False
 
     def __post_init__(self) -> None:
         check_number('saturated_share', self.saturated_share, 0.5, 1.0)
@@ -71,6 +129,20 @@ class FrameFormat:
         """
         channels = ENCODINGS[self.encoding]
         return (self.height, self.width) if channels == 1 else (self.height, self.width, channels)
+
+    def accepts(self, shape: tuple[int, ...]) -> bool:
+        """
+        Tell whether an array of this shape is a frame that can be brought to this format.
+
+        """
+        channels = shape[2:]
+        is_size_right = shape[:2] == (self.height, self.width) or (
+            self.accepted_sizes is not None and self.accepted_sizes.include(shape[1], shape[0])
+        )
+        is_colour_right = channels == self.shape[2:] or (
+            self.accepts_colour and self.encoding == 'mono8' and channels == (3,)
+        )
+        return is_size_right and is_colour_right
 
 
 def check_frame(image: NDArray[np.uint8], frame_format: FrameFormat) -> None:
@@ -99,8 +171,8 @@ def check_frame(image: NDArray[np.uint8], frame_format: FrameFormat) -> None:
         raise FrameError(f'frame has values of type {image.dtype}, wanted uint8')
     if image.ndim not in (2, 3):
         raise FrameError(f'frame is an array of shape {image.shape}, wanted 2 or 3 dimensions')
-    if image.shape != frame_format.shape:
-        came, wanted = _format_words(image.shape, frame_format.shape)
+    if not frame_format.accepts(image.shape):
+        came, wanted = _format_words(image.shape, frame_format)
         raise FrameError(f'frame is {came}, the recipe wants {wanted}')
     sample = image[::_STEP_PX, ::_STEP_PX]
     lit = np.count_nonzero(sample >= BLACK_LEVEL) / sample.size
@@ -137,17 +209,19 @@ def saturation(image: NDArray[np.uint8]) -> float:
 
     """
     sample = image[::_STEP_PX, ::_STEP_PX]
-    return np.count_nonzero(sample >= SATURATED_LEVEL) / sample.size
+    # A recipe holds the share, and YAML cannot write numbers of NumPy.
+    return float(np.count_nonzero(sample >= SATURATED_LEVEL) / sample.size)
 
 
-def _format_words(came: tuple[int, ...], wanted: tuple[int, ...]) -> tuple[str, str]:
+def _format_words(came: tuple[int, ...], wanted: FrameFormat) -> tuple[str, str]:
     """
     Name two formats; channels only when these differ.
 
     """
-    if came[2:] == wanted[2:]:
-        return _size_words(came), _size_words(wanted)
-    return f'{_size_words(came)} {_colour(came)}', f'{_size_words(wanted)} {_colour(wanted)}'
+    sizes = wanted.accepted_sizes.text if wanted.accepted_sizes else _size_words(wanted.shape)
+    if came[2:] == wanted.shape[2:]:
+        return _size_words(came), sizes
+    return f'{_size_words(came)} {_colour(came)}', f'{sizes} {_colour(wanted.shape)}'
 
 
 def _size_words(shape: tuple[int, ...]) -> str:

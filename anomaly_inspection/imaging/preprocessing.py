@@ -20,6 +20,7 @@ from anomaly_inspection.imaging.alignment import Aligner, Alignment, AlignmentSe
 from anomaly_inspection.imaging.colour_highlight import ColourHighlight
 from anomaly_inspection.imaging.filters import Filter, filter_from_mapping, filter_to_mapping
 from anomaly_inspection.imaging.frame_check import check_frame
+from anomaly_inspection.imaging.frame_fit import fit_frame
 from anomaly_inspection.imaging.light import AS_TAUGHT, Light, LightMeter, LIGHTS
 from anomaly_inspection.imaging.region_of_interest import RegionOfInterest
 from anomaly_inspection.setting_check import check_choice, check_keys
@@ -174,10 +175,10 @@ class Preprocessor:
     settings : PreprocessingSettings
         What is done.
     frame_format : FrameFormat
-        What every frame must be.
+        What every frame must be, or is scaled to.
     reference : ndarray of uint8
-        Frame of a good part as a camera gives it: what frames are aligned to, and the light they
-        are brought to.
+        Frame of a good part, of the shape of the format: what frames are aligned to, and the light
+        they are brought to.
     good_frames : sequence of ndarray of uint8
         Frames of other good parts; see `Aligner`. The same ones must be given wherever the recipe
         is used.
@@ -270,9 +271,12 @@ class Preprocessor:
 
         """
         check_frame(image, self._format)
-        gray = _gray(image)
+        fitted, to_original = fit_frame(image, self._format)
+        gray = _gray(fitted)
         alignment = None if self._aligner is None else self._aligner.align(gray)
-        prepared, valid, to_frame = self._lay(self._scored(image, gray), alignment or self._still)
+        prepared, valid, to_frame = self._lay(self._scored(fitted, gray), alignment or self._still)
+        if fitted.shape[:2] != image.shape[:2]:
+            to_frame = to_original @ np.vstack([to_frame, [0.0, 0.0, 1.0]])
         light = self._light_meter.measure(prepared, valid)
         return Prepared(light.remove(prepared), valid, to_frame, alignment, light)
 

@@ -64,6 +64,21 @@ class RegionOfInterest:
         """
         return complex(self.x + (self.width - 1) / 2, self.y + (self.height - 1) / 2)
 
+    def scaled(self, across: float, down: float, frame_format: FrameFormat) -> RegionOfInterest:
+        """
+        Give the same region of a frame that is scaled, at least 16 px a side and inside of it.
+
+        """
+        if (across, down) == (1.0, 1.0):
+            return self
+        width = max(SMALLEST_SIDE_PX, round(across * self.width))
+        height = max(SMALLEST_SIDE_PX, round(down * self.height))
+        x, y = round(across * self.x), round(down * self.y)
+        # Rounding must not push a region over the edge that it touched before.
+        x -= x > 0 and x + width == frame_format.width + 1
+        y -= y > 0 and y + height == frame_format.height + 1
+        return RegionOfInterest(x, y, width, height)
+
     def check_inside(self, frame_format: FrameFormat) -> None:
         """
         Refuse a region that leaves the frame.

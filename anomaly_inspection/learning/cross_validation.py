@@ -4,7 +4,8 @@ Cross-validation: what scorers measure in good parts that they were not fitted t
 
 Five folds, or leave-one-out for fewer than 20 parts. A part and its moved copies are one: they
 stay in one fold, and the worst of what is measured in them counts. So the limits hold for parts
-that are moved, and the number of parts says how far they can be trusted.
+that are moved, and the number of parts says how far they can be trusted. Near copies of a part
+count as one part.
 
 A copy in which a scorer measures far more than in the copies of the other parts was aligned wrong.
 It does not count, because one such copy would make a limit blind.
@@ -225,7 +226,7 @@ def cross_validate(
     Raises
     ------
     SettingError
-        When fewer than 8 parts have their like among the others.
+        When fewer than 5 parts have their like among the others.
 
     """
     class_spec = _class_spec(scorer)
@@ -258,7 +259,7 @@ def score_held_out(fitted: Scorer, parts: Sequence[GoodPart], progress: Progress
 def _score_by_folds(
     scorer: str, settings: Mapping[str, Any], parts: Sequence[GoodPart], progress: Progress
 ) -> HeldOutScores:
-    fold_of = np.array(_folds(parts))
+    fold_of = np.array(folds_of(parts))
     has_classes = _class_spec(scorer) is not None
     scores: dict[int, _PartScore] = {}
     for fold in np.unique(fold_of):
@@ -273,17 +274,45 @@ def _score_by_folds(
     return HeldOutScores.of(scorer, [scores[index] for index in sorted(scores)])
 
 
-def _folds(parts: Sequence[GoodPart]) -> list[int]:
+def folds_of(parts: Sequence[GoodPart], folds: int | None = None) -> list[int]:
     """
-    Give the fold of every part; each class is spread over all folds.
+    Give the fold of every part.
+
+    Near copies and images of one sequence share a fold: a part tells nothing about others when a
+    scorer was fitted to its copy. Each class is spread over all folds.
+
+    Parameters
+    ----------
+    parts : sequence of GoodPart
+        Prepared parts.
+    folds : int, optional
+        How many folds, where there are so many groups; by default five, or one a group where
+        there are fewer than 20.
 
     """
-    folds = len(parts) if len(parts) < _LEAVE_ONE_OUT_BELOW else _FOLDS
-    order = sorted(range(len(parts)), key=lambda index: parts[index].prepared.part_class)
+    groups = _groups(parts)
+    if folds is None:
+        folds = len(groups) if len(groups) < _LEAVE_ONE_OUT_BELOW else _FOLDS
+    order = sorted(groups, key=lambda group: parts[group[0]].prepared.part_class)
     fold_of = [0] * len(parts)
-    for place, index in enumerate(order):
-        fold_of[index] = place % folds
+    for place, group in enumerate(order):
+        for index in group:
+            fold_of[index] = place % folds
     return fold_of
+
+
+def _groups(parts: Sequence[GoodPart]) -> list[list[int]]:
+    """
+    Give the parts by group; each part is its own group where there are too few groups to divide.
+
+    """
+    groups: dict[tuple[str, int], list[int]] = {}
+    for index, part in enumerate(parts):
+        group = -1 - index if part.group is None else part.group
+        groups.setdefault((part.prepared.part_class, group), []).append(index)
+    if len(groups) < FEWEST_PARTS:
+        return [[index] for index in range(len(parts))]
+    return list(groups.values())
 
 
 def _class_spec(scorer: str) -> MeasureSpec | None:

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from anomaly_inspection.learning.good_part_limits import Good, Specs
     from anomaly_inspection.recipes.recipe import MeasureLimit
 
+#: With fewer different parts, nobody can say how many good parts to come will be rejected.
+FEWEST_TO_PROMISE = 20
+
 _MOST_TURNS = 100
 
 
@@ -81,6 +84,12 @@ class FalseRejects:
         low, high = self.interval
         needed = parts_needed(false_reject_rate, self.rejected)
         asked = _percent(false_reject_rate)
+        more = f'To promise {asked}, give {needed - self.parts} more good parts ({needed} in all).'
+        if self.parts < FEWEST_TO_PROMISE:
+            return (
+                'No false-reject rate can be promised: that takes at least '
+                f'{FEWEST_TO_PROMISE} different good parts, here are {self.parts}. {more}'
+            )
         text = (
             f'Expected false rejects: {_percent(self.rate)} (95 % interval {_percent(low)} to '
             f'{_percent(high)}). Limits set without a part rejected {self.rejected} of '
@@ -90,7 +99,7 @@ class FalseRejects:
             return f'{text}These parts are enough to promise at most {asked} false rejects.'
         return (
             f'{text}These parts can promise at most {_percent(self.promised_rate)} false rejects. '
-            f'To promise {asked}, give {needed - self.parts} more good parts ({needed} in all).'
+            f'{more}'
         )
 
 

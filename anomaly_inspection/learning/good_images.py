@@ -1,13 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-The first stage of teaching: take images of good parts and check that they belong together.
+The first stage of teaching: take images of good parts, whatever their format, and make them one.
+
+Memory is bounded: many images are thinned out evenly, very large ones are scaled.
 
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,33 +22,54 @@ from anomaly_inspection.imaging.frame_check import (
     SATURATED_SHARE,
     saturation,
 )
-from anomaly_inspection.learning.outliers import FEWEST_PARTS
+from anomaly_inspection.imaging.frame_fit import fit_frame
+from anomaly_inspection.learning.common_format import common_format
+from anomaly_inspection.learning.outliers import check_enough, FEWEST_PARTS
+from anomaly_inspection.recipes.budget import DEFAULT_BUDGET_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
+    from anomaly_inspection.imaging.region_of_interest import RegionOfInterest
+
     Named = tuple[str, NDArray[np.uint8]]
+    Offered = NDArray[np.uint8] | tuple[str, NDArray[np.uint8] | FrameError]
 
 _SHARE_OF_BRIGHT, _FEWEST_BRIGHT = 0.01, 3
+_SMALLEST_SIDE_PX = 16
+
+# What teaching holds of each image: the frame; of the region the prepared image, and for each of
+# two scorers a map in half precision.
+_BYTES_PER_FRAME_VALUE, _BYTES_PER_REGION_VALUE = 1, 5
+# Rather scale the images than teach on fewer.
+_FEWEST_WHEN_LARGE = 50
+_NO_PICTURE = np.zeros((0, 0), np.uint8)
 
 
 @dataclass(frozen=True, eq=False)
 class GoodImages:
     """
-    Images of good parts that have one format and a name each.
+    Images of good parts, brought to one format, each with a name.
 
     Parameters
     ----------
     named : list of (name, ndarray of uint8)
-        All that were offered.
+        All that were taken, those that are unfit among them.
     frame_format : FrameFormat
-        Of all of them.
+        Of all that are fit.
     unfit : dict of str to str
-        Names of images that show no part, because they are black or saturated, with the reason.
+        Names of images that cannot be used, with the reason: unreadable, black, saturated, or of
+        another format than nearly all others.
     classes : mapping of str to str, or None
         The class of every image by its name; None when the parts have no named classes.
+    notes : tuple of str
+        What was done to the images, one sentence each.
+    scale : (float, float)
+        Width and height of the format, as shares of those that the images have on disk.
+    groups : mapping of str to int
+        Images with the same number are near copies or of one sequence; see `image_quality`.
 
     """
 
@@ -53,42 +77,124 @@ class GoodImages:
     frame_format: FrameFormat
     unfit: dict[str, str]
     classes: Mapping[str, str] | None = None
+    notes: tuple[str, ...] = ()
+    scale: tuple[float, float] = (1.0, 1.0)
+    groups: Mapping[str, int] = field(default_factory=dict)
 
     @classmethod
     def checked(
         cls,
-        images: Iterable[NDArray[np.uint8] | Named],
+        images: Iterable[Offered],
         classes: Mapping[str, str] | None = None,
-        saturated_share: float | None = None,
+        *,
+        size: tuple[int, int] | None = None,
+        region: RegionOfInterest | None = None,
+        budget_bytes: int = DEFAULT_BUDGET_BYTES,
     ) -> GoodImages:
         """
-        Take images and check them.
+        Take images, bring them to one format and check them.
 
         Parameters
         ----------
-        images : iterable of ndarray of uint8, or of (name, ndarray)
-            At least 8. Without a name the third is called 'image 2'.
+        images : iterable of ndarray of uint8, or of (name, ndarray or FrameError)
+            At least 5. Without a name the third is called 'image 2'. An error stands for an image
+            that cannot be read.
         classes : mapping of str to str, optional
             The class of every image by its name.
-        saturated_share : float, optional
-            Share of values at the ceiling above which an image is unfit; by default from the
-            images themselves.
+        size : (width, height), optional
+            What the images are scaled to, 16 to 16384 px; by default the size they have, or the
+            median size when sizes differ.
+        region : RegionOfInterest, optional
+            What will be inspected, for the estimate of memory.
+        budget_bytes : int
+            Memory that teaching may take for the images. More images are thinned out evenly; large
+            ones are scaled rather than left with fewer than 50.
 
         Raises
         ------
         SettingError
-            When there are too few images, two have the same name, or only some have a class.
-        FrameError
-            When an image has another format than most of the others; names it.
+            When there are too few images or too many that are unfit, two have the same name, only
+            some have a class, or the size is out of range.
 
         """
-        named = _named(images)
-        _check_classes(classes, named)
-        frame_format = _common_format(named)
-        if saturated_share is None:
-            saturated_share = _saturated_share(named)
-        frame_format = replace(frame_format, saturated_share=saturated_share)
-        return cls(named, frame_format, _unfit(named, frame_format), classes)
+        read = _Reader(region, budget_bytes)
+        for index, image in enumerate(images):
+            name, content = image if isinstance(image, tuple) else (f'image {index}', image)
+            read.take(name, content)
+        read.check_names()
+        fit = read.kept
+        if len(fit) < FEWEST_PARTS:
+            raise SettingError(
+                f'{len(fit)} good images; needed: at least {FEWEST_PARTS}{_reasons(read.unfit)}'
+            )
+        common = common_format(fit, read.sizes, size)
+        unfit = read.unfit | common.left_out
+        taken = [one for one in fit if one[0] not in common.left_out]
+        frame_format = replace(common.frame_format, saturated_share=_saturated_share(taken))
+        fitted = [(name, fit_frame(frame, frame_format)[0]) for name, frame in taken]
+        unfit |= _unfit(fitted, frame_format)
+        check_enough(len(read.kept) + len(read.unfit), unfit)
+        fit_names = {name for name, _ in fitted}
+        good = cls(
+            fitted + [(name, _NO_PICTURE) for name in unfit if name not in fit_names],
+            frame_format,
+            unfit,
+            None,
+            (*read.notes(), *common.notes),
+            common.scale,
+        )
+        return good.with_classes(classes)
+
+    @classmethod
+    def of_format(cls, images: Iterable[Offered], frame_format: FrameFormat) -> GoodImages:
+        """
+        Take images for a recipe that exists, and bring them to its format as the cell does.
+
+        Parameters
+        ----------
+        images
+            As for `checked`.
+        frame_format : FrameFormat
+            Of the recipe. Images that it does not accept are unfit.
+
+        Raises
+        ------
+        SettingError
+            When there are too few images, or two have the same name.
+        FrameError
+            When the recipe accepts no more than a few of them.
+
+        """
+        read = _Reader(None, DEFAULT_BUDGET_BYTES, is_scaled=False)
+        for index, image in enumerate(images):
+            name, content = image if isinstance(image, tuple) else (f'image {index}', image)
+            read.take(name, content)
+        read.check_names()
+        if len(read.kept) < FEWEST_PARTS:
+            raise SettingError(
+                f'{len(read.kept)} good images; needed: at least {FEWEST_PARTS}'
+                f'{_reasons(read.unfit)}'
+            )
+        unfit = read.unfit | _unfit(read.kept, frame_format)
+        fitted = [
+            (name, fit_frame(frame, frame_format)[0])
+            for name, frame in read.kept
+            if frame_format.accepts(frame.shape)
+        ]
+        if len(fitted) <= len(read.kept) // 2:
+            name, problem = next(iter(unfit.items()))
+            raise FrameError(f'{name}: {problem}')
+        names = {name for name, _ in fitted}
+        rest = [(name, _NO_PICTURE) for name in unfit if name not in names]
+        return cls(fitted + rest, frame_format, unfit, None, read.notes())
+
+    def with_classes(self, classes: Mapping[str, str] | None) -> GoodImages:
+        """
+        Give the same images with their classes; all of them need one, or none.
+
+        """
+        _check_classes(classes, [one for one in self.named if one[0] not in self.unfit])
+        return replace(self, classes=classes)
 
     def without(self, left_out: Container[str]) -> list[Named]:
         """
@@ -99,23 +205,126 @@ class GoodImages:
 
     def subset(self, named: Sequence[Named]) -> GoodImages:
         """
-        Give some of the images as if only these had been offered.
+        Give some of the images, which are fit, with the format of all of them.
 
         """
-        return GoodImages.checked(named, self.classes)
+        if len(named) < FEWEST_PARTS:
+            raise SettingError(f'{len(named)} good images; needed: at least {FEWEST_PARTS}')
+        return replace(self, named=list(named), unfit={})
 
 
-def _named(images: Iterable[NDArray[np.uint8] | Named]) -> list[Named]:
-    named = [
-        image if isinstance(image, tuple) else (f'image {index}', image)
-        for index, image in enumerate(images)
-    ]
-    if len(named) < FEWEST_PARTS:
-        raise SettingError(f'{len(named)} good images; needed: at least {FEWEST_PARTS}')
-    name, count = Counter(name for name, _ in named).most_common(1)[0]
-    if count > 1:
-        raise SettingError(f'{count} good images are called {name!r}; each needs its own name')
-    return named
+@dataclass
+class _Reader:
+    """
+    Takes images one after another within a budget of memory.
+
+    Parameters
+    ----------
+    region : RegionOfInterest or None
+        What will be inspected.
+    budget_bytes : int
+        For all images together.
+    is_scaled : bool
+        Whether very large images are scaled; otherwise only thinned out.
+    kept : list of (name, ndarray of uint8)
+        An even choice of the images offered so far that show a picture.
+    sizes : dict of str to (width, height)
+        As the images came, px.
+    unfit : dict of str to str
+        Names of images without a usable picture, with the reason.
+
+    """
+
+    region: RegionOfInterest | None
+    budget_bytes: int
+    is_scaled: bool = True
+    kept: list[Named] = field(default_factory=list)
+    sizes: dict[str, tuple[int, int]] = field(default_factory=dict)
+    unfit: dict[str, str] = field(default_factory=dict)
+    _names: Counter[str] = field(default_factory=Counter)
+    _step: int = 1
+    _kept_bytes: int = 0
+    _scaled_count: int = 0
+
+    def take(self, name: str, content: NDArray[np.uint8] | FrameError) -> None:
+        self._names[name] += 1
+        problem = _problem(content)
+        if problem or isinstance(content, FrameError):
+            self.unfit[name] = problem
+            return
+        pictures = self._names.total() - len(self.unfit)
+        self.sizes[name] = content.shape[1], content.shape[0]
+        if (pictures - 1) % self._step:
+            return
+        image = self._scaled(content)
+        self.kept.append((name, image))
+        self._kept_bytes += self._work_bytes(image)
+        if self._kept_bytes > self.budget_bytes and len(self.kept) > _FEWEST_WHEN_LARGE:
+            self.kept = self.kept[::2]
+            self._step *= 2
+            self._kept_bytes = sum(self._work_bytes(frame) for _, frame in self.kept)
+
+    def check_names(self) -> None:
+        for name, count in self._names.most_common(1):
+            if count > 1:
+                raise SettingError(
+                    f'{count} good images are called {name!r}; each needs its own name'
+                )
+
+    def notes(self) -> tuple[str, ...]:
+        notes = []
+        if self._step > 1:
+            notes.append(
+                f'{self._names.total():,} images take too much memory: an even choice of '
+                f'{len(self.kept):,} is taken.'
+            )
+        if self._scaled_count:
+            notes.append(
+                'The images take too much memory in full, so they are scaled. Give --roi around '
+                'the part to keep every detail.'
+            )
+        return tuple(notes)
+
+    def _work_bytes(self, image: NDArray[np.uint8]) -> int:
+        height, width, *channels = image.shape
+        region_px = width * height
+        if self.region is not None:
+            region_px = min(region_px, self.region.width * self.region.height)
+        return math.prod(channels) * (
+            _BYTES_PER_FRAME_VALUE * width * height + _BYTES_PER_REGION_VALUE * region_px
+        )
+
+    def _scaled(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        share = self.budget_bytes / _FEWEST_WHEN_LARGE / self._work_bytes(image)
+        if share >= 1.0 or not self.is_scaled:
+            return image
+        self._scaled_count += 1
+        height, width = (
+            max(_SMALLEST_SIDE_PX, int(math.sqrt(share) * side)) for side in image.shape[:2]
+        )
+        wanted = FrameFormat(width, height, 'mono8' if image.ndim == 2 else 'bgr8')
+        return fit_frame(image, wanted)[0]
+
+
+def _problem(content: NDArray[np.uint8] | FrameError) -> str:
+    """
+    Say why something is no picture that can be taught; '' when it is one.
+
+    """
+    if isinstance(content, FrameError):
+        return str(content)
+    if content.dtype != np.uint8:
+        return f'has values of type {content.dtype}; allowed: uint8'
+    if content.ndim != 2 and (content.ndim != 3 or content.shape[2] != 3):
+        return f'is an array of shape {content.shape}; allowed: gray or three colours'
+    height, width = content.shape[:2]
+    if min(height, width) < _SMALLEST_SIDE_PX:
+        return f'is {width} x {height} px; allowed: {_SMALLEST_SIDE_PX} px a side or more'
+    return ''
+
+
+def _reasons(unfit: Mapping[str, str]) -> str:
+    return ''.join(f'; {name}: {why}' for name, why in list(unfit.items())[:5])
 
 
 def _check_classes(classes: Mapping[str, str] | None, named: Sequence[Named]) -> None:
@@ -129,18 +338,6 @@ def _check_classes(classes: Mapping[str, str] | None, named: Sequence[Named]) ->
             f'{len(nameless)} of {len(named)} good images have no class, the first is '
             f'{nameless[0]!r}; give a class to every image or to none'
         )
-
-
-def _common_format(named: Sequence[Named]) -> FrameFormat:
-    shapes = Counter(frame.shape for _, frame in named)
-    shape, _ = shapes.most_common(1)[0]
-    for name, frame in named:
-        if frame.shape != shape or frame.dtype != np.uint8:
-            raise FrameError(
-                f'{name} is {frame.dtype} of shape {frame.shape}; most good images are uint8 of '
-                f'shape {shape}'
-            )
-    return FrameFormat(shape[1], shape[0], 'mono8' if len(shape) == 2 else 'bgr8')
 
 
 def _saturated_share(named: Sequence[Named]) -> float:

@@ -22,12 +22,20 @@ if TYPE_CHECKING:
     from anomaly_inspection.recipes.recipe import MeasureLimit
     from anomaly_inspection.scoring.measure import MeasureSpec
 
-FEWEST_PARTS = 8
+FEWEST_PARTS = 5
 LARGEST_SHARE_LEFT_OUT = 0.1
 OUTLYING_DEVIATIONS = 8.0
 
 _FEWEST_OFF_PERFECT = 5
 _MEDIAN_OF_HALF_NORMAL = 0.6745
+
+
+def most_left_out(offered: int) -> int:
+    """
+    Give how many of the parts may be left out: a tenth, or one.
+
+    """
+    return max(1, math.floor(LARGEST_SHARE_LEFT_OUT * offered))
 
 
 def check_enough(offered: int, left_out: Mapping[str, str]) -> None:
@@ -39,7 +47,7 @@ def check_enough(offered: int, left_out: Mapping[str, str]) -> None:
     offered : int
         Number of parts, with those left out.
     left_out : mapping of name to reason
-        At most a tenth of the parts, or one part, may be left out; 8 parts must remain.
+        At most a tenth of the parts, or one part, may be left out; 5 parts must remain.
 
     """
     allowed = most_left_out(offered)
@@ -49,14 +57,6 @@ def check_enough(offered: int, left_out: Mapping[str, str]) -> None:
             f'{len(left_out)} of {offered} good images are unlike the others; allowed: at most '
             f'{allowed}, with {FEWEST_PARTS} left{f" ({reasons})" if reasons else ""}'
         )
-
-
-def most_left_out(offered: int) -> int:
-    """
-    Give how many of the offered parts may be unlike the others.
-
-    """
-    return max(1, math.floor(LARGEST_SHARE_LEFT_OUT * offered))
 
 
 def outliers(

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from anomaly_inspection.imaging.frame_check import FrameFormat
     from anomaly_inspection.imaging.preprocessing import Prepared
     from anomaly_inspection.imaging.tolerance import Tolerance
     from anomaly_inspection.learning.good_images import Named
@@ -49,12 +48,15 @@ class GoodPart:
         The image as it is.
     moved : tuple of Prepared
         Moved copies of the image; without those that cannot be aligned.
+    group : int or None
+        Parts with the same number are near copies or of one sequence; None = a group of its own.
 
     """
 
     name: str
     prepared: Prepared
     moved: tuple[Prepared, ...] = ()
+    group: int | None = None
 
 
 def prepare_parts(
@@ -186,16 +188,10 @@ def prepare_for_recipe(
     SettingError
         When there are too few images, or too many are unlike the others.
     FrameError
-        When an image does not have the recipe's format; names it.
+        When most images do not have a format that the recipe accepts; names one.
 
     """
-    share = recipe.frame_format.saturated_share
-    good = GoodImages.checked(images, saturated_share=share)
-    if good.frame_format != recipe.frame_format:
-        raise FrameError(
-            f'the images are {_text(good.frame_format)}; the recipe {recipe.name} is for '
-            f'{_text(recipe.frame_format)}'
-        )
+    good = GoodImages.of_format(images, recipe.frame_format)
     left_out = good.unfit | {
         name: 'left out at teaching'
         for name, _ in good.named
@@ -217,7 +213,3 @@ def preprocessor_of(recipe: Recipe) -> Preprocessor:
     return Preprocessor(
         recipe.preprocessing, recipe.frame_format, recipe.references[0], recipe.references[1:]
     )
-
-
-def _text(frame_format: FrameFormat) -> str:
-    return f'{frame_format.width}x{frame_format.height} {frame_format.encoding}'

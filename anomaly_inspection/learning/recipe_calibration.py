@@ -10,6 +10,7 @@ others is left out and named. More than a tenth of such parts is an error.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+import math
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
@@ -314,9 +315,14 @@ def false_rejects_of(recipe: Recipe) -> FalseRejects | None:
     good = good_of(recipe)
     if len({len(values) for values in good.values()}) > 1:
         return None
-    return expected_false_rejects(
+    found = expected_false_rejects(
         good, specs_of(recipe), recipe.provenance.false_reject_rate, recipe.combination
     )
+    distinct = recipe.provenance.independent_count
+    if not 0 < distinct < found.parts:
+        return found
+    # Copies of a part say as much as one of them.
+    return FalseRejects(math.ceil(found.rejected * distinct / found.parts), distinct)
 
 
 def _of_scorer(name: str, values: Mapping[tuple[str, str], T]) -> dict[str, T]:
@@ -329,7 +335,7 @@ def _check_new(recipe: Recipe, name: str, image: NDArray[np.uint8]) -> None:
 
     """
     wanted = recipe.frame_format
-    if image.shape != wanted.shape or image.dtype != np.uint8:
+    if not wanted.accepts(image.shape) or image.dtype != np.uint8:
         raise FrameError(
             f'{name} is {image.dtype} of shape {image.shape}; the recipe takes uint8 of shape '
             f'{wanted.shape} ({wanted.encoding})'

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from anomaly_inspection.imaging.preprocessing import PreprocessingSettings
+    from anomaly_inspection.imaging.tolerance import Tolerance
     from anomaly_inspection.learning.good_images import GoodImages
     from anomaly_inspection.progress import Progress
 
@@ -100,6 +101,7 @@ def choose_scorers(
     preprocessing: PreprocessingSettings,
     false_reject_rate: float,
     *,
+    tolerance: Tolerance | None = None,
     budget_ms: float = DEFAULT_BUDGET_MS,
     progress: Progress = no_progress,
 ) -> ScorerChoice:
@@ -115,6 +117,8 @@ def choose_scorers(
         The same for all candidates.
     false_reject_rate : float
         As the recipe will have it.
+    tolerance : Tolerance, optional
+        How good parts may differ from the images; by default they do not.
     budget_ms : float
         Most time that scoring a prepared frame may take, counted for one core of a reference
         machine (`scorer_cost.py`), over 0.
@@ -130,7 +134,7 @@ def choose_scorers(
     """
     if not 0.0 < budget_ms < math.inf:
         raise SettingError(f'speed budget is {budget_ms} ms a frame; allowed: over 0')
-    parts = TrialParts.of(images, preprocessing, progress)
+    parts = TrialParts.of(images, preprocessing, tolerance, progress)
     candidates, reasons = _affordable(parts, budget_ms)
     trials, failures = _tried(parts, candidates, false_reject_rate, progress)
     reasons += failures
@@ -216,7 +220,7 @@ def _tried(
             progress(place + 1, len(work), what)
 
     folds = list(range(parts.folds))
-    judged_first = int((parts.fold_of == 0).sum())
+    judged_first = sum(parts.fold_of[index] == 0 for index, _ in parts.good)
     if judged_first >= _FEWEST_TO_LEAVE_OUT:
         try_on(folds[:1], candidates, 'trying the scorers')
         behind = _far_behind(measured, false_reject_rate, 1.0 / math.sqrt(judged_first))

@@ -13,7 +13,7 @@ from typing import Any, TYPE_CHECKING
 from anomaly_inspection.imaging.preprocessing import Preprocessor
 from anomaly_inspection.imaging.region_of_interest import RegionOfInterest
 from anomaly_inspection.learning.cross_validation import cross_validate, HeldOutScores
-from anomaly_inspection.learning.false_rejects import promised_rate
+from anomaly_inspection.learning.false_rejects import FEWEST_TO_PROMISE, promised_rate
 from anomaly_inspection.learning.good_part_limits import rate_of_each
 from anomaly_inspection.learning.outliers import check_enough
 from anomaly_inspection.learning.part_preparation import farthest_pose, GoodPart, prepare_parts
@@ -91,7 +91,7 @@ class FittedScorers:
                 image_count=len(self.parts),
                 left_out=tuple(f'{who}: {why}' for who, why in self.left_out.items()),
                 false_reject_rate=self.false_reject_rate,
-                promised_rate=round(promised_rate(self.held_out_count), 4),
+                promised_rate=self._promised_rate(provenance),
             ),
             frame_format=self.frame_format,
             preprocessing=self.preprocessing,
@@ -99,6 +99,15 @@ class FittedScorers:
             references=self.references,
             tolerance=self.tolerance,
         )
+
+    def _promised_rate(self, provenance: Provenance | None) -> float:
+        """
+        Give the rate that the different parts can promise; 1 when they are too few for any.
+
+        """
+        distinct = provenance.independent_count if provenance else 0
+        count = min(self.held_out_count, distinct or self.held_out_count)
+        return round(promised_rate(count), 4) if count >= FEWEST_TO_PROMISE else 1.0
 
 
 def fit_scorers(
@@ -214,6 +223,7 @@ def _measure(
     references = choose_references(named)
     preprocessor = Preprocessor(preprocessing, images.frame_format, references[0], references[1:])
     parts, outlying = prepare_parts(named, preprocessor, images.classes, progress, tolerance)
+    parts = [replace(part, group=images.groups.get(part.name)) for part in parts]
     if outlying:
         return _Measured(references, parts, outlying, {}, {})
     complete = {

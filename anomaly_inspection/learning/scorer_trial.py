@@ -230,6 +230,6 @@ def try_scorer(
         return {(scorer, name): column for name, column in zip(names, columns, strict=True)}
 
     return (
-        measured(parts[index].prepared for index in np.flatnonzero(is_held_out).tolist()),
+        measured(image for index, image in trial_parts.good if is_held_out[index]),
         measured(image for index, image in trial_parts.damaged if is_held_out[index]),
     )

@@ -4,7 +4,8 @@ Teach: from images of good parts to a recipe with limits, without one bad part.
 
 The stages:
 
-1. Check the images (`good_images.py`).
+1. Take the images and bring them to one format (`good_images.py`), and say how good they are
+   (`image_quality.py`).
 2. Choose the preprocessing (`preprocessing_choice.py`), unless it is given.
 3. Choose the scorers by synthetic defects (`scorer_choice.py`), unless they are named.
 4. Fit the scorers (`scorer_fit.py`): prepare the parts, leave out outliers, choose the settings
@@ -28,6 +29,7 @@ from anomaly_inspection.imaging.alignment import UNKNOWNS
 from anomaly_inspection.imaging.tolerance import Tolerance
 from anomaly_inspection.learning.good_images import GoodImages
 from anomaly_inspection.learning.good_part_limits import check_rate, limit_from_good
+from anomaly_inspection.learning.image_quality import image_quality, ImageQuality
 from anomaly_inspection.learning.outliers import check_enough
 from anomaly_inspection.learning.part_preparation import least_confidences
 from anomaly_inspection.learning.preprocessing_choice import (
@@ -49,12 +51,9 @@ from anomaly_inspection.scoring.scorer import checked_settings
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    import numpy as np
-    from numpy.typing import NDArray
-
     from anomaly_inspection.imaging.preprocessing import PreprocessingSettings
     from anomaly_inspection.imaging.region_of_interest import RegionOfInterest
-    from anomaly_inspection.learning.good_images import Named
+    from anomaly_inspection.learning.good_images import Offered
     from anomaly_inspection.progress import Progress
     from anomaly_inspection.recipes.recipe import Recipe
 
@@ -82,7 +81,11 @@ class TeachOptions:
         Taken as it is. By default: colour by content, Gauss filter, and the simplest light
         normalisation and alignment that bring parts back which differ as the tolerance allows.
     region_of_interest : RegionOfInterest, optional
-        What to inspect, when no `preprocessing` is given; by default the whole frame.
+        What to inspect, when no `preprocessing` is given; by default the whole frame. In pixels of
+        the images as they are; where their sizes differ, of their median size.
+    size : (width, height), optional
+        What images and frames are scaled to, px; by default the size of the images, or the median
+        size where sizes differ.
     highlight_colours : bool
         Make colours that no good part has stand out in brightness, when no `preprocessing` is
         given; for colour images alone. See `imaging/colour_highlight.py`.
@@ -103,6 +106,7 @@ class TeachOptions:
     speed_budget_ms: float = DEFAULT_BUDGET_MS
     preprocessing: PreprocessingSettings | None = None
     region_of_interest: RegionOfInterest | None = None
+    size: tuple[int, int] | None = None
     highlight_colours: bool = False
     false_reject_rate: float = DEFAULT_FALSE_REJECT_RATE
     tolerance: Tolerance = field(default_factory=Tolerance)
@@ -160,13 +164,14 @@ class TeachOptions:
 
 
 def teach(
-    images: Iterable[NDArray[np.uint8] | Named],
+    images: Iterable[Offered] | GoodImages,
     *,
     name: str,
     product: str = '',
     classes: Mapping[str, str] | None = None,
     options: TeachOptions | None = None,
     provenance: Provenance | None = None,
+    quality: ImageQuality | None = None,
     progress: Progress = no_progress,
 ) -> Recipe:
     """
@@ -174,9 +179,9 @@ def teach(
 
     Parameters
     ----------
-    images : iterable of ndarray of uint8, or of (name, ndarray)
-        At least 8 frames of good parts as the camera gives them, all of one format. Names are for
-        messages.
+    images : iterable of ndarray of uint8, or of (name, ndarray or FrameError), or GoodImages
+        At least 5 frames of good parts as the camera gives them. Where sizes differ they are
+        scaled, see `GoodImages.checked`. Names are for messages.
     name : str
         Of the recipe: lower-case letters, digits, '_' and '-'.
     product : str
@@ -188,6 +193,8 @@ def teach(
         How to teach.
     provenance : Provenance, optional
         What the operator knows; counts and rates are filled in here.
+    quality : ImageQuality, optional
+        Of the images, when it is known already.
     progress : callable (done, total, what), optional
         Called after every step; `done` counts from 1 to `total` for each `what`.
 
@@ -201,19 +208,29 @@ def teach(
     SettingError
         When there are too few images, too many are unlike the others, or a setting is out of
         range.
-    FrameError
-        When an image does not have the format of the others; names it.
 
     """
     options = options or TeachOptions()
     check_name(name)
-    good = GoodImages.checked(images, classes)
+    if isinstance(images, GoodImages):
+        good = images
+    else:
+        good = GoodImages.checked(
+            images, classes, size=options.size, region=options.region_of_interest
+        )
     check_enough(len(good.named), good.unfit)
-    _check_size(good, options)
+    region = options.region_of_interest and options.region_of_interest.scaled(
+        *good.scale, good.frame_format
+    )
+    _check_size(good, options, region)
+    quality = quality or image_quality(
+        good.without(good.unfit), progress, has_classes=good.classes is not None
+    )
+    good = replace(good, groups=quality.groups)
     preprocessing = options.preprocessing or choose_preprocessing(
         good.without(good.unfit),
         good.frame_format,
-        options.region_of_interest,
+        region,
         progress,
         highlight_colours=options.highlight_colours,
         tolerance=options.tolerance,
@@ -224,6 +241,7 @@ def teach(
             good,
             preprocessing,
             options.false_reject_rate,
+            tolerance=None if options.preprocessing else options.tolerance,
             budget_ms=options.speed_budget_ms,
             progress=progress,
         )
@@ -240,10 +258,19 @@ def teach(
     )
     if options.preprocessing is None:
         fitted = _with_least_confidence(fitted)
-    return fitted.recipe(name, product, replace(provenance or Provenance(), choice=reasons))
+    return fitted.recipe(
+        name,
+        product,
+        replace(
+            provenance or Provenance(),
+            images=(*good.notes, *quality.sentences),
+            independent_count=quality.independent_count,
+            choice=reasons,
+        ),
+    )
 
 
-def _check_size(good: GoodImages, options: TeachOptions) -> None:
+def _check_size(good: GoodImages, options: TeachOptions, region: RegionOfInterest | None) -> None:
     """
     Refuse images that are too large before the work, which takes minutes.
 
@@ -253,7 +280,7 @@ def _check_size(good: GoodImages, options: TeachOptions) -> None:
     check_recipe_size(
         good.frame_format,
         given.colour if given else choose_colour(named),
-        given.region_of_interest if given else options.region_of_interest,
+        given.region_of_interest if given else region,
         {} if options.scorers == AUTO else options.named_scorers(),
         len(named),
         reference_count(len(named)),

@@ -2,6 +2,9 @@
 """
 The parts that scorers are tried on: good parts in folds, and the same parts with a defect.
 
+Good parts are judged as they are and moved as the tolerance allows, and every other defect is put
+on a moved part. A scorer that sees a moved part as a defect loses by that.
+
 Every image is prepared once, for all scorers. All is drawn from fixed seeds, and nothing depends
 on time or on the number of threads: the same images give the same parts on an idle and on a busy
 machine.
@@ -12,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 import math
 import os
 from typing import TYPE_CHECKING, TypeVar
@@ -20,8 +23,11 @@ from typing import TYPE_CHECKING, TypeVar
 import cv2
 import numpy as np
 
-from anomaly_inspection.errors import AlignmentError, SettingError
+from anomaly_inspection.errors import AlignmentError, FrameError, SettingError
 from anomaly_inspection.imaging.preprocessing import Preprocessor
+from anomaly_inspection.imaging.region_of_interest import RegionOfInterest
+from anomaly_inspection.learning.cross_validation import folds_of
+from anomaly_inspection.learning.moved_copies import moved_copy
 from anomaly_inspection.learning.part_mask import part_in_region
 from anomaly_inspection.learning.part_preparation import prepare_parts
 from anomaly_inspection.learning.preprocessing_choice import choose_references
@@ -31,6 +37,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from anomaly_inspection.imaging.preprocessing import Prepared, PreprocessingSettings
+    from anomaly_inspection.imaging.tolerance import Tolerance
     from anomaly_inspection.learning.good_images import GoodImages, Named
     from anomaly_inspection.learning.part_preparation import GoodPart
     from anomaly_inspection.progress import Progress
@@ -62,19 +69,24 @@ class TrialParts:
         The good parts, n.
     fold_of : ndarray of int, (n,)
         The fold of each part, from 0.
-    damaged : list of (int, Prepared or None)
-        The part that the defect was put on, and the prepared image; None when the damaged part
-        cannot be aligned, which rejects it.
+    good, damaged : list of (int, Prepared or None)
+        What is judged: the parts and their moved copies, and parts with a defect. Each with the
+        index of its part; None when it cannot be aligned or is saturated, which rejects it.
 
     """
 
     parts: list[GoodPart]
     fold_of: NDArray[np.intp]
+    good: list[tuple[int, Prepared | None]]
     damaged: list[tuple[int, Prepared | None]]
 
     @classmethod
     def of(
-        cls, images: GoodImages, preprocessing: PreprocessingSettings, progress: Progress
+        cls,
+        images: GoodImages,
+        preprocessing: PreprocessingSettings,
+        tolerance: Tolerance | None,
+        progress: Progress,
     ) -> TrialParts:
         """
         Choose parts, prepare them and draw defects on them.
@@ -85,6 +97,8 @@ class TrialParts:
             At least 5 that are fit; an even choice of at most 100 is taken.
         preprocessing : PreprocessingSettings
             Of the recipe.
+        tolerance : Tolerance or None
+            How good parts may differ from the images; None = parts are judged as they are.
         progress : callable (done, total, what)
             Called after every image.
 
@@ -103,18 +117,23 @@ class TrialParts:
         most = min(_MOST_PARTS, max(_LEAST_PARTS, _MOST_PIXELS // (height * width)))
         sample = _even_choice(_by_class(named, images.classes), most)
         parts, outlying = prepare_parts(sample, preprocessor, images.classes, progress)
-        parts = [part for part in parts if part.name not in outlying]
+        parts = [
+            replace(part, group=images.groups.get(part.name))
+            for part in parts
+            if part.name not in outlying
+        ]
         if len(parts) < _FEWEST_PARTS:
             raise SettingError(
                 f'{len(parts)} good images can be aligned; needed to choose scorers: at least '
                 f'{_FEWEST_PARTS}. Name the scorers instead'
             )
         folds = _FOLDS if len(parts) >= _FEW_PARTS else _FOLDS_OF_FEW
-        frames = dict(sample)
-        damaged = _damaged(
-            [frames[part.name] for part in parts], parts, preprocessor, most, progress
-        )
-        return cls(parts, np.arange(len(parts)) % folds, damaged)
+        drawing = _Drawing(dict(sample), parts, preprocessor, preprocessing, tolerance)
+        good = [(index, part.prepared) for index, part in enumerate(parts)]
+        if tolerance is not None:
+            good += _drawn(drawing.moved, len(parts), 'moving good parts', progress)
+        damaged = _drawn(drawing.damaged, most, 'drawing synthetic defects', progress)
+        return cls(parts, np.array(folds_of(parts, folds)), good, damaged)
 
     @property
     def folds(self) -> int:
@@ -148,36 +167,71 @@ def _even_choice(named: Sequence[Named], most: int) -> list[Named]:
     return [named[place] for place in places]
 
 
-def _damaged(
-    frames: Sequence[NDArray[np.uint8]],
-    parts: Sequence[GoodPart],
-    preprocessor: Preprocessor,
-    count: int,
-    progress: Progress,
-) -> list[tuple[int, Prepared | None]]:
+@dataclass(frozen=True, eq=False)
+class _Drawing:
     """
-    Put a random defect on good parts, one part after the other, and prepare the result.
+    Moves good parts, puts defects on them, and prepares the result.
 
     """
-    others = frames[:: math.ceil(len(frames) / _OTHERS)]
 
-    def draw(number: int) -> tuple[int, Prepared | None]:
-        index = number % len(parts)
-        prepared = parts[index].prepared
-        frame = frames[index]
-        part = part_in_region(frame, prepared.to_frame, prepared.image.shape[:2])
+    frames: Mapping[str, NDArray[np.uint8]]
+    parts: Sequence[GoodPart]
+    preprocessor: Preprocessor
+    preprocessing: PreprocessingSettings
+    tolerance: Tolerance | None
+
+    def moved(self, number: int) -> tuple[int, Prepared | None]:
+        """
+        Give a part moved; its index is the number.
+
+        """
+        return number, self._prepared(self._moved_frame(number))
+
+    def damaged(self, number: int) -> tuple[int, Prepared | None]:
+        """
+        Put a random defect on a part, every other one on a moved part.
+
+        """
+        index = number % len(self.parts)
+        part = self.parts[index]
+        frame, prepared = self.frames[part.name], part.prepared
+        is_moved = self.tolerance is not None and (number + number // len(self.parts)) % 2 == 1
+        if is_moved:
+            moved_frame = self._moved_frame(index)
+            moved = self._prepared(moved_frame)
+            if moved is not None:
+                frame, prepared = moved_frame, moved
+        where = part_in_region(frame, prepared.to_frame, prepared.image.shape[:2])
+        names = [one.name for one in self.parts[:: math.ceil(len(self.parts) / _OTHERS)]]
+        others = [self.frames[name] for name in names]
         # A generator for each defect: threads may draw them in any order.
         rng = np.random.default_rng([_SEED, number])
-        try:
-            return index, preprocessor.prepare(clear_defect(frame, others, rng, part))
-        except AlignmentError:
-            return index, None
+        return index, self._prepared(clear_defect(frame, others, rng, where))
 
-    damaged = []
+    def _moved_frame(self, index: int) -> NDArray[np.uint8]:
+        assert self.tolerance is not None
+        name = self.parts[index].name
+        frame = self.frames[name]
+        region = self.preprocessing.region_of_interest or RegionOfInterest(
+            0, 0, frame.shape[1], frame.shape[0]
+        )
+        return moved_copy(name, frame, self.tolerance, region)
+
+    def _prepared(self, frame: NDArray[np.uint8]) -> Prepared | None:
+        try:
+            return self.preprocessor.prepare(frame)
+        except (AlignmentError, FrameError):
+            return None
+
+
+def _drawn(
+    draw: Callable[[int], tuple[int, Prepared | None]], count: int, what: str, progress: Progress
+) -> list[tuple[int, Prepared | None]]:
+    drawn = []
     for one in in_threads(draw, range(count)):
-        damaged.append(one)
-        progress(len(damaged), count, 'drawing synthetic defects')
-    return damaged
+        drawn.append(one)
+        progress(len(drawn), count, what)
+    return drawn
 
 
 def clear_defect(

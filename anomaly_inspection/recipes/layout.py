@@ -9,6 +9,9 @@ The layout of a recipe folder.
       references/000.png   good frames as taught; the first is the alignment reference
       statistics.npz       '<scorer>/<array>' fitted data,
                            'good/<scorer>.<measure>' held-out good parts
+      images/000000.png    the images it was taught on, where they are kept; to judge parts, nobody
+                           opens them
+      images.txt           their SHA-256 and names, one line each
       model/<scorer>/*.*   fitted data whose name holds a dot: files of their own, as a network is
 
 Nothing else may stand there. Hidden files (.git, an editor's swap file) and backups (recipe.yaml~)
@@ -23,6 +26,9 @@ YAML = 'recipe.yaml'
 STATISTICS = 'statistics.npz'
 REFERENCES = 'references'
 MODEL = 'model'
+IMAGES = 'images'
+IMAGE_LIST = 'images.txt'
+MOST_TEACHING_IMAGES = 10_000
 
 # A file of a scorer: a dot inside tells it from an array.
 MODEL_FILE_NAME = r'[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)+'
@@ -35,3 +41,11 @@ def reference_name(index: int) -> str:
 
     """
     return f'{index:03d}.png'
+
+
+def image_name(index: int) -> str:
+    """
+    Give the file name of a teaching image.
+
+    """
+    return f'{index:06d}.png'

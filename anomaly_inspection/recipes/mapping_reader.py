@@ -84,6 +84,14 @@ class MappingReader:
         """
         return MappingReader(self._file, self._value(key), f'{self._prefix}{key}.')
 
+    def optional_mapping(self, key: str) -> MappingReader | None:
+        """
+        Give a reader of the mapping below a key; None when the key is missing or null.
+
+        """
+        self._read.add(key)
+        return None if self._values.get(key) is None else self.mapping(key)
+
     def plain_mapping(self, key: str) -> dict[str, Any]:
         """
         Give the mapping below a key, for another reader to check.
@@ -123,11 +131,14 @@ class MappingReader:
             raise self.error(key, f'is {shown(value)}; allowed: {", ".join(map(repr, allowed))}')
         return value
 
-    def integer(self, key: str, minimum: int, maximum: int) -> int:
+    def integer(self, key: str, minimum: int, maximum: int, default: int | None = None) -> int:
         """
-        Give a whole number within bounds.
+        Give a whole number within bounds; the default, if there is one, when the key is missing.
 
         """
+        if default is not None and key not in self._values:
+            self._read.add(key)
+            return default
         value = self._value(key)
         if type(value) is not int or not minimum <= value <= maximum:
             raise self.error(

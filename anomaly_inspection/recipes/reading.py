@@ -7,7 +7,6 @@ Read a recipe folder and check everything in it.
 from __future__ import annotations
 
 from contextlib import contextmanager
-from dataclasses import replace
 from datetime import datetime
 import math
 import os
@@ -24,7 +23,12 @@ from anomaly_inspection.errors import (
     RecipeError,
     SettingError,
 )
-from anomaly_inspection.imaging.frame_check import check_frame, ENCODINGS, FrameFormat
+from anomaly_inspection.imaging.frame_check import (
+    AcceptedSizes,
+    check_frame,
+    ENCODINGS,
+    FrameFormat,
+)
 from anomaly_inspection.imaging.image_decoding import decode_image
 from anomaly_inspection.imaging.image_header import image_header
 from anomaly_inspection.imaging.preprocessing import PreprocessingSettings
@@ -35,6 +39,9 @@ from anomaly_inspection.recipes.frame_work import frame_work_bytes
 from anomaly_inspection.recipes.layout import (
     CREATED_FORMAT,
     FORMAT_VERSION,
+    IMAGE_LIST,
+    image_name,
+    IMAGES,
     MODEL,
     MOST_REFERENCES,
     REFERENCES,
@@ -56,6 +63,7 @@ from anomaly_inspection.recipes.recipe import (
 )
 from anomaly_inspection.recipes.recipe_files import hash_of, read_files
 from anomaly_inspection.recipes.statistics_file import read_statistics
+from anomaly_inspection.recipes.teaching_images import TeachingImages
 from anomaly_inspection.scoring.frame_scorer import (
     LARGEST_REGION_LIMIT,
     RegionSettings,
@@ -134,7 +142,7 @@ def _read(path: Path, budget: Budget) -> Recipe:
     except Exception as error:
         raise RecipeError(f'{folder / YAML}: {_said(error)}') from error
     _check_that_it_judges(recipe, folder)
-    return replace(recipe, path=path)
+    return recipe.at(path)
 
 
 @contextmanager
@@ -214,6 +222,7 @@ def _recipe(
         version=reader.integer('version', 1, 2**32 - 1),
         created=_created(reader),
         hash=files_hash,
+        teaching_images=_teaching_images(folder, files),
     )
     reader.finish()
     return recipe
@@ -241,9 +250,27 @@ def _frame_format(reader: MappingReader) -> FrameFormat:
         height=reader.integer('height', 16, 16384),
         encoding=str(reader.choice('encoding', tuple(ENCODINGS))),
         saturated_share=reader.number('saturated_share', 0.5, 1.0),
+        accepted_sizes=_accepted_sizes(reader),
+        accepts_colour=reader.truth('accepts_colour', default=False),
     )
     reader.finish()
     return frame_format
+
+
+def _accepted_sizes(reader: MappingReader) -> AcceptedSizes | None:
+    sizes = reader.optional_mapping('accepted_sizes')
+    if sizes is None:
+        return None
+    min_width = sizes.integer('min_width', 16, 16384)
+    min_height = sizes.integer('min_height', 16, 16384)
+    accepted = AcceptedSizes(
+        min_width,
+        min_height,
+        max_width=sizes.integer('max_width', min_width, 16384),
+        max_height=sizes.integer('max_height', min_height, 16384),
+    )
+    sizes.finish()
+    return accepted
 
 
 def _preprocessing(reader: MappingReader) -> PreprocessingSettings:
@@ -290,7 +317,9 @@ def _provenance(reader: MappingReader) -> Provenance:
         test_position=reader.text('test_position'),
         source=reader.text('source'),
         image_count=reader.integer('image_count', 1, 10**9),
+        independent_count=reader.integer('independent_count', 0, 10**9, default=0),
         left_out=reader.texts('left_out'),
+        images=reader.texts('images', default=()),
         choice=reader.texts('choice', default=()),
         false_reject_rate=reader.number('false_reject_rate', 0.0, 0.5),
         promised_rate=reader.number('promised_rate', 0.0, 1.0),
@@ -454,6 +483,33 @@ def _references(
             'references'
         )
     return tuple(frames)
+
+
+def _teaching_images(folder: Path, files: Mapping[str, bytes]) -> TeachingImages | None:
+    """
+    Give the list of the kept images; they must be in the folder, and no others.
+
+    """
+    there = {path for path in files if path.startswith(f'{IMAGES}/')}
+    if IMAGE_LIST not in files:
+        if there:
+            raise RecipeError(
+                f'{folder / min(there)} is no part of the recipe; {IMAGE_LIST} is missing, which '
+                'names the images'
+            )
+        return None
+    shown_name = str(folder / IMAGE_LIST)
+    with _named(shown_name):
+        text = files[IMAGE_LIST].decode()
+    images = TeachingImages.from_text(folder, text, shown_name)
+    wanted = {f'{IMAGES}/{image_name(index)}' for index in range(len(images.entries))}
+    if missing := sorted(wanted - there):
+        raise RecipeError(f'{folder / missing[0]} is missing; {IMAGE_LIST} names it')
+    if strangers := sorted(there - wanted):
+        raise RecipeError(
+            f'{folder / strangers[0]} is no part of the recipe; {IMAGE_LIST} does not name it'
+        )
+    return images
 
 
 def _check_that_it_judges(recipe: Recipe, folder: Path) -> None:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from anomaly_inspection.imaging.frame_check import FrameFormat
     from anomaly_inspection.imaging.preprocessing import PreprocessingSettings
     from anomaly_inspection.imaging.tolerance import Tolerance
+    from anomaly_inspection.recipes.teaching_images import TeachingImages
     from anomaly_inspection.scoring.frame_scorer import RegionSettings
     from anomaly_inspection.scoring.measure import MeasureSpec
 
@@ -67,15 +68,20 @@ class Provenance:
         Where the good images came from.
     image_count : int
         Number of good parts it was taught on, those left out not counted.
+    independent_count : int
+        How many of the images tell something new: near copies and images of one recorded sequence
+        count once; 0 = unknown.
     left_out : tuple of str
         Names of images that were offered as good parts but not taken, each with the reason.
+    images : tuple of str
+        What was done to the images and how good they are, one sentence each.
     choice : tuple of str
         Why these scorers were chosen, one sentence each; empty when they were named.
     false_reject_rate : float
         Share of good parts that the limits may reject, all measures together, as it was asked for.
     promised_rate : float
-        What the number of images alone can promise: the true rate is below this with 95 %
-        confidence.
+        What the number of independent images alone can promise: the true rate is below this with
+        95 % confidence. 1 = nothing can be promised.
 
     """
 
@@ -85,7 +91,9 @@ class Provenance:
     test_position: str = ''
     source: str = ''
     image_count: int = 0
+    independent_count: int = 0
     left_out: tuple[str, ...] = ()
+    images: tuple[str, ...] = ()
     choice: tuple[str, ...] = ()
     false_reject_rate: float = 0.005
     promised_rate: float = 1.0
@@ -156,6 +164,8 @@ class Recipe:
         Folder it was read from; None = not on disk as it is.
     hash : str
         SHA-256 over its files, 64 hexadecimal digits; '' = not on disk as it is.
+    teaching_images : TeachingImages or None
+        The images that it was taught on; None = it does not keep them.
 
     """
 
@@ -172,6 +182,15 @@ class Recipe:
     created: str = ''
     path: Path | None = None
     hash: str = ''
+    teaching_images: TeachingImages | None = None
+
+    def at(self, path: Path) -> Recipe:
+        """
+        Give the recipe as it lies in a folder.
+
+        """
+        images = self.teaching_images and replace(self.teaching_images, folder=path)
+        return replace(self, path=path, teaching_images=images)
 
     def frame_scorer(self, names: Sequence[str] | None = None) -> FrameScorer:
         """

@@ -16,8 +16,11 @@ from typing import NoReturn, TYPE_CHECKING
 from anomaly_inspection.errors import RecipeError
 from anomaly_inspection.printable import printable
 from anomaly_inspection.recipes.layout import (
+    IMAGE_LIST,
+    IMAGES,
     MODEL,
     MODEL_FILE_NAME,
+    MOST_TEACHING_IMAGES,
     REFERENCES,
     STATISTICS,
     YAML,
@@ -37,6 +40,8 @@ def read_files(folder: Path, budget: Budget) -> dict[str, bytes]:
     """
     Read all files of a recipe folder, by path relative to it, sorted.
 
+    Teaching images are not read: their names come with empty contents.
+
     They are read by descriptor from the folder as it was when it was opened: another may be
     renamed to its path at any time. Nothing but regular files is ever opened for reading, as
     opening a pipe waits and opening a device may do anything.
@@ -48,13 +53,15 @@ def read_files(folder: Path, budget: Budget) -> dict[str, bytes]:
         that is no part of a recipe, too many of them, or more than the budget allows; names it.
 
     """
-    contents = {}
+    contents, images = {}, 0
     try:
         opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
         try:
             for name, descriptor in _files(folder, opened, ''):
-                contents[name] = _content(folder / name, descriptor, budget)
-                if len(contents) > MOST_FILES:
+                is_image = name.startswith(f'{IMAGES}/')
+                images += is_image
+                contents[name] = b'' if is_image else _content(folder / name, descriptor, budget)
+                if len(contents) - images > MOST_FILES:
                     _refuse_number(folder)
         finally:
             os.close(opened)
@@ -88,8 +95,8 @@ def _files(folder: Path, opened: int, above: str) -> Iterator[tuple[str, int]]:
         path = above + name
         _check_place(folder, path)
         mode = os.stat(name, dir_fd=opened, follow_symlinks=False).st_mode
-        is_folder = path in (REFERENCES, MODEL) or (
-            path.count('/') == 1 and above != f'{REFERENCES}/'
+        is_folder = path in (REFERENCES, MODEL, IMAGES) or (
+            path.count('/') == 1 and above == f'{MODEL}/'
         )
         _check_kind(folder / path, mode, is_folder)
         # What was put in its place since then must neither be followed nor waited for.
@@ -112,7 +119,7 @@ def _names(folder: Path, opened: int) -> list[str]:
     names: list[str] = []
     with os.scandir(opened) as entries:
         for count, entry in enumerate(entries):
-            if count == MOST_FILES:
+            if count == (MOST_TEACHING_IMAGES if folder.name == IMAGES else MOST_FILES):
                 _refuse_number(folder)
             if not entry.name.startswith('.') and not entry.name.endswith('~'):
                 names.append(entry.name)
@@ -138,10 +145,17 @@ def _check_place(folder: Path, path: str) -> None:
         if not names or printable(names[0]) == names[0]:
             return
         allowed = 'names in UTF-8'
-    elif top in (YAML, STATISTICS):
+    elif top == IMAGES:
+        if not names or re.fullmatch(r'[0-9]{6}\.png', names[0]):
+            return
+        allowed = f'{IMAGES}/000000.png and on'
+    elif top in (YAML, STATISTICS, IMAGE_LIST):
         return
     else:
-        allowed = f'{YAML}, {STATISTICS}, {REFERENCES}/ and {MODEL}/; keep other files elsewhere'
+        allowed = (
+            f'{YAML}, {STATISTICS}, {IMAGE_LIST}, {REFERENCES}/, {IMAGES}/ and {MODEL}/; keep '
+            'other files elsewhere'
+        )
     raise RecipeError(f'{printable(folder / path)} is no part of a recipe; allowed: {allowed}')
 
 
@@ -173,4 +187,4 @@ def _content(path: Path, descriptor: int, budget: Budget) -> bytes:
 
 
 def _refuse_number(folder: Path) -> NoReturn:
-    raise RecipeError(f'{printable(folder)} holds more than {MOST_FILES} files')
+    raise RecipeError(f'{printable(folder)} holds too many files; allowed: {MOST_FILES}')

@@ -45,7 +45,7 @@ def recipe_text(recipe: Recipe) -> str:
         '# Rates are shares of good parts rejected: false_reject_rate is what the limits aim at,',
         '# promised_rate what the number of images alone can promise with 95 % confidence.',
         _block('provenance', provenance),
-        '# What every frame must be.',
+        '# What every frame must be. Frames of the accepted sizes, if any, are scaled to it.',
         _block('frame', asdict(recipe.frame_format)),
         '# From a frame to what scorers see.',
         _block('preprocessing', recipe.preprocessing.to_mapping()),

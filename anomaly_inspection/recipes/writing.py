@@ -10,6 +10,7 @@ import ctypes
 from dataclasses import replace
 from datetime import datetime, UTC
 import errno
+import hashlib
 import os
 from pathlib import Path
 import re
@@ -25,6 +26,9 @@ from anomaly_inspection.printable import printable
 from anomaly_inspection.recipes.budget import DEFAULT_BUDGET_BYTES
 from anomaly_inspection.recipes.layout import (
     CREATED_FORMAT,
+    IMAGE_LIST,
+    image_name,
+    IMAGES,
     MODEL,
     MODEL_FILE_NAME,
     reference_name,
@@ -35,9 +39,12 @@ from anomaly_inspection.recipes.layout import (
 from anomaly_inspection.recipes.reading import read_recipe
 from anomaly_inspection.recipes.recipe_text import recipe_text
 from anomaly_inspection.recipes.statistics_file import statistics_bytes
+from anomaly_inspection.recipes.teaching_images import TeachingImages
 from anomaly_inspection.writable import check_writable
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from anomaly_inspection.recipes.recipe import Recipe
@@ -51,6 +58,7 @@ def write_recipe(
     path: str | os.PathLike[str],
     created: datetime | None = None,
     *,
+    images: Sequence[tuple[str, bytes]] | None = None,
     budget_bytes: int = DEFAULT_BUDGET_BYTES,
 ) -> Recipe:
     """
@@ -69,6 +77,9 @@ def write_recipe(
         The folder; its parent is made when missing.
     created : datetime, optional
         Time of writing, with a time zone; now by default.
+    images : sequence of (name, bytes), optional
+        PNG files of the images that it was taught on, to be kept in it; see `encoded`. By default
+        it keeps those that it keeps already.
     budget_bytes : int
         What it may take of memory when it is read back; see `read_recipe`.
 
@@ -96,7 +107,7 @@ def write_recipe(
     draft = folder.with_name(f'.{folder.name}.{secrets.token_hex(4)}')
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        _write_files(recipe, draft)
+        _write_files(recipe, draft, images)
         written = read_recipe(draft, budget_bytes=budget_bytes)
         if kept is None:
             os.rename(draft, folder)
@@ -107,7 +118,7 @@ def write_recipe(
         raise RecipeError(f'cannot write the recipe {printable(folder)}: {error}') from error
     finally:
         shutil.rmtree(draft, ignore_errors=True)
-    return replace(written, path=folder)
+    return written.at(folder)
 
 
 def check_place(
@@ -147,7 +158,7 @@ def _kept(folder: Path, old: Recipe) -> Path:
     return folder.with_name(f'{folder.name}.v{old.version}')
 
 
-def _write_files(recipe: Recipe, folder: Path) -> None:
+def _write_files(recipe: Recipe, folder: Path, images: Sequence[tuple[str, bytes]] | None) -> None:
     """
     Write all files of a recipe and wait until they are on the disk.
 
@@ -171,9 +182,25 @@ def _write_files(recipe: Recipe, folder: Path) -> None:
     for path, content in models.items():
         path.parent.mkdir(parents=True, exist_ok=True)
         _write(path, content)
+    _write_images(recipe.teaching_images, folder, images)
     for kept in {folder, folder / REFERENCES, *(one for path in models for one in path.parents)}:
         if kept.is_relative_to(folder):
             _sync(kept)
+
+
+def _write_images(
+    kept: TeachingImages | None, folder: Path, images: Sequence[tuple[str, bytes]] | None
+) -> None:
+    if images:
+        (folder / IMAGES).mkdir()
+        for index, (_, content) in enumerate(images):
+            _write(folder / IMAGES / image_name(index), content)
+        entries = tuple((name, hashlib.sha256(content).hexdigest()) for name, content in images)
+        kept = TeachingImages(folder, entries)
+    elif images is not None or kept is None or not kept.put_into(folder):
+        return
+    _write(folder / IMAGE_LIST, kept.text.encode())
+    _sync(folder / IMAGES)
 
 
 def _file_content(key: str, array: NDArray[Any]) -> bytes:

@@ -3,21 +3,22 @@
 Features: how far patches lie from those of good parts, as a pretrained network sees them.
 
 A frozen network (`feature_network.py`) describes every patch by the values of some of its layers.
-Principal components reduce them, and Gaussians are fitted as in `patch_statistics.py`: one at
-every position (PaDiM: Defard et al., 2021, doi:10.1007/978-3-030-68799-1_35), or one for each kind
-of patch wherever it lies.
+Principal components reduce them. Gaussians are fitted to these: one at every position (PaDiM:
+Defard et al., 2021, doi:10.1007/978-3-030-68799-1_35; here of low rank, `low_rank_gaussians.py`),
+or one for each kind of patch wherever it lies.
 
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self, TYPE_CHECKING
 
 import numpy as np
 
 from anomaly_inspection.errors import FrameError, RecipeError, SettingError
 from anomaly_inspection.scoring.feature_network import FeatureNetwork, network_of_backbone
+from anomaly_inspection.scoring.low_rank_gaussians import LowRankDistance, shared_whitening
 from anomaly_inspection.scoring.model import MODEL_BIN, MODEL_XML
 from anomaly_inspection.scoring.patch_distance import (
     MOST_MATRIX_BYTES,
@@ -28,7 +29,6 @@ from anomaly_inspection.scoring.patch_distance import (
 from anomaly_inspection.scoring.patch_gaussians import (
     judged_area,
     moments_of_kinds,
-    moments_of_positions,
     patch_weights,
     whitening_matrices,
 )
@@ -76,17 +76,18 @@ class FeaturesScorer:
     measures: ClassVar[tuple[MeasureSpec, ...]] = PATCH_MEASURES
     map_unit: ClassVar[str] = '1'
     array_names: ClassVar[tuple[str, ...]] = (
-        *('mean', 'whitening', 'projection', 'offset'),
-        *('judged', 'image_shape'),
+        *('mean', 'directions', 'precision', 'whitening'),
+        *('projection', 'offset', 'judged', 'image_shape'),
     )
     settings: ClassVar[Mapping[str, Setting]] = {
         'backbone': Setting(PACKAGED_BACKBONE),
         'statistics': Setting('position', choices=('position', 'pooled')),
         'kinds': Setting(16, 1, 64),
+        'rank': Setting(32, 1, 64),
         'side_px': Setting(256, 64, 1024),
-        'dimensions': Setting(64, 4, 256),
+        'dimensions': Setting(128, 4, 256),
         'prior_images': Setting(5.0, 0.0, 1000.0),
-        'floor': Setting(0.01, 0.0001, 1.0),
+        'floor': Setting(0.1, 0.0001, 1.0),
         'neighbours': Setting(1, 0, 2),
     }
     default_settings: ClassVar[Mapping[str, Any]] = {
@@ -97,7 +98,7 @@ class FeaturesScorer:
         self,
         network: FeatureNetwork,
         projection: _Projection,
-        distance: PatchDistance,
+        distance: PatchDistance | LowRankDistance,
         judged: NDArray[np.bool_],
         like: NDArray[np.uint8],
     ) -> None:
@@ -122,10 +123,11 @@ class FeaturesScorer:
             ``kinds`` of patch.
             ``side_px``: the network sees the image at the area of a square of this side.
             ``dimensions``: how many principal components of the features are compared.
-            ``prior_images``: how many images the mean covariance of all positions counts for in
-            that of each; few images need it.
             ``floor``: variance added to every component, as a share of its mean variance.
-            ``neighbours``: how many cells around its position a patch may have come from.
+            Only positions use these: ``rank``, in how many directions a position varies in its
+            own way; ``prior_images``, how many images the mean covariance of all positions counts
+            for in that of each; ``neighbours``, how many cells around its position a patch may
+            have come from.
 
         Raises
         ------
@@ -143,22 +145,22 @@ class FeaturesScorer:
         pooled = chosen['statistics'] == 'pooled'
         count = min(chosen['dimensions'], network.channels)
         if not pooled:
-            _check_memory(network.grid, count, chosen['side_px'])
+            _check_memory(network.grid, count, chosen)
         judged = judged_area(images)
         patches = _FeaturePatches(
             images, judged, network, _Projection.of(images, network, judged, count)
         )
+        distance: PatchDistance | LowRankDistance
         if pooled:
             mean, covariance = moments_of_kinds(patches, chosen['kinds'])
+            whitening = whitening_matrices(covariance, 0.0, chosen['floor'], _LEAST_DEVIATION)
+            distance = PatchDistance(mean, whitening, is_pooled=True, neighbours=0)
         else:
-            mean, covariance = moments_of_positions(patches)
-        prior = chosen['prior_images']
-        whitening = whitening_matrices(
-            covariance, prior / (prior + len(images)), chosen['floor'], _LEAST_DEVIATION
-        )
-        distance = PatchDistance(
-            mean, whitening, is_pooled=pooled, neighbours=chosen['neighbours']
-        )
+            white = shared_whitening(patches, chosen['floor'], _LEAST_DEVIATION)
+            patches = replace(patches, projection=patches.projection.followed_by(white))
+            distance = LowRankDistance.fit(
+                patches, chosen['rank'], chosen['prior_images'], neighbours=chosen['neighbours']
+            )
         return cls(network, patches.projection, distance, judged, like)
 
     @classmethod
@@ -180,13 +182,16 @@ class FeaturesScorer:
             raise RecipeError(f'{min(strangers)} is not a file of the scorer {cls.name}')
         network = FeatureNetwork(files, shape, chosen['side_px'])
         projection = _Projection.from_arrays(arrays, network.channels, chosen['dimensions'])
-        distance = PatchDistance.from_arrays(
-            arrays,
-            network.grid,
-            projection.matrix.shape[1],
-            kinds=chosen['kinds'] if chosen['statistics'] == 'pooled' else 0,
-            neighbours=chosen['neighbours'],
-        )
+        distance: PatchDistance | LowRankDistance
+        grid, count = network.grid, projection.matrix.shape[1]
+        if chosen['statistics'] == 'pooled':
+            distance = PatchDistance.from_arrays(
+                arrays, grid, count, kinds=chosen['kinds'], neighbours=0
+            )
+        else:
+            distance = LowRankDistance.from_arrays(
+                arrays, grid, count, chosen['rank'], neighbours=chosen['neighbours']
+            )
         return cls(network, projection, distance, judged, np.zeros(shape, np.uint8))
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
@@ -195,8 +200,7 @@ class FeaturesScorer:
 
         """
         return {
-            'mean': self._distance.mean,
-            'whitening': self._distance.whitening,
+            **self._distance.to_arrays(),
             'projection': self._projection.matrix,
             'offset': self._projection.offset,
             'judged': self._judged,
@@ -249,7 +253,7 @@ class _Projection:
         share = -(-_COMPONENT_PATCHES // len(images))
         some = []
         for part in images:
-            features = network.features(part, is_kept=True)
+            features = network.features(part)
             valid = features[patch_weights(part.valid & judged, network.grid) > 0]
             some.append(valid[rng.permutation(len(valid))[:share]])
         samples = np.concatenate(some).astype(np.float64)
@@ -278,6 +282,17 @@ class _Projection:
             )
         return cls(matrix, offset)
 
+    def followed_by(self, matrix: NDArray[np.float64]) -> Self:
+        """
+        Give the projection that multiplies the components by a matrix as well.
+
+        """
+        return replace(
+            self,
+            matrix=(self.matrix @ matrix.T).astype(np.float32),
+            offset=(matrix @ self.offset).astype(np.float32),
+        )
+
     def of_features(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
         return np.asarray(features @ self.matrix - self.offset, np.float32)
 
@@ -302,21 +317,21 @@ class _FeaturePatches:
         As `PatchSource.of`.
 
         """
-        features = self.network.features(part, is_kept=True)
+        features = self.network.features(part)
         valid = patch_weights(part.valid & self.judged, self.network.grid)
         return self.projection.of_features(features), valid
 
 
-def _check_memory(grid: tuple[int, int], count: int, side_px: int) -> None:
+def _check_memory(grid: tuple[int, int], count: int, settings: Mapping[str, Any]) -> None:
     """
-    Raise SettingError when the matrices of a grid would not fit.
+    Raise SettingError when the Gaussians of a grid would not fit.
 
     """
-    needed = 4 * grid[0] * grid[1] * count**2
+    needed = 4 * grid[0] * grid[1] * count * settings['rank']
     if needed > MOST_MATRIX_BYTES:
         raise SettingError(
-            f'features.side_px is {side_px}: the matrices of {grid[0]} x {grid[1]} positions with '
-            f'{count} dimensions would take {needed / 1e6:.0f} MB; allowed: '
-            f'{MOST_MATRIX_BYTES / 1e6:.0f} MB. Give a smaller side_px, fewer dimensions, or '
-            'statistics pooled'
+            f'features.side_px is {settings["side_px"]}: the Gaussians of {grid[0]} x {grid[1]} '
+            f'positions with {count} dimensions and rank {settings["rank"]} would take '
+            f'{needed / 1e6:.0f} MB; allowed: {MOST_MATRIX_BYTES / 1e6:.0f} MB. Give a smaller '
+            'side_px, fewer dimensions, a lower rank, or statistics pooled'
         )

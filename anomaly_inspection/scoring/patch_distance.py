@@ -21,7 +21,7 @@ from anomaly_inspection.scoring.patch_gaussians import diagonal_places, unpacked
 from anomaly_inspection.scoring.scorer import fitted_array, ScorerOutput
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -75,8 +75,8 @@ class PatchDistance:
         is_pooled: bool,
         neighbours: int,
     ) -> None:
-        self.mean = mean
-        self.whitening = whitening
+        self._mean = mean
+        self._whitening = whitening
         self._is_pooled = is_pooled
         self._neighbours = neighbours
         self._matrices = unpacked(whitening)
@@ -130,34 +130,75 @@ class PatchDistance:
             )
         return cls(mean, whitening, is_pooled=bool(kinds), neighbours=neighbours)
 
+    def to_arrays(self) -> dict[str, NDArray[Any]]:
+        """
+        Give 'mean' and 'whitening'.
+
+        """
+        return {'mean': self._mean, 'whitening': self._whitening}
+
     def of(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
         """
         Give the distance of every patch, (rows, columns), from its features, (rows, columns, f).
 
         """
-        rows, columns, count = features.shape
+        count = features.shape[2]
         if self._is_pooled:
-            squares = _squares_of_kinds(features, self.mean[0], self._matrices[0])
+            squares = _squares_of_kinds(features, self._mean[0], self._matrices[0])
             return np.asarray(np.sqrt(squares.min(axis=0) / count), np.float32)
-        reach = self._neighbours
-        offsets = [
-            (down, right)
-            for down in range(-reach, reach + 1)
-            for right in range(-reach, reach + 1)
-        ]
-        padded = np.pad(features, ((reach, reach), (reach, reach), (0, 0)), mode='edge')
-        squares = np.empty((len(offsets), rows, columns), np.float32)
-        chunk = max(1, _CHUNK_VALUES // (columns * count * len(offsets)))
-        for start in range(0, rows, chunk):
-            stop = min(start + chunk, rows)
-            apart = np.empty((stop - start, columns, count, len(offsets)), np.float32)
-            for index, (down, right) in enumerate(offsets):
-                top, left = start + reach + down, reach + right
-                nearby = padded[top : top + stop - start, left : left + columns]
-                np.subtract(nearby, self.mean[start:stop], out=apart[..., index])
-            white = self._matrices[start:stop] @ apart
-            squares[:, start:stop] = np.einsum('rcfo,rcfo->orc', white, white)
-        return np.asarray(np.sqrt(_nearest(squares, offsets) / count), np.float32)
+        squares = nearest_of_positions(
+            features,
+            self._mean,
+            self._neighbours,
+            lambda apart, some: _norms(self._matrices[some] @ apart),
+        )
+        return np.asarray(np.sqrt(squares / count), np.float32)
+
+
+def nearest_of_positions(
+    features: NDArray[np.float32],
+    mean: NDArray[np.float32],
+    reach: int,
+    squares_of: Callable[[NDArray[np.float32], slice], NDArray[np.float32]],
+) -> NDArray[np.float32]:
+    """
+    Give the squared distance of every patch to the nearest of the positions around its own.
+
+    Parameters
+    ----------
+    features, mean : ndarray of float32, (rows, columns, f)
+        Of the patches and of the positions.
+    reach : int
+        How many cells away a position may be.
+    squares_of : callable
+        Gives squared distances, (offsets, rows, columns), from differences to the mean of some
+        rows of positions, (rows, columns, f, offsets), and these rows.
+
+    """
+    rows, columns, count = features.shape
+    offsets = [
+        (down, right) for down in range(-reach, reach + 1) for right in range(-reach, reach + 1)
+    ]
+    padded = np.pad(features, ((reach, reach), (reach, reach), (0, 0)), mode='edge')
+    squares = np.empty((len(offsets), rows, columns), np.float32)
+    chunk = max(1, _CHUNK_VALUES // (columns * count * len(offsets)))
+    for start in range(0, rows, chunk):
+        stop = min(start + chunk, rows)
+        apart = np.empty((stop - start, columns, count, len(offsets)), np.float32)
+        for index, (down, right) in enumerate(offsets):
+            top, left = start + reach + down, reach + right
+            nearby = padded[top : top + stop - start, left : left + columns]
+            np.subtract(nearby, mean[start:stop], out=apart[..., index])
+        squares[:, start:stop] = squares_of(apart, slice(start, stop))
+    return _nearest(squares, offsets)
+
+
+def _norms(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """
+    Give the squared lengths, (offsets, rows, columns), of vectors (rows, columns, f, offsets).
+
+    """
+    return np.einsum('rcfo,rcfo->orc', vectors, vectors)
 
 
 def patch_output(distance: NDArray[np.float32], inside: NDArray[np.bool_]) -> ScorerOutput:

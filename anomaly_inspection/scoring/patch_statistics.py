@@ -179,8 +179,7 @@ class PatchStatisticsScorer:
 
         """
         return {
-            'mean': self._distance.mean,
-            'whitening': self._distance.whitening,
+            **self._distance.to_arrays(),
             'typical': self._typical,
             'judged': self._judged,
         }

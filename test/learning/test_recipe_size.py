@@ -6,6 +6,8 @@ Images that would make a recipe too large are refused before the work, with what
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 import pytest
@@ -14,6 +16,7 @@ from anomaly_inspection.errors import SettingError
 from anomaly_inspection.imaging.frame_check import FrameFormat
 from anomaly_inspection.imaging.region_of_interest import RegionOfInterest
 from anomaly_inspection.learning import teach as teaching
+from anomaly_inspection.learning.good_images import GoodImages
 from anomaly_inspection.learning.preprocessing_choice import choose_references, reference_count
 from anomaly_inspection.learning.recipe_size import check_recipe_size
 from anomaly_inspection.learning.teach import teach
@@ -22,17 +25,26 @@ BOTH = {'ssim': {}, 'variation': {}}
 COLOUR_12_MP = FrameFormat(4000, 3000, 'bgr8')
 
 
-def test_teach_refuses_a_large_colour_camera_before_the_work(
+def test_a_large_colour_camera_is_taught_at_a_smaller_scale() -> None:
+    frame = np.full((3000, 4000, 3), 90, np.uint8)
+    good = GoodImages.checked((f'{number}.png', frame) for number in range(6))
+    width, height = good.frame_format.width, good.frame_format.height
+    assert 1500 < width < 2500
+    assert width / height == pytest.approx(4 / 3, abs=0.01)
+    assert good.frame_format.accepts(frame.shape)
+    assert any('4000 x 3000 px' in note for note in good.notes)
+    check_recipe_size(good.frame_format, 'bgr', None, BOTH, 50, 20)
+
+
+def test_teach_refuses_a_size_that_is_too_large_before_the_work(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(teaching, 'choose_preprocessing', lambda *_, **__: pytest.fail('work'))
-    frame = np.full((3000, 4000, 3), 90, np.uint8)
-    frame[:1500, :, 0] = 200
-    frame[1000:2000, 1000:3000, 2] = 180
-    # Each the same memory.
-    images = [(f'{number}.png', frame) for number in range(30)]
+    frame = np.full((300, 400, 3), 90, np.uint8)
+    frame[:150, :, 0] = 200
+    good = replace(GoodImages.checked([frame] * 30), frame_format=COLOUR_12_MP)
     with pytest.raises(SettingError) as refused:
-        teach(images, name='large')
+        teach(good, name='large')
     said = str(refused.value)
     for words in ('4000 x 3000 px (colour)', 'GB', '--roi', 'smaller images'):
         assert words in said

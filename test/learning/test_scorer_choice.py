@@ -21,6 +21,7 @@ from anomaly_inspection.errors import SettingError
 from anomaly_inspection.imaging.alignment import AlignmentSettings
 from anomaly_inspection.imaging.frame_check import FrameFormat
 from anomaly_inspection.imaging.preprocessing import PreprocessingSettings
+from anomaly_inspection.imaging.tolerance import Tolerance
 from anomaly_inspection.learning import scorer_choice, trial_parts
 from anomaly_inspection.learning.good_images import GoodImages
 from anomaly_inspection.learning.scorer_choice import choose_scorers, ScorerChoice
@@ -124,6 +125,19 @@ def test_each_part_is_judged_by_a_scorer_that_was_fitted_without_it(
     assert len(judged) == len(set(judged)) == 24 + 30
 
 
+def test_a_scorer_must_stand_the_motion_that_the_recipe_allows(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    candidates = (('variation', {}), ('patch_statistics', {'statistics': 'position'}))
+    monkeypatch.setattr(scorer_choice, 'CANDIDATES', candidates)
+    images = GoodImages.checked(ALIKE)
+    still = choose_scorers(images, UNALIGNED, 0.005)
+    assert next(iter(still.settings)) == 'variation'
+    motion = Tolerance(shift_px=2.0, rotation_deg=0.0)
+    moved = choose_scorers(images, UNALIGNED, 0.005, tolerance=motion)
+    assert next(iter(moved.settings)) == 'patch_statistics'
+
+
 def test_threads_and_time_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     some = [one for one in scorer_choice.CANDIDATES if one[1].get('statistics') == 'pooled']
     monkeypatch.setattr(scorer_choice, 'CANDIDATES', tuple(some))
@@ -173,7 +187,7 @@ def test_a_scorer_that_these_parts_cannot_be_taught_with_is_left_out(
 @pytest.mark.parametrize('count', [5, 8])
 def test_few_parts_give_a_choice(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
     monkeypatch.setattr(scorer_choice, 'CANDIDATES', scorer_choice.CANDIDATES[1:5])
-    parts = trial_parts.TrialParts.of(few(count), UNALIGNED, no_progress)
+    parts = trial_parts.TrialParts.of(few(count), UNALIGNED, None, no_progress)
     assert parts.folds == 5
     assert set(choose_scorers(few(count), UNALIGNED, 0.005).settings)
 

@@ -162,8 +162,12 @@ MEAN_SSIM = 'scorers.ssim.measures.mean_ssim'
 KEYS = (
     *('format_version', 'name', 'version', 'product', 'created', 'provenance', 'frame'),
     *('preprocessing', 'preprocessing_fingerprint', 'combination', 'scorers', 'references'),
-    # Recipes of older versions say nothing of a choice.
-    *(f'provenance.{key}' for key in vars(Provenance()) if key != 'choice'),
+    # Recipes of older versions say nothing of a choice or of the images.
+    *(
+        f'provenance.{key}'
+        for key in vars(Provenance())
+        if key not in ('choice', 'images', 'independent_count')
+    ),
     *('frame.width', 'frame.height', 'frame.encoding', 'frame.saturated_share'),
     *(
         f'preprocessing.{key}'

@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+The teach command and its images: any folder, more images later, the learning curve.
+
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from click.testing import CliRunner
+import pytest
+
+from anomaly_inspection.cli.command import main
+from anomaly_inspection.cli.output import console, errors
+from anomaly_inspection.recipes.folder import read_recipe
+from support.drawn_plate import plate, write_plates
+
+
+def taught(*arguments: object, status: int = 0) -> str:
+    """
+    Run the command and give what it says.
+
+    """
+    quick = ('--scorer', 'variation', '--no-self-test')
+    with console.capture() as capture, errors.capture() as faults:
+        answer = CliRunner().invoke(main, ['teach', *map(str, arguments), *quick])
+    said = ' '.join((capture.get() + faults.get() + answer.output).split())
+    assert answer.exit_code == status, said
+    return said
+
+
+def test_files_that_cannot_be_used_are_left_out_and_named(tmp_path: Path) -> None:
+    images = write_plates(tmp_path / 'good', 11)
+    (images / 'broken.png').write_bytes(b'no image')
+    said = taught(images, '--recipe', tmp_path / 'plate')
+    assert 'left out: broken.png' in said
+    assert read_recipe(tmp_path / 'plate').provenance.image_count == 11
+
+
+def test_a_size_is_taken_and_a_bad_one_is_refused(tmp_path: Path) -> None:
+    images = write_plates(tmp_path / 'good', 8)
+    said = taught(images, '--recipe', tmp_path / 'plate', '--size', '56x56')
+    assert 'they are scaled to 56 x 56 px, and so are frames in the cell' in said
+    assert read_recipe(tmp_path / 'plate').frame_format.width == 56
+    for bad in ('56', '8x56', '0x0', '99999x99', '-5x20'):
+        said = taught(images, '--recipe', tmp_path / 'other', '--size', bad, status=2)
+        assert 'each 16 to 16384 px' in said
+
+
+def test_more_images_make_the_next_version_of_a_recipe(tmp_path: Path) -> None:
+    recipe = tmp_path / 'plate'
+    taught(
+        *(write_plates(tmp_path / 'good', 8), '--recipe', recipe),
+        *('--roi', '8,8,96,96', '--product', 'Plate'),
+    )
+    more = write_plates(tmp_path / 'more', 4, first_seed=50)
+    (more / 'broken.png').write_bytes(b'no image')
+    said = taught('--add', more, '--recipe', recipe)
+    assert 'left out: broken.png' in said
+    extended = read_recipe(recipe)
+    assert (extended.version, extended.provenance.image_count) == (2, 12)
+    assert extended.product == 'Plate'
+    region = extended.preprocessing.region_of_interest
+    assert region is not None
+    assert (region.x, region.width) == (8, 96)
+    assert extended.teaching_images is not None
+    kept = dict(extended.teaching_images.read())
+    assert (kept['0.png'] == plate(0)).all()
+    assert (kept['0.png (added to version 1)'] == plate(50)).all()
+    assert read_recipe(tmp_path / 'plate.v1').provenance.image_count == 8
+
+
+def test_a_recipe_that_keeps_no_images_says_which_it_needs(tmp_path: Path) -> None:
+    images = write_plates(tmp_path / 'good', 8)
+    taught(images, '--recipe', tmp_path / 'plate', '--no-keep-images')
+    said = taught('--add', images, '--recipe', tmp_path / 'plate', status=2)
+    assert 'does not keep the 8 images that it was taught on (from' in said
+    assert 'Put them into one folder with the new ones' in said
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'says'),
+    [
+        ((), 'give IMAGES, a folder of good parts, or --add'),
+        (('good', '--add', 'good'), 'not both'),
+        (('--add', 'good'), 'there is no recipe'),
+        (('--add', 'good', '--size', '50x50'), 'from the recipe; leave them out'),
+    ],
+)
+def test_arguments_that_contradict_each_other_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], says: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_plates(tmp_path / 'good', 8)
+    assert says in taught(*arguments, '--recipe', 'plate', status=2)
+
+
+def test_the_learning_curve_is_printed(tmp_path: Path) -> None:
+    images = write_plates(tmp_path / 'good', 14)
+    said = taught(images, '--recipe', tmp_path / 'plate', '--curve')
+    for words in ('images', 'AUROC', 'false rejects', 'smallest defect', 'The next 10 images'):
+        assert words in said
+    few = write_plates(tmp_path / 'few', 6)
+    said = taught(few, '--recipe', tmp_path / 'few_recipe', '--curve')
+    assert 'needed for a learning curve: at least 9' in said
+    assert read_recipe(tmp_path / 'few_recipe').provenance.image_count == 6
