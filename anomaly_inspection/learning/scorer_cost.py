@@ -75,7 +75,14 @@ def counted_ms(scorer: str, settings: Settings, image_shape: Shape) -> float:
         width, height = input_size_px(image_shape, settings['side_px'])
         patches = width * height // STRIDE_PX**2
         nanoseconds += _NS_PER_NETWORK_PIXEL * width * height
-        nanoseconds += _ns_of_patches(patches, settings['dimensions'], settings, True)
+        dimensions = settings['dimensions']
+        if settings['statistics'] == 'position':
+            # A few directions for each position instead of a matrix (`low_rank_gaussians.py`).
+            around = (2 * settings['neighbours'] + 1) ** 2
+            products = patches * dimensions * (settings['rank'] + 2) * around
+            nanoseconds += _NS_PER_PRODUCT * products
+        else:
+            nanoseconds += _ns_of_patches(patches, dimensions, settings, True)
     return 1e-6 * nanoseconds
 
 

@@ -75,6 +75,9 @@ class FeatureNetwork:
         Of the prepared images.
     side_px : int
         See `input_size_px`.
+    is_keeping : bool
+        Keep the features of each part as long as it lives: for teaching, where the same parts are
+        fitted to and scored again and again.
 
     Raises
     ------
@@ -84,7 +87,12 @@ class FeatureNetwork:
     """
 
     def __init__(
-        self, files: Mapping[str, NDArray[np.uint8]], shape: Sequence[int], side_px: int
+        self,
+        files: Mapping[str, NDArray[np.uint8]],
+        shape: Sequence[int],
+        side_px: int,
+        *,
+        is_keeping: bool = False,
     ) -> None:
         self.files = dict(files)
         network = read_network(files)
@@ -107,10 +115,11 @@ class FeatureNetwork:
                 f'output, 1 x {self.grid[0]} x {self.grid[1]} x channels'
             )
         self.channels = int(given[0][3])
+        self._is_keeping = is_keeping
         self._lock = threading.Lock()
         self._kept: WeakKeyDictionary[Prepared, NDArray[np.float16]] = WeakKeyDictionary()
 
-    def features(self, part: Prepared, *, is_kept: bool = False) -> NDArray[np.float32]:
+    def features(self, part: Prepared) -> NDArray[np.float32]:
         """
         Give the features of every patch, (rows, columns, channels).
 
@@ -118,8 +127,6 @@ class FeatureNetwork:
         ----------
         part : Prepared
             Its image has the shape given above.
-        is_kept : bool
-            Keep the features as long as the part lives: it will be asked for again.
 
         """
         with self._lock:
@@ -129,7 +136,7 @@ class FeatureNetwork:
                 # Half precision always, so that it does not matter whether they were kept.
                 bounded = np.clip(values[0], -_LARGEST_FEATURE, _LARGEST_FEATURE)
                 found = bounded.astype(np.float16)
-                if is_kept and (len(self._kept) + 1) * found.nbytes <= _MOST_KEPT_BYTES:
+                if self._is_keeping and (len(self._kept) + 1) * found.nbytes <= _MOST_KEPT_BYTES:
                     self._kept[part] = found
         return found.astype(np.float32)
 
@@ -218,4 +225,4 @@ def _network_of_file(
 ) -> FeatureNetwork:
     files = read_backbone(path)
     del files[SOURCE]
-    return FeatureNetwork(files, shape, side_px)
+    return FeatureNetwork(files, shape, side_px, is_keeping=True)

@@ -83,11 +83,11 @@ class FeaturesScorer:
         'backbone': Setting(PACKAGED_BACKBONE),
         'statistics': Setting('position', choices=('position', 'pooled')),
         'kinds': Setting(16, 1, 64),
-        'rank': Setting(16, 1, 64),
+        'rank': Setting(32, 1, 64),
         'side_px': Setting(256, 64, 1024),
         'dimensions': Setting(128, 4, 256),
         'prior_images': Setting(5.0, 0.0, 1000.0),
-        'floor': Setting(0.01, 0.0001, 1.0),
+        'floor': Setting(0.1, 0.0001, 1.0),
         'neighbours': Setting(1, 0, 2),
     }
     default_settings: ClassVar[Mapping[str, Any]] = {
@@ -253,7 +253,7 @@ class _Projection:
         share = -(-_COMPONENT_PATCHES // len(images))
         some = []
         for part in images:
-            features = network.features(part, is_kept=True)
+            features = network.features(part)
             valid = features[patch_weights(part.valid & judged, network.grid) > 0]
             some.append(valid[rng.permutation(len(valid))[:share]])
         samples = np.concatenate(some).astype(np.float64)
@@ -317,7 +317,7 @@ class _FeaturePatches:
         As `PatchSource.of`.
 
         """
-        features = self.network.features(part, is_kept=True)
+        features = self.network.features(part)
         valid = patch_weights(part.valid & self.judged, self.network.grid)
         return self.projection.of_features(features), valid
 

@@ -193,7 +193,8 @@ class LowRankDistance:
         def squares(apart: NDArray[np.float32], some: slice) -> NDArray[np.float32]:
             along = self._directions[some] @ apart
             whole = np.einsum('rcfo,rcfo->orc', apart, apart)
-            return whole * self._precision[some] - np.einsum('rcfo,rcfo->orc', along, along)
+            own = np.einsum('rcfo,rcfo->orc', along, along)
+            return np.asarray(whole * self._precision[some] - own, np.float32)
 
         nearest = nearest_of_positions(features, self._mean, self._neighbours, squares)
         return np.asarray(np.sqrt(np.maximum(nearest, 0) / features.shape[2]), np.float32)
@@ -206,13 +207,13 @@ def _mean_of_positions(
     Give the mean of the features at every position, and how many images are valid there.
 
     """
-    total, samples = 0.0, 0.0
+    first, weights = patches.of(patches.images[0])
+    total, samples = np.zeros(first.shape), np.zeros(weights.shape, np.float32)
     for part in patches.images:
         features, weights = patches.of(part)
-        total = total + features.astype(np.float64) * weights[..., None]
-        samples = samples + weights
-    mean = total / np.maximum(samples, 1)[..., None]
-    return np.asarray(mean, np.float32), np.asarray(samples, np.float32)
+        total += features * weights[..., None]
+        samples += weights
+    return np.asarray(total / np.maximum(samples, 1)[..., None], np.float32), samples
 
 
 def _largest_variances(

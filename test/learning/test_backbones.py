@@ -28,6 +28,7 @@ from anomaly_inspection.scoring.feature_network import (
 )
 from anomaly_inspection.scoring.model import Model
 from support.networks import constant, files_of, network, op
+from support.onnx_file import convolutions
 from support.paths import ROOT
 from support.small_backbone import CHANNELS, LAYERS, write_small_backbone
 
@@ -93,6 +94,21 @@ def test_a_network_for_one_size_serves_any_other(tmp_path: Path) -> None:
     name = keep_backbone_of_file(write_small_backbone(tmp_path, side=224))
     fitted = network_of_backbone(name, (300, 500, 3), 256)
     assert fitted.features(part((300, 500, 3))).shape[:2] == fitted.grid == (24, 42)
+
+
+def test_an_onnx_file_serves_with_layers_found_or_named(tmp_path: Path) -> None:
+    model = tmp_path / 'small.onnx'
+    model.write_bytes(convolutions({'early': 4, 'middle': 2, 'late': 2, 'last': 2}, side=224))
+    features = {}
+    for layers in ((), ('early', 'middle', 'late'), ('middle_out',)):
+        fitted = network_of_backbone(keep_backbone_of_file(model, layers), (128, 128), 128)
+        features[layers] = fitted.features(part((128, 128)))
+        assert features[layers].shape == (16, 16, 4 * (len(layers) or 3))
+    found, named, middle = features.values()
+    assert np.array_equal(found, named)
+    assert np.array_equal(found[..., 4:8], middle)
+    with pytest.raises(SettingError, match=r"layers of .* have cells of \{'last': 32\} px"):
+        keep_backbone_of_file(model, ['last'])
 
 
 def test_it_is_converted_once_and_to_the_same_bytes(tmp_path: Path) -> None:
