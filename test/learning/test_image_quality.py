@@ -160,7 +160,7 @@ def test_a_single_image_and_blank_ones_are_no_fault_of_the_report() -> None:
 def part(name: str, group: int | None, part_class: str = '') -> GoodPart:
     blank = np.zeros((16, 16), np.uint8)
     prepared = Prepared(blank, blank == 0, np.eye(2, 3), None, part_class=part_class)
-    return GoodPart(name, prepared, group)
+    return GoodPart(name, prepared, group=group)
 
 
 def test_copies_share_a_fold_and_classes_are_spread() -> None:
