@@ -50,6 +50,10 @@ class Outcome:
         The chosen preprocessing.
     promised_rate : float, optional
         False rejects that the recipe promises at most; None = it promises nothing.
+    independent_count : int
+        How many of the good images tell something new, in the product's opinion.
+    images : list of str
+        What the product says of the good images.
     left_out : list of str
         Good images that the product did not take, with its reasons.
     shares : dict
@@ -72,6 +76,8 @@ class Outcome:
     alignment: str = ''
     light: str = ''
     promised_rate: float | None = None
+    independent_count: int = 0
+    images: list[str] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
     shares: dict[str, dict[str, Any]] = field(default_factory=dict)
     simple: dict[str, dict[str, Sequence[float] | None]] = field(default_factory=dict)
@@ -126,6 +132,15 @@ class Judged:
             if image['defect'] != NO_PART and (image['defect'] == 'good') == good
         ]
         return sum(verdicts), len(verdicts)
+
+    @property
+    def breaks_promise(self) -> bool:
+        """
+        Tell whether the good parts rejected contradict what the recipe promises (95 %).
+
+        """
+        promised, found = self.outcome.promised_rate, proportion(*self.rejected(good=True))
+        return promised is not None and found is not None and found.low > promised
 
     def brief(self) -> dict[str, Any]:
         """

@@ -132,12 +132,15 @@ def _product(task: Task, arguments: Sequence[str]) -> CommandRun:
 
 def _read(recipe: Path) -> dict[str, Any]:
     taught = read_recipe(recipe)
+    promised = taught.provenance.promised_rate
     return {
         'scorers': {name: dict(part.settings) for name, part in taught.scorers.items()},
         'choice': list(taught.provenance.choice),
         'alignment': taught.preprocessing.alignment.kind,
         'light': taught.preprocessing.light,
-        'promised_rate': taught.provenance.promised_rate,
+        'promised_rate': promised if promised < 1.0 else None,
+        'independent_count': taught.provenance.independent_count,
+        'images': list(taught.provenance.images),
         'left_out': list(taught.provenance.left_out),
     }
 

@@ -143,6 +143,15 @@ def goals_of(outcomes: Sequence[Outcome], share: str) -> list[Goal]:
                 not over and bool(judged),
             )
         )
+        broken = [one.outcome.set_name for one in judged if one.breaks_promise]
+        goals.append(
+            Goal(
+                f'promises that the test images contradict, {where}',
+                'none',
+                ', '.join(broken) or 'none',
+                not broken,
+            )
+        )
         untaught = [one.set_name for one in group if one.failed]
         goals.append(
             Goal(
@@ -215,7 +224,9 @@ def _figures(group: Sequence[Outcome], features: str, scenario: str, share: str)
             'image / ms',
         ),
         rows,
-        f'{MISSED.strip()}: more than {FALSE_REJECT_GOAL:.0%} of the good parts rejected.',
+        f'{MISSED.strip()}: more than {FALSE_REJECT_GOAL:.0%} of the good parts rejected. '
+        'promised: the recipe says that at most so many good parts are rejected; a dash: it '
+        'promises nothing.',
     )
 
 
@@ -277,6 +288,7 @@ def _taken(plain: Sequence[Outcome]) -> Table:
             'set',
             'features',
             'good images',
+            'independent',
             'left out',
             'scorers',
             'alignment',
@@ -290,6 +302,7 @@ def _taken(plain: Sequence[Outcome]) -> Table:
                 one.set_name,
                 one.features,
                 one.taught_images,
+                one.independent_count or _NONE,
                 len(one.left_out),
                 ', '.join(one.scorers),
                 one.alignment,

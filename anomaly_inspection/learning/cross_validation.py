@@ -2,7 +2,14 @@
 """
 Cross-validation: what scorers measure in good parts that they were not fitted to.
 
-Five folds, or leave-one-out for fewer than 20 parts. Near copies of a part count as one part.
+Ten folds, or leave-one-out for fewer than 20 parts: a scorer that was fitted to far fewer parts
+measures more in the others than the finished one will. A part and its moved copies are one: they
+stay in one fold, and the worst of what is measured in them counts. So the limits hold for parts
+that are moved, and the number of parts says how far they can be trusted. Near copies of a part
+count as one part.
+
+A copy in which a scorer measures far more than in the copies of the other parts was aligned wrong.
+It does not count, because one such copy would make a limit blind.
 
 """
 
@@ -29,32 +36,51 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from anomaly_inspection.imaging.preprocessing import Prepared
     from anomaly_inspection.learning.part_preparation import GoodPart
     from anomaly_inspection.progress import Progress
     from anomaly_inspection.scoring.scorer import Scorer
 
-_FOLDS = 5
+_FOLDS = 10
 _LEAVE_ONE_OUT_BELOW = 20
 # Parts of a class of their own differ in a detail alone, and are common where there are many.
 _DEVIATIONS_OF_A_CLASS = 4.0
 
 
-class _PartScore(NamedTuple):
+class _Score(NamedTuple):
     """
-    What a scorer measures in one part.
+    What a scorer measures in one image.
 
     """
 
-    part: GoodPart
     measures: dict[str, float]
     anomaly_map: NDArray[np.float16]
     looks_like: str
 
     @classmethod
-    def of(cls, fitted: Scorer, part: GoodPart) -> _PartScore:
-        output = fitted.score(part.prepared)
+    def of(cls, fitted: Scorer, prepared: Prepared) -> _Score:
+        output = fitted.score(prepared)
         half_precision = output.anomaly_map.astype(np.float16)
-        return cls(part, output.measures, half_precision, output.part_class)
+        return cls(output.measures, half_precision, output.part_class)
+
+
+class _PartScore(NamedTuple):
+    """
+    What a scorer measures in one part, as it is and moved.
+
+    """
+
+    part: GoodPart
+    still: _Score
+    moved: list[_Score]
+
+    @classmethod
+    def of(cls, fitted: Scorer, part: GoodPart) -> _PartScore:
+        return cls(
+            part,
+            _Score.of(fitted, part.prepared),
+            [_Score.of(fitted, moved) for moved in part.moved],
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,9 +95,12 @@ class HeldOutScores:
     parts : list of GoodPart
         The parts that were measured, n.
     measures : dict of str to ndarray of float64, (n,)
-        The scorer's own measures.
+        The scorer's own measures: the worst of the part as it is and moved.
+    still_measures : dict of str to ndarray of float64, (n,)
+        The measures of the part as it is.
     maps : list of ndarray of float16, (h, w)
-        The anomaly maps, in half precision because those of all parts are held at once.
+        The anomaly map of each part, as it is or moved, that has the highest peak. In half
+        precision, because those of all parts are held at once.
     classes : list of str
         The class that each part looks most like.
     outlying : dict of str to str
@@ -82,6 +111,7 @@ class HeldOutScores:
     scorer: str
     parts: list[GoodPart]
     measures: dict[str, NDArray[np.float64]]
+    still_measures: dict[str, NDArray[np.float64]]
     maps: list[NDArray[np.float16]]
     classes: list[str]
     outlying: dict[str, str] = field(default_factory=dict)
@@ -92,15 +122,33 @@ class HeldOutScores:
         Collect the scores of the parts.
 
         """
+        specs = scorer_class(scorer).measures
+        counted = _without_misaligned(scores, specs)
+        still = {
+            spec.name: np.array([score.still.measures[spec.name] for score in scores])
+            for spec in specs
+        }
+        worst = {
+            spec.name: np.array(
+                [
+                    (max if spec.bad_side is BadSide.HIGH else min)(
+                        one.measures[spec.name] for one in each
+                    )
+                    for each in counted
+                ]
+            )
+            for spec in specs
+        }
         return cls(
             scorer,
             [score.part for score in scores],
-            {
-                spec.name: np.array([score.measures[spec.name] for score in scores])
-                for spec in scorer_class(scorer).measures
-            },
-            [score.anomaly_map for score in scores],
-            [score.looks_like for score in scores],
+            worst,
+            still,
+            [
+                max((one.anomaly_map for one in each), key=lambda found: float(found.max()))
+                for each in counted
+            ],
+            [score.still.looks_like for score in scores],
         )
 
     def keep(self, indices: Sequence[int] | NDArray[np.intp]) -> HeldOutScores:
@@ -112,6 +160,7 @@ class HeldOutScores:
             self.scorer,
             [self.parts[i] for i in indices],
             {name: values[indices] for name, values in self.measures.items()},
+            {name: values[indices] for name, values in self.still_measures.items()},
             [self.maps[i] for i in indices],
             [self.classes[i] for i in indices],
         )
@@ -127,12 +176,32 @@ class HeldOutScores:
             if part.prepared.part_class not in ('', looks_like) and looks_like
         }
         for spec in scorer_class(self.scorer).measures:
-            values = self.measures[spec.name]
+            values = self.still_measures[spec.name]
             for index in outliers(values, spec, deviations):
                 found[self.parts[index].name] = describe_outlier(
                     f'{self.scorer}.{spec.name}', values, index
                 )
         return found
+
+
+def _without_misaligned(
+    scores: Sequence[_PartScore], specs: Sequence[MeasureSpec]
+) -> list[list[_Score]]:
+    """
+    Give what counts of each part: the part as it is, and its copies unless they are outliers.
+
+    """
+    moved = [(index, one) for index, score in enumerate(scores) for one in score.moved]
+    strange = {
+        place
+        for spec in specs
+        for place in outliers(np.array([one.measures[spec.name] for _, one in moved]), spec)
+    }
+    counted = [[score.still] for score in scores]
+    for place, (index, one) in enumerate(moved):
+        if place not in strange:
+            counted[index].append(one)
+    return counted
 
 
 def cross_validate(
@@ -218,7 +287,7 @@ def folds_of(parts: Sequence[GoodPart], folds: int | None = None) -> list[int]:
     parts : sequence of GoodPart
         Prepared parts.
     folds : int, optional
-        How many folds, where there are so many groups; by default five, or one a group where
+        How many folds, where there are so many groups; by default ten, or one a group where
         there are fewer than 20.
 
     """

@@ -7,13 +7,16 @@ From images of good parts to prepared parts, without those that cannot be aligne
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from anomaly_inspection.errors import AlignmentError
+from anomaly_inspection.errors import AlignmentError, FrameError
 from anomaly_inspection.imaging.preprocessing import Preprocessor
+from anomaly_inspection.imaging.region_of_interest import RegionOfInterest
 from anomaly_inspection.learning.good_images import GoodImages
+from anomaly_inspection.learning.moved_copies import moved_copy
 from anomaly_inspection.learning.outliers import check_enough, outliers
 from anomaly_inspection.progress import no_progress
 from anomaly_inspection.scoring.measure import BadSide, MeasureSpec
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from anomaly_inspection.imaging.preprocessing import Prepared
+    from anomaly_inspection.imaging.tolerance import Tolerance
     from anomaly_inspection.learning.good_images import Named
     from anomaly_inspection.progress import Progress
     from anomaly_inspection.recipes.recipe import Recipe
@@ -41,7 +45,9 @@ class GoodPart:
     name : str
         Of its image.
     prepared : Prepared
-        The image, prepared.
+        The image as it is.
+    moved : tuple of Prepared
+        Moved copies of the image; without those that cannot be aligned.
     group : int or None
         Parts with the same number are near copies or of one sequence; None = a group of its own.
 
@@ -49,6 +55,7 @@ class GoodPart:
 
     name: str
     prepared: Prepared
+    moved: tuple[Prepared, ...] = ()
     group: int | None = None
 
 
@@ -57,6 +64,7 @@ def prepare_parts(
     preprocessor: Preprocessor,
     classes: Mapping[str, str] | None,
     progress: Progress,
+    tolerance: Tolerance | None = None,
 ) -> tuple[list[GoodPart], dict[str, str]]:
     """
     Prepare images of good parts.
@@ -71,6 +79,8 @@ def prepare_parts(
         The class of every image by its name.
     progress : callable (done, total, what)
         Called after every image.
+    tolerance : Tolerance, optional
+        When given, each part gets a moved copy that this allows.
 
     Returns
     -------
@@ -85,15 +95,59 @@ def prepare_parts(
     for done, (name, frame) in enumerate(named, start=1):
         try:
             prepared = preprocessor.prepare(frame)
-            part_class = (classes or {}).get(name, '')
-            parts.append(GoodPart(name, replace(prepared, part_class=part_class)))
         except AlignmentError as error:
             outlying[name] = str(error)
+        else:
+            part_class = (classes or {}).get(name, '')
+            moved = _moved(name, frame, preprocessor, tolerance) if tolerance else ()
+            parts.append(
+                GoodPart(
+                    name,
+                    replace(prepared, part_class=part_class),
+                    tuple(replace(one, part_class=part_class) for one in moved),
+                )
+            )
         progress(done, len(named), 'preparing')
     confidences = alignment_confidences(parts)
     for index in outliers(confidences, _CONFIDENCE):
         outlying[parts[index].name] = f'alignment confidence {confidences[index]:.2f}'
     return parts, outlying
+
+
+def _moved(
+    name: str, frame: NDArray[np.uint8], preprocessor: Preprocessor, tolerance: Tolerance
+) -> tuple[Prepared, ...]:
+    region = preprocessor.settings.region_of_interest or RegionOfInterest.whole(
+        preprocessor.frame_format
+    )
+    try:
+        return (preprocessor.prepare(moved_copy(name, frame, tolerance, region)),)
+    except (AlignmentError, FrameError):
+        return ()
+
+
+def least_confidences(parts: Sequence[GoodPart]) -> NDArray[np.float64]:
+    """
+    Give how sure the alignment of each part is at least, as it is and moved, 0..1.
+
+    """
+    confidences = [
+        [one.alignment.confidence for one in (part.prepared, *part.moved) if one.alignment]
+        for part in parts
+    ]
+    return np.array([min(each) for each in confidences if each], np.float64)
+
+
+def farthest_pose(parts: Sequence[GoodPart]) -> tuple[float, float]:
+    """
+    Give how far a part lies from the reference at most, as it is or moved: pixels and degrees.
+
+    """
+    poses = [
+        one.alignment for part in parts for one in (part.prepared, *part.moved) if one.alignment
+    ]
+    shift_px = max((max(abs(pose.x_px), abs(pose.y_px)) for pose in poses), default=0.0)
+    return shift_px, math.degrees(max((abs(pose.angle_rad) for pose in poses), default=0.0))
 
 
 def alignment_confidences(parts: Sequence[GoodPart]) -> NDArray[np.float64]:

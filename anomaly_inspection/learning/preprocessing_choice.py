@@ -129,6 +129,7 @@ def _with_alignment(
     candidates = [
         replace(settings, alignment=alignment) for alignment in _alignments(tolerance, side)
     ]
+    total = len(candidates)
     judged: dict[PreprocessingSettings, _Judged] = {}
 
     def judge(candidate: PreprocessingSettings) -> _Judged:
@@ -141,7 +142,11 @@ def _with_alignment(
         best = _simplest(
             candidates,
             judge,
-            lambda done, total: progress(done, total, 'choosing the alignment'),
+            lambda done, _: (
+                progress(done, total, 'choosing the alignment')
+                if len(candidates) == total
+                else None
+            ),
         )
         if best.alignment.kind == 'none':
             return best

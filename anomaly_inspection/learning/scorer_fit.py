@@ -11,11 +11,12 @@ from dataclasses import dataclass, replace
 from typing import Any, TYPE_CHECKING
 
 from anomaly_inspection.imaging.preprocessing import Preprocessor
+from anomaly_inspection.imaging.region_of_interest import RegionOfInterest
 from anomaly_inspection.learning.cross_validation import cross_validate, HeldOutScores
 from anomaly_inspection.learning.false_rejects import FEWEST_TO_PROMISE, promised_rate
 from anomaly_inspection.learning.good_part_limits import rate_of_each
 from anomaly_inspection.learning.outliers import check_enough
-from anomaly_inspection.learning.part_preparation import GoodPart, prepare_parts
+from anomaly_inspection.learning.part_preparation import farthest_pose, GoodPart, prepare_parts
 from anomaly_inspection.learning.preprocessing_choice import choose_references
 from anomaly_inspection.learning.scorer_limits import scorer_recipe
 from anomaly_inspection.learning.setting_choice import choose_settings
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
     from anomaly_inspection.imaging.frame_check import FrameFormat
     from anomaly_inspection.imaging.preprocessing import PreprocessingSettings
+    from anomaly_inspection.imaging.tolerance import Tolerance
     from anomaly_inspection.learning.good_images import GoodImages, Named
     from anomaly_inspection.progress import Progress
 
@@ -60,6 +62,8 @@ class FittedScorers:
         Share of good parts that all limits together, and each of them, may reject.
     held_out_count : int
         How many parts the limits of each scorer come from, at least.
+    tolerance : Tolerance or None
+        How far parts may lie, in pixels, widened by how far the taught ones do.
 
     """
 
@@ -72,6 +76,7 @@ class FittedScorers:
     false_reject_rate: float
     rate_each: float
     held_out_count: int
+    tolerance: Tolerance | None = None
 
     def recipe(self, name: str, product: str = '', provenance: Provenance | None = None) -> Recipe:
         """
@@ -92,6 +97,7 @@ class FittedScorers:
             preprocessing=self.preprocessing,
             scorers=self.scorers,
             references=self.references,
+            tolerance=self.tolerance,
         )
 
     def _promised_rate(self, provenance: Provenance | None) -> float:
@@ -110,6 +116,7 @@ def fit_scorers(
     settings: Settings,
     false_reject_rate: float,
     progress: Progress = no_progress,
+    tolerance: Tolerance | None = None,
 ) -> FittedScorers:
     """
     Fit scorers to good parts and derive their limits by cross-validation.
@@ -129,6 +136,9 @@ def fit_scorers(
         Share of good parts that all limits together may reject, over 0 and below 0.5.
     progress : callable (done, total, what), optional
         Called after every step.
+    tolerance : Tolerance, optional
+        The limits are to hold for good parts that are moved and lit so far; by default for parts
+        as they are.
 
     Raises
     ------
@@ -140,7 +150,7 @@ def fit_scorers(
     while True:
         check_enough(len(images.named), left_out)
         named = images.without(left_out)
-        measured = _measure(named, images, preprocessing, settings, progress)
+        measured = _measure(named, images, preprocessing, settings, progress, tolerance)
         if not measured.outlying:
             break
         left_out |= measured.outlying
@@ -167,7 +177,25 @@ def fit_scorers(
         false_reject_rate=false_reject_rate,
         rate_each=rate_each,
         held_out_count=min(len(held_out.parts) for held_out in measured.held_out.values()),
+        tolerance=_taught_for(tolerance, preprocessing, images.frame_format, measured.parts),
     )
+
+
+def _taught_for(
+    tolerance: Tolerance | None,
+    preprocessing: PreprocessingSettings,
+    frame_format: FrameFormat,
+    parts: Sequence[GoodPart],
+) -> Tolerance | None:
+    """
+    Give the tolerance that the limits hold for: as far as the parts and their copies lie.
+
+    """
+    if tolerance is None:
+        return None
+    region = preprocessing.region_of_interest or RegionOfInterest.whole(frame_format)
+    in_pixels = tolerance.in_pixels(min(region.width, region.height))
+    return in_pixels.widened(*farthest_pose(parts))
 
 
 @dataclass(frozen=True, eq=False)
@@ -190,10 +218,11 @@ def _measure(
     preprocessing: PreprocessingSettings,
     settings: Settings,
     progress: Progress,
+    tolerance: Tolerance | None,
 ) -> _Measured:
     references = choose_references(named)
     preprocessor = Preprocessor(preprocessing, images.frame_format, references[0], references[1:])
-    parts, outlying = prepare_parts(named, preprocessor, images.classes, progress)
+    parts, outlying = prepare_parts(named, preprocessor, images.classes, progress, tolerance)
     parts = [replace(part, group=images.groups.get(part.name)) for part in parts]
     if outlying:
         return _Measured(references, parts, outlying, {}, {})

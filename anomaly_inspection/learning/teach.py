@@ -25,12 +25,13 @@ import math
 from typing import Any, Literal, TYPE_CHECKING
 
 from anomaly_inspection.errors import SettingError
+from anomaly_inspection.imaging.alignment import UNKNOWNS
 from anomaly_inspection.imaging.tolerance import Tolerance
 from anomaly_inspection.learning.good_images import GoodImages
 from anomaly_inspection.learning.good_part_limits import check_rate, limit_from_good
 from anomaly_inspection.learning.image_quality import image_quality, ImageQuality
 from anomaly_inspection.learning.outliers import check_enough
-from anomaly_inspection.learning.part_preparation import alignment_confidences
+from anomaly_inspection.learning.part_preparation import least_confidences
 from anomaly_inspection.learning.preprocessing_choice import (
     choose_colour,
     choose_preprocessing,
@@ -144,6 +145,23 @@ class TeachOptions:
             checked[scorer] = {key: complete[key] for key in given}
         return checked
 
+    def tolerance_within(self, preprocessing: PreprocessingSettings) -> Tolerance:
+        """
+        Give the tolerance without what a given preprocessing cannot bring back.
+
+        A preprocessing that is given without alignment says that the picture is fixed.
+
+        """
+        if self.preprocessing is None:
+            return self.tolerance
+        unknowns = UNKNOWNS[preprocessing.alignment.kind]
+        tolerance = self.tolerance
+        if unknowns == 0:
+            tolerance = replace(tolerance, shift_px=0.0)
+        if unknowns < UNKNOWNS['rigid']:
+            tolerance = replace(tolerance, rotation_deg=0.0)
+        return tolerance if preprocessing.light != 'none' else replace(tolerance, light_share=0.0)
+
 
 def teach(
     images: Iterable[Offered] | GoodImages,
@@ -230,7 +248,14 @@ def teach(
         settings, reasons = choice.settings, choice.reasons
     else:
         settings = options.named_scorers()
-    fitted = fit_scorers(good, preprocessing, settings, options.false_reject_rate, progress)
+    fitted = fit_scorers(
+        good,
+        preprocessing,
+        settings,
+        options.false_reject_rate,
+        progress,
+        options.tolerance_within(preprocessing),
+    )
     if options.preprocessing is None:
         fitted = _with_least_confidence(fitted)
     return fitted.recipe(
@@ -270,7 +295,7 @@ def _with_least_confidence(fitted: FittedScorers) -> FittedScorers:
     alignment = fitted.preprocessing.alignment
     if alignment.kind == 'none':
         return fitted
-    confidences = alignment_confidences(fitted.parts)
+    confidences = least_confidences(fitted.parts)
     lowest = limit_from_good(confidences, BadSide.LOW, fitted.rate_each, 0.0, 1.0).limit
     least = math.floor(100 * CONFIDENCE_MARGIN * max(lowest, LEAST_CONFIDENCE)) / 100
     return replace(

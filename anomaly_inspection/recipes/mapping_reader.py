@@ -70,6 +70,13 @@ class MappingReader:
             raise self.error('', f'is empty; allowed: {", ".join(known)}')
         return tuple(self._values)
 
+    def has(self, key: str) -> bool:
+        """
+        Tell whether there is a key, for values that may be missing.
+
+        """
+        return key in self._values
+
     def mapping(self, key: str) -> MappingReader:
         """
         Give a reader of the mapping below a key.

@@ -32,6 +32,7 @@ from anomaly_inspection.imaging.frame_check import (
 from anomaly_inspection.imaging.image_decoding import decode_image
 from anomaly_inspection.imaging.image_header import image_header
 from anomaly_inspection.imaging.preprocessing import PreprocessingSettings
+from anomaly_inspection.imaging.tolerance import Tolerance
 from anomaly_inspection.printable import printable, shown
 from anomaly_inspection.recipes.budget import Budget, DEFAULT_BUDGET_BYTES
 from anomaly_inspection.recipes.frame_work import frame_work_bytes
@@ -216,6 +217,7 @@ def _recipe(
         preprocessing=preprocessing,
         scorers=scorers,
         references=_references(reader, frame_format, folder, files, budget),
+        tolerance=_tolerance(reader),
         combination=str(reader.choice('combination', COMBINATIONS)),
         version=reader.integer('version', 1, 2**32 - 1),
         created=_created(reader),
@@ -288,6 +290,23 @@ def _preprocessing(reader: MappingReader) -> PreprocessingSettings:
             f'changed after teaching. Change it back or teach again',
         )
     return settings
+
+
+def _tolerance(reader: MappingReader) -> Tolerance | None:
+    """
+    Give the tolerance; None when there is none, as in recipes of older versions.
+
+    """
+    if not reader.has('tolerance'):
+        return None
+    mapping = reader.plain_mapping('tolerance')
+    try:
+        tolerance = Tolerance.from_mapping(mapping)
+    except SettingError as error:
+        raise reader.error('tolerance', f'is not allowed: {error}') from error
+    if tolerance.shift_px is None:
+        raise reader.error('tolerance.shift_px', 'is missing')
+    return tolerance
 
 
 def _provenance(reader: MappingReader) -> Provenance:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from anomaly_inspection.imaging.frame_check import FrameFormat
     from anomaly_inspection.imaging.preprocessing import PreprocessingSettings
+    from anomaly_inspection.imaging.tolerance import Tolerance
     from anomaly_inspection.recipes.teaching_images import TeachingImages
     from anomaly_inspection.scoring.frame_scorer import RegionSettings
     from anomaly_inspection.scoring.measure import MeasureSpec
@@ -150,6 +151,9 @@ class Recipe:
     references : tuple of ndarray of uint8
         Good frames as the camera gave them, at least one; the first is the alignment reference,
         the others tell which of its edges good parts share.
+    tolerance : Tolerance or None
+        How far good parts may lie, turn and be lit differently, with its shift in pixels; None =
+        not known, as in recipes of older versions.
     combination : 'any' or 'all'
         Whether one judged measure beyond its limit rejects a part, or only all of them together.
     version : int
@@ -172,6 +176,7 @@ class Recipe:
     preprocessing: PreprocessingSettings
     scorers: dict[str, ScorerRecipe]
     references: tuple[NDArray[np.uint8], ...] = field(repr=False)
+    tolerance: Tolerance | None = None
     combination: str = 'any'
     version: int = 0
     created: str = ''

@@ -51,6 +51,7 @@ def recipe_text(recipe: Recipe) -> str:
         _block('preprocessing', recipe.preprocessing.to_mapping()),
         _entry('preprocessing_fingerprint', recipe.preprocessing.fingerprint()),
         '',
+        *_tolerance(recipe),
         '# any: one measure beyond its limit rejects the part; all: only all of them together do.',
         "# A measure with 'judged: false' is published, but plays no part in this.",
         _entry('combination', recipe.combination),
@@ -83,6 +84,15 @@ def recipe_text(recipe: Recipe) -> str:
         f'references: {_flow(names)}',
     ]
     return '\n'.join(lines) + '\n'
+
+
+def _tolerance(recipe: Recipe) -> list[str]:
+    if recipe.tolerance is None:
+        return []
+    return [
+        '# How far good parts may lie, turn and be lit differently: what the limits hold for.',
+        _block('tolerance', recipe.tolerance.to_mapping()),
+    ]
 
 
 def _readable(value: Any) -> Any:

@@ -18,17 +18,23 @@ from anomaly_inspection.capture.image_file import read_image
 from anomaly_inspection.capture.simulated_dataset import write_dataset
 from anomaly_inspection.capture.simulated_line import SimulatedLineSettings
 from anomaly_inspection.imaging.region_of_interest import RegionOfInterest
+from anomaly_inspection.imaging.tolerance import Tolerance
 from benchmarks import without_pretrained
+from benchmarks.accuracy_result import Judged, Outcome, WITHOUT
 from benchmarks.accuracy_scenarios import (
+    BLUR_PX,
     COPIES,
     evenly,
     folder_to_teach,
     folder_to_test,
     LIGHT,
     moved,
+    NOISE_LEVELS,
     SCENARIOS,
     SHIFT_SHARE,
+    TURN_DEG,
 )
+from benchmarks.accuracy_tables import goals_of
 from benchmarks.command_run import run_command
 from benchmarks.simple_methods import SimpleMethods, small_gray, SSIM_BEST
 
@@ -133,6 +139,15 @@ def test_a_moved_image_lies_elsewhere_within_its_reach_and_takes_its_mask_along(
     assert 1.05 < max(gains) < 1 + LIGHT + 0.02
 
 
+def test_no_image_is_moved_beyond_what_the_product_tolerates_by_default():
+    tolerance = Tolerance()
+    assert tolerance.shift_share >= SHIFT_SHARE
+    assert tolerance.rotation_deg >= TURN_DEG
+    assert tolerance.light_share >= LIGHT
+    assert tolerance.defocus_px >= BLUR_PX
+    assert tolerance.noise_levels >= NOISE_LEVELS
+
+
 def test_a_region_of_interest_sets_how_far_an_image_is_moved():
     image, mask = spot()
     region = RegionOfInterest(70, 45, 40, 30)
@@ -200,3 +215,34 @@ def test_simple_methods_know_what_they_have_seen():
     assert seen[SSIM_BEST] == pytest.approx(0, abs=1e-6), 'it is one of the references'
     for way, score in methods.scores(odd).items():
         assert score > seen[way]
+
+
+def judged(rejected, total, promised):
+    rows = [
+        {'defect': 'good', 'verdict': 'REJECT' if place < rejected else 'PASS'}
+        for place in range(total)
+    ]
+    outcome = Outcome('line', 'plain', WITHOUT, promised_rate=promised, shares={'dev': {}})
+    return Judged(outcome, {'images': rows, 'interval': {}})
+
+
+@pytest.mark.parametrize(
+    ('rejected', 'total', 'promised', 'is_broken'),
+    [(0, 10, 0.01, False), (1, 10, 0.01, False), (8, 10, 0.014, True), (8, 10, None, False)],
+)
+def test_a_promise_is_broken_when_chance_cannot_explain_it(rejected, total, promised, is_broken):
+    assert judged(rejected, total, promised).breaks_promise is is_broken
+
+
+def test_goals_are_missed_by_what_the_report_shows():
+    outcomes = [
+        Outcome(name, 'plain', WITHOUT, shares={'dev': judged(count, 20, None).figures})
+        for name, count in (('calm', 1), ('nervous', 2))
+    ] + [Outcome('odd', 'plain', WITHOUT, failed='teach: too odd')]
+    goals = {one.what.partition(',')[0]: one for one in goals_of(outcomes, 'dev')}
+    over = goals['sets with too many false rejects']
+    assert (over.measured, over.is_met) == ('nervous', False)
+    assert goals['false rejects of all sets'].measured.startswith('0.075')
+    assert not goals['false rejects of all sets'].is_met
+    untaught = goals['sets that cannot be taught or judged']
+    assert (untaught.measured, untaught.is_met) == ('odd', False)

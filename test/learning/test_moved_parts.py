@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+Parts that were taught without moving them, then put down a few pixels away.
+
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from learning.test_teach import rejects
+import numpy as np
+import pytest
+
+from anomaly_inspection.capture.open_source import open_source
+from anomaly_inspection.errors import RecipeError
+from anomaly_inspection.learning.teach import teach, TeachOptions
+from anomaly_inspection.recipes.folder import read_recipe, write_recipe
+from anomaly_inspection.recipes.recipe import Recipe
+
+SIZE = 'width_px=320,height_px=240'
+# Within the tolerance of the defaults: 3 % of 240 px, and 5 degrees.
+MOVED = 'shift_px=7,rotation_deg=5'
+
+
+def line_frames(count: int, spec: str) -> list[tuple[str, np.ndarray]]:
+    with open_source(f'line:{SIZE},{spec},parts={count}') as line:
+        return [(f'part {index}', line.read().image) for index in range(count)]
+
+
+def share_rejected(recipe: Recipe, frames: list[tuple[str, np.ndarray]]) -> float:
+    scorer = recipe.frame_scorer()
+    return float(np.mean([rejects(recipe, scorer, frame) for _, frame in frames]))
+
+
+@pytest.fixture(scope='module')
+def still_recipe() -> Recipe:
+    """
+    Give a recipe of a part of the simulated line that never moved while it was taught.
+
+    """
+    return teach(
+        line_frames(24, 'shift_px=0,rotation_deg=0,defect_rate=0,seed=1'),
+        name='still',
+        options=TeachOptions(scorers=['ssim', 'variation']),
+    )
+
+
+def test_good_parts_that_are_moved_pass_although_the_taught_ones_lay_still(
+    still_recipe: Recipe,
+) -> None:
+    good = line_frames(50, f'{MOVED},defect_rate=0,seed=2')
+    assert share_rejected(still_recipe, good) <= 0.08
+
+
+def test_defects_on_moved_parts_are_still_seen(still_recipe: Recipe) -> None:
+    bad = line_frames(
+        24, f'{MOVED},defect_rate=1,diameter_px=14..18,contrast_levels=60..90,seed=3'
+    )
+    assert share_rejected(still_recipe, bad) >= 0.8
+
+
+def test_a_recipe_states_its_tolerance_and_keeps_it(still_recipe: Recipe, tmp_path: Path) -> None:
+    tolerance = still_recipe.tolerance
+    assert tolerance is not None
+    assert tolerance.shift_px is not None
+    assert 7.2 <= tolerance.shift_px < 10.0
+    assert 5.0 <= tolerance.rotation_deg < 7.0
+    folder = write_recipe(still_recipe, tmp_path / 'still').path
+    assert read_recipe(folder).tolerance == tolerance
+    # Recipes of older versions state none.
+    text = (folder / 'recipe.yaml').read_text()
+    start, end = text.index('tolerance:\n'), text.index('# any: one measure')
+    (folder / 'recipe.yaml').write_text(text[:start] + text[end:])
+    assert read_recipe(folder).tolerance is None
+
+
+@pytest.mark.parametrize(
+    ('change', 'complaint'),
+    [
+        (lambda text: text.replace('  light_share: 0.1\n', '  light_share: 7\n'), 'light_share'),
+        (lambda text: text.replace('  light_share', '  lamp'), "unknown key 'lamp'"),
+    ],
+)
+def test_a_tolerance_that_is_not_allowed_is_refused(
+    still_recipe: Recipe, tmp_path: Path, change: Callable[[str], str], complaint: str
+) -> None:
+    folder = write_recipe(still_recipe, tmp_path / 'still').path
+    path = folder / 'recipe.yaml'
+    path.write_text(change(path.read_text()))
+    with pytest.raises(RecipeError, match=complaint):
+        read_recipe(folder)
