@@ -3,10 +3,10 @@
 Which images of good parts show something new, and which only repeat others.
 
 A *near copy* differs from another image by the noise of the camera alone. The difference of the
-two, less a common gain and offset of the light and a shake of the camera, is then white: its means over blocks are as small
-as noise makes them. Anything that is new (another part, another place) shows in the block means.
-Both images must also share their detail: two pieces of one texture differ by noise-like detail
-that is no noise.
+two, less a common gain and offset of the light and a shake of the camera, is then white: its means
+over blocks are as small as noise makes them. Anything that is new (another part, another place)
+shows in the block means. Both images must also share their detail: two pieces of one texture
+differ by noise-like detail that is no noise.
 
 A *run* is a stretch of images in which each one follows the one before, as in a recorded sequence.
 
