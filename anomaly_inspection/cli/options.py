@@ -35,27 +35,23 @@ class Number(click.FloatRange):
         return number
 
 
-class Size(click.ParamType):
+def width_and_height(
+    context: click.Context, parameter: click.Parameter, value: str | None
+) -> tuple[int, int] | None:
     """
-    Width and height in pixels: '640x480'.
+    Read a size in pixels: '640x480'.
 
     """
-
-    name = 'WxH'
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[int, int]:
-        found = re.fullmatch(r'([0-9]{1,6})x([0-9]{1,6})', str(value))
-        size = (int(found[1]), int(found[2])) if found else (0, 0)
-        if not all(SMALLEST_SIDE_PX <= side <= LARGEST_SIDE_PX for side in size):
-            self.fail(
-                f"{value!r} is refused; allowed: width and height such as '640x480', each "
-                f'{SMALLEST_SIDE_PX} to {LARGEST_SIDE_PX} px',
-                param,
-                ctx,
-            )
-        return size
+    if value is None:
+        return None
+    found = re.fullmatch(r'([0-9]{1,6})x([0-9]{1,6})', value)
+    width, height = (int(found[1]), int(found[2])) if found else (0, 0)
+    if not all(SMALLEST_SIDE_PX <= side <= LARGEST_SIDE_PX for side in (width, height)):
+        raise click.BadParameter(
+            f"{value!r} is refused; allowed: width and height such as '640x480', each "
+            f'{SMALLEST_SIDE_PX} to {LARGEST_SIDE_PX} px'
+        )
+    return width, height
 
 
 class ToleranceOption(click.ParamType):

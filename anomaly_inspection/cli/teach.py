@@ -16,7 +16,12 @@ import click
 
 from anomaly_inspection.cli.good_images import offered_images, print_left_out
 from anomaly_inspection.cli.learning_curve import print_curve
-from anomaly_inspection.cli.options import FALSE_REJECT_RATE, Number, Size, ToleranceOption
+from anomaly_inspection.cli.options import (
+    FALSE_REJECT_RATE,
+    Number,
+    ToleranceOption,
+    width_and_height,
+)
 from anomaly_inspection.cli.output import (
     console,
     escaped,
@@ -115,8 +120,8 @@ def _four_numbers(
 )
 @click.option(
     '--size',
-    type=Size(),
     metavar='WxH',
+    callback=width_and_height,
     help='Scale the images, and the frames in the cell, to this size, such as 640x480. Default: '
     'the size of the images, or their median size where sizes differ.',
 )

@@ -45,6 +45,8 @@ CONTRAST_LEVELS = 30.0
 
 _HELD_OUT_SHARE, _FEWEST_HELD_OUT, _MOST_HELD_OUT = 0.25, 4, 30
 _MOST_OTHERS = 8
+# Of each kind and size.
+_DEFECTS_EACH = 2
 _NEXT_IMAGES = 10
 _SEED = 1
 # Less than this is lost in the scatter of so few held-out parts.
@@ -233,7 +235,7 @@ def _damaged(
     rng = np.random.default_rng(_SEED)
     found = []
     others = list(frames[:: math.ceil(len(frames) / _MOST_OTHERS)])
-    cells = itertools.product(range(min(4, len(places))), KIND_NAMES, SIZES_PX)
+    cells = itertools.product(range(min(_DEFECTS_EACH, len(places))), KIND_NAMES, SIZES_PX)
     for number, (_, kind, size_px) in enumerate(cells):
         frame, part = places[number % len(places)]
         try:

@@ -2,7 +2,8 @@
 """
 Cross-validation: what scorers measure in good parts that they were not fitted to.
 
-Five folds, or leave-one-out for fewer than 20 parts. A part and its moved copies are one: they
+Ten folds, or leave-one-out for fewer than 20 parts: a scorer that was fitted to far fewer parts
+measures more in the others than the finished one will. A part and its moved copies are one: they
 stay in one fold, and the worst of what is measured in them counts. So the limits hold for parts
 that are moved, and the number of parts says how far they can be trusted. Near copies of a part
 count as one part.
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     from anomaly_inspection.progress import Progress
     from anomaly_inspection.scoring.scorer import Scorer
 
-_FOLDS = 5
+_FOLDS = 10
 _LEAVE_ONE_OUT_BELOW = 20
 # Parts of a class of their own differ in a detail alone, and are common where there are many.
 _DEVIATIONS_OF_A_CLASS = 4.0
@@ -286,7 +287,7 @@ def folds_of(parts: Sequence[GoodPart], folds: int | None = None) -> list[int]:
     parts : sequence of GoodPart
         Prepared parts.
     folds : int, optional
-        How many folds, where there are so many groups; by default five, or one a group where
+        How many folds, where there are so many groups; by default ten, or one a group where
         there are fewer than 20.
 
     """

@@ -290,9 +290,8 @@ class _Reader:
         region_px = width * height
         if self.region is not None:
             region_px = min(region_px, self.region.width * self.region.height)
-        return math.prod(channels) * (
-            _BYTES_PER_FRAME_VALUE * width * height + _BYTES_PER_REGION_VALUE * region_px
-        )
+        pixel_bytes = _BYTES_PER_FRAME_VALUE * width * height + _BYTES_PER_REGION_VALUE * region_px
+        return (channels[0] if channels else 1) * pixel_bytes
 
     def _scaled(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         share = self.budget_bytes / _FEWEST_WHEN_LARGE / self._work_bytes(image)

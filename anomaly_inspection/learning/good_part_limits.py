@@ -36,7 +36,7 @@ worst good part by a tenth of the way from the typical part to the worst one.
 Several measures of one scorer move together, so shares of the rate would make their limits too
 wide. They get one rule for all: z = (y - m) / s of each measure, the limit of the largest z of a
 part by the rule above, and from that the limit of each measure, all at the same z. Measures that
-are perfect in most parts have no z and keep a share of their own.
+are perfect in most parts have no z and keep a small share of their own.
 
 """
 
@@ -66,6 +66,7 @@ if TYPE_CHECKING:
 
 FEWEST_VALUES = 4
 _MARGIN_BEYOND_WORST = 0.1
+_SHARE_OF_PERFECT = 0.5
 _TAIL_SHAPE = 0.5
 # Good parts that hardly differ (a simulation without noise) must not give a limit that any camera
 # would trip over.
@@ -141,12 +142,15 @@ def limits_of_scorer(
         with _naming(spec.name):
             variations[spec.name] = _Variation.of(good[spec.name], MeasureScale.of_spec(spec))
     varying = [name for name, one in variations.items() if one.deviation > 0.0]
+    # What is nearly always perfect hardly ever rejects a good part: it needs no whole share.
+    rates = [(varying, len(variations) * rate_each)]
+    rates += [([name], _SHARE_OF_PERFECT * rate_each) for name in variations.keys() - varying]
     limits = {}
-    for names in (varying, *([name] for name in variations if name not in varying)):
+    for names, rate in rates:
         with _naming(' and '.join(names)):
-            found = _common_limits([variations[name] for name in names], len(names) * rate_each)
+            found = _common_limits([variations[name] for name in names], rate)
         limits.update(zip(names, found, strict=True))
-    return limits
+    return {name: limits[name] for name in variations}
 
 
 def check_rate(false_reject_rate: float) -> None:
@@ -165,9 +169,10 @@ def rate_of_each(false_reject_rate: float, measure_count: int, combination: str 
     Give the rate of each limit, so that all together reject no more good parts than wanted.
 
     With 'any', one measure beyond its limit rejects a part: the measures share the rate
-    (Bonferroni), and one more share is for an alignment that fails. The measures of one scorer
-    put their shares together (`limits_of_scorer`). With 'all', each measure may have the whole
-    rate. Both hold however the measures depend on each other.
+    (Bonferroni). One more share is for an alignment that fails and for regions where good parts
+    have none. The measures of one scorer put their shares together (`limits_of_scorer`). With
+    'all', each measure may have the whole rate. Both hold however the measures depend on each
+    other.
 
     """
     return false_reject_rate if combination == 'all' else false_reject_rate / (1 + measure_count)

@@ -226,11 +226,12 @@ def _pose(reference: NDArray[np.float32], image: NDArray[np.float32]) -> tuple[f
     Give shift, small pixels, and turn, degrees, of the middle of an image; None when unsure.
 
     """
-    warp = np.eye(2, 3, dtype=np.float32)
+    start = np.eye(2, 3, dtype=np.float32)
+    everywhere = np.ones(reference.shape, np.uint8)
     criteria = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 40, 1e-4)
     try:
         likeness, warp = cv2.findTransformECC(
-            reference, image, warp, cv2.MOTION_EUCLIDEAN, criteria, None, 5
+            reference, image, start, cv2.MOTION_EUCLIDEAN, criteria, everywhere, 5
         )
     except cv2.error:
         return None
@@ -238,8 +239,9 @@ def _pose(reference: NDArray[np.float32], image: NDArray[np.float32]) -> tuple[f
         return None
     height, width = image.shape
     middle = np.array([(width - 1) / 2, (height - 1) / 2, 1.0])
-    x, y = warp @ middle - middle[:2]
-    return float(x), float(y), math.degrees(math.atan2(warp[1, 0], warp[0, 0]))
+    matrix = np.asarray(warp, np.float64)
+    x, y = matrix @ middle - middle[:2]
+    return float(x), float(y), math.degrees(math.atan2(matrix[1, 0], matrix[0, 0]))
 
 
 def _reach(values: NDArray[np.float64]) -> float:

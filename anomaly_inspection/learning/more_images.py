@@ -68,7 +68,9 @@ def scorers_of(recipe: Recipe) -> dict[str, Mapping[str, Any]]:
         When there are none.
 
     """
-    found = {name: part.settings for name, part in recipe.scorers.items() if name not in _TRAINED}
+    found: dict[str, Mapping[str, Any]] = {
+        name: part.settings for name, part in recipe.scorers.items() if name not in _TRAINED
+    }
     if not found:
         raise SettingError(
             f'recipe {recipe.name} has only {", ".join(recipe.scorers)}, which good images alone '

@@ -86,7 +86,8 @@ class Looks:
         Give how far the blocks of all images are from those of one, root mean square.
 
         """
-        return np.sqrt(np.square(self.blocks - self.blocks[index]).mean(axis=1))
+        squares = np.square(self.blocks - self.blocks[index]).mean(axis=1)
+        return np.asarray(np.sqrt(squares), np.float32)
 
     def most_central(self) -> int:
         """

@@ -157,7 +157,8 @@ def encoded(
         PNG files; None when they take more, or are more than a recipe may hold.
 
     """
-    files, total = [], 0
+    files: list[tuple[str, bytes]] = []
+    total = 0
     for name, frame in named:
         content = cv2.imencode('.png', frame)[1].tobytes()
         total += len(content)

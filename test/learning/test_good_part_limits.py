@@ -259,6 +259,25 @@ def test_all_limits_together_meet_the_wanted_rate(combination: str) -> None:
     assert 0.0 < np.mean(met) < 0.05
 
 
+def test_measures_that_move_together_do_not_make_the_limits_useless() -> None:
+    """
+    A share of the rate for each measure would reject a quarter of what is asked for.
+
+    """
+    rng = np.random.default_rng(13)
+
+    def alike(count: int) -> dict[tuple[str, str], np.ndarray]:
+        common = 20.0 + rng.standard_normal(count)
+        return {key: common + 0.3 * rng.standard_normal(count) for key in KEYS}
+
+    to_come = alike(50_000)
+    met = [
+        are_rejected(to_come, limits_from_good(alike(60), SPECS, 0.05), SPECS).mean()
+        for _ in range(60)
+    ]
+    assert 0.6 * 0.05 < np.mean(met) < 0.05
+
+
 def test_only_all_limits_together_may_each_be_tighter() -> None:
     good = good_parts(np.random.default_rng(14), 60)
     any_, all_ = (limits_from_good(good, SPECS, 0.001, how) for how in ('any', 'all'))

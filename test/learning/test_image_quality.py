@@ -6,6 +6,8 @@ The report on teaching images says what is wrong with them, and nothing is wrong
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +15,13 @@ import pytest
 
 from anomaly_inspection.capture.simulated_frame import render_part
 from anomaly_inspection.capture.simulated_settings import SimulatedLineSettings
+from anomaly_inspection.imaging.alignment import AlignmentSettings
+from anomaly_inspection.imaging.preprocessing import Prepared, PreprocessingSettings
+from anomaly_inspection.learning.cross_validation import folds_of
 from anomaly_inspection.learning.image_quality import image_quality, ImageQuality
+from anomaly_inspection.learning.part_preparation import GoodPart
+from anomaly_inspection.learning.recipe_calibration import false_rejects_of
+from anomaly_inspection.learning.teach import teach, TeachOptions
 
 Image = NDArray[np.uint8]
 
@@ -147,3 +155,58 @@ def test_a_single_image_and_blank_ones_are_no_fault_of_the_report() -> None:
     assert judged([blank]).distinct_count == 1
     assert judged([blank.copy() for _ in range(9)]).distinct_count == 1
     assert judged([np.zeros((16, 16), np.uint8), np.full((16, 16), 255, np.uint8)]).sentences
+
+
+def part(name: str, group: int | None, part_class: str = '') -> GoodPart:
+    blank = np.zeros((16, 16), np.uint8)
+    prepared = Prepared(blank, blank == 0, np.eye(2, 3), None, part_class=part_class)
+    return GoodPart(name, prepared, group=group)
+
+
+def test_copies_share_a_fold_and_classes_are_spread() -> None:
+    parts = [part(f'{i}', i // 3, 'long' if i < 45 else 'short') for i in range(90)]
+    for folds in (folds_of(parts), folds_of(parts, 3)):
+        for start in range(0, 90, 3):
+            assert len(set(folds[start : start + 3])) == 1
+        assert set(folds[:45]) == set(folds[45:]) == set(folds)
+    assert len(set(folds_of(parts))) == 5
+    assert len(set(folds_of(parts[:30]))) == 10
+    assert len(set(folds_of(parts[:9]))) == 9, 'three groups are too few to divide'
+    assert len(set(folds_of([part(f'{i}', None) for i in range(8)]))) == 8
+
+
+STILL = PreprocessingSettings(alignment=AlignmentSettings('none'))
+
+
+def test_the_promise_counts_parts_and_not_images(good: list[Image]) -> None:
+    options = TeachOptions(scorers=['variation'], preprocessing=STILL)
+    copies = [noisy(good[number % 3], number) for number in range(24)]
+    recipe = teach(copies, name='part', options=options)
+    assert recipe.provenance.independent_count == 3
+    assert recipe.provenance.promised_rate == 1.0
+    assert any('only 3 different ones' in text for text in recipe.provenance.images)
+    promise = false_rejects_of(recipe)
+    assert promise is not None
+    assert promise.promise(0.005).startswith('No false-reject rate can be promised')
+    many = teach(good, name='part', options=options)
+    assert many.provenance.independent_count == 36
+    assert 0.07 < many.provenance.promised_rate < 0.09
+
+
+def test_a_part_is_measured_without_its_copies(good: list[Image]) -> None:
+    """
+    What a scorer measures in a part whose copies it was fitted to says nothing of new parts.
+
+    """
+    options = TeachOptions(scorers=['variation'], preprocessing=STILL)
+    frames = [noisy(good[number % 6], number) for number in range(30)]
+    named = [(f'{index}', frame) for index, frame in enumerate(frames)]
+    blind = replace(image_quality(named), groups={})
+    held_out, seen = (
+        teach(named, name='part', options=options, quality=quality)
+        for quality in (image_quality(named), blind)
+    )
+    honest, flattered = (
+        float(np.median(recipe.scorers['variation'].good['peak_z'])) for recipe in (held_out, seen)
+    )
+    assert honest > 1.5 * flattered

@@ -270,7 +270,7 @@ def test_the_provenance_says_how_it_was_taught(moving: Recipe) -> None:
     assert (moving.version, moving.hash, moving.path) == (0, '', None)
 
 
-@pytest.mark.parametrize(('count', 'folds'), [(10, 10), (25, 5)])
+@pytest.mark.parametrize(('count', 'folds'), [(10, 10), (25, 10)])
 def test_no_part_is_measured_by_a_scorer_that_has_seen_it(
     count: int, folds: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
