@@ -17,7 +17,7 @@ from typing import Any, Self, TYPE_CHECKING
 import numpy as np
 
 from anomaly_inspection.errors import RecipeError
-from anomaly_inspection.scoring.patch_distance import nearest_of_positions
+from anomaly_inspection.scoring.patch_distance import nearest_of_positions, squared_lengths
 from anomaly_inspection.scoring.patch_gaussians import unpacked, whitening_matrices
 from anomaly_inspection.scoring.scorer import fitted_array
 
@@ -192,9 +192,7 @@ class LowRankDistance:
 
         def squares(apart: NDArray[np.float32], some: slice) -> NDArray[np.float32]:
             along = self._directions[some] @ apart
-            whole = np.einsum('rcfo,rcfo->orc', apart, apart)
-            own = np.einsum('rcfo,rcfo->orc', along, along)
-            return np.asarray(whole * self._precision[some] - own, np.float32)
+            return squared_lengths(apart) * self._precision[some] - squared_lengths(along)
 
         nearest = nearest_of_positions(features, self._mean, self._neighbours, squares)
         return np.asarray(np.sqrt(np.maximum(nearest, 0) / features.shape[2]), np.float32)

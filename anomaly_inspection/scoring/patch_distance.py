@@ -150,7 +150,7 @@ class PatchDistance:
             features,
             self._mean,
             self._neighbours,
-            lambda apart, some: _norms(self._matrices[some] @ apart),
+            lambda apart, some: squared_lengths(self._matrices[some] @ apart),
         )
         return np.asarray(np.sqrt(squares / count), np.float32)
 
@@ -193,12 +193,12 @@ def nearest_of_positions(
     return _nearest(squares, offsets)
 
 
-def _norms(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+def squared_lengths(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
     """
     Give the squared lengths, (offsets, rows, columns), of vectors (rows, columns, f, offsets).
 
     """
-    return np.einsum('rcfo,rcfo->orc', vectors, vectors)
+    return np.asarray(np.einsum('rcfo,rcfo->orc', vectors, vectors), np.float32)
 
 
 def patch_output(distance: NDArray[np.float32], inside: NDArray[np.bool_]) -> ScorerOutput:

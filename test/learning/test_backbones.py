@@ -8,24 +8,30 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+import shutil
 import subprocess
 import sys
 from typing import Any
 
+from click.testing import CliRunner
+import cv2
 import numpy as np
 import pytest
 
-from anomaly_inspection.errors import SettingError
+from anomaly_inspection.cli import main
+from anomaly_inspection.errors import RecipeError, SettingError
 from anomaly_inspection.imaging.preprocessing import Prepared
 from anomaly_inspection.learning import backbones, pretrained_backbone
 from anomaly_inspection.learning.backbones import keep_backbone_of_file, keep_packaged_backbone
 from anomaly_inspection.learning.pretrained_backbone import PACKAGE, packaged_backbone, STAGES
+from anomaly_inspection.recipes.folder import read_recipe
 from anomaly_inspection.scoring.feature_network import (
     backbone_path,
     FeatureNetwork,
     network_of_backbone,
     read_backbone,
 )
+from anomaly_inspection.scoring.frame_scorer import ScoreStatus
 from anomaly_inspection.scoring.model import Model
 from support.networks import constant, files_of, network, op
 from support.onnx_file import convolutions
@@ -223,10 +229,36 @@ def test_the_packaged_backbone_gives_what_its_network_gives() -> None:
 
 
 def test_files_of_another_network_are_refused(tmp_path: Path) -> None:
-    from anomaly_inspection.errors import RecipeError
-
     twice = files_of(
         network([1, -1, -1, 3], lambda image: {'a': op.multiply(image, constant(2))}, None)
     )
     with pytest.raises(RecipeError, match='allowed: one output, 1 x 8 x 8 x channels'):
         FeatureNetwork(twice, (64, 64), 64)
+
+
+def test_teach_takes_a_backbone_from_a_file_and_the_recipe_needs_it_no_more(
+    tmp_path: Path, cache: Path
+) -> None:
+    images = tmp_path / 'good'
+    images.mkdir()
+    random = np.random.default_rng(0)
+    plain = np.full((64, 80), 90.0)
+    plain[16:48, 20:60] = 170
+    for number in range(10):
+        noisy = np.clip(plain + random.normal(0, 4, plain.shape), 0, 255).astype(np.uint8)
+        cv2.imwrite(str(images / f'{number}.png'), noisy)
+    model = write_small_backbone(tmp_path)
+    teach = ['teach', str(images), '--recipe', str(tmp_path / 'plate'), '--no-self-test']
+    given = ['--backbone', str(model), '--backbone-layers', 'early,late']
+    for arguments in (given, ['--scorer', 'ssim', *given], ['--scorer', 'features', *given[2:]]):
+        result = CliRunner().invoke(main, [*teach, *arguments])
+        assert result.exit_code == 2
+        assert '--backbone needs --scorer features' in result.output
+    result = CliRunner().invoke(main, [*teach, '--scorer', 'features', *given])
+    assert result.exit_code == 0, result.output
+    shutil.rmtree(cache)
+    model.unlink()
+    recipe = read_recipe(tmp_path / 'plate')
+    assert recipe.scorers['features'].settings['backbone'].startswith('small-')
+    [score] = recipe.frame_scorer().score(cv2.imread(str(images / '0.png'), cv2.IMREAD_UNCHANGED))
+    assert score.status is ScoreStatus.OK
