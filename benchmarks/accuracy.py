@@ -40,7 +40,13 @@ from benchmarks.accuracy_result import (
     WITHOUT,
 )
 from benchmarks.accuracy_run import outcomes_of, Task
-from benchmarks.accuracy_scenarios import MOST_TESTS, SCENARIO_NAMES, SCENARIOS
+from benchmarks.accuracy_scenarios import (
+    has_one_size,
+    MOST_TESTS,
+    ONE_PART,
+    SCENARIO_NAMES,
+    SCENARIOS,
+)
 from benchmarks.accuracy_store import OutcomeStore, source_hash
 from benchmarks.accuracy_tables import goals_of, groups_of, tables_of
 from benchmarks.real_sets import DATASETS, DEV, FINAL, SETS
@@ -115,6 +121,7 @@ def measure(
         raise SettingError(f'none of {", ".join(sets)} is in {datasets}')
     features = features or available_features()
     shares = (DEV, FINAL) if final else (DEV,)
+    cropped = [name for name in present if not has_one_size(datasets / name)]
     tasks = [
         Task(
             datasets.absolute() / name,
@@ -129,6 +136,7 @@ def measure(
         for each in features
         for name in present
         for taught in dict.fromkeys(one.taught for one in SCENARIOS if one.name in scenarios)
+        if taught != ONE_PART or name not in cropped
     ]
     settings = {
         'scorers': list(scorers) or ['the default of teach'],
@@ -136,6 +144,7 @@ def measure(
         'features': list(features),
         'most_images': most_images,
         'sets': present,
+        'without_one_part': cropped,
     }
     folder = folder or RESULTS / 'accuracy'
     store = OutcomeStore(folder / 'outcomes', source_hash())
@@ -257,6 +266,11 @@ def _introduction(
         f'Scenarios other than plain judge at most {MOST_TESTS} test images of a set, spread '
         'evenly.'
     )
+    if settings['without_one_part'] and ONE_PART in settings['scenarios']:
+        lines.append(
+            f'{ONE_PART} leaves out {", ".join(settings["without_one_part"])}: images '
+            'differ in size, and a recipe taught on one size refuses the others.'
+        )
     if settings['most_images'] is not None:
         lines.append(
             f'A quick look: at most {settings["most_images"]} good images and as many test images.'

@@ -25,6 +25,7 @@ from anomaly_inspection.capture.folder_truth import FolderTruth
 from anomaly_inspection.capture.image_file import read_image
 from anomaly_inspection.capture.image_folder import ImageFolder
 from anomaly_inspection.errors import SourceError
+from anomaly_inspection.imaging.image_header import image_header
 from anomaly_inspection.imaging.region_of_interest import RegionOfInterest
 from benchmarks.real_sets import REGIONS, share_of
 
@@ -96,6 +97,18 @@ SCENARIOS = (
     Scenario('five_images', FIVE_IMAGES, False, f'{FEW} good images, spread evenly over the set'),
 )
 SCENARIO_NAMES = tuple(one.name for one in SCENARIOS)
+
+
+def has_one_size(dataset: Path) -> bool:
+    """
+    Tell whether all good images of a set have one size, as a camera gives them.
+
+    Where they have not, `ONE_PART` means nothing: a recipe of one size refuses all other sizes.
+
+    """
+    good = dataset / 'train' / 'good'
+    headers = (image_header((good / name).read_bytes()) for name in _names(good))
+    return len({(header.width, header.height) for header in headers}) == 1
 
 
 def folder_to_teach(dataset: Path, taught: str, most: int | None, scratch: Path) -> Path:

@@ -26,17 +26,20 @@ import cv2
 import numpy as np
 
 from anomaly_inspection.errors import AlignmentError, FrameError, SettingError
+from anomaly_inspection.imaging.preprocessing import Preprocessor
 from anomaly_inspection.learning.defect_kinds import KINDS
 from anomaly_inspection.learning.good_images import GoodImages
 from anomaly_inspection.learning.part_mask import part_in_region
-from anomaly_inspection.learning.part_preparation import preprocessor_of
-from anomaly_inspection.learning.preprocessing_choice import choose_preprocessing
+from anomaly_inspection.learning.part_preparation import prepare_parts
+from anomaly_inspection.learning.preprocessing_choice import (
+    choose_preprocessing,
+    choose_references,
+)
 from anomaly_inspection.learning.scorer_choice import CANDIDATES
-from anomaly_inspection.learning.scorer_fit import fit_scorers
+from anomaly_inspection.learning.scorer_trial import Measured
+from anomaly_inspection.learning.setting_choice import choose_settings
 from anomaly_inspection.learning.synthetic_defects import random_defect
 from anomaly_inspection.progress import no_progress
-from anomaly_inspection.recipes.limit_table import limit_table
-from anomaly_inspection.scoring.region import find_regions
 from anomaly_inspection.scoring.registry import scorer_class
 from benchmarks.charts import intervals
 from benchmarks.defect_agreement_result import (
@@ -50,12 +53,12 @@ from benchmarks.real_sets import DATASETS, DEV, REGIONS, share_of
 from benchmarks.report import machine, publish, RESULTS, ROOT, Table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
-    from anomaly_inspection.imaging.preprocessing import Prepared, Preprocessor
-    from anomaly_inspection.recipes.recipe import Recipe
+    from anomaly_inspection.imaging.preprocessing import Prepared
+    from anomaly_inspection.learning.part_preparation import GoodPart
 
     Image = NDArray[np.uint8]
 
@@ -170,30 +173,31 @@ class _Set:
         preprocessing = choose_preprocessing(
             self.taught, good_images.frame_format, None, no_progress
         )
-        recipes: dict[str, Recipe] = {}
-        for scorer, settings in CANDIDATES:
-            try:
-                fitted = fit_scorers(
-                    good_images, preprocessing, {scorer: settings}, FALSE_REJECT_RATE
-                )
-            except SettingError as error:
-                print(f'{self.name}: {scorer}: {error}', file=sys.stderr)
-                continue
-            recipes[_method(scorer, settings)] = fitted.recipe('candidate')
-        if not recipes:
-            raise SettingError(f'{self.name}: no candidate can be fitted')
-        preprocessor = preprocessor_of(next(iter(recipes.values())))
+        references = choose_references(self.taught)
+        preprocessor = Preprocessor(
+            preprocessing, good_images.frame_format, references[0], references[1:]
+        )
+        parts, outlying = prepare_parts(self.taught, preprocessor, None, no_progress)
+        parts = [part for part in parts if part.name not in outlying]
         damaged, kinds, strengths = self._damaged(preprocessor, defects_each)
-        columns = [
+        prepared = [
             [_prepared(preprocessor, image) for image in images]
             for images in (self.held_out, damaged, self.test_good, self.test_defects)
         ]
-        scored = [
-            np.array([_anomaly_scores(recipe, column) for recipe in recipes.values()])
-            for column in columns
-        ]
+        scores: dict[str, list[NDArray[np.float64]]] = {}
+        for scorer, settings in CANDIDATES:
+            try:
+                scores[_method(scorer, settings)] = _judged(parts, scorer, settings, prepared)
+            except (SettingError, FrameError) as error:
+                print(f'{self.name}: {scorer} cannot be taught: {error}', file=sys.stderr)
+        if not scores:
+            raise SettingError(f'{self.name}: no candidate can be fitted')
         return DefectScores(
-            self.name, tuple(recipes), *scored, np.array(kinds), np.array(strengths)
+            self.name,
+            tuple(scores),
+            *(np.array(rows) for rows in zip(*scores.values(), strict=True)),
+            kinds=np.array(kinds),
+            strengths=np.array(strengths),
         )
 
     def _damaged(
@@ -267,28 +271,35 @@ def _prepared(preprocessor: Preprocessor, image: Image) -> Prepared | None:
         return None
 
 
-def _anomaly_scores(recipe: Recipe, images: Iterable[Prepared | None]) -> list[float]:
+def _judged(
+    parts: Sequence[GoodPart],
+    name: str,
+    given: Mapping[str, Any],
+    images: Sequence[Sequence[Prepared | None]],
+) -> list[NDArray[np.float64]]:
     """
-    Give the anomaly score of each prepared image, as the decider would; infinity for no image.
+    Fit a scorer and give the anomaly scores of lists of images; the first are held-out good ones.
+
+    An image that cannot be aligned has an infinite score. The limits come from the good ones.
 
     """
-    (name, part), *_ = recipe.scorers.items()
-    scorer = scorer_class(name).from_arrays(part.arrays, part.settings)
-    size = recipe.frame_format.width, recipe.frame_format.height
-    limits = list(limit_table(recipe))
-    scores = []
-    for prepared in images:
-        if prepared is None:
-            scores.append(math.inf)
-            continue
-        output = scorer.score(prepared)
-        regions = find_regions(
-            output.anomaly_map, part.region.limit, part.region.min_area_px, prepared.to_frame, size
+    scorer = scorer_class(name).fit(
+        [part.prepared for part in parts], choose_settings(name, parts) | dict(given)
+    )
+    measures = []
+    for column in images:
+        found = [scorer.score(image).measures if image is not None else {} for image in column]
+        measures.append(
+            {
+                (name, spec.name): np.array([one.get(spec.name, math.nan) for one in found])
+                for spec in scorer.measures
+            }
         )
-        largest = float(max((region.area_px for region in regions), default=0))
-        measures = {**output.measures, 'largest_region': largest}
-        scores.append(max(limit.anomaly_score(measures[limit.measure]) for limit in limits))
-    return scores
+    good, *others = measures
+    trials = [
+        Measured({name: given}, good, other, 0.0).judged(FALSE_REJECT_RATE) for other in others
+    ]
+    return [trials[0].good, *(trial.damaged for trial in trials)]
 
 
 def measure(
@@ -377,7 +388,7 @@ def _published(sets: Sequence[DefectScores], before: Mapping[str, Any], folder: 
             'sets': {
                 one.name: {
                     'methods': one.methods,
-                    'real_auroc': one.real_aurocs(),
+                    'real_auroc': one.real_aurocs,
                     'synthetic_auroc': one.aurocs(kinds),
                     **{way: vars(found[one.name]) for way, found in ways.items()},
                     'by_kind': {kind: vars(found[one.name]) for kind, found in by_kind.items()},
@@ -399,7 +410,7 @@ def _table_of_sets(
 ) -> Table:
     rows: list[tuple[Any, ...]] = []
     for one in sets:
-        real = one.real_aurocs()
+        real = one.real_aurocs
         rows.append(
             (
                 one.name,
@@ -413,7 +424,7 @@ def _table_of_sets(
         for found in ways.values()
         for place in range(3)
     ]
-    rows.append(('mean', '', float(np.mean([one.real_aurocs().max() for one in sets])), *means))
+    rows.append(('mean', '', float(np.mean([one.real_aurocs.max() for one in sets])), *means))
     headings = [f'{what}, {way}' for way in ways for what in ('agreement', 'Spearman', 'regret')]
     return Table(
         'How synthetic defects order the methods',
@@ -447,7 +458,7 @@ def _table_of_methods(sets: Sequence[DefectScores], kinds: Sequence[str]) -> Tab
     methods = list(dict.fromkeys(method for one in sets for method in one.methods))
     rows = []
     for one in sets:
-        real = dict(zip(one.methods, one.real_aurocs(), strict=True))
+        real = dict(zip(one.methods, one.real_aurocs, strict=True))
         synthetic = dict(zip(one.methods, one.aurocs(kinds), strict=True))
         rows.append(
             (

@@ -6,7 +6,8 @@ How well one order of methods predicts another, and which kinds of defect predic
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+import functools
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -55,12 +56,24 @@ class DefectScores:
     kinds: NDArray[np.str_]
     strengths: NDArray[np.float64]
 
+    @functools.cached_property
     def real_aurocs(self) -> NDArray[np.float64]:
         """
-        Give the AUROC of each method on the real defects.
+        The AUROC of each method on the real defects.
 
         """
         return _aurocs(self.test_good, self.test_defects)
+
+    @functools.cached_property
+    def aurocs_by_kind(self) -> dict[str, NDArray[np.float64]]:
+        """
+        The AUROC of each method on each kind of synthetic defect that there is.
+
+        """
+        return {
+            str(kind): _aurocs(self.good, self.damaged[:, self.kinds == kind])
+            for kind in np.unique(self.kinds)
+        }
 
     def aurocs(self, kinds: Sequence[str]) -> NDArray[np.float64]:
         """
@@ -69,11 +82,8 @@ class DefectScores:
         A kind that the part has no place for does not count; 0.5 when none is left.
 
         """
-        found = [
-            _aurocs(self.good, self.damaged[:, self.kinds == kind])
-            for kind in kinds
-            if (self.kinds == kind).any()
-        ]
+        by_kind = self.aurocs_by_kind
+        found = [by_kind[kind] for kind in kinds if kind in by_kind]
         return np.mean(found, axis=0) if found else np.full(len(self.methods), 0.5)
 
     def write(self, path: Path) -> None:
@@ -82,8 +92,9 @@ class DefectScores:
 
         """
         path.parent.mkdir(parents=True, exist_ok=True)
-        arrays = {**vars(self), 'methods': np.array(self.methods)}
-        np.savez(path, **{key: np.asarray(value) for key, value in arrays.items()})
+        np.savez(
+            path, **{each.name: np.asarray(getattr(self, each.name)) for each in fields(self)}
+        )
 
     @classmethod
     def read(cls, path: Path) -> DefectScores:
@@ -131,7 +142,7 @@ def agreement(scores: DefectScores, kinds: Sequence[str]) -> Agreement:
     Compare the orders of the methods by some kinds of synthetic defect and by real defects.
 
     """
-    return compared(scores.aurocs(kinds), scores.real_aurocs())
+    return compared(scores.aurocs(kinds), scores.real_aurocs)
 
 
 def compared(synthetic: NDArray[np.float64], real: NDArray[np.float64]) -> Agreement:

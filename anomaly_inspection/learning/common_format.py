@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from anomaly_inspection.imaging.frame_check import AcceptedSizes, FrameFormat
-from anomaly_inspection.imaging.frame_fit import keeps_proportions
 from anomaly_inspection.learning.outliers import FEWEST_PARTS, most_left_out
 
 if TYPE_CHECKING:
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     Size = tuple[int, int]
 
 _SMALLEST_PX, _LARGEST_PX = 16, 16384
+_NOTEWORTHY_STRETCH = 1.1
 
 
 @dataclass(frozen=True)
@@ -169,11 +169,12 @@ def _size_notes(sizes: Sequence[Size], wanted: Size) -> tuple[str, ...]:
     notes = [
         f'The images {are}: they are scaled to {_text(wanted)}, and so are frames in the cell.'
     ]
-    kept = sum(keeps_proportions(one, wanted) for one in odd)
-    if kept:
+    proportions = [width / height for width, height in sizes]
+    stretch = max(proportions) / min(proportions)
+    if stretch > _NOTEWORTHY_STRETCH:
         notes.append(
-            f'{kept} of them have other proportions than {_text(wanted)}. They keep them, and '
-            'their border is continued over the rest.'
+            f'Their proportions differ by up to {100 * (stretch - 1):.0f} %, so parts are '
+            'stretched. Uncut images of one camera are better.'
         )
     return tuple(notes)
 

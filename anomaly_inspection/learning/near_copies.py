@@ -3,10 +3,10 @@
 Which images of good parts show something new, and which only repeat others.
 
 A *near copy* differs from another image by the noise of the camera alone. The difference of the
-two, less a common gain and offset of the light, is then white: its means over blocks are as small
-as noise makes them. Anything that is new (another part, another place) shows in the block means.
-Both images must also share their detail: two pieces of one texture differ by noise-like detail
-that is no noise.
+two, less a common gain and offset of the light and a shake of the camera, is then white: its means
+over blocks are as small as noise makes them. Anything that is new (another part, another place)
+shows in the block means. Both images must also share their detail: two pieces of one texture
+differ by noise-like detail that is no noise.
 
 A *run* is a stretch of images in which each one follows the one before, as in a recorded sequence.
 
@@ -38,6 +38,7 @@ _LEAST_DIFFERENCE_LEVELS = 0.5
 # visible difference.
 _WHITE_QUANTILE, _NOT_WHITE = 0.99, 5.2
 _LEAST_SHARED_DETAIL = 0.5
+_LARGEST_SHAKE_PX = 1.0
 _MEDIAN_OF_HALF_NORMAL = 0.6745
 # Groups, the nearest by their block means, that an image is compared with.
 _CANDIDATES = 3
@@ -162,7 +163,7 @@ def sequence_groups(looks: Looks) -> list[int]:
 
 def are_near_copies(one: Plane, other: Plane) -> bool:
     """
-    Tell whether two images differ by the noise of the camera and the brightness alone.
+    Tell whether two images differ by noise, brightness and a shake of the camera alone.
 
     Parameters
     ----------
@@ -180,7 +181,7 @@ def new_detail(one: Plane, other: Plane) -> float:
     The 99th percentile over blocks of 8 x 8 px.
 
     """
-    difference = one - _as_bright(other, one)
+    difference = one - _brought_to(other, one)
     fine = difference - cv2.blur(difference, (3, 3))
     noise = float(np.median(np.abs(fine))) / _MEDIAN_OF_HALF_NORMAL * math.sqrt(9 / 8)
     deviation = math.hypot(noise / _BLOCK_PX, _LEAST_DIFFERENCE_LEVELS)
@@ -188,17 +189,21 @@ def new_detail(one: Plane, other: Plane) -> float:
     return float(np.quantile(means, _WHITE_QUANTILE)) / deviation
 
 
-def _as_bright(image: Plane, wanted: Plane) -> Plane:
+def _brought_to(image: Plane, wanted: Plane) -> Plane:
     """
-    Bring the light of an image to that of another, by gain and offset.
+    Bring an image to the light and place of another: gain, offset, and a shift of a pixel or less.
+
+    A camera stand shakes by less than that; a part that is put down anew lies further away.
 
     """
-    deviation = float(image.std())
-    if deviation == 0.0:
-        return np.full_like(image, wanted.mean())
-    covariance = float(((image - image.mean()) * (wanted - wanted.mean())).mean())
-    gain = covariance / deviation**2
-    return np.asarray(gain * (image - image.mean()) + wanted.mean(), np.float32)
+    across, down = (
+        cv2.Sobel(image, cv2.CV_32F, *order, ksize=3, scale=0.125) for order in ((1, 0), (0, 1))
+    )
+    terms = np.stack([image, np.ones_like(image), across, down]).reshape(4, -1).astype(np.float64)
+    factors, *_ = np.linalg.lstsq(terms @ terms.T, terms @ wanted.ravel(), rcond=None)
+    largest = _LARGEST_SHAKE_PX * abs(factors[0])
+    factors[2:] = np.clip(factors[2:], -largest, largest)
+    return np.asarray((factors @ terms).reshape(image.shape), np.float32)
 
 
 def _shared_detail(one: Plane, other: Plane) -> bool:

@@ -50,6 +50,7 @@ _NEIGHBOURS = (
     (np.s_[:-1, :-1], np.s_[1:, 1:], math.sqrt(2.0)),
     (np.s_[:-1, 1:], np.s_[1:, :-1], math.sqrt(2.0)),
 )
+_FINEST_BLUR_PX = 6.0
 # How many pieces of other parts are looked at: parts are often alike.
 _DRAWS = 3
 
@@ -71,9 +72,9 @@ def foreign_pattern(
     ring = (np.abs(reach - half) < max(1.0, 0.15 * half)).astype(np.float32)
     difference = _most_different(rng, place, others, reach < half, 1.4)
     sigma = max(1.0, 0.35 * half)
-    weight = cv2.GaussianBlur(ring, (0, 0), sigma)[..., None] + np.float32(1e-6)
-    along_rim = cv2.GaussianBlur(difference * ring[..., None], (0, 0), sigma)
-    return Drawing(reach, difference - along_rim.reshape(difference.shape) / weight, 0.3)
+    weight = _widely_blurred(ring[..., None], sigma) + np.float32(1e-6)
+    along_rim = _widely_blurred(difference * ring[..., None], sigma)
+    return Drawing(reach, difference - along_rim / weight, 0.3)
 
 
 def wrong_piece(
@@ -276,6 +277,20 @@ def _filled(place: Place, hole: NDArray[np.bool_]) -> Plane:
         coarse = coarse.reshape(weighted.shape)
         filled = weighted + (1.0 - known[..., None]) * coarse
     return np.asarray(filled)
+
+
+def _widely_blurred(planes: Plane, sigma: float) -> Plane:
+    """
+    Blur planes, on a coarser grid where the blur is wide.
+
+    """
+    height, width, _ = planes.shape
+    scale = min(1.0, _FINEST_BLUR_PX / sigma)
+    coarse = max(1, round(scale * width)), max(1, round(scale * height))
+    small = cv2.resize(planes, coarse, interpolation=cv2.INTER_AREA)
+    blurred = cv2.GaussianBlur(small, (0, 0), scale * sigma)
+    wide = cv2.resize(blurred, (width, height), interpolation=cv2.INTER_LINEAR)
+    return np.asarray(wide).reshape(planes.shape)
 
 
 def _halved(planes: Plane) -> Plane:

@@ -12,6 +12,7 @@ from pathlib import Path
 import shutil
 
 from click.testing import CliRunner
+import cv2
 import pytest
 
 from anomaly_inspection.capture.simulated_dataset import write_dataset
@@ -24,6 +25,8 @@ from benchmarks.accuracy_scenarios import folder_to_test, SCENARIOS
 from benchmarks.real_sets import share_of
 from benchmarks.simple_methods import SSIM_BEST, SSIM_MEAN, Z_MAP
 
+# One teaching each; the other scenario differs from one_part in its folder alone.
+SCENARIOS_RUN = ('plain', 'moved', 'one_part')
 # A rule that changed would let final images into choices.
 KNOWN_DEV = [f'test/good/{number:03d}.png' for number in (0, 3, 4, 5, 11)]
 LINE = SimulatedLineSettings.from_spec(
@@ -62,11 +65,12 @@ def without_final(simulated, tmp_path_factory):
 @pytest.fixture(scope='module')
 def dev_folder(without_final, tmp_path_factory):
     """
-    The report of a run over all scenarios, without --final.
+    The report of a run without --final.
 
     """
     folder = tmp_path_factory.mktemp('dev')
-    accuracy.measure(('line',), **options(without_final, folder, folder / 'final_runs.jsonl'))
+    log = folder / 'final_runs.jsonl'
+    accuracy.measure(('line',), **options(without_final, folder, log, scenarios=SCENARIOS_RUN))
     return folder
 
 
@@ -223,7 +227,7 @@ def test_a_fault_of_the_benchmark_in_one_set_does_not_cost_the_others(
     simulated, dev_folder, tmp_path, monkeypatch, log
 ):
     shutil.copytree(simulated / 'line', tmp_path / 'datasets' / 'other')
-    (tmp_path / 'datasets' / 'line').mkdir()
+    shutil.copytree(simulated / 'line', tmp_path / 'datasets' / 'line')
 
     def faulty(task):
         if task.name == 'line':
@@ -261,6 +265,27 @@ def test_an_unknown_set_is_refused_by_name():
     assert 'mvtec_bottle' in result.output
 
 
+def test_one_part_leaves_out_sets_of_several_sizes(simulated, tmp_path, monkeypatch):
+    for name in ('line', 'cropped'):
+        shutil.copytree(simulated / 'line', tmp_path / 'datasets' / name)
+    first = min((tmp_path / 'datasets' / 'cropped' / 'train' / 'good').iterdir())
+    cv2.imwrite(str(first), cv2.imread(str(first))[:-1])
+    monkeypatch.setattr(
+        accuracy,
+        'outcomes_of',
+        lambda task: [Outcome(task.name, one, WITHOUT, failed='no') for one in task.scenarios],
+    )
+    folder = tmp_path / 'out'
+    accuracy.measure(
+        ('line', 'cropped'), **options(tmp_path / 'datasets', folder, tmp_path / 'log')
+    )
+    tried = {(one['set_name'], one['scenario']) for one in report(folder)['outcomes']}
+    assert ('line', 'one_part') in tried
+    assert ('cropped', 'one_part') not in tried
+    assert ('cropped', 'five_images') in tried
+    assert 'one_part leaves out cropped' in (folder / 'accuracy.md').read_text()
+
+
 # -------------------------------------------------------------------------------------- going on
 
 
@@ -279,7 +304,9 @@ def test_a_resumed_run_measures_only_what_is_missing(
         return [Outcome(task.name, one, task.features, failed='new') for one in task.scenarios]
 
     monkeypatch.setattr(accuracy, 'outcomes_of', outcomes_of)
-    arguments = options(without_final, folder, tmp_path / 'log', resume=True)
+    arguments = options(
+        without_final, folder, tmp_path / 'log', scenarios=SCENARIOS_RUN, resume=True
+    )
     accuracy.measure(('line',), **arguments)
     assert measured == [('one_part',)]
     after = report(folder)['outcomes']
@@ -288,7 +315,7 @@ def test_a_resumed_run_measures_only_what_is_missing(
 
     monkeypatch.setattr(accuracy, 'source_hash', lambda: 'of other sources')
     accuracy.measure(('line',), **arguments)
-    assert len(measured) == 1 + 3
+    assert len(measured) == 1 + 2
 
 
 def test_a_command_that_takes_too_long_is_a_failure(simulated):
