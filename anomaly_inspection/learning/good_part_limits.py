@@ -29,9 +29,11 @@ at a rate of 0.0625 %, the rates met were 0.02..0.11 % on normal, exponential an
 0.3) values, 0.14..0.28 % on Gumbel and shifted exponential, 0.3..0.4 % on log-normal (sigma 1)
 values.
 
-A limit lies inside the sample only when the wanted rate allows whole parts of the sample to be
-rejected. It then lies at the worst part that may not be rejected. Otherwise it lies beyond the
-worst good part by a tenth of the way from the typical part to the worst one.
+A limit lies beyond all good parts but those that the rate allows to be rejected, and but one: a
+limit beyond one odd part would see no defect that is less odd. (On real products, limits that had
+to lie beyond every good part rejected no good part at all and missed a tenth more of the defects.)
+Regions in parts that mostly have none are too few for that: their limit lies beyond all of them,
+by a tenth.
 
 Several measures of one scorer move together, so shares of the rate would make their limits too
 wide. They get one rule for all: z = (y - m) / s of each measure, the limit of the largest z of a
@@ -100,7 +102,7 @@ def limit_from_good(
     -------
     MeasureLimit
         Rounded to six digits. The limit lies inside the reachable range, and beyond every value
-        but those that the rate allows to be rejected, which are rate * n rounded down.
+        but those that the rate allows to be rejected: rate * n rounded down, at least one.
 
     Raises
     ------
@@ -335,9 +337,9 @@ def _common_limits(variations: Sequence[_Variation], rate: float) -> list[Measur
         if scale.has_perfect_end and first.middle == 0.0 and limit > scale.perfect:
             off_perfect = signed[signed > scale.perfect]
             limit = _extrapolated_from_few(off_perfect, signed.size, scale, rate)
-        return [first.limit(max(limit, _beyond_sample(signed, rate)))]
+        return [first.limit(max(limit, _beyond_all(signed, rate)))]
     furthest = np.max([one.reach for one in variations], axis=0)
-    reach = max(_extrapolated(furthest, rate), _beyond_sample(furthest, rate))
+    reach = max(_extrapolated(furthest, rate), _beyond_most(furthest, rate))
     return [
         one.limit(one.scale.restored(one.middle + reach * one.deviation)) for one in variations
     ]
@@ -373,9 +375,18 @@ def _extrapolated_from_few(
     return scale.perfect + math.pow(reach, 1.0 / _TAIL_SHAPE)
 
 
-def _beyond_sample(values: NDArray[np.float64], rate: float) -> float:
+def _beyond_most(values: NDArray[np.float64], rate: float) -> float:
     """
     Give the least limit that the sample itself asks for; see the top of the file.
+
+    """
+    allowed = max(1, math.floor(rate * values.size))
+    return float(np.sort(values)[-1 - allowed])
+
+
+def _beyond_all(values: NDArray[np.float64], rate: float) -> float:
+    """
+    Give the least limit of what most good parts lack altogether; see the top of the file.
 
     """
     allowed = math.floor(rate * values.size)

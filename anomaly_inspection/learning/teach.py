@@ -57,7 +57,7 @@ if TYPE_CHECKING:
     from anomaly_inspection.progress import Progress
     from anomaly_inspection.recipes.recipe import Recipe
 
-DEFAULT_FALSE_REJECT_RATE = 0.005
+DEFAULT_FALSE_REJECT_RATE = 0.03
 AUTO = 'auto'
 
 

@@ -20,11 +20,14 @@ import pytest
 
 from anomaly_inspection.cli import main
 from anomaly_inspection.errors import RecipeError, SettingError
-from anomaly_inspection.imaging.preprocessing import Prepared
+from anomaly_inspection.imaging.alignment import AlignmentSettings
+from anomaly_inspection.imaging.preprocessing import Prepared, PreprocessingSettings
 from anomaly_inspection.learning import backbones, pretrained_backbone
 from anomaly_inspection.learning.backbones import keep_backbone_of_file, keep_packaged_backbone
 from anomaly_inspection.learning.pretrained_backbone import PACKAGE, packaged_backbone, STAGES
+from anomaly_inspection.learning.teach import teach, TeachOptions
 from anomaly_inspection.recipes.folder import read_recipe
+from anomaly_inspection.recipes.recipe import Recipe
 from anomaly_inspection.scoring.feature_network import (
     backbone_path,
     FeatureNetwork,
@@ -262,3 +265,40 @@ def test_teach_takes_a_backbone_from_a_file_and_the_recipe_needs_it_no_more(
     assert recipe.scorers['features'].settings['backbone'].startswith('small-')
     [score] = recipe.frame_scorer().score(cv2.imread(str(images / '0.png'), cv2.IMREAD_UNCHANGED))
     assert score.status is ScoreStatus.OK
+
+
+def plates(count: int) -> list[np.ndarray]:
+    random = np.random.default_rng(3)
+    plain = np.full((96, 128), 70.0)
+    cv2.circle(plain, (64, 48), 36, 150.0, -1)
+    return [
+        np.clip(plain + random.normal(0, 3, plain.shape), 0, 255).astype(np.uint8)
+        for _ in range(count)
+    ]
+
+
+def taught_with_features(settings: dict[str, Any] | None = None) -> Recipe:
+    still = PreprocessingSettings(light='none', alignment=AlignmentSettings(kind='none'))
+    options = TeachOptions(
+        scorers=['features'],
+        scorer_settings={'features': settings or {}},
+        preprocessing=still,
+    )
+    return teach(plates(12), name='plate', options=options)
+
+
+def test_teach_takes_the_packaged_backbone_by_itself_and_it_sees_a_scratch() -> None:
+    pytest.importorskip(PACKAGE, reason='the pretrained backbone is not installed')
+    recipe = taught_with_features({'side_px': 128})
+    good, bad = plates(14)[12:]
+    cv2.line(bad, (50, 40), (70, 52), 110, 2)
+    (passed,), (seen,) = (recipe.frame_scorer().score(frame) for frame in (good, bad))
+    limits = recipe.scorers['features'].limits
+    assert passed.measures['peak_distance'] <= limits['peak_distance'].limit
+    assert seen.measures['peak_distance'] > limits['peak_distance'].limit
+
+
+def test_teach_without_the_package_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pretrained_backbone, 'PACKAGE', 'no_such_package')
+    with pytest.raises(SettingError, match=r"pip install 'anomaly_inspection\[pretrained\]'"):
+        taught_with_features()

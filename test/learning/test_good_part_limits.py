@@ -57,16 +57,21 @@ def test_a_limit_lies_beyond_all_good_parts_but_those_that_the_rate_allows(
     assert np.isfinite(limit.limit)
     # Limits are rounded to six digits.
     beyond = sum(value > limit.limit * (1 + 1e-5) for value in values)
-    assert beyond <= rate * len(values)
-    if rate * len(values) < 1 and max(values) > 1.001 * limit.typical:
-        assert limit.limit > max(values)
+    assert beyond <= max(1, rate * len(values))
+    if np.median(values) == 0.0 and rate * len(values) < 1:
+        # Hardly any part has a region: all of them count.
+        assert beyond == 0
 
 
 def test_one_odd_part_does_not_move_a_limit_that_may_reject_it() -> None:
     values = np.linspace(1.0, 2.0, 300)
     values[-1] = 50.0
     assert limit_from_good(values, HIGH, 0.0075, 0.0).limit < 5.0
-    assert limit_from_good(values, HIGH, 0.0025, 0.0).limit > 50.0
+    # Even where the rate allows no part of the sample to be rejected.
+    assert limit_from_good(values, HIGH, 0.0025, 0.0).limit < 10.0
+    # Two odd parts are a kind of good part.
+    values[-2] = 40.0
+    assert limit_from_good(values, HIGH, 0.0025, 0.0).limit >= 40.0
 
 
 @settings(max_examples=200, deadline=None)
@@ -372,7 +377,7 @@ def test_a_shift_of_all_parts_makes_no_strays_but_a_defect_does(side: BadSide) -
 def test_strays_are_looked_for_on_a_wider_scale_where_all_parts_measure_more() -> None:
     rng = np.random.default_rng(18)
     usual = limit_from_good(rng.gamma(9.0, 1.0, 60), HIGH, 0.005, 0.0)
-    assert not widens_limit(10.0 * rng.gamma(9.0, 1.0, 40), usual, PEAK).any()
+    assert widens_limit(10.0 * rng.gamma(9.0, 1.0, 40), usual, PEAK).sum() <= 1
 
 
 def test_few_parts_off_the_perfect_end_tell_nothing() -> None:
