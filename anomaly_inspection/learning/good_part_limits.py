@@ -147,7 +147,7 @@ def limits_of_scorer(
     # What is nearly always perfect hardly ever rejects a good part: it needs no whole share.
     rates = [(varying, len(variations) * rate_each)]
     rates += [([name], _SHARE_OF_PERFECT * rate_each) for name in variations.keys() - varying]
-    limits = {}
+    limits: dict[str, MeasureLimit] = {}
     for names, rate in rates:
         with _naming(' and '.join(names)):
             found = _common_limits([variations[name] for name in names], rate)
