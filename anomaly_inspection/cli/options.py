@@ -8,9 +8,14 @@ from __future__ import annotations
 
 import math
 import re
-from typing import Any
+from typing import Any, TYPE_CHECKING
 
 import click
+
+from anomaly_inspection.errors import SettingError
+
+if TYPE_CHECKING:
+    from anomaly_inspection.imaging.tolerance import Tolerance
 
 SMALLEST_SIDE_PX, LARGEST_SIDE_PX = 16, 16384
 
@@ -47,6 +52,25 @@ def width_and_height(
             f'{SMALLEST_SIDE_PX} to {LARGEST_SIDE_PX} px'
         )
     return width, height
+
+
+class ToleranceOption(click.ParamType):
+    """
+    How far a good part may lie from the taught ones: 'shift=12px,rotation=any,light=15%'.
+
+    """
+
+    name = 'WHAT=HOW_MUCH,...'
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Tolerance:
+        from anomaly_inspection.imaging.tolerance import Tolerance
+
+        try:
+            return Tolerance.from_text(str(value))
+        except SettingError as error:
+            self.fail(str(error), param, ctx)
 
 
 #: Share of good parts that may be rejected, as `learning.good_part_limits.check_rate` allows it.

@@ -16,7 +16,12 @@ import click
 
 from anomaly_inspection.cli.good_images import offered_images, print_left_out
 from anomaly_inspection.cli.learning_curve import print_curve
-from anomaly_inspection.cli.options import FALSE_REJECT_RATE, Number, width_and_height
+from anomaly_inspection.cli.options import (
+    FALSE_REJECT_RATE,
+    Number,
+    ToleranceOption,
+    width_and_height,
+)
 from anomaly_inspection.cli.output import (
     console,
     escaped,
@@ -119,6 +124,14 @@ def _four_numbers(
     callback=width_and_height,
     help='Scale the images, and the frames in the cell, to this size, such as 640x480. Default: '
     'the size of the images, or their median size where sizes differ.',
+)
+@click.option(
+    '--tolerate',
+    type=ToleranceOption(),
+    metavar='WHAT=HOW_MUCH,...',
+    help='How far a good part may lie from the taught ones: shift=12px (or 4%), rotation=10deg '
+    '(or any), light=15%, defocus=1px, noise=2levels; "fixed" = the part never moves. Default: '
+    'shift=3%,rotation=5deg,light=10%,defocus=0.5px,noise=1levels.',
 )
 @click.option(
     '--highlight-colours',
@@ -279,6 +292,7 @@ def _extended(
         each.kind == 'colour_highlight' for each in old.preprocessing.filters
     )
     given['product'] = given['product'] or old.product
+    given['tolerate'] = given['tolerate'] or old.tolerance
     good = with_more_images(old, offered_images(more))
     return good.with_classes(_classes([name for name, _ in good.named])), named, chosen
 
@@ -341,6 +355,7 @@ def _taught(
     given: dict[str, Any],
 ) -> Recipe:
     from anomaly_inspection.imaging.region_of_interest import RegionOfInterest
+    from anomaly_inspection.imaging.tolerance import Tolerance
     from anomaly_inspection.learning.teach import teach as teach_parts
     from anomaly_inspection.learning.teach import TeachOptions
     from anomaly_inspection.recipes.recipe import Provenance
@@ -360,6 +375,7 @@ def _taught(
                 region_of_interest=RegionOfInterest(*given['roi']) if given['roi'] else None,
                 highlight_colours=given['highlight_colours'],
                 false_reject_rate=given['false_reject_rate'],
+                tolerance=given['tolerate'] or Tolerance(),
             ),
         )
 

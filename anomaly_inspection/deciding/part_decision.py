@@ -62,7 +62,7 @@ class ScoreReceived:
     status : int
         As in Score.msg; 1 = the measures are valid.
     detail : str
-        One sentence when `status` is another one.
+        One sentence when `status` is another one; else a remark for the comparison, or ''.
     recipe_hash : str
         What it was scored with.
     measures : mapping of str to float

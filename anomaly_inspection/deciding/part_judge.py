@@ -80,7 +80,11 @@ def judge_frame(frame: FrameEvidence, terms: Terms) -> Judgement | None:
         return None
     measures = {scorer: score.measures for scorer, score in frame.scores.items()}
     part_classes = [score.part_class for score in frame.scores.values() if score.part_class]
-    return judge(measures, terms.limits, terms.combination, part_classes)
+    judgement = judge(measures, terms.limits, terms.combination, part_classes)
+    remarks = dict.fromkeys(score.detail for score in frame.scores.values() if score.detail)
+    if not remarks:
+        return judgement
+    return replace(judgement, comparison=f'{judgement.comparison} ({"; ".join(remarks)})')
 
 
 def worst_measures(frames: Iterable[FrameEvidence], terms: Terms) -> dict[tuple[str, str], float]:

@@ -240,7 +240,7 @@ class ViewerNode(InspectionNode[ViewerParameters]):
             regions=regions_to_draw(picture.scores.values()),
             rows=self._rows(picture.scores),
             verdict=_name(Verdict, decision.verdict, 'UNDECIDED'),
-            reason=_name(Reason, decision.reason, 'unknown').replace('_', ' ').lower(),
+            reason=_reason(decision, picture.scores),
             title=_title(decision, picture.scores),
             recipe=f'{decision.recipe_name} v{decision.recipe_version}',
         )
@@ -284,6 +284,17 @@ def _title(decision: Decision, scores: dict[str, Score]) -> str:
     known = {Decision.KNOWN_AS_GOOD: ['known good'], Decision.KNOWN_AS_BAD: ['known bad']}
     classes = [score.part_class for score in scores.values() if score.part_class]
     return ', '.join([f'part {decision.part_id}', *known.get(decision.known_as, []), *classes])
+
+
+def _reason(decision: Decision, scores: dict[str, Score]) -> str:
+    """
+    Give the reason in words, and how far the part lies beyond what was taught.
+
+    """
+    reason = _name(Reason, decision.reason, 'unknown').replace('_', ' ').lower()
+    is_usable = (score for score in scores.values() if score.status == ScoreStatus.OK)
+    remarks = dict.fromkeys(score.detail for score in is_usable if score.detail)
+    return '; '.join([reason, *remarks])
 
 
 def _name(kind: type[IntEnum], value: int, otherwise: str) -> str:

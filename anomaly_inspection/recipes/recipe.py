@@ -222,6 +222,7 @@ class Recipe:
                 self.preprocessing, self.frame_format, self.references[0], self.references[1:]
             ),
             fitted,
+            self.tolerance,
         )
 
     def measures(self, scorer_name: str) -> tuple[MeasureSpec, ...]:

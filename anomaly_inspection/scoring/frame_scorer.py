@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from anomaly_inspection.imaging.alignment import Alignment
     from anomaly_inspection.imaging.preprocessing import Prepared, Preprocessor
+    from anomaly_inspection.imaging.tolerance import Tolerance
     from anomaly_inspection.scoring.region import Region
     from anomaly_inspection.scoring.scorer import Scorer
 
@@ -98,7 +99,8 @@ class ScorerResult:
     status : ScoreStatus
         Unless OK, there are no measures and no regions.
     detail : str
-        One sentence with the numbers when the status is not OK, else ''.
+        One sentence with the numbers when the status is not OK; else how far the part lies beyond
+        the tolerance, '' when it does not.
     measures : dict of str to float
         One value for each of `FrameScorer.measures(scorer)`.
     part_class : str
@@ -155,6 +157,8 @@ class FrameScorer:
         Runs once for each frame.
     scorers : mapping of str to (Scorer, RegionSettings)
         By name, in the order of the scores.
+    tolerance : Tolerance, optional
+        How far parts may lie; a part that lies beyond it is scored, with a word about it.
 
     """
 
@@ -162,11 +166,13 @@ class FrameScorer:
         self,
         preprocessor: Preprocessor,
         scorers: Mapping[str, tuple[Scorer, RegionSettings]],
+        tolerance: Tolerance | None = None,
     ) -> None:
         if not scorers:
             raise SettingError('a frame scorer needs at least one scorer')
         self._preprocessor = preprocessor
         self._scorers = dict(scorers)
+        self._tolerance = tolerance
 
     @property
     def scorer_names(self) -> tuple[str, ...]:
@@ -235,7 +241,7 @@ class FrameScorer:
         return ScorerResult(
             scorer=name,
             status=ScoreStatus.OK,
-            detail='',
+            detail=self._excess(prepared),
             region_limit=settings.limit,
             measures={**output.measures, 'largest_region': float(largest)},
             part_class=output.part_class,
@@ -245,6 +251,11 @@ class FrameScorer:
             to_frame=prepared.to_frame,
             frame_size=frame_size,
         )
+
+    def _excess(self, prepared: Prepared) -> str:
+        if self._tolerance is None or prepared.alignment is None:
+            return ''
+        return self._tolerance.excess(prepared.alignment)
 
 
 def combined_map(scores: Sequence[ScorerResult]) -> NDArray[np.float32] | None:

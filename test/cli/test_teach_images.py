@@ -15,6 +15,7 @@ from anomaly_inspection.cli.command import main
 from anomaly_inspection.cli.output import console, errors
 from anomaly_inspection.errors import SettingError
 from anomaly_inspection.evaluation.learning_curve import learning_curve
+from anomaly_inspection.imaging.tolerance import Tolerance
 from anomaly_inspection.learning.good_images import GoodImages
 from anomaly_inspection.recipes.folder import read_recipe
 from support.drawn_plate import plate, write_plates
@@ -49,6 +50,17 @@ def test_a_size_is_taken_and_a_bad_one_is_refused(tmp_path: Path) -> None:
     for bad in ('56', '8x56', '0x0', '99999x99', '-5x20'):
         said = taught(images, '--recipe', tmp_path / 'other', '--size', bad, status=2)
         assert 'each 16 to 16384 px' in said
+
+
+def test_a_tolerance_is_taken_and_a_bad_one_is_refused(tmp_path: Path) -> None:
+    images = write_plates(tmp_path / 'good', 8)
+    taught(images, '--recipe', tmp_path / 'plate', '--tolerate', 'fixed,light=20%')
+    recipe = read_recipe(tmp_path / 'plate')
+    assert recipe.preprocessing.alignment.kind == 'none'
+    assert recipe.tolerance == Tolerance(0.0, rotation_deg=0.0, light_share=0.2)
+    said = taught(*(images, '--recipe', tmp_path / 'other', '--tolerate', 'light=90%'), status=2)
+    assert "'light=90%' is out of range; allowed: light=0 to 50%" in said
+    assert not (tmp_path / 'other').exists()
 
 
 def test_more_images_make_the_next_version_of_a_recipe(tmp_path: Path) -> None:

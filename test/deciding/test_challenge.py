@@ -101,7 +101,7 @@ class Cell:
         self, number: int, value: float, *, status: int = 1, frame: int = 0
     ) -> list[PartDecision]:
         score = ScoreReceived(
-            *(('s', number), 1000 * number + frame, 'ssim', status, 'why'),
+            *(('s', number), 1000 * number + frame, 'ssim', status, '' if status == 1 else 'why'),
             *(self.terms.recipe_hash, {'mse': value}),
         )
         return self.decider.score_received(score, self.now)

@@ -94,6 +94,17 @@ def test_part_passes_when_every_required_scorer_says_so() -> None:
     assert cell.counts.passed == 1
 
 
+def test_comparison_says_how_far_a_part_lies_beyond_what_was_taught() -> None:
+    cell = decider()
+    cell.part_seen(part(), 0.01)
+    remark = 'moved 14 px, taught for 10'
+    cell.score_received(replace(score('ssim', 70.0), detail=remark), 0.02)
+    found = cell.score_received(replace(score('variation', 40.0), detail=remark), 0.03)
+    assert one(found).judgement.comparison == (
+        'ssim.mse 70.0 > 60.0, variation.z 40.0 <= 60.0 -> REJECT (moved 14 px, taught for 10)'
+    )
+
+
 def test_limit_exceeded_waits_so_that_the_comparison_is_complete() -> None:
     cell = decider()
     cell.part_seen(part(), 0.01)

@@ -15,6 +15,7 @@ import pytest
 
 from anomaly_inspection.capture.open_source import open_source
 from anomaly_inspection.errors import RecipeError
+from anomaly_inspection.learning.moved_copies import Motion
 from anomaly_inspection.learning.teach import teach, TeachOptions
 from anomaly_inspection.recipes.folder import read_recipe, write_recipe
 from anomaly_inspection.recipes.recipe import Recipe
@@ -74,6 +75,21 @@ def test_a_recipe_states_its_tolerance_and_keeps_it(still_recipe: Recipe, tmp_pa
     start, end = text.index('tolerance:\n'), text.index('# any: one measure')
     (folder / 'recipe.yaml').write_text(text[:start] + text[end:])
     assert read_recipe(folder).tolerance is None
+
+
+def test_a_part_that_lies_beyond_what_was_taught_is_scored_with_a_word_about_it(
+    still_recipe: Recipe,
+) -> None:
+    (_, frame), *_ = line_frames(1, 'shift_px=0,rotation_deg=0,defect_rate=0,seed=4')
+    scorer = still_recipe.frame_scorer()
+    middle = complex(160.0, 120.0)
+    far = Motion(x_px=14.0).apply(frame, middle, np.random.default_rng(1))
+    assert still_recipe.tolerance is not None
+    taught_for = f'{still_recipe.tolerance.shift_px:.0f}'
+    assert {score.detail for score in scorer.score(far)} == {
+        f'moved 14 px, taught for {taught_for}'
+    }
+    assert {score.detail for score in scorer.score(frame)} == {''}
 
 
 @pytest.mark.parametrize(
