@@ -152,7 +152,7 @@ def measure(
     with logged(log, settings, lambda: _brief(outcomes)) if final else _unlogged():
         for _, done in outcomes_by_task(tasks, jobs, store, resume=resume):
             outcomes += done
-    outcomes.sort(key=lambda one: sets.index(one.set_name))
+    outcomes.sort(key=lambda o: (sets.index(o.set_name), SCENARIO_NAMES.index(o.scenario)))
     absent = [name for name in sets if name not in present]
     written = publish(
         'accuracy',
