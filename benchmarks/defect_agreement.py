@@ -16,6 +16,7 @@ from __future__ import annotations
 import csv
 from dataclasses import dataclass
 from hashlib import sha256
+import itertools
 import math
 from pathlib import Path
 import sys
@@ -67,6 +68,8 @@ TAUGHT, HELD_OUT, TESTED = 40, 20, 40
 DEFECTS_EACH = 16
 LONGEST_SIDE_PX = 384
 FALSE_REJECT_RATE = 0.03
+# Contrast times diameter, levels times pixels.
+STRENGTHS = (0.0, 200.0, 600.0, 2000.0, math.inf)
 _OTHERS = 8
 _SEED = 1
 # What decides the scores; when a file of these changes, they are computed anew.
@@ -364,6 +367,12 @@ def _published(sets: Sequence[DefectScores], before: Mapping[str, Any], folder: 
         },
     }
     by_kind = {kind: {one.name: agreement(one, (kind,)) for one in sets} for kind in kinds}
+    by_strength = {
+        f'{low:g} to {high:g}': {
+            one.name: agreement(one.of_strength(low, high), kinds) for one in sets
+        }
+        for low, high in itertools.pairwise(STRENGTHS)
+    }
     final = chosen_by_others(sets, kinds)
     return publish(
         NAME,
@@ -371,7 +380,12 @@ def _published(sets: Sequence[DefectScores], before: Mapping[str, Any], folder: 
         f'{LONGEST_SIDE_PX} px. Its AUROC on synthetic defects on other good images, and on at '
         f'most {TESTED} images of the dev third of the test images. No other test image was '
         'opened.',
-        [_table_of_sets(sets, ways), _table_of_kinds(by_kind), _table_of_methods(sets, kinds)],
+        [
+            _table_of_sets(sets, ways),
+            _table_of_means('kind', by_kind),
+            _table_of_means('levels times px', by_strength),
+            _table_of_methods(sets, kinds),
+        ],
         plot=intervals(
             'Real AUROC that is lost by choosing the method by synthetic defects',
             {
@@ -392,6 +406,9 @@ def _published(sets: Sequence[DefectScores], before: Mapping[str, Any], folder: 
                     'synthetic_auroc': one.aurocs(kinds),
                     **{way: vars(found[one.name]) for way, found in ways.items()},
                     'by_kind': {kind: vars(found[one.name]) for kind, found in by_kind.items()},
+                    'by_strength': {
+                        band: vars(found[one.name]) for band, found in by_strength.items()
+                    },
                 }
                 for one in sets
             },
@@ -436,20 +453,20 @@ def _table_of_sets(
     )
 
 
-def _table_of_kinds(by_kind: Mapping[str, Mapping[str, Agreement]]) -> Table:
+def _table_of_means(what: str, groups: Mapping[str, Mapping[str, Agreement]]) -> Table:
     return Table(
-        'The same for each kind of defect alone, mean over the sets',
-        ('kind', 'agreement', 'Spearman', 'regret', 'best synthetic AUROC'),
+        f'The same by {what} alone, mean over the sets',
+        (what, 'agreement', 'Spearman', 'regret', 'best synthetic AUROC'),
         [
             (
-                kind,
+                group,
                 *(
                     float(np.mean([order_by(one)[place] for one in found.values()]))
                     for place in range(3)
                 ),
                 float(np.mean([one.best_synthetic for one in found.values()])),
             )
-            for kind, found in by_kind.items()
+            for group, found in groups.items()
         ],
     )
 

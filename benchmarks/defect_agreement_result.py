@@ -6,7 +6,7 @@ How well one order of methods predicts another, and which kinds of defect predic
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 import functools
 from typing import TYPE_CHECKING
 
@@ -85,6 +85,19 @@ class DefectScores:
         by_kind = self.aurocs_by_kind
         found = [by_kind[kind] for kind in kinds if kind in by_kind]
         return np.mean(found, axis=0) if found else np.full(len(self.methods), 0.5)
+
+    def of_strength(self, low: float, high: float) -> DefectScores:
+        """
+        Give the same with only the synthetic defects from one strength to another.
+
+        """
+        chosen = (self.strengths >= low) & (self.strengths < high)
+        return replace(
+            self,
+            damaged=self.damaged[:, chosen],
+            kinds=self.kinds[chosen],
+            strengths=self.strengths[chosen],
+        )
 
     def write(self, path: Path) -> None:
         """

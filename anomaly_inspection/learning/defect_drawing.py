@@ -198,7 +198,7 @@ def mean_light(planes: NDArray[np.uint8]) -> Plane:
 
     """
     every = max(1, min(planes.shape[:2]) // 64)
-    return planes[::every, ::every].mean(axis=(0, 1), dtype=np.float32)
+    return np.asarray(planes[::every, ::every].mean(axis=(0, 1), dtype=np.float32))
 
 
 def log_uniform(rng: np.random.Generator, low: float, high: float) -> float:

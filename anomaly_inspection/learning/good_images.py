@@ -40,11 +40,11 @@ if TYPE_CHECKING:
 _SHARE_OF_BRIGHT, _FEWEST_BRIGHT = 0.01, 3
 _SMALLEST_SIDE_PX = 16
 
-# What teaching holds of each image: the frame; of the region the prepared image, and for each of
-# two scorers a map in half precision.
-_BYTES_PER_FRAME_VALUE, _BYTES_PER_REGION_VALUE = 1, 5
+# What teaching holds of each image: the frame; of the region the prepared image and a moved copy,
+# each with a mask, and for two scorers three maps in half precision.
+_REGION_IMAGES, _BYTES_PER_REGION_PIXEL = 2, 8
 # Rather scale the images than teach on fewer.
-_FEWEST_WHEN_LARGE = 50
+_FEWEST_WHEN_LARGE = 30
 _NO_PICTURE = np.zeros((0, 0), np.uint8)
 
 
@@ -108,7 +108,7 @@ class GoodImages:
             What will be inspected, for the estimate of memory.
         budget_bytes : int
             Memory that teaching may take for the images. More images are thinned out evenly; large
-            ones are scaled rather than left with fewer than 50.
+            ones are scaled rather than left with fewer than 30.
 
         Raises
         ------
@@ -290,8 +290,9 @@ class _Reader:
         region_px = width * height
         if self.region is not None:
             region_px = min(region_px, self.region.width * self.region.height)
-        pixel_bytes = _BYTES_PER_FRAME_VALUE * width * height + _BYTES_PER_REGION_VALUE * region_px
-        return (channels[0] if channels else 1) * pixel_bytes
+        depth = channels[0] if channels else 1
+        region_bytes = region_px * (_REGION_IMAGES * depth + _BYTES_PER_REGION_PIXEL)
+        return int(depth * width * height + region_bytes)
 
     def _scaled(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         share = self.budget_bytes / _FEWEST_WHEN_LARGE / self._work_bytes(image)

@@ -30,8 +30,9 @@ at a rate of 0.0625 %, the rates met were 0.02..0.11 % on normal, exponential an
 values.
 
 A limit lies beyond all good parts but those that the rate allows to be rejected, and but one: a
-limit beyond one odd part would see no defect that is less odd. (On real products, limits that had
-to lie beyond every good part rejected no good part at all and missed a tenth more of the defects.)
+limit beyond one odd part would see no defect that is less odd. (On nine real products, limits
+beyond every good part found 65 % of the defects; these found 70 % and rejected the same good
+parts.)
 Regions in parts that mostly have none are too few for that: their limit lies beyond all of them,
 by a tenth.
 
@@ -147,7 +148,7 @@ def limits_of_scorer(
     # What is nearly always perfect hardly ever rejects a good part: it needs no whole share.
     rates = [(varying, len(variations) * rate_each)]
     rates += [([name], _SHARE_OF_PERFECT * rate_each) for name in variations.keys() - varying]
-    limits = {}
+    limits: dict[str, MeasureLimit] = {}
     for names, rate in rates:
         with _naming(' and '.join(names)):
             found = _common_limits([variations[name] for name in names], rate)

@@ -52,18 +52,18 @@ def silhouette(image: NDArray[np.uint8]) -> NDArray[np.bool_] | None:
         return None
     # Otsu's level would lose the part's own bright or dark half.
     mask = (distance > _BACKGROUND_SPREAD).astype(np.uint8)
-    mask = cv2.morphologyEx(mask, cv2.MORPH_CLOSE, np.ones((5, 5), np.uint8))
+    closed = cv2.morphologyEx(mask, cv2.MORPH_CLOSE, np.ones((5, 5), np.uint8))
     # The blurred edge of the part differs as well, and is not the part.
-    mask = cv2.erode(mask, np.ones((3, 3), np.uint8), borderValue=1)
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(mask)
+    part = cv2.erode(closed, np.ones((3, 3), np.uint8), borderValue=1)
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(part)
     areas = stats[1:count, cv2.CC_STAT_AREA]
     if not areas.size:
         return None
     # Several parts may be in view; specks are none.
     is_part = np.r_[False, areas >= _LEAST_SHARE_OF_LARGEST * areas.max()]
-    part = is_part[labels]
+    found = is_part[labels]
     low, high = _PART_SHARES
-    return part if low < part.mean() < high else None
+    return found if low < found.mean() < high else None
 
 
 def _from_background(image: NDArray[np.uint8]) -> NDArray[np.uint8] | None:

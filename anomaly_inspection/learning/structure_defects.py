@@ -140,8 +140,9 @@ def displaced_piece(
     way = max(2.0, place.size_px * log_uniform(rng, 0.1, 0.6))
     angle = rng.uniform(0.0, 2.0 * math.pi)
     row, column = place.heart
-    matrix = cv2.getRotationMatrix2D((column, row), rng.uniform(-15.0, 15.0), 1.0)
-    matrix[:, 2] += way * math.cos(angle), way * math.sin(angle)
+    turn = cv2.getRotationMatrix2D((column, row), rng.uniform(-15.0, 15.0), 1.0)
+    shift = np.array([[0.0, 0.0, way * math.cos(angle)], [0.0, 0.0, way * math.sin(angle)]])
+    matrix = np.asarray(turn + shift)
     around = _filled(place, reach < half + 1.0) + camera_noise(rng, place)
     piece = np.clip(half + 0.5 - reach, 0.0, 1.0)[..., None].astype(np.float32)
     moved = warped(piece, matrix)
@@ -212,7 +213,7 @@ def _piece(place: Place) -> Plane:
     mask = inside.astype(np.uint8)
     outwards = cv2.distanceTransform(1 - mask, cv2.DIST_L2, 5)
     inwards = cv2.distanceTransform(mask, cv2.DIST_L2, 5)
-    return np.maximum(0.0, 0.5 * place.size_px + outwards - inwards + 0.5)
+    return np.asarray(np.maximum(0.0, 0.5 * place.size_px + outwards - inwards + 0.5))
 
 
 def _own_distance(small: Plane, at: tuple[int, int]) -> Plane:
@@ -268,7 +269,7 @@ def _filled(place: Place, hole: NDArray[np.bool_]) -> Plane:
     levels = []
     while min(known.shape) > 2 and float(known.min()) < 1.0:
         levels.append((weighted, known))
-        weighted, known = _halved(weighted), cv2.pyrDown(known)
+        weighted, known = _halved(weighted), _halved(known[..., None])[..., 0]
     total = known.sum()
     even = weighted.sum(axis=(0, 1)) / max(float(total), 1e-3)
     filled = weighted + (1.0 - known[..., None]) * even

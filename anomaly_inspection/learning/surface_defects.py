@@ -145,9 +145,9 @@ def wrong_colour(
         return Drawing(reach, np.float32(place.sign(rng) * place.contrast_levels) * gain, softness)
     angle = rng.uniform(0.0, 2.0 * math.pi)
     lab = cv2.cvtColor(np.ascontiguousarray(place.patch) / np.float32(255.0), cv2.COLOR_BGR2LAB)
-    lab[..., 1] += _COLOUR_CHANGE * math.cos(angle)
-    lab[..., 2] += _COLOUR_CHANGE * math.sin(angle)
-    content = np.float32(255.0) * cv2.cvtColor(lab, cv2.COLOR_LAB2BGR) - place.patch
+    change = np.array([0.0, math.cos(angle), math.sin(angle)], np.float32) * _COLOUR_CHANGE
+    other = cv2.cvtColor((lab + change).astype(np.float32), cv2.COLOR_LAB2BGR)
+    content = np.float32(255.0) * other - place.patch
     return Drawing(reach, content, softness)
 
 

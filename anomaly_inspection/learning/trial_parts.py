@@ -129,7 +129,9 @@ class TrialParts:
             )
         folds = _FOLDS if len(parts) >= _FEW_PARTS else _FOLDS_OF_FEW
         drawing = _Drawing(dict(sample), parts, preprocessor, preprocessing, tolerance)
-        good = [(index, part.prepared) for index, part in enumerate(parts)]
+        good: list[tuple[int, Prepared | None]] = [
+            (index, part.prepared) for index, part in enumerate(parts)
+        ]
         if tolerance is not None:
             good += _drawn(drawing.moved, len(parts), 'moving good parts', progress)
         damaged = _drawn(drawing.damaged, most, 'drawing synthetic defects', progress)

@@ -206,12 +206,18 @@ def _mean_of_positions(
 
     """
     first, weights = patches.of(patches.images[0])
-    total, samples = np.zeros(first.shape), np.zeros(weights.shape, np.float32)
+    total, everywhere = np.zeros(first.shape), np.zeros(first.shape)
+    samples = np.zeros(weights.shape, np.float32)
     for part in patches.images:
         features, weights = patches.of(part)
+        everywhere += features
         total += features * weights[..., None]
         samples += weights
-    return np.asarray(total / np.maximum(samples, 1)[..., None], np.float32), samples
+    mean = total / np.maximum(samples, 1)[..., None]
+    # A cell at the border may be valid nowhere, and yet reach into the judged area.
+    is_unknown = (samples == 0)[..., None]
+    mean = np.where(is_unknown, everywhere / len(patches.images), mean)
+    return np.asarray(mean, np.float32), samples
 
 
 def _largest_variances(

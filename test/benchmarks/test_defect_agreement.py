@@ -91,6 +91,15 @@ def test_kinds_that_agree_equally_well_all_stay() -> None:
     assert chosen_by_others([same], ('scratch', 'dent')) == ('scratch', 'dent')
 
 
+def test_a_strength_takes_only_its_own_defects() -> None:
+    one = scores('a', 'scratch', 'stain')
+    ranked = DefectScores(**{**vars(one), 'strengths': np.arange(16.0)})
+    weak = ranked.of_strength(0.0, 8.0)
+    assert weak.kinds.tolist() == ['scratch'] * 8
+    assert weak.damaged.shape == (2, 8)
+    assert weak.aurocs(('stain',)).tolist() == [0.5, 0.5]
+
+
 def test_scores_are_the_same_after_writing_and_reading(tmp_path) -> None:
     written = scores('a', 'scratch', 'stain')
     written.write(tmp_path / 'kept' / 'a.npz')
@@ -135,6 +144,7 @@ def test_a_run_opens_no_image_outside_the_dev_third(datasets, tmp_path) -> None:
     one = figures['sets']['line']
     assert one['methods'] == ['variation 0', 'ssim']
     assert set(one['by_kind']) == set(KINDS)
+    assert list(one['by_strength']) == ['0 to 200', '200 to 600', '600 to 2000', '2000 to inf']
     assert all(0.0 <= value <= 1.0 for value in one['real_auroc'] + one['synthetic_auroc'])
     assert set(figures['kinds_chosen']) == {'line', 'by all sets'}
     assert (

@@ -194,7 +194,7 @@ def test_many_images_are_thinned_out_evenly_as_they_are_read() -> None:
             most = max(most, sum(one() is not None for one in live))
             yield f'{number}', frame
 
-    good = GoodImages.checked(source(), budget_bytes=200 * 6 * 32 * 32)
+    good = GoodImages.checked(source(), budget_bytes=200 * 11 * 32 * 32)
     numbers = [int(name) for name, _ in good.named]
     assert 100 <= len(numbers) <= 200
     assert {second - first for first, second in itertools.pairwise(numbers)} == {16}
@@ -204,14 +204,14 @@ def test_many_images_are_thinned_out_evenly_as_they_are_read() -> None:
 
 def test_large_images_are_scaled_only_where_memory_asks_for_it() -> None:
     frames = [board(seed, 320, 256) for seed in range(8)]
-    budget = 50 * 6 * 160 * 128
+    budget = 30 * 11 * 160 * 128
     scaled = GoodImages.checked(frames, budget_bytes=budget)
     assert scaled.frame_format.shape == (128, 160)
     assert scaled.frame_format.accepts((256, 320))
     assert not scaled.frame_format.accepts((256, 321))
     assert any('--roi' in note for note in scaled.notes)
     region = RegionOfInterest(0, 0, 80, 64)
-    full = GoodImages.checked(frames, budget_bytes=50 * 6 * 320 * 256 // 2, region=region)
+    full = GoodImages.checked(frames, budget_bytes=30 * 11 * 320 * 256 // 2, region=region)
     assert full.frame_format.shape == (256, 320)
     assert full.notes == ()
 

@@ -22,7 +22,7 @@ from anomaly_inspection.imaging.tolerance import Tolerance
 from anomaly_inspection.learning import scorer_fit
 from anomaly_inspection.learning.outliers import FEWEST_PARTS
 from anomaly_inspection.learning.preprocessing_choice import MOST_REFERENCES
-from anomaly_inspection.learning.teach import teach, TeachOptions
+from anomaly_inspection.learning.teach import DEFAULT_FALSE_REJECT_RATE, teach, TeachOptions
 from anomaly_inspection.recipes.folder import read_recipe, write_recipe
 from anomaly_inspection.recipes.recipe import checked_limit, measures_of, Provenance, Recipe
 from anomaly_inspection.scoring import patch_statistics
@@ -265,8 +265,8 @@ def test_the_provenance_says_how_it_was_taught(moving: Recipe) -> None:
     provenance = moving.provenance
     assert (provenance.taught_by, provenance.image_count) == ('night shift', 30)
     assert provenance.left_out == ()
-    assert provenance.false_reject_rate == 0.005
-    assert provenance.promised_rate == pytest.approx(0.095, abs=0.001)
+    assert provenance.false_reject_rate == DEFAULT_FALSE_REJECT_RATE
+    assert provenance.promised_rate == pytest.approx(0.095, abs=0.004)
     assert (moving.version, moving.hash, moving.path) == (0, '', None)
 
 

@@ -169,6 +169,20 @@ def test_what_lies_outside_the_valid_area_is_not_judged(given: dict[str, Any]) -
         FeaturesScorer.fit(blind, given)
 
 
+def test_a_cell_that_hardly_reaches_into_the_judged_area_stays_quiet(
+    given: dict[str, Any],
+) -> None:
+    """
+    A cell is 7 px wide: of the first, only the last 2 px are judged, in every part.
+
+    """
+    valid = np.ones(SIZE, np.bool_)
+    valid[:, :5] = False
+    scorer = FeaturesScorer.fit([prepared(part.image, valid) for part in good_parts()], given)
+    anomaly_map = scorer.score(prepared(part_image(100), valid)).anomaly_map
+    assert anomaly_map[:, 5:7].max() < anomaly_map[:, 16:].max()
+
+
 def test_identical_images_give_finite_distances(given: dict[str, Any]) -> None:
     part = prepared(np.full(SIZE, 90, np.uint8))
     for statistics in STATISTICS:
