@@ -54,23 +54,21 @@ def width_and_height(
     return width, height
 
 
-class ToleranceOption(click.ParamType):
+def tolerance(
+    context: click.Context, parameter: click.Parameter, value: str | None
+) -> Tolerance | None:
     """
-    How far a good part may lie from the taught ones: 'shift=12px,rotation=any,light=15%'.
+    Read how far a good part may lie from the taught ones: 'shift=12px,rotation=any,light=15%'.
 
     """
+    from anomaly_inspection.imaging.tolerance import Tolerance
 
-    name = 'WHAT=HOW_MUCH,...'
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> Tolerance:
-        from anomaly_inspection.imaging.tolerance import Tolerance
-
-        try:
-            return Tolerance.from_text(str(value))
-        except SettingError as error:
-            self.fail(str(error), param, ctx)
+    if value is None:
+        return None
+    try:
+        return Tolerance.from_text(value)
+    except SettingError as error:
+        raise click.BadParameter(str(error)) from None
 
 
 #: Share of good parts that may be rejected, as `learning.good_part_limits.check_rate` allows it.

@@ -19,7 +19,7 @@ from anomaly_inspection.cli.learning_curve import print_curve
 from anomaly_inspection.cli.options import (
     FALSE_REJECT_RATE,
     Number,
-    ToleranceOption,
+    tolerance,
     width_and_height,
 )
 from anomaly_inspection.cli.output import (
@@ -127,7 +127,7 @@ def _four_numbers(
 )
 @click.option(
     '--tolerate',
-    type=ToleranceOption(),
+    callback=tolerance,
     metavar='WHAT=HOW_MUCH,...',
     help='How far a good part may lie from the taught ones: shift=12px (or 4%), rotation=10deg '
     '(or any), light=15%, defocus=1px, noise=2levels; "fixed" = the part never moves. Default: '

@@ -9,7 +9,7 @@ them, as they are and with synthetic defects of several sizes. All recipes judge
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 import itertools
 import math
 from typing import TYPE_CHECKING
@@ -21,10 +21,12 @@ from anomaly_inspection.deciding.frame_judge import Verdict
 from anomaly_inspection.errors import AlignmentError, FrameError, SettingError
 from anomaly_inspection.evaluation.recipe_judge import RecipeJudge
 from anomaly_inspection.evaluation.self_test_result import SEEN_SHARE
+from anomaly_inspection.imaging.colour_highlight import ColourHighlight
 from anomaly_inspection.learning.false_rejects import FEWEST_TO_PROMISE, promised_rate
 from anomaly_inspection.learning.more_images import scorers_of
 from anomaly_inspection.learning.part_mask import part_in_region
 from anomaly_inspection.learning.part_preparation import preprocessor_of
+from anomaly_inspection.learning.recipe_calibration import false_rejects_of
 from anomaly_inspection.learning.separation import auroc
 from anomaly_inspection.learning.synthetic_defects import KIND_NAMES, synthetic_defect
 from anomaly_inspection.learning.teach import teach, TeachOptions
@@ -91,12 +93,15 @@ class LearningCurve:
         How many good parts were held out.
     independent_count : int
         How many of all images tell something new.
+    rejected_count : int
+        How many good parts limits reject that were set without them; see `FalseRejects`.
 
     """
 
     points: tuple[CurvePoint, ...]
     held_out_count: int
     independent_count: int
+    rejected_count: int = 0
 
     def next_images(self) -> str:
         """
@@ -104,7 +109,7 @@ class LearningCurve:
 
         """
         count = self.independent_count
-        promise = _promise_text(count)
+        promise = _promise_text(count, self.rejected_count)
         if len(self.points) < 2:
             return (
                 f'What the next {_NEXT_IMAGES} images would bring cannot be told from so few. '
@@ -138,8 +143,7 @@ def learning_curve(
     good : GoodImages
         All images of good parts.
     recipe : Recipe
-        Taught on all of them. Its scorers are taught anew each time, with its settings and on
-        images prepared as it does.
+        Taught on all of them. Its scorers are taught anew each time, with its settings.
     progress : callable (done, total, what), optional
         Called after every point.
 
@@ -165,7 +169,10 @@ def learning_curve(
     options = TeachOptions(
         scorers=tuple(scorers),
         scorer_settings=scorers,
-        preprocessing=recipe.preprocessing,
+        region_of_interest=recipe.preprocessing.region_of_interest,
+        highlight_colours=any(
+            isinstance(each, ColourHighlight) for each in recipe.preprocessing.filters
+        ),
         false_reject_rate=recipe.provenance.false_reject_rate,
     )
     damaged = _damaged(recipe, [frame for _, frame in held_out])
@@ -174,7 +181,9 @@ def learning_curve(
     for done, count in enumerate(counts, start=1):
         chosen = [taught[place] for place in np.linspace(0, most - 1, count).round().astype(int)]
         try:
-            fewer = teach(good.subset(chosen), name=recipe.name, options=options)
+            # The region of the recipe is in pixels of its format already.
+            images = replace(good.subset(chosen), scale=(1.0, 1.0))
+            fewer = teach(images, name=recipe.name, options=options)
         except (SettingError, FrameError):
             # These few are too unlike each other.
             continue
@@ -183,9 +192,10 @@ def learning_curve(
         points.append(_point(count, fewer, [frame for _, frame in held_out], damaged))
     if not points:
         raise SettingError('no part of the images can be taught, so there is no learning curve')
-    return LearningCurve(
-        tuple(points), held_count, recipe.provenance.independent_count or len(named)
-    )
+    independent = recipe.provenance.independent_count or len(named)
+    rejects = false_rejects_of(recipe)
+    rejected = rejects.rejected if rejects else 0
+    return LearningCurve(tuple(points), held_count, independent, rejected)
 
 
 def _point(
@@ -257,12 +267,12 @@ def _damaged(
     return found
 
 
-def _promise_text(count: int) -> str:
+def _promise_text(count: int, rejected: int) -> str:
     more = count + _NEXT_IMAGES
     if more < FEWEST_TO_PROMISE:
         return f'A false-reject rate can be promised from {FEWEST_TO_PROMISE} different parts on.'
-    after = f'{100 * promised_rate(more):.2g} %'
+    after = f'{100 * promised_rate(more, rejected=rejected):.2g} %'
     if count < FEWEST_TO_PROMISE:
         return f'With them, at most {after} false rejects can be promised.'
-    now = f'{100 * promised_rate(count):.2g} %'
+    now = f'{100 * promised_rate(count, rejected=rejected):.2g} %'
     return f'The false-reject rate that can be promised would fall from {now} to {after}.'

@@ -292,7 +292,7 @@ class _Reader:
             region_px = min(region_px, self.region.width * self.region.height)
         depth = channels[0] if channels else 1
         region_bytes = region_px * (_REGION_IMAGES * depth + _BYTES_PER_REGION_PIXEL)
-        return depth * width * height + region_bytes
+        return int(depth * width * height + region_bytes)
 
     def _scaled(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         share = self.budget_bytes / _FEWEST_WHEN_LARGE / self._work_bytes(image)

@@ -120,7 +120,7 @@ class Motion:
         if self.noise_levels > 0.0:
             noise = rng.standard_normal(lit.shape, np.float32)
             lit += np.float32(self.noise_levels) * noise
-        return np.rint(lit).clip(0, 255).astype(np.uint8)
+        return np.asarray(np.rint(lit).clip(0, 255), np.uint8)
 
 
 def moved_copy(

@@ -6,6 +6,7 @@ The teach command and its images: any folder, more images later, the learning cu
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from click.testing import CliRunner
@@ -14,7 +15,7 @@ import pytest
 from anomaly_inspection.cli.command import main
 from anomaly_inspection.cli.output import console, errors
 from anomaly_inspection.errors import SettingError
-from anomaly_inspection.evaluation.learning_curve import learning_curve
+from anomaly_inspection.evaluation.learning_curve import CurvePoint, learning_curve, LearningCurve
 from anomaly_inspection.imaging.tolerance import Tolerance
 from anomaly_inspection.learning.good_images import GoodImages
 from anomaly_inspection.recipes.folder import read_recipe
@@ -112,10 +113,22 @@ def test_arguments_that_contradict_each_other_are_refused(
 
 
 def test_the_learning_curve_is_printed(tmp_path: Path) -> None:
-    images = write_plates(tmp_path / 'good', 14)
+    images = write_plates(tmp_path / 'good', 10)
     said = taught(images, '--recipe', tmp_path / 'plate', '--curve')
-    for words in ('images', 'AUROC', 'false rejects', 'smallest defect', 'The next 10 images'):
+    for words in ('images', 'AUROC', 'false rejects', 'smallest defect', 'next 10 images'):
         assert words in said
     few = GoodImages.checked([plate(seed) for seed in range(8)])
     with pytest.raises(SettingError, match='needed for a learning curve: at least 9'):
         learning_curve(few, read_recipe(tmp_path / 'plate'))
+
+
+def test_the_curve_says_what_the_next_images_bring() -> None:
+    few, more = CurvePoint(20, 0.90, 0.10, 20.0), CurvePoint(40, 0.95, 0.02, 8.0)
+    rising = LearningCurve((few, more), 10, 40).next_images()
+    assert 'about 0.02 more AUROC and about 2 % fewer false rejects' in rising
+    assert 'would fall from 7.2 % to 5.8 %' in rising
+    flat = LearningCurve((more, replace(more, image_count=80)), 10, 80).next_images()
+    assert 'hardly any better figures' in flat
+    start = LearningCurve((few,), 4, 7).next_images()
+    assert 'cannot be told from so few' in start
+    assert 'can be promised from 20 different parts on' in start
