@@ -116,7 +116,13 @@ class TrialParts:
         height, width = images.frame_format.shape[:2]
         most = min(_MOST_PARTS, max(_LEAST_PARTS, _MOST_PIXELS // (height * width)))
         sample = _even_choice(_by_class(named, images.classes), most)
-        parts, outlying = prepare_parts(sample, preprocessor, images.classes, progress)
+        parts, outlying = prepare_parts(
+            sample,
+            preprocessor,
+            images.classes,
+            # All parts are prepared again for the limits: each has a progress of its own.
+            lambda done, total, _: progress(done, total, 'preparing the trial of scorers'),
+        )
         parts = [
             replace(part, group=images.groups.get(part.name))
             for part in parts
