@@ -28,6 +28,7 @@ from anomaly_inspection.learning.outliers import (
     outliers,
     OUTLYING_DEVIATIONS,
 )
+from anomaly_inspection.learning.part_preparation import images_to_fit
 from anomaly_inspection.scoring.measure import BadSide, MeasureSpec
 from anomaly_inspection.scoring.registry import scorer_class
 
@@ -264,9 +265,9 @@ def _score_by_folds(
     has_classes = _class_spec(scorer) is not None
     scores: dict[int, _PartScore] = {}
     for fold in np.unique(fold_of):
-        others = [parts[index].prepared for index in np.flatnonzero(fold_of != fold).tolist()]
-        known_classes = {prepared.part_class for prepared in others}
-        fitted = scorer_class(scorer).fit(others, settings)
+        others = [parts[index] for index in np.flatnonzero(fold_of != fold).tolist()]
+        known_classes = {part.prepared.part_class for part in others}
+        fitted = scorer_class(scorer).fit(images_to_fit(scorer, others), settings)
         for index in np.flatnonzero(fold_of == fold).tolist():
             if has_classes and parts[index].prepared.part_class not in known_classes:
                 continue

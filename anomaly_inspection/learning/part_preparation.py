@@ -32,6 +32,11 @@ if TYPE_CHECKING:
     from anomaly_inspection.progress import Progress
     from anomaly_inspection.recipes.recipe import Recipe
 
+# Scorers that are fitted to the moved copies as well. The limits come from moved parts; a scorer
+# that knows how a part changes when it moves keeps them narrow. On five real sets `features` then
+# found 77, 79, 34, 95 and 0 % of the defects instead of 73, 71, 3, 89 and 0 %, and still rejected
+# no good part. `patch_statistics` gained on one of them and lost on another.
+_FITTED_TO_COPIES = frozenset({'features'})
 _CONFIDENCE = MeasureSpec('confidence', '1', BadSide.LOW, 'Of the alignment.', 0.0, 1.0)
 
 
@@ -112,6 +117,19 @@ def prepare_parts(
     for index in outliers(confidences, _CONFIDENCE):
         outlying[parts[index].name] = f'alignment confidence {confidences[index]:.2f}'
     return parts, outlying
+
+
+def images_to_fit(scorer: str, parts: Iterable[GoodPart]) -> list[Prepared]:
+    """
+    Give what a scorer is fitted to: the parts, and for some scorers their moved copies.
+
+    """
+    images = []
+    for part in parts:
+        images.append(part.prepared)
+        if scorer in _FITTED_TO_COPIES:
+            images.extend(part.moved)
+    return images
 
 
 def _moved(

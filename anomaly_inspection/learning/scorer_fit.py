@@ -16,7 +16,12 @@ from anomaly_inspection.learning.cross_validation import cross_validate, HeldOut
 from anomaly_inspection.learning.false_rejects import FEWEST_TO_PROMISE, promised_rate
 from anomaly_inspection.learning.good_part_limits import rate_of_each
 from anomaly_inspection.learning.outliers import check_enough
-from anomaly_inspection.learning.part_preparation import farthest_pose, GoodPart, prepare_parts
+from anomaly_inspection.learning.part_preparation import (
+    farthest_pose,
+    GoodPart,
+    images_to_fit,
+    prepare_parts,
+)
 from anomaly_inspection.learning.preprocessing_choice import choose_references
 from anomaly_inspection.learning.scorer_limits import scorer_recipe
 from anomaly_inspection.learning.setting_choice import choose_settings
@@ -159,7 +164,7 @@ def fit_scorers(
     )
     scorers = {
         scorer: scorer_recipe(
-            scorer_class(scorer).fit([part.prepared for part in measured.parts], chosen),
+            scorer_class(scorer).fit(images_to_fit(scorer, measured.parts), chosen),
             chosen,
             measured.held_out[scorer],
             rate_each,

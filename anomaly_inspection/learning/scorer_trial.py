@@ -19,6 +19,7 @@ import numpy as np
 from anomaly_inspection.errors import SettingError
 from anomaly_inspection.learning.good_part_limits import FEWEST_VALUES, limits_from_good
 from anomaly_inspection.learning.measure_scale import MeasureScale
+from anomaly_inspection.learning.part_preparation import images_to_fit
 from anomaly_inspection.learning.separation import auroc
 from anomaly_inspection.scoring.registry import scorer_class
 
@@ -217,8 +218,8 @@ def try_scorer(
     """
     is_held_out = trial_parts.fold_of == fold
     parts = trial_parts.parts
-    taught = [parts[index].prepared for index in np.flatnonzero(~is_held_out).tolist()]
-    fitted = scorer_class(scorer).fit(taught, settings)
+    taught = [parts[index] for index in np.flatnonzero(~is_held_out).tolist()]
+    fitted = scorer_class(scorer).fit(images_to_fit(scorer, taught), settings)
     names = [spec.name for spec in fitted.measures]
 
     def measured(images: Iterable[Prepared | None]) -> Measures:

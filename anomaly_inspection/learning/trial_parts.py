@@ -139,7 +139,12 @@ class TrialParts:
             (index, part.prepared) for index, part in enumerate(parts)
         ]
         if tolerance is not None:
-            good += _drawn(drawing.moved, len(parts), 'moving good parts', progress)
+            copies = _drawn(drawing.moved, len(parts), 'moving good parts', progress)
+            good += copies
+            parts = [
+                replace(part, moved=(copy,) if copy is not None else ())
+                for part, (_, copy) in zip(parts, copies, strict=True)
+            ]
         damaged = _drawn(drawing.damaged, most, 'drawing synthetic defects', progress)
         return cls(parts, np.array(folds_of(parts, folds)), good, damaged)
 
