@@ -51,7 +51,7 @@ class CellCalibration:
     combination : 'any' or 'all'
         How its limits are combined in force.
     parts_wanted : int
-        Good parts to collect, 8 to 100000.
+        Good parts to collect, 5 to 100000.
     false_reject_rate : float
         Share of good parts that all limits together may reject, over 0 and below 0.5; 0 = what the
         recipe was taught with.

@@ -15,7 +15,7 @@ It does not count, because one such copy would make a limit blind.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, TYPE_CHECKING
 
 import numpy as np
@@ -237,6 +237,11 @@ def cross_validate(
         scores = _with_their_like(scores, class_spec)
     else:
         scores.outlying.update(scores.find_outliers())
+    if len(scores.parts) < FEWEST_PARTS and any(part.group is not None for part in parts):
+        # Each kind of part was taught by near copies alone. Better measured by its copies than not
+        # at all: the promise counts different parts only.
+        apart = [replace(part, group=None) for part in parts]
+        return cross_validate(scorer, settings, apart, progress)
     if len(scores.parts) < FEWEST_PARTS:
         raise SettingError(
             f'{len(scores.parts)} of {len(parts)} good images have their like among the '

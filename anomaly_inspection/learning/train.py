@@ -38,7 +38,6 @@ from anomaly_inspection.learning.export import exported
 from anomaly_inspection.learning.false_rejects import promised_rate
 from anomaly_inspection.learning.fit import Fitting
 from anomaly_inspection.learning.good_part_limits import rate_of_each
-from anomaly_inspection.learning.outliers import FEWEST_PARTS
 from anomaly_inspection.learning.part_preparation import prepare_for_recipe
 from anomaly_inspection.learning.scorer_limits import scorer_recipe
 from anomaly_inspection.learning.training_report import (
@@ -69,6 +68,7 @@ if TYPE_CHECKING:
 FEWEST_IMAGES = 20
 
 _HELD_OUT_SHARE = 0.2
+_FEWEST_HELD_OUT = 8
 _CHECKPOINT = 'checkpoint.npz'
 
 
@@ -122,7 +122,7 @@ class TrainingParts:
                 f'{shorter}, the shorter side of the prepared image'
             )
         order = np.random.default_rng(settings.seed).permutation(len(parts))
-        count = max(FEWEST_PARTS, round(_HELD_OUT_SHARE * len(parts)))
+        count = max(_FEWEST_HELD_OUT, round(_HELD_OUT_SHARE * len(parts)))
         held = set(order[:count].tolist())
         return cls(
             [part for index, part in enumerate(parts) if index not in held],

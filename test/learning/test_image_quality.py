@@ -169,7 +169,7 @@ def test_copies_share_a_fold_and_classes_are_spread() -> None:
         for start in range(0, 90, 3):
             assert len(set(folds[start : start + 3])) == 1
         assert set(folds[:45]) == set(folds[45:]) == set(folds)
-    assert len(set(folds_of(parts))) == 5
+    assert len(set(folds_of(parts))) == 10
     assert len(set(folds_of(parts[:30]))) == 10
     assert len(set(folds_of(parts[:9]))) == 9, 'three groups are too few to divide'
     assert len(set(folds_of([part(f'{i}', None) for i in range(8)]))) == 8

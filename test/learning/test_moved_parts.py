@@ -15,8 +15,13 @@ import pytest
 
 from anomaly_inspection.capture.open_source import open_source
 from anomaly_inspection.errors import RecipeError
+from anomaly_inspection.imaging.frame_check import FrameFormat
+from anomaly_inspection.imaging.preprocessing import PreprocessingSettings, Preprocessor
+from anomaly_inspection.imaging.tolerance import Tolerance
 from anomaly_inspection.learning.moved_copies import Motion
+from anomaly_inspection.learning.part_preparation import images_to_fit, prepare_parts
 from anomaly_inspection.learning.teach import teach, TeachOptions
+from anomaly_inspection.progress import no_progress
 from anomaly_inspection.recipes.folder import read_recipe, write_recipe
 from anomaly_inspection.recipes.recipe import Recipe
 
@@ -60,6 +65,16 @@ def test_defects_on_moved_parts_are_still_seen(still_recipe: Recipe) -> None:
         24, f'{MOVED},defect_rate=1,diameter_px=14..18,contrast_levels=60..90,seed=3'
     )
     assert share_rejected(still_recipe, bad) >= 0.8
+
+
+def test_only_features_are_fitted_to_the_moved_copies() -> None:
+    frames = line_frames(8, 'shift_px=0,rotation_deg=0,defect_rate=0,seed=1')
+    frame_format = FrameFormat(320, 240, 'bgr8')
+    images = [frame for _, frame in frames]
+    preprocessor = Preprocessor(PreprocessingSettings(), frame_format, images[0], images[1:])
+    parts, _ = prepare_parts(frames, preprocessor, None, no_progress, Tolerance())
+    assert len(images_to_fit('variation', parts)) == 8
+    assert len(images_to_fit('features', parts)) == 16
 
 
 def test_a_recipe_states_its_tolerance_and_keeps_it(still_recipe: Recipe, tmp_path: Path) -> None:

@@ -358,7 +358,7 @@ def test_a_stranger_among_good_parts_is_left_out_and_named(
 
 def nearly_white(seed: int) -> np.ndarray:
     frame = np.full((96, 96), 255, np.uint8)
-    frame[40:50, 40 : 52 + seed % 3] = np.random.default_rng(seed).integers(0, 60, (10, 1))
+    frame[40:50, 40 : 52 + seed % 3] = np.random.default_rng(seed).integers(0, 30, (10, 1))
     return frame
 
 
@@ -366,7 +366,8 @@ def test_frames_as_bright_as_several_good_ones_are_no_fault(tmp_path: Path) -> N
     plain = PreprocessingSettings.from_mapping({'alignment': {'kind': 'none'}, 'light': 'none'})
     frames = [(f'bright {seed}', nearly_white(seed)) for seed in range(12)]
     white = ('white', np.full((96, 96), 255, np.uint8))
-    recipe = teach([*frames, white], name='board', options=replace(NAMED, preprocessing=plain))
+    options = replace(NAMED, preprocessing=plain, tolerance=Tolerance.from_text('fixed'))
+    recipe = teach([*frames, white], name='board', options=options)
     assert [entry.split(':')[0] for entry in recipe.provenance.left_out] == ['white']
     assert 0.985 < recipe.frame_format.saturated_share < 1
     assert not rejected(recipe, nearly_white(99))
