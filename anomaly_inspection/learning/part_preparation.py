@@ -158,12 +158,12 @@ def least_confidences(parts: Sequence[GoodPart]) -> NDArray[np.float64]:
 
 def farthest_pose(parts: Sequence[GoodPart]) -> tuple[float, float]:
     """
-    Give how far a part lies from the reference at most, as it is or moved: pixels and degrees.
+    Give how far a part as it is lies from the reference at most: pixels and degrees.
+
+    Copies do not count: a recipe that is taught anew with its own tolerance would widen it.
 
     """
-    poses = [
-        one.alignment for part in parts for one in (part.prepared, *part.moved) if one.alignment
-    ]
+    poses = [part.prepared.alignment for part in parts if part.prepared.alignment]
     shift_px = max((max(abs(pose.x_px), abs(pose.y_px)) for pose in poses), default=0.0)
     return shift_px, math.degrees(max((abs(pose.angle_rad) for pose in poses), default=0.0))
 

@@ -193,7 +193,7 @@ def _taught_for(
     parts: Sequence[GoodPart],
 ) -> Tolerance | None:
     """
-    Give the tolerance that the limits hold for: as far as the parts and their copies lie.
+    Give the tolerance that the limits hold for: widened to where the parts already lie.
 
     """
     if tolerance is None:

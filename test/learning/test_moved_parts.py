@@ -7,6 +7,7 @@ Parts that were taught without moving them, then put down a few pixels away.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from learning.test_teach import rejects
@@ -75,6 +76,15 @@ def test_only_features_are_fitted_to_the_moved_copies() -> None:
     parts, _ = prepare_parts(frames, preprocessor, None, no_progress, Tolerance())
     assert len(images_to_fit('variation', parts)) == 8
     assert len(images_to_fit('features', parts)) == 16
+
+
+def test_a_recipe_that_is_taught_anew_with_its_own_tolerance_does_not_widen_it() -> None:
+    frames = line_frames(10, 'shift_px=4,rotation_deg=2,defect_rate=0,seed=5')
+    options = TeachOptions(scorers=['variation'])
+    once = teach(frames, name='once', options=options).tolerance
+    assert once is not None
+    again = teach(frames, name='again', options=replace(options, tolerance=once)).tolerance
+    assert again == once
 
 
 def test_a_recipe_states_its_tolerance_and_keeps_it(still_recipe: Recipe, tmp_path: Path) -> None:
