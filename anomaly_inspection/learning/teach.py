@@ -235,13 +235,14 @@ def teach(
         highlight_colours=options.highlight_colours,
         tolerance=options.tolerance,
     )
+    tolerance = options.tolerance_within(preprocessing)
     reasons: tuple[str, ...] = ()
     if options.scorers == AUTO:
         choice = choose_scorers(
             good,
             preprocessing,
             options.false_reject_rate,
-            tolerance=None if options.preprocessing else options.tolerance,
+            tolerance=tolerance,
             budget_ms=options.speed_budget_ms,
             progress=progress,
         )
@@ -254,7 +255,7 @@ def teach(
         settings,
         options.false_reject_rate,
         progress,
-        options.tolerance_within(preprocessing),
+        tolerance,
     )
     if options.preprocessing is None:
         fitted = _with_least_confidence(fitted)
