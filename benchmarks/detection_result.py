@@ -7,18 +7,9 @@ The fixed set of the detection benchmark, and one judged part of it.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from anomaly_inspection.capture.simulated_line import (
-    SimulatedLineSettings,
-)
-from anomaly_inspection.evaluation.run_summary import (
-    LARGE_CONTRAST_LEVELS,
-    LARGE_DIAMETER_PX,
-)
-
-if TYPE_CHECKING:
-    pass
+from anomaly_inspection.capture.simulated_line import SimulatedLineSettings
+from anomaly_inspection.evaluation.run_summary import LARGE_CONTRAST_LEVELS, LARGE_DIAMETER_PX
 
 # The bench. Any change here makes it another bench, whose figures cannot be compared with older
 # ones.
