@@ -76,10 +76,13 @@ class ScorerParameters(RecipeParameters):
         minimum=0.01,
         maximum=60.0,
     )
+    # Two, so that one slow frame does not hold up the next; the smallest cells have two cores.
     workers: int = parameter(
-        1,
-        'Frames that are scored at the same time, each on a thread of its own. Scores are '
-        'published in the order of the frames.',
+        2,
+        'Frames that are scored at the same time, each on a thread of its own; scores are still '
+        'published in the order of the frames. More help where frames come faster than one core '
+        'can score them. Each but the first takes the memory of one frame more than '
+        'recipe_budget_mb.',
         minimum=1,
         maximum=8,
         read_only=True,

@@ -468,7 +468,7 @@ def test_a_worker_that_hangs_costs_its_part_and_is_reported(make_bench, good, ho
 
 def test_frames_that_come_too_fast_lose_the_oldest_and_say_so(make_bench, good, hold):
     held = hold(1)
-    bench = make_bench().ready()
+    bench = make_bench(workers=1).ready()
     send(bench, 1, good)
     bench.wait(lambda: 1 in held.begun)
     for part_id in range(2, 9):
@@ -509,7 +509,7 @@ def test_nothing_is_published_once_the_node_was_stopped_under_load(make_bench, g
 def test_a_node_stops_though_its_worker_hangs(make_bench, good, hold, monkeypatch):
     monkeypatch.setattr(scorer_node, '_STOP_S', 0.0)
     held = hold(1)
-    bench = make_bench().ready()
+    bench = make_bench(workers=1).ready()
     send(bench, 1, good)
     bench.wait(lambda: 1 in held.begun)
     assert bench.node.trigger_deactivate() == SUCCESS
