@@ -16,6 +16,7 @@ from xml.etree import ElementTree
 import pytest
 
 import anomaly_inspection
+from anomaly_inspection.scoring import ssim_kernel
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE_XML = ElementTree.parse(ROOT / 'package.xml').getroot()
@@ -73,6 +74,11 @@ def test_versions_agree() -> None:
     assert PACKAGE_XML.findtext('version') == anomaly_inspection.__version__
     assert newest
     assert newest[1] in (None, anomaly_inspection.__version__)
+
+
+def test_the_built_package_has_the_function_for_ssim_and_takes_it() -> None:
+    assert list(installed_prefix().rglob('libssim_map.so'))
+    assert ssim_kernel.is_built()
 
 
 def test_the_built_package_has_the_version_of_the_sources() -> None:

@@ -7,19 +7,22 @@ constants and sample covariance as in scikit-image. It is rearranged to ::
 
     SSIM = (1 - (ux - uy)^2 / (ux^2 + uy^2 + C1)) * (1 - var(x - y) / (vx + vy + C2))
 
-which needs one filter less and gives exactly 1 for identical images.
+which needs one filter less and gives exactly 1 for identical images. Where the package was built
+with its C++ function (`ssim_kernel.py`), that one does all of it in one pass over memory.
 
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, ClassVar, Literal, NamedTuple, Self, TYPE_CHECKING, TypeAlias
 
 import cv2
 import numpy as np
 
 from anomaly_inspection.errors import FrameError, RecipeError
+from anomaly_inspection.scoring import ssim_kernel
 from anomaly_inspection.scoring.measure import BadSide, MeasureSpec
 from anomaly_inspection.scoring.scorer import (
     check_alike,
@@ -51,15 +54,12 @@ THUMBNAIL_PX = 32
 _WEIGHT = {'uniform': 49, 'gaussian': 1}
 
 
-@dataclass(frozen=True, eq=False)
-class SsimReference:
+class _Moments(NamedTuple):
     """
-    An 8-bit image with its window moments: half of an SSIM, computed once.
+    Window moments of an image: half of an SSIM.
 
     Parameters
     ----------
-    image : ndarray of uint8, (h, w) or (h, w, channels)
-    window : 'uniform' or 'gaussian'
     total : ndarray of float32 (uniform) or float64 (gaussian), like image
         Window sum.
     luminance, contrast : ndarray like total
@@ -68,11 +68,22 @@ class SsimReference:
 
     """
 
-    image: NDArray[np.uint8]
-    window: Window
     total: NDArray[Any]
     luminance: NDArray[Any]
     contrast: NDArray[Any]
+
+
+@dataclass(frozen=True, eq=False)
+class SsimReference:
+    """
+    An 8-bit image to compare others with; see `of`.
+
+    """
+
+    image: NDArray[np.uint8]
+    window: Window
+    k1: float
+    k2: float
 
     @classmethod
     def of(
@@ -84,7 +95,7 @@ class SsimReference:
         k2: float = 0.03,
     ) -> Self:
         """
-        Take the moments of an image.
+        Make an image ready for comparison.
 
         Parameters
         ----------
@@ -105,13 +116,25 @@ class SsimReference:
             raise FrameError(
                 f'the image is {shape_text(image)}; 8-bit of at least {size}x{size} is needed'
             )
-        total = _window_sum(image, window)
+        reference = cls(image, window, k1, k2)
+        if not reference._is_for_kernel:
+            # Now, and not with the first frame.
+            _ = reference._moments
+        return reference
+
+    @property
+    def _is_for_kernel(self) -> bool:
+        return self.window == 'uniform' and ssim_kernel.is_built()
+
+    @cached_property
+    def _moments(self) -> _Moments:
+        total = _window_sum(self.image, self.window)
         luminance = np.square(total)
-        contrast = _deviation(image, luminance, window)
-        weight, pixels = _WEIGHT[window], size**2
-        luminance += (k1 * _DATA_RANGE * weight) ** 2 / 2
-        contrast += (k2 * _DATA_RANGE) ** 2 / 2 * weight * (pixels - 1) / pixels
-        return cls(image, window, total, luminance, contrast)
+        contrast = _deviation(self.image, luminance, self.window)
+        weight, pixels = _WEIGHT[self.window], WINDOW_PX[self.window] ** 2
+        luminance += (self.k1 * _DATA_RANGE * weight) ** 2 / 2
+        contrast += (self.k2 * _DATA_RANGE) ** 2 / 2 * weight * (pixels - 1) / pixels
+        return _Moments(total, luminance, contrast)
 
     def similarity_map(self, other: SsimReference) -> NDArray[np.float32]:
         """
@@ -133,14 +156,24 @@ class SsimReference:
                 f'SSIM of {shape_text(self.image)} ({self.window}) with '
                 f'{shape_text(other.image)} ({other.window}): both must be alike'
             )
+        if self._is_for_kernel:
+            pixels = WINDOW_PX[self.window] ** 2
+            luminance, contrast = (
+                (_DATA_RANGE**2) * (one**2 + two**2) / 2
+                for one, two in ((self.k1, other.k1), (self.k2, other.k2))
+            )
+            return ssim_kernel.ssim_map(
+                self.image, other.image, luminance * pixels**2, contrast * pixels * (pixels - 1)
+            )
+        own, others = self._moments, other._moments
         # In place where possible: to allocate a megabyte costs more than to fill it.
-        brightness = self.total - other.total
+        brightness = own.total - others.total
         np.square(brightness, out=brightness)
         difference = np.asarray(cv2.absdiff(self.image, other.image), np.uint8)
         structure = _deviation(difference, brightness, self.window)
         for term, one, two in (
-            (structure, self.contrast, other.contrast),
-            (brightness, self.luminance, other.luminance),
+            (structure, own.contrast, others.contrast),
+            (brightness, own.luminance, others.luminance),
         ):
             term /= one + two
             np.subtract(1, term, out=term)
@@ -344,22 +377,20 @@ class SsimScorer:
         distance = np.einsum('ij,ij->i', difference, difference)
         if leave_out is not None:
             distance[leave_out] = np.inf
-        moments = SsimReference.of(prepared.image, **self._constants)
+        frame = SsimReference.of(prepared.image, **self._constants)
         nearest = np.argsort(distance, kind='stable')[:_CANDIDATES]
         windows_seen = self._windows_inside(prepared.valid)
         return max(
             (
-                self._match(moments, windows_seen, int(index))
+                self._match(frame, windows_seen, int(index))
                 for index in nearest
                 if np.isfinite(distance[index])
             ),
             key=lambda match: match.mean,
         )
 
-    def _match(
-        self, moments: SsimReference, windows_seen: NDArray[np.uint8], which: int
-    ) -> _Match:
-        similarity = self._references[which].similarity_map(moments)
+    def _match(self, frame: SsimReference, windows_seen: NDArray[np.uint8], which: int) -> _Match:
+        similarity = self._references[which].similarity_map(frame)
         inside = windows_seen & self._windows_valid[which]
         windows = cv2.countNonZero(inside)
         if not windows:

@@ -16,6 +16,7 @@ from skimage.metrics import structural_similarity
 
 from anomaly_inspection.errors import FrameError, RecipeError, SettingError
 from anomaly_inspection.imaging.preprocessing import Prepared
+from anomaly_inspection.scoring import ssim_kernel
 from anomaly_inspection.scoring.ssim import (
     SsimReference,
     SsimScorer,
@@ -23,6 +24,20 @@ from anomaly_inspection.scoring.ssim import (
 )
 
 SIZE = (60, 80)
+
+
+@pytest.fixture(scope='module', params=['in one pass', 'by NumPy'], autouse=True)
+def way(request):
+    """
+    Every test runs with the C++ function and without it.
+
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        if request.param == 'by NumPy':
+            patch.setattr(ssim_kernel, '_function', None)
+        elif not ssim_kernel.is_built():
+            pytest.skip('the C++ function is not built')
+        yield request.param
 
 
 def similarity_map(one, two, **options):
@@ -119,6 +134,33 @@ def test_is_symmetric_bounded_and_finite(one, two, window):
 @given(images, strategies.sampled_from(['uniform', 'gaussian']))
 def test_identity_gives_exactly_one(image, window):
     assert (similarity_map(image, image, window=window) == 1).all()
+
+
+@settings(max_examples=80, deadline=None, derandomize=True)
+@given(
+    strategies.integers(0, 2**32 - 1),
+    strategies.integers(7, 40),
+    strategies.integers(7, 75),
+    strategies.sampled_from([(), (1,), (3,), (4,)]),
+    strategies.sampled_from([(0, 256), (250, 256), (0, 2), (90, 110)]),
+)
+def test_both_ways_find_the_same_whatever_the_size(seed, height, width, channels, levels):
+    shape = (2, height, width, *channels)
+    one, two = np.random.default_rng(seed).integers(*levels, shape, np.uint8)
+    found = similarity_map(one, two, k1=0.02, k2=0.05)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ssim_kernel, '_function', None)
+        expected = similarity_map(one, two, k1=0.02, k2=0.05)
+    assert found.shape == expected.shape == (height, width)
+    assert found.dtype == expected.dtype == np.float32
+    np.testing.assert_allclose(found, expected, rtol=0, atol=6e-5)
+
+
+def test_images_that_are_views_of_larger_ones_are_compared_as_they_look():
+    one, two = texture(8), texture(9)
+    views = one[5:50:2, 3:70], two[5:50:2, 3:70]
+    copies = [np.ascontiguousarray(view) for view in views]
+    assert (similarity_map(*views) == similarity_map(*copies)).all()
 
 
 def test_more_noise_gives_less():
