@@ -26,7 +26,7 @@ from anomaly_inspection.errors import FrameError, SettingError
 from anomaly_inspection.learning.backbones import is_packaged_backbone_installed
 from anomaly_inspection.learning.scorer_cost import counted_ms
 from anomaly_inspection.learning.scorer_trial import Measured, settings_text, Trial, try_scorer
-from anomaly_inspection.learning.setting_choice import choose_settings
+from anomaly_inspection.learning.setting_choice import choose_settings, shows_surface_once
 from anomaly_inspection.learning.trial_parts import in_threads, TrialParts
 from anomaly_inspection.progress import no_progress
 from anomaly_inspection.scoring.features import FeaturesScorer
@@ -167,8 +167,14 @@ def _affordable(parts: TrialParts, budget_ms: float) -> tuple[list[_Candidate], 
             "'anomaly_inspection[pretrained]'"
         )
     needed = {scorer: choose_settings(scorer, parts.parts) for scorer in scorers}
+    is_surface = shows_surface_once(parts.parts)
+    if is_surface:
+        reasons.append(
+            'the images show one piece of a surface, or a few: only pooled statistics, which hold '
+            'for any piece, are tried'
+        )
     for scorer, given in CANDIDATES:
-        if scorer not in needed:
+        if scorer not in needed or (is_surface and given.get('statistics') != 'pooled'):
             continue
         settings = needed[scorer] | dict(given)
         one = _Candidate(scorer, given, settings, counted_ms(scorer, settings, shape))
