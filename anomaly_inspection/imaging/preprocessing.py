@@ -166,9 +166,7 @@ class PreprocessingSettings:
 
 class Preprocessor:
     """
-    Prepares the frames of one recipe.
-
-    Not thread-safe.
+    Prepares the frames of one recipe. Several threads may prepare frames at once.
 
     Parameters
     ----------

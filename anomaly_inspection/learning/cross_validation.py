@@ -29,6 +29,7 @@ from anomaly_inspection.learning.outliers import (
     OUTLYING_DEVIATIONS,
 )
 from anomaly_inspection.learning.part_preparation import images_to_fit
+from anomaly_inspection.learning.threads import in_threads
 from anomaly_inspection.scoring.measure import BadSide, MeasureSpec
 from anomaly_inspection.scoring.registry import scorer_class
 
@@ -268,15 +269,21 @@ def _score_by_folds(
 ) -> HeldOutScores:
     fold_of = np.array(folds_of(parts))
     has_classes = _class_spec(scorer) is not None
-    scores: dict[int, _PartScore] = {}
-    for fold in np.unique(fold_of):
+
+    def score_fold(fold: int) -> dict[int, _PartScore]:
         others = [parts[index] for index in np.flatnonzero(fold_of != fold).tolist()]
         known_classes = {part.prepared.part_class for part in others}
         fitted = scorer_class(scorer).fit(images_to_fit(scorer, others), settings)
-        for index in np.flatnonzero(fold_of == fold).tolist():
-            if has_classes and parts[index].prepared.part_class not in known_classes:
-                continue
-            scores[index] = _PartScore.of(fitted, parts[index])
+        return {
+            index: _PartScore.of(fitted, parts[index])
+            for index in np.flatnonzero(fold_of == fold).tolist()
+            if not has_classes or parts[index].prepared.part_class in known_classes
+        }
+
+    scores: dict[int, _PartScore] = {}
+    for found in in_threads(score_fold, np.unique(fold_of).tolist()):
+        for index, score in found.items():
+            scores[index] = score
             progress(len(scores), len(parts), f'measuring held-out parts, {scorer}')
     return HeldOutScores.of(scorer, [scores[index] for index in sorted(scores)])
 

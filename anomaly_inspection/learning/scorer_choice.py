@@ -27,7 +27,8 @@ from anomaly_inspection.learning.backbones import is_packaged_backbone_installed
 from anomaly_inspection.learning.scorer_cost import counted_ms
 from anomaly_inspection.learning.scorer_trial import Measured, settings_text, Trial, try_scorer
 from anomaly_inspection.learning.setting_choice import choose_settings, shows_surface_once
-from anomaly_inspection.learning.trial_parts import in_threads, TrialParts
+from anomaly_inspection.learning.threads import in_threads
+from anomaly_inspection.learning.trial_parts import TrialParts
 from anomaly_inspection.progress import no_progress
 from anomaly_inspection.scoring.features import FeaturesScorer
 from anomaly_inspection.scoring.registry import scorer_class

@@ -42,6 +42,7 @@ from anomaly_inspection.learning.preprocessing_choice import (
 from anomaly_inspection.learning.recipe_size import check_recipe_size
 from anomaly_inspection.learning.scorer_choice import choose_scorers, DEFAULT_BUDGET_MS
 from anomaly_inspection.learning.scorer_fit import fit_scorers, FittedScorers
+from anomaly_inspection.learning.threads import one_blas_thread
 from anomaly_inspection.progress import no_progress
 from anomaly_inspection.recipes.recipe import check_name, Provenance
 from anomaly_inspection.scoring.measure import BadSide
@@ -163,6 +164,7 @@ class TeachOptions:
         return tolerance if preprocessing.light != 'none' else replace(tolerance, light_share=0.0)
 
 
+@one_blas_thread()
 def teach(
     images: Iterable[Offered] | GoodImages,
     *,

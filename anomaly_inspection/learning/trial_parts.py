@@ -13,12 +13,10 @@ machine.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 import math
-import os
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -32,6 +30,7 @@ from anomaly_inspection.learning.part_mask import part_in_region
 from anomaly_inspection.learning.part_preparation import prepare_parts
 from anomaly_inspection.learning.preprocessing_choice import choose_references
 from anomaly_inspection.learning.synthetic_defects import random_defect
+from anomaly_inspection.learning.threads import in_threads
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -41,9 +40,6 @@ if TYPE_CHECKING:
     from anomaly_inspection.learning.good_images import GoodImages, Named
     from anomaly_inspection.learning.part_preparation import GoodPart
     from anomaly_inspection.progress import Progress
-
-T = TypeVar('T')
-R = TypeVar('R')
 
 _FOLDS, _FOLDS_OF_FEW, _FEW_PARTS = 3, 5, 30
 _FEWEST_PARTS = 5
@@ -55,7 +51,6 @@ _OTHERS = 8
 _SEED = 1
 # Pixels times gray levels. Hardly any scorer sees weaker defects: they would only add noise.
 _LEAST_STRENGTH = 200.0
-_MOST_THREADS = 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,16 +150,6 @@ class TrialParts:
 
         """
         return int(self.fold_of.max()) + 1
-
-
-def in_threads(work: Callable[[T], R], items: Sequence[T]) -> Iterator[R]:
-    """
-    Do work on every item, several at a time, and give the results in the order of the items.
-
-    """
-    threads = min(_MOST_THREADS, len(os.sched_getaffinity(0)))
-    with ThreadPoolExecutor(threads) as pool:
-        yield from pool.map(work, items)
 
 
 def _by_class(named: list[Named], classes: Mapping[str, str] | None) -> list[Named]:

@@ -16,6 +16,7 @@ from sensor_msgs.msg import Image
 
 from anomaly_inspection.errors import FrameError, InspectionError, SettingError
 from anomaly_inspection.msg import Measure, Part, RecipeInForce, RecipePrepared, Region, Score
+from anomaly_inspection.nodes.frame_workers import FrameWorkers
 from anomaly_inspection.nodes.freed_memory import keep_freed_memory
 from anomaly_inspection.nodes.frequency import Frequency
 from anomaly_inspection.nodes.image_conversion import array_from_image, image_from_array
@@ -42,6 +43,10 @@ _WAITING_IMAGES = 8
 _WAITING_PARTS = 64
 _MOST_REGIONS = 32
 _CHECK_S = 0.5
+# Frames that wait for a worker; as many as wait on the way of an image topic.
+_WAITING_FRAMES = 5
+# How long a stop waits for the frames that are being scored.
+_STOP_S = 2.0
 
 
 @dataclass(frozen=True)
@@ -71,12 +76,43 @@ class ScorerParameters(RecipeParameters):
         minimum=0.01,
         maximum=60.0,
     )
+    # Two, so that one slow frame does not hold up the next; the smallest cells have two cores.
+    workers: int = parameter(
+        2,
+        'Frames that are scored at the same time, each on a thread of its own; scores are still '
+        'published in the order of the frames. More help where frames come faster than one core '
+        'can score them. Each but the first takes the memory of one frame more than '
+        'recipe_budget_mb.',
+        minimum=1,
+        maximum=8,
+        read_only=True,
+    )
 
 
 @dataclass(frozen=True)
 class _LoadedRecipe:
     recipe: Recipe
     frame_scorer: FrameScorer
+
+
+@dataclass(frozen=True)
+class _Frame:
+    """
+    A frame of a part, and the recipe that was in force when it came.
+
+    """
+
+    image: Image
+    session_id: str
+    part_id: int
+    exposure_s: float
+    loaded: _LoadedRecipe
+
+
+@dataclass(frozen=True)
+class _Scored:
+    scores: list[ScorerResult]
+    duration_s: float
 
 
 class ScorerNode(InspectionNode[ScorerParameters]):
@@ -90,8 +126,8 @@ class ScorerNode(InspectionNode[ScorerParameters]):
 
     concerns: ClassVar[dict[str, tuple[str, ...]]] = {
         'recipe': ('recipe',),
-        'frames': ('age', 'lost *', 'frequency frames'),
-        'scorers': ('scorer *',),
+        'frames': ('age', 'queue', 'lost *', 'frequency frames'),
+        'scorers': ('scorer *', 'scoring', 'workers'),
     }
 
     def __init__(self, **options: Any) -> None:
@@ -103,6 +139,7 @@ class ScorerNode(InspectionNode[ScorerParameters]):
         self._preparing: threading.Thread | None = None
         self._images: OrderedDict[int, Image] = OrderedDict()
         self._frames: OrderedDict[int, tuple[str, int, float]] = OrderedDict()
+        self._workers: FrameWorkers[_Frame, _Scored | None] | None = None
         self._scored = 0
         self._too_old = 0
         self._unmatched = 0
@@ -121,14 +158,22 @@ class ScorerNode(InspectionNode[ScorerParameters]):
         self.listen(Part, 'part', self._take_part, EVENT)
         images = ImageStream(self, Image, 'part/image', self._take_image)
         self.every(_CHECK_S, images.check)
+        self.every(_CHECK_S, self._check_workers)
         self.listen(RecipeInForce, 'recipe_prepare', self._prepare_recipe, LATCHED)
         self.listen(RecipeInForce, 'recipe_in_force', self._switch_recipe, LATCHED)
 
     def activate(self) -> None:
         """
-        Tell the decider which recipe is ready.
+        Start the workers; tell the decider which recipe is ready.
 
         """
+        self._workers = FrameWorkers(
+            self.parameters.workers,
+            _WAITING_FRAMES,
+            work=self._score_frame,
+            deliver=self._deliver,
+            fail=self._report_failure,
+        )
         if self._loaded is not None:
             self._confirm(self._loaded)
 
@@ -140,6 +185,10 @@ class ScorerNode(InspectionNode[ScorerParameters]):
         if self._preparing is not None:
             # Else it would tell the decider, later, that its recipe is ready.
             self._preparing.join()
+        if self._workers is not None and not self._workers.close(_STOP_S):
+            self.get_logger().error('a worker hangs: the node stops without its frame')
+        self._workers = None
+        self.clear('workers')
         recipe_hash = self._loaded.recipe.hash if self._loaded else self._announced_hash
         self._refuse(recipe_hash, f'{self.get_name()} is not active')
         self._images.clear()
@@ -196,7 +245,9 @@ class ScorerNode(InspectionNode[ScorerParameters]):
                 f'recipe {recipe.name} has no scorer {", ".join(map(repr, missing))}, which this '
                 f'node must run (parameter scorers); it has: {", ".join(recipe.scorers)}'
             )
-        return _LoadedRecipe(recipe, recipe.frame_scorer(names or None))
+        frame_scorer = recipe.frame_scorer(names or None)
+        frame_scorer.allow_threads(self.parameters.workers)
+        return _LoadedRecipe(recipe, frame_scorer)
 
     def _confirm(self, loaded: _LoadedRecipe) -> None:
         """
@@ -295,7 +346,59 @@ class ScorerNode(InspectionNode[ScorerParameters]):
             return
         image = self._images.pop(stamp_ns)
         session_id, part_id, exposure_s = self._frames.pop(stamp_ns)
-        if time.monotonic() - exposure_s > self.parameters.max_age_s:
+        if self._loaded is None or self._workers is None:
+            # No recipe is in force yet: the decider rejects the part as NOT_READY.
+            self._unmatched += 1
+            return
+        # A frame that waits across a switch keeps the recipe of its part.
+        frame = _Frame(image, session_id, part_id, exposure_s, self._loaded)
+        for _ in range(self._workers.put(frame)):
+            self.report_event(
+                'queue',
+                WARN,
+                'frames come faster than they can be scored: the oldest of more than '
+                f'{_WAITING_FRAMES} that wait are dropped, and their parts are rejected',
+                counted_as='frames dropped',
+            )
+
+    def _check_workers(self) -> None:
+        if self._workers is not None and self._workers.release(self._is_too_old):
+            self.report(
+                'workers',
+                ERROR,
+                f'a worker needs more than max_age_s {self.parameters.max_age_s:g} s for a '
+                'frame: its part is rejected. Scoring is too slow, or hangs',
+            )
+        else:
+            self.clear('workers')
+
+    def _is_too_old(self, frame: _Frame) -> bool:
+        return time.monotonic() - frame.exposure_s > self.parameters.max_age_s
+
+    def _score_frame(self, frame: _Frame) -> _Scored | None:
+        """
+        Score a frame on a worker's thread; None when it is too old.
+
+        """
+        if self._is_too_old(frame):
+            return None
+        frame_scorer = frame.loaded.frame_scorer
+        began_s = time.perf_counter()
+        try:
+            scores = frame_scorer.score(array_from_image(frame.image))
+        except FrameError as error:
+            scores = [
+                ScorerResult(name, ScoreStatus.FRAME_INVALID, str(error), float('nan'))
+                for name in frame_scorer.scorer_names
+            ]
+        return _Scored(scores, time.perf_counter() - began_s)
+
+    def _deliver(self, frame: _Frame, scored: _Scored | None) -> None:
+        """
+        Publish the scores of a frame, on one thread at a time.
+
+        """
+        if scored is None:
             self._too_old += 1
             self.report(
                 'age',
@@ -305,29 +408,12 @@ class ScorerNode(InspectionNode[ScorerParameters]):
             )
             return
         self.clear('age')
-        self._score_frame(image, session_id, part_id)
-
-    def _score_frame(self, image: Image, session_id: str, part_id: int) -> None:
-        loaded = self._loaded
-        if loaded is None:
-            # No recipe is in force yet: the decider rejects the part as NOT_READY.
-            self._unmatched += 1
-            return
-        began_s = time.perf_counter()
-        try:
-            scores = loaded.frame_scorer.score(array_from_image(image))
-        except FrameError as error:
-            scores = [
-                ScorerResult(name, ScoreStatus.FRAME_INVALID, str(error), float('nan'))
-                for name in loaded.frame_scorer.scorer_names
-            ]
-        duration_s = time.perf_counter() - began_s
-        for score in scores:
-            message = _message(score, loaded)
-            message.header = image.header
-            message.session_id = session_id
-            message.part_id = part_id
-            message.duration_s = duration_s
+        for score in scored.scores:
+            message = _message(score, frame.loaded)
+            message.header = frame.image.header
+            message.session_id = frame.session_id
+            message.part_id = frame.part_id
+            message.duration_s = scored.duration_s
             self._score.publish(message)
             topic = f'scorer {score.scorer}'
             if score.status == ScoreStatus.SCORER_FAILED:
@@ -337,7 +423,15 @@ class ScorerNode(InspectionNode[ScorerParameters]):
         self._scored += 1
         self._frequency.tick()
         if self._anomaly_map.get_subscription_count():
-            self._publish_map(scores, image)
+            self._publish_map(scored.scores, frame.image)
+
+    def _report_failure(self, error: Exception) -> None:
+        self.report_event(
+            'scoring',
+            ERROR,
+            f'a frame could not be scored: {self.describe(error)}; its part is rejected',
+            counted_as='failed frames',
+        )
 
     def _publish_map(self, scores: list[ScorerResult], image: Image) -> None:
         frame_map = combined_map(scores)

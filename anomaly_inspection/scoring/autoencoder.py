@@ -271,6 +271,13 @@ class AutoencoderScorer:
         """
         return self._network.preprocessing_fingerprint
 
+    def allow_threads(self, count: int) -> None:
+        """
+        Let so many threads score at the same time; see `RunsNetwork`.
+
+        """
+        self._network.model.allow_threads(count)
+
     def score(self, prepared: Prepared) -> ScorerOutput:
         """
         Score one prepared frame; see `Scorer.score`.

@@ -131,14 +131,22 @@ class FeatureNetwork:
         """
         with self._lock:
             found = self._kept.get(part)
-            if found is None:
-                [(_, values)] = self._model.outputs(self._input(part.image)[np.newaxis])
-                # Half precision always, so that it does not matter whether they were kept.
-                bounded = np.clip(values[0], -_LARGEST_FEATURE, _LARGEST_FEATURE)
-                found = bounded.astype(np.float16)
+        if found is None:
+            [(_, values)] = self._model.outputs(self._input(part.image)[np.newaxis])
+            # Half precision always, so that it does not matter whether they were kept.
+            bounded = np.clip(values[0], -_LARGEST_FEATURE, _LARGEST_FEATURE)
+            found = bounded.astype(np.float16)
+            with self._lock:
                 if self._is_keeping and (len(self._kept) + 1) * found.nbytes <= _MOST_KEPT_BYTES:
                     self._kept[part] = found
         return found.astype(np.float32)
+
+    def allow_threads(self, count: int) -> None:
+        """
+        Let so many threads ask for features at the same time.
+
+        """
+        self._model.allow_threads(count)
 
     def _input(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         small = resized(image, self._size_px)

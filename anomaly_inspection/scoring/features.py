@@ -208,6 +208,13 @@ class FeaturesScorer:
             **self._network.files,
         }
 
+    def allow_threads(self, count: int) -> None:
+        """
+        Let so many threads score at the same time; see `RunsNetwork`.
+
+        """
+        self._network.allow_threads(count)
+
     def score(self, prepared: Prepared) -> ScorerOutput:
         """
         Score one prepared frame; see `Scorer.score`.

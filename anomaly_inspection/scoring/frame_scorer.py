@@ -17,6 +17,7 @@ from anomaly_inspection.imaging.image_decoding import MOST_PIXELS
 from anomaly_inspection.imaging.preprocessing import map_to_frame
 from anomaly_inspection.scoring.measure import BadSide, MeasureSpec
 from anomaly_inspection.scoring.region import find_regions
+from anomaly_inspection.scoring.scorer import RunsNetwork
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -149,7 +150,7 @@ class ScorerResult:
 
 class FrameScorer:
     """
-    All scorers of a recipe on one preprocessing. One thread at a time.
+    All scorers of a recipe on one preprocessing. Several threads may score frames at once.
 
     Parameters
     ----------
@@ -192,6 +193,16 @@ class FrameScorer:
                 f'there is no scorer {scorer_name!r} here; there are: {", ".join(self._scorers)}'
             )
         return self._scorers[scorer_name][0].measures + REGION_MEASURES
+
+    def allow_threads(self, count: int) -> None:
+        """
+        Prepare for so many threads that score at once; without this they wait for each other in
+        scorers that run a network.
+
+        """
+        for scorer, _ in self._scorers.values():
+            if isinstance(scorer, RunsNetwork):
+                scorer.allow_threads(count)
 
     def score(self, image: NDArray[np.uint8]) -> list[ScorerResult]:
         """

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import functools
 import math
 import re
+import threading
 from typing import Any, Self, TYPE_CHECKING
 
 import numpy as np
@@ -47,7 +48,7 @@ _LARGEST_STEP_BYTES = 2**31
 
 class Model:
     """
-    A network, ready to run. One thread at a time.
+    A network, ready to run. Threads that run it at once wait for each other; see `allow_threads`.
 
     Parameters
     ----------
@@ -68,14 +69,26 @@ class Model:
         try:
             network.reshape(input_shape)
             _check_size(network)
-            compiled = _core().compile_model(network, 'CPU', _CONFIGURATION)
-            self._request = compiled.create_infer_request()
+            self._compiled = _core().compile_model(network, 'CPU', _CONFIGURATION)
             self._type = network.inputs[0].get_element_type().to_dtype()
         except RuntimeError as error:
             raise RecipeError(
                 f'{MODEL_XML} cannot be compiled for an input of {input_shape}: {_told(error)}'
             ) from error
+        self._network = network
+        self._requests = threading.local()
         self._names = [frozenset(output.get_names()) for output in network.outputs]
+
+    def allow_threads(self, count: int) -> None:
+        """
+        Let so many threads run the network at the same time, each on a core of its own.
+
+        """
+        if count == self._compiled.get_property('NUM_STREAMS'):
+            return
+        several = {'NUM_STREAMS': count, 'INFERENCE_NUM_THREADS': count}
+        self._compiled = _core().compile_model(self._network, 'CPU', _CONFIGURATION | several)
+        self._requests = threading.local()
 
     def outputs(self, values: NDArray[Any]) -> list[tuple[frozenset[str], NDArray[Any]]]:
         """
@@ -101,7 +114,7 @@ class Model:
             values = np.rint(values)
         values = np.ascontiguousarray(values, self._type)
         try:
-            results = self._request.infer({0: values}, share_inputs=True).to_tuple()
+            results = self._request().infer({0: values}, share_inputs=True).to_tuple()
         except RuntimeError as error:
             raise RecipeError(f'the network failed: {_told(error)}') from error
         outputs = []
@@ -113,6 +126,11 @@ class Model:
                 )
             outputs.append((names, result.astype(np.float32, copy=False) if is_float else result))
         return outputs
+
+    def _request(self) -> openvino.InferRequest:
+        if not hasattr(self._requests, 'own'):
+            self._requests.own = self._compiled.create_infer_request()
+        return self._requests.own
 
 
 @dataclass(frozen=True, eq=False)

@@ -215,6 +215,13 @@ class OpenvinoScorer:
         """
         return {'image_shape': np.array(self._like.shape), **self._files}
 
+    def allow_threads(self, count: int) -> None:
+        """
+        Let so many threads score at the same time; see `RunsNetwork`.
+
+        """
+        self._model.allow_threads(count)
+
     def score(self, prepared: Prepared) -> ScorerOutput:
         """
         Score one prepared frame; see `Scorer.score`.

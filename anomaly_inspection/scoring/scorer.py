@@ -47,7 +47,8 @@ class ScorerOutput:
 
 class Scorer(Protocol):
     """
-    A scoring method, fitted to good parts. Stateless between frames; one thread at a time.
+    A scoring method, fitted to good parts. Stateless between frames: several threads may score
+    with it at once.
 
     `array_names` are the keys of `to_arrays` that hold no dot: a recipe may have no others.
 
@@ -121,6 +122,21 @@ class TrainedOnPreprocessing(Protocol):
     def preprocessing_fingerprint(self) -> str:
         """
         Give the `PreprocessingSettings.fingerprint` of the images it was trained on.
+
+        """
+        ...
+
+
+@runtime_checkable
+class RunsNetwork(Protocol):
+    """
+    A scorer with a network, which must know how many threads may run it at once.
+
+    """
+
+    def allow_threads(self, count: int) -> None:
+        """
+        Let so many threads score at the same time; without this they wait for each other.
 
         """
         ...

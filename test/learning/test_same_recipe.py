@@ -14,9 +14,10 @@ import subprocess
 import sys
 
 import pytest
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from anomaly_inspection.learning import scorer_choice
-from anomaly_inspection.learning.teach import teach
+from anomaly_inspection.learning.teach import teach, TeachOptions
 from anomaly_inspection.recipes.folder import write_recipe
 from support.drawn_plate import plate
 
@@ -72,3 +73,18 @@ def test_the_same_images_give_the_same_recipe_on_a_busy_machine(
     assert idle.keys() == busy.keys()
     for name, content in idle.items():
         assert content == busy[name], name
+
+
+def test_no_matrix_is_divided_among_threads_while_teaching() -> None:
+    # With more threads the sums of a product are rounded differently, and small ones take longer.
+    def threads() -> list[int]:
+        return [pool['num_threads'] for pool in threadpool_info() if pool['user_api'] == 'blas']
+
+    seen: set[int] = set()
+    images = [(f'{seed}', plate(seed)) for seed in range(8)]
+    options = TeachOptions(scorers=('variation',))
+    with threadpool_limits(limits=2, user_api='blas'):
+        teach(images, name='plate', options=options, progress=lambda *_: seen.update(threads()))
+        after = threads()
+    assert seen == {1}
+    assert set(after) == {2}

@@ -22,7 +22,7 @@ from anomaly_inspection.imaging.alignment import AlignmentSettings
 from anomaly_inspection.imaging.frame_check import FrameFormat
 from anomaly_inspection.imaging.preprocessing import PreprocessingSettings
 from anomaly_inspection.imaging.tolerance import Tolerance
-from anomaly_inspection.learning import scorer_choice, trial_parts
+from anomaly_inspection.learning import scorer_choice, threads, trial_parts
 from anomaly_inspection.learning.backbones import is_packaged_backbone_installed
 from anomaly_inspection.learning.good_images import GoodImages
 from anomaly_inspection.learning.scorer_choice import choose_scorers, ScorerChoice
@@ -145,7 +145,7 @@ def test_threads_and_time_change_nothing(monkeypatch: pytest.MonkeyPatch) -> Non
     some = [one for one in scorer_choice.CANDIDATES if one[1].get('statistics') == 'pooled']
     monkeypatch.setattr(scorer_choice, 'CANDIDATES', tuple(some))
     first = choice_of(ALIKE)
-    monkeypatch.setattr(trial_parts, '_MOST_THREADS', 1)
+    monkeypatch.setattr(threads, '_MOST_THREADS', 1)
     assert choice_of(ALIKE) == first
 
 

@@ -34,8 +34,8 @@ PROBLEMS = {
     },
     ScorerNode: {
         'recipe': ['recipe'],
-        'frames': ['age', f'lost {X}', 'frequency frames'],
-        'scorers': [f'scorer {X}'],
+        'frames': ['age', 'queue', f'lost {X}', 'frequency frames'],
+        'scorers': [f'scorer {X}', 'scoring', 'workers'],
     },
     DeciderNode: {
         'recipe': ['recipe'],

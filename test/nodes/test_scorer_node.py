@@ -15,9 +15,11 @@ import pytest
 pytest.importorskip('anomaly_inspection.msg', reason='needs ROS 2 and the built messages')
 
 from rclpy.lifecycle import TransitionCallbackReturn
+from rclpy.parameter import Parameter
 from sensor_msgs.msg import Image
 
 from anomaly_inspection.capture.open_source import open_source
+from anomaly_inspection.errors import SettingError
 from anomaly_inspection.msg import Part, RecipeInForce, RecipePrepared, Score
 from anomaly_inspection.nodes import scorer_node
 from anomaly_inspection.nodes.image_conversion import float_array_from_image, image_from_array
@@ -25,6 +27,7 @@ from anomaly_inspection.nodes.qos import EVENT, IMAGE, LATCHED, UNRELIABLE_IMAGE
 from anomaly_inspection.nodes.scorer_node import ScorerNode
 from anomaly_inspection.nodes.stamps import nanoseconds_from_stamp, stamp_from_nanoseconds
 from anomaly_inspection.recipes.folder import read_recipe
+from anomaly_inspection.scoring.frame_scorer import FrameScorer
 from anomaly_inspection.scoring.ssim import SsimScorer
 from anomaly_inspection.steady_clock import steady_clock_id
 from support.cell_bench import NodeBench, Peer
@@ -323,6 +326,199 @@ def test_the_map_is_published_only_while_somebody_looks(bench, bad, monkeypatch)
             box = values[region.y_min : region.y_max, region.x_min : region.x_max]
             assert box.max() > 1
     assert np.median(values) < 1
+
+
+# Several workers
+
+
+class Hold:
+    """
+    Holds the scoring of single frames, which are told by their first pixel.
+
+    """
+
+    def __init__(self, monkeypatch, *marks):
+        self.gates = {mark: threading.Event() for mark in marks}
+        self.begun = set()
+        score = FrameScorer.score
+
+        def held(scorer, image):
+            mark = int(image[0, 0].max())
+            self.begun.add(mark)
+            if mark in self.gates:
+                assert self.gates[mark].wait(60)
+            return score(scorer, image)
+
+        monkeypatch.setattr(FrameScorer, 'score', held)
+
+    def let_go(self):
+        for gate in self.gates.values():
+            gate.set()
+
+
+@pytest.fixture
+def hold(monkeypatch):
+    holds = []
+
+    def make(*marks):
+        holds.append(Hold(monkeypatch, *marks))
+        return holds[-1]
+
+    yield make
+    for each in holds:
+        each.let_go()
+
+
+def send(bench, part_id, good, **fields):
+    """
+    Send a part with its frame, which bears the number of the part in its first pixel.
+
+    """
+    marked = good.copy()
+    marked[0, 0] = part_id
+    bench.line.part(part_id, **fields)
+    bench.line.image(part_id, marked)
+
+
+def under_way(bench):
+    return [task.frame.part_id for task in bench.node._workers._under_way]
+
+
+def order(bench):
+    return list(dict.fromkeys(score.part_id for score in bench.line.scores))
+
+
+@pytest.mark.parametrize('workers', [0, 9, 1.5])
+def test_a_number_of_workers_that_makes_no_sense_is_refused(ros_context, workers):
+    with pytest.raises(SettingError, match=r'workers = .* an integer from 1 to 8'):
+        ScorerNode(context=ros_context, parameter_overrides=[Parameter('workers', value=workers)])
+
+
+def test_scores_come_in_the_order_of_the_frames_whichever_is_ready_first(make_bench, good, hold):
+    held = hold(1)
+    bench = make_bench(workers=3).ready()
+    send(bench, 1, good)
+    bench.wait(lambda: 1 in held.begun)
+    for part_id in range(2, 6):
+        send(bench, part_id, good)
+        bench.wait(lambda part_id=part_id: part_id in held.begun)
+    assert not bench.line.scores
+    held.let_go()
+    bench.wait(lambda: len(bench.line.scores) == 10)
+    assert [score.part_id for score in bench.line.scores] == [1, 1, 2, 2, 3, 3, 4, 4, 5, 5]
+
+
+def test_frames_that_wait_across_a_switch_keep_the_recipe_of_their_part(
+    make_bench, recipe, other_recipe, good, hold
+):
+    held = hold(1, 2)
+    bench = make_bench(workers=2).ready()
+    bench.line.prepare_out.publish(announcement(other_recipe))
+    assert bench.answer(other_recipe.hash).is_ready
+    for part_id in (1, 2):
+        send(bench, part_id, good)
+        bench.wait(lambda part_id=part_id: part_id in held.begun)
+    send(bench, 3, good)
+    bench.wait(lambda: len(bench.node._workers._waiting) == 1)
+    bench.line.in_force_out.publish(announcement(other_recipe))
+    bench.wait(lambda: bench.node._loaded.recipe.hash == other_recipe.hash)
+    send(bench, 4, good)
+    bench.wait(lambda: len(bench.node._workers._waiting) == 2)
+    held.let_go()
+    bench.wait(lambda: len(bench.line.scores) == 8)
+    assert order(bench) == [1, 2, 3, 4]
+    hashes = {(score.part_id > 3, score.recipe_hash) for score in bench.line.scores}
+    assert hashes == {(False, recipe.hash), (True, other_recipe.hash)}
+
+
+def test_an_error_in_one_worker_costs_one_part(make_bench, good, monkeypatch):
+    score = FrameScorer.score
+
+    def fails_once(scorer, image):
+        if image[0, 0].max() == 2:
+            raise ZeroDivisionError('a bug')
+        return score(scorer, image)
+
+    monkeypatch.setattr(FrameScorer, 'score', fails_once)
+    bench = make_bench(workers=2).ready()
+    for part_id in (1, 2, 3):
+        send(bench, part_id, good)
+    bench.scores(3)
+    assert order(bench) == [1, 3]
+    assert 'ZeroDivisionError: a bug' in bench.node.problem('scoring')
+    assert 'part is rejected' in bench.node.problem('scoring')
+
+
+def test_a_worker_that_hangs_costs_its_part_and_is_reported(make_bench, good, hold):
+    held = hold(1)
+    bench = make_bench(workers=2).ready()
+    send(bench, 1, good, age_s=30.0)
+    bench.wait(lambda: 1 in held.begun)
+    send(bench, 2, good)
+    bench.wait(lambda: 2 in held.begun)
+    assert bench.set_parameter('max_age_s', 29.0).successful
+    bench.scores(2)
+    bench.wait(lambda: 'more than max_age_s 29 s' in (bench.node.problem('workers') or ''))
+    send(bench, 3, good)
+    bench.scores(3)
+    assert order(bench) == [2, 3]
+    held.let_go()
+    bench.wait(lambda: bench.node.problem('workers') is None)
+
+
+def test_frames_that_come_too_fast_lose_the_oldest_and_say_so(make_bench, good, hold):
+    held = hold(1)
+    bench = make_bench(workers=1).ready()
+    send(bench, 1, good)
+    bench.wait(lambda: 1 in held.begun)
+    for part_id in range(2, 9):
+        send(bench, part_id, good)
+        bench.wait(lambda part_id=part_id: part_id in under_way(bench))
+    bench.wait(lambda: bench.node._event_counts['frames dropped'] == 2)
+    assert 'oldest' in bench.node.problem('queue')
+    held.let_go()
+    bench.scores(8)
+    assert order(bench) == [1, 4, 5, 6, 7, 8]
+
+
+def test_nothing_is_published_once_the_node_was_stopped_under_load(make_bench, good, hold):
+    held = hold(1, 2)
+    bench = make_bench(workers=2).ready()
+    for part_id in (1, 2, 3, 4):
+        send(bench, part_id, good)
+    bench.wait(lambda: held.begun >= {1, 2})
+    workers = bench.node._workers
+    stopping = threading.Thread(target=bench.node.trigger_deactivate, daemon=True)
+    stopping.start()
+    bench.wait(lambda: bench.node._workers is None or workers._is_closed)
+    held.let_go()
+    stopping.join(20)
+    assert not stopping.is_alive()
+    for thread in workers._threads:
+        thread.join(20)
+        assert not thread.is_alive()
+    bench.wait(lambda: 'is not active' in bench.line.answers[-1].error)
+    assert not bench.line.scores
+    bench.node.trigger_activate()
+    bench.wait(lambda: bench.line.answers[-1].is_ready)
+    send(bench, 5, good)
+    bench.scores(5)
+    assert order(bench) == [5]
+
+
+def test_a_node_stops_though_its_worker_hangs(make_bench, good, hold, monkeypatch):
+    monkeypatch.setattr(scorer_node, '_STOP_S', 0.0)
+    held = hold(1)
+    bench = make_bench(workers=1).ready()
+    send(bench, 1, good)
+    bench.wait(lambda: 1 in held.begun)
+    assert bench.node.trigger_deactivate() == SUCCESS
+    bench.wait(lambda: 'is not active' in bench.line.answers[-1].error)
+    bench.node.trigger_activate()
+    send(bench, 2, good)
+    bench.scores(2)
+    held.let_go()
+    assert order(bench) == [2]
 
 
 # Which scorers
