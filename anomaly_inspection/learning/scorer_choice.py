@@ -32,7 +32,7 @@ from anomaly_inspection.learning.scorer_trial import (
     Trial,
     try_scorer,
 )
-from anomaly_inspection.learning.setting_choice import choose_settings
+from anomaly_inspection.learning.setting_choice import choose_settings, shows_surface_once
 from anomaly_inspection.learning.threads import in_threads
 from anomaly_inspection.learning.trial_parts import TrialParts
 from anomaly_inspection.progress import no_progress
@@ -180,8 +180,14 @@ def _affordable(parts: TrialParts, budget_ms: float) -> tuple[list[_Candidate], 
             "'anomaly_inspection[pretrained]'"
         )
     needed = {scorer: choose_settings(scorer, parts.parts) for scorer in scorers}
+    is_surface = shows_surface_once(parts.parts)
+    if is_surface:
+        reasons.append(
+            'the images show one piece of a surface, or a few: only pooled statistics, which hold '
+            'for any piece, are tried'
+        )
     for scorer, given in CANDIDATES:
-        if scorer not in needed:
+        if scorer not in needed or (is_surface and given.get('statistics') != 'pooled'):
             continue
         settings = needed[scorer] | dict(given)
         one = _Candidate(scorer, given, settings, counted_ms(scorer, settings, shape))
