@@ -36,6 +36,8 @@ from anomaly_inspection.errors import SettingError
 from anomaly_inspection.printable import printable
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from anomaly_inspection.evaluation.self_test_result import SelfTest
     from anomaly_inspection.learning.good_images import GoodImages
     from anomaly_inspection.learning.image_quality import ImageQuality
@@ -231,8 +233,7 @@ def teach(
     quality = _looked_at(good)
     taught = _taught(good, quality, images or more, recipe.name, named, chosen, given)
     print_left_out(taught.provenance.left_out)
-    for reason in taught.provenance.choice:
-        console.print(f'  {escaped(reason)}', soft_wrap=True)
+    _print_choice(taught.provenance.choice)
     written = write_recipe(taught, recipe, images=_kept(taught, good, is_kept))
     print_recipe(written)
     console.print(_promise(written, given['false_reject_rate']), soft_wrap=True)
@@ -243,6 +244,16 @@ def teach(
     if has_curve:
         print_curve(written, good)
     sys.exit(EXIT_FAULT if result is not None and result.faults() else EXIT_OK)
+
+
+def _print_choice(reasons: Sequence[str]) -> None:
+    from anomaly_inspection.learning.scorer_choice import NEARLY_BLIND
+
+    for reason in reasons:
+        if reason.startswith(NEARLY_BLIND):
+            print_fault(f'{reason}.')
+        else:
+            console.print(f'  {escaped(reason)}', soft_wrap=True)
 
 
 def _read(images: Path | None, given: dict[str, Any]) -> GoodImages:

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 # scale.
 UNKNOWNS = {'none': 0, 'translation': 2, 'rigid': 3, 'similarity': 4}
 
+_IF_NOT_FOUND = ('reject', 'as_it_lies')
 # Longest side of the region of interest at the finest and at the coarsest level, about.
 _FINE_SIDE_PX, _COARSE_SIDE_PX = 320, 48
 # Candidates whose scores differ by less look the same; the least turned one is taken.
@@ -72,6 +73,9 @@ class AlignmentSettings:
         The part is larger or smaller by at most this share, 0 to 0.3.
     min_confidence : float
         An alignment less sure than this is refused, 0 to 1.
+    if_not_found : str
+        What happens to a part that is not found, not surely enough, or outside of the search
+        range: 'reject', or 'as_it_lies': the scorers judge it where it lies.
 
     Raises
     ------
@@ -85,6 +89,7 @@ class AlignmentSettings:
     search_deg: float = 10.0
     search_scale: float = 0.05
     min_confidence: float = 0.35
+    if_not_found: str = 'reject'
 
     def __post_init__(self) -> None:
         check_choice('alignment.kind', self.kind, UNKNOWNS)
@@ -92,6 +97,7 @@ class AlignmentSettings:
         check_number('alignment.search_deg', self.search_deg, 0, 180)
         check_number('alignment.search_scale', self.search_scale, 0, 0.3)
         check_number('alignment.min_confidence', self.min_confidence, 0, 1)
+        check_choice('alignment.if_not_found', self.if_not_found, _IF_NOT_FOUND)
 
     @classmethod
     def from_mapping(cls, mapping: Mapping[str, Any]) -> AlignmentSettings:
@@ -106,8 +112,14 @@ class AlignmentSettings:
         """
         Give the mapping that `from_mapping` reads.
 
+        The usual `if_not_found` is left out: models that were trained before it came keep their
+        fingerprint.
+
         """
-        return asdict(self)
+        mapping = asdict(self)
+        if self.if_not_found == 'reject':
+            del mapping['if_not_found']
+        return mapping
 
 
 @dataclass(frozen=True)
@@ -127,6 +139,8 @@ class Alignment:
     confidence : float
         0 to 1: the share of the reference's edges that the frame shows at their places, in their
         directions; the lowest of that of all edges and of those that tell x, y, angle and scale.
+    is_found : bool
+        False for a part that was not found, and is judged as it lies.
 
     """
 
@@ -135,6 +149,7 @@ class Alignment:
     angle_rad: float
     scale: float
     confidence: float
+    is_found: bool = True
 
     def to_frame(self, region: RegionOfInterest) -> NDArray[np.float64]:
         """
@@ -246,8 +261,8 @@ class Aligner:
         Raises
         ------
         AlignmentError
-            When the part is not found, not surely enough, or outside of the search range; says the
-            numbers.
+            When the part is not found, not surely enough, or outside of the search range, and the
+            settings reject it then; says the numbers.
 
         """
         pose, agreement, least, _ = self._find(frame)
@@ -255,7 +270,12 @@ class Aligner:
         angle = -cmath.phase(pose.turn)
         x_px, y_px = pose.shift.real, pose.shift.imag
         alignment = Alignment(x_px, y_px, angle, abs(pose.turn), confidence)
-        self._check(alignment)
+        try:
+            self._check(alignment)
+        except AlignmentError:
+            if self._settings.if_not_found == 'reject':
+                raise
+            return Alignment(0.0, 0.0, 0.0, 1.0, confidence, is_found=False)
         return alignment
 
     def _find(self, frame: NDArray[np.uint8]) -> _Found:

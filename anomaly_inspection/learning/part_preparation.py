@@ -146,14 +146,18 @@ def _moved(
 
 def least_confidences(parts: Sequence[GoodPart]) -> NDArray[np.float64]:
     """
-    Give how sure the alignment of each part is at least, as it is and moved, 0..1.
+    Give how sure the alignment of each different part is at least, as it is and moved, 0..1.
+
+    Near copies are one part.
 
     """
-    confidences = [
-        [one.alignment.confidence for one in (part.prepared, *part.moved) if one.alignment]
-        for part in parts
-    ]
-    return np.array([min(each) for each in confidences if each], np.float64)
+    least: dict[int, float] = {}
+    for index, part in enumerate(parts):
+        group = -1 - index if part.group is None else part.group
+        for one in (part.prepared, *part.moved):
+            if one.alignment:
+                least[group] = min(least.get(group, 1.0), one.alignment.confidence)
+    return np.array(list(least.values()), np.float64)
 
 
 def farthest_pose(parts: Sequence[GoodPart]) -> tuple[float, float]:

@@ -8,7 +8,8 @@ the variation V between parts, moved and as they are, and the residual R between
 the same part as it is. R tells what the motion leaves behind, however much parts differ from each
 other; V tells whether different parts come to lie on each other. The simplest alignment that
 clearly lowers V * R is taken. That leaves 'none' for a fixed picture, and for a surface without a
-position: what is not found there again does not lower R.
+position: what is not found there again does not lower R. Where the images show too few different
+parts to tell a surface so, it is told by looking alike all over (`surface_check.py`).
 
 """
 
@@ -31,7 +32,12 @@ from anomaly_inspection.imaging.region_of_interest import RegionOfInterest
 from anomaly_inspection.imaging.tolerance import Tolerance
 from anomaly_inspection.learning.highlight_choice import choose_highlight
 from anomaly_inspection.learning.moved_copies import Motion, rng_of
-from anomaly_inspection.learning.outliers import LARGEST_SHARE_LEFT_OUT, most_left_out
+from anomaly_inspection.learning.outliers import (
+    FEWEST_PARTS,
+    LARGEST_SHARE_LEFT_OUT,
+    most_left_out,
+)
+from anomaly_inspection.learning.surface_check import are_surfaces
 from anomaly_inspection.scoring.variation import flattened
 
 if TYPE_CHECKING:
@@ -78,12 +84,14 @@ def choose_preprocessing(
     *,
     highlight_colours: bool = False,
     tolerance: Tolerance | None = None,
+    independent_count: int | None = None,
 ) -> PreprocessingSettings:
     """
     Choose the preprocessing of a product.
 
     Colour is chosen by content. Alignment and light normalisation are the simplest ones that
     clearly lower the variation between good parts that are moved and lit as the tolerance allows.
+    `independent_count` says how many different parts the images show; by default all differ.
 
     """
     if highlight_colours and frame_format.encoding == 'mono8':
@@ -99,8 +107,11 @@ def choose_preprocessing(
         region_of_interest=region_of_interest,
         colour=choose_colour(named),
         filters=(Gauss(1.0),),
+        alignment=AlignmentSettings('none'),
     )
-    best = _with_alignment(best, side, tolerance, sample, named, progress)
+    is_seen_once = independent_count is not None and independent_count < FEWEST_PARTS
+    if not (is_seen_once and _shows_surface(named, region)):
+        best = _with_alignment(best, side, tolerance, sample, named, progress)
     best = _simplest(
         [replace(best, light=light) for light in LIGHTS],
         sample.judged,
@@ -112,6 +123,12 @@ def choose_preprocessing(
     frames = [frame for _, frame in named[:: math.ceil(len(named) / _HIGHLIGHT_SAMPLE)]]
     highlight = choose_highlight(one for one in sample.prepared(seen, frames) if one is not None)
     return replace(best, filters=(*best.filters, highlight))
+
+
+def _shows_surface(named: Sequence[Named], region: RegionOfInterest) -> bool:
+    rows = slice(region.y, region.y + region.height)
+    columns = slice(region.x, region.x + region.width)
+    return are_surfaces([frame[rows, columns] for frame in _sample(named)])
 
 
 def _with_alignment(

@@ -25,8 +25,14 @@ from scipy.stats import binomtest
 from anomaly_inspection.errors import FrameError, SettingError
 from anomaly_inspection.learning.backbones import is_packaged_backbone_installed
 from anomaly_inspection.learning.scorer_cost import counted_ms
-from anomaly_inspection.learning.scorer_trial import Measured, settings_text, Trial, try_scorer
-from anomaly_inspection.learning.setting_choice import choose_settings
+from anomaly_inspection.learning.scorer_trial import (
+    check_alike_enough,
+    Measured,
+    settings_text,
+    Trial,
+    try_scorer,
+)
+from anomaly_inspection.learning.setting_choice import choose_settings, shows_surface_once
 from anomaly_inspection.learning.threads import in_threads
 from anomaly_inspection.learning.trial_parts import TrialParts
 from anomaly_inspection.progress import no_progress
@@ -59,6 +65,9 @@ DEFAULT_BUDGET_MS = 100.0
 _CLEARLY_HIGHER_AUROC = 0.02
 _CLEARLY_MORE_SEEN = 0.03
 _CHANCE = 0.05
+# Below that, even what is chosen hardly sees anything; .5 is guessing.
+_SEES = 0.7
+NEARLY_BLIND = 'Nearly blind: '
 # An AUROC from fewer good parts says too little to leave a candidate out.
 _FEWEST_TO_LEAVE_OUT = 10
 
@@ -73,7 +82,8 @@ class ScorerChoice:
     settings : dict of str to dict
         By scorer, the settings that differ from its defaults; the best scorer comes first.
     reasons : tuple of str
-        One sentence each.
+        One sentence each. The last starts with `NEARLY_BLIND` when the choice sees hardly any
+        synthetic defect.
 
     """
 
@@ -149,6 +159,8 @@ def choose_scorers(
         f'chosen: {best.text}' + (', as it tells the classes apart' if tell_classes else '')
     )
     best, joined = _with_others(best, trials, budget_ms, false_reject_rate)
+    if best.auroc < _SEES:
+        joined.append(_blindness(best.auroc))
     settings = {scorer: dict(values) for scorer, values in best.measured.settings.items()}
     return ScorerChoice(settings, (*reasons, *joined))
 
@@ -168,8 +180,14 @@ def _affordable(parts: TrialParts, budget_ms: float) -> tuple[list[_Candidate], 
             "'anomaly_inspection[pretrained]'"
         )
     needed = {scorer: choose_settings(scorer, parts.parts) for scorer in scorers}
+    is_surface = shows_surface_once(parts.parts)
+    if is_surface:
+        reasons.append(
+            'the images show one piece of a surface, or a few: only pooled statistics, which hold '
+            'for any piece, are tried'
+        )
     for scorer, given in CANDIDATES:
-        if scorer not in needed:
+        if scorer not in needed or (is_surface and given.get('statistics') != 'pooled'):
             continue
         settings = needed[scorer] | dict(given)
         one = _Candidate(scorer, given, settings, counted_ms(scorer, settings, shape))
@@ -208,7 +226,7 @@ def _tried(
             try:
                 found = try_scorer(parts, fold, one.scorer, one.settings)
             except (SettingError, FrameError) as error:
-                return f'{one.text} cannot be taught on these parts: {error}'
+                return _left_out(one.text, error)
             return Measured({one.scorer: one.given}, *found, one.cost_ms)
 
         for place, found in enumerate(in_threads(measure, range(len(work)))):
@@ -220,6 +238,14 @@ def _tried(
                 reasons.append(found)
             progress(place + 1, len(work), what)
 
+    for place, one in enumerate(candidates):
+        try:
+            check_alike_enough(parts, one.scorer, one.settings)
+        except (SettingError, FrameError) as error:
+            del measured[one.text]
+            reasons.append(_left_out(one.text, error))
+        progress(place + 1, len(candidates), 'looking for parts that are alike')
+    candidates = [one for one in candidates if one.text in measured]
     folds = list(range(parts.folds))
     judged_first = sum(parts.fold_of[index] == 0 for index, _ in parts.good)
     if judged_first >= _FEWEST_TO_LEAVE_OUT:
@@ -236,7 +262,7 @@ def _tried(
         try:
             trials.append(Measured.joined(found).judged(false_reject_rate))
         except SettingError as error:
-            reasons.append(f'{text} cannot be taught on these parts: {error}')
+            reasons.append(_left_out(text, error))
     return trials, reasons
 
 
@@ -252,15 +278,19 @@ def _far_behind(
         try:
             aurocs[text] = found[0].judged(false_reject_rate).auroc
         except SettingError as error:
-            behind[text] = f'{text} cannot be taught on these parts: {error}'
+            behind[text] = _left_out(text, error)
     highest = max(aurocs.values(), default=0.0)
     for text, reached in aurocs.items():
         if reached < highest - margin:
             behind[text] = (
-                f'{text}: far behind on the first of the parts, AUROC {reached:.3f} against '
-                f'{highest:.3f}'
+                f'{text} is left out: on the first of the parts it is far behind, AUROC '
+                f'{reached:.3f} against {highest:.3f}'
             )
     return behind
+
+
+def _left_out(text: str, why: Exception) -> str:
+    return f'{text} is left out: {why}'
 
 
 def _with_others(
@@ -282,6 +312,15 @@ def _with_others(
             reasons.append(f'{other.text} joins it: together {together.figures}')
             best = together
     return best, reasons
+
+
+def _blindness(auroc: float) -> str:
+    return (
+        f'{NEARLY_BLIND}of 100 pairs of a good part and one with a synthetic defect, the chosen '
+        f'scorers find the defect in {100 * auroc:.0f} (AUROC {auroc:.2f}; guessing gives 50). '
+        'Do not rely on this recipe. Fix the place and the light of the part, give --roi around '
+        'it, and teach again with more images'
+    )
 
 
 def _tells_classes(trial: Trial) -> bool:

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
     from anomaly_inspection.imaging.preprocessing import Prepared
     from anomaly_inspection.learning.trial_parts import TrialParts
+    from anomaly_inspection.scoring.measure import MeasureSpec
+    from anomaly_inspection.scoring.scorer import Scorer
 
     Settings = Mapping[str, Mapping[str, Any]]
     # Values of each measure, by scorer and measure.
@@ -97,17 +99,9 @@ class Measured:
             for scorer in self.settings
             for spec in scorer_class(scorer).measures
         }
-        is_usual = ~np.isnan(next(iter(self.good.values())))
-        for key, spec in specs.items():
-            if spec.class_range is not None:
-                # No limit can come from a part that is of no class that was taught.
-                scale = MeasureScale.of_spec(spec)
-                is_usual &= scale.signed(self.good[key]) <= scale.sign * spec.class_range[1]
+        is_usual = _have_their_like(self.good, specs)
         if is_usual.sum() < FEWEST_VALUES:
-            raise SettingError(
-                f'{is_usual.sum()} of {is_usual.size} parts have their like among the others; '
-                f'needed: at least {FEWEST_VALUES}'
-            )
+            raise _too_few_alike(int(is_usual.sum()), is_usual.size)
         usual = {key: values[is_usual] for key, values in self.good.items()}
         limits = limits_from_good(usual, specs, false_reject_rate)
 
@@ -217,20 +211,76 @@ def try_scorer(
 
     """
     is_held_out = trial_parts.fold_of == fold
-    parts = trial_parts.parts
-    taught = [parts[index] for index in np.flatnonzero(~is_held_out).tolist()]
-    fitted = scorer_class(scorer).fit(images_to_fit(scorer, taught), settings)
-    names = [spec.name for spec in fitted.measures]
-
-    def measured(images: Iterable[Prepared | None]) -> Measures:
-        rows = []
-        for image in images:
-            found = fitted.score(image).measures if image is not None else {}
-            rows.append([found.get(name, math.nan) for name in names])
-        columns = np.array(rows, np.float64).reshape(-1, len(names)).T
-        return {(scorer, name): column for name, column in zip(names, columns, strict=True)}
-
+    fitted = _fitted(trial_parts, fold, scorer, settings)
     return (
-        measured(image for index, image in trial_parts.good if is_held_out[index]),
-        measured(image for index, image in trial_parts.damaged if is_held_out[index]),
+        _measures(fitted, (part for i, part in trial_parts.good if is_held_out[i])),
+        _measures(fitted, (part for i, part in trial_parts.damaged if is_held_out[i])),
+    )
+
+
+def check_alike_enough(trial_parts: TrialParts, scorer: str, settings: Mapping[str, Any]) -> None:
+    """
+    Check that limits can come from the parts, before the work, when a scorer tells classes apart.
+
+    Folds are looked at until enough good parts have their like, so this is quick in most cases.
+
+    Raises
+    ------
+    SettingError, FrameError
+        When too few parts have their like among the others, or the scorer cannot be fitted.
+
+    """
+    specs = {(scorer, spec.name): spec for spec in scorer_class(scorer).measures}
+    if all(spec.class_range is None for spec in specs.values()):
+        return
+    alike = 0
+    for fold in range(trial_parts.folds):
+        is_held_out = trial_parts.fold_of == fold
+        fitted = _fitted(trial_parts, fold, scorer, settings)
+        good = _measures(fitted, (part for i, part in trial_parts.good if is_held_out[i]))
+        alike += int(_have_their_like(good, specs).sum())
+        if alike >= FEWEST_VALUES:
+            return
+    raise _too_few_alike(alike, len(trial_parts.good))
+
+
+def _fitted(
+    trial_parts: TrialParts, fold: int, scorer: str, settings: Mapping[str, Any]
+) -> Scorer:
+    """
+    Fit a scorer to all folds but one.
+
+    """
+    taught = [trial_parts.parts[i] for i in np.flatnonzero(trial_parts.fold_of != fold).tolist()]
+    return scorer_class(scorer).fit(images_to_fit(scorer, taught), settings)
+
+
+def _measures(fitted: Scorer, images: Iterable[Prepared | None]) -> Measures:
+    names = [spec.name for spec in fitted.measures]
+    rows = []
+    for image in images:
+        found = fitted.score(image).measures if image is not None else {}
+        rows.append([found.get(name, math.nan) for name in names])
+    columns = np.array(rows, np.float64).reshape(-1, len(names)).T
+    return {(fitted.name, name): column for name, column in zip(names, columns, strict=True)}
+
+
+def _have_their_like(
+    good: Measures, specs: Mapping[tuple[str, str], MeasureSpec]
+) -> NDArray[np.bool_]:
+    """
+    Tell which good parts limits can come from: not those of no class that was taught.
+
+    """
+    have = ~np.isnan(next(iter(good.values())))
+    for key, spec in specs.items():
+        if spec.class_range is not None:
+            scale = MeasureScale.of_spec(spec)
+            have &= scale.signed(good[key]) <= scale.sign * spec.class_range[1]
+    return have
+
+
+def _too_few_alike(alike: int, of: int) -> SettingError:
+    return SettingError(
+        f'{alike} of {of} good parts have their like among the others, too few for limits'
     )

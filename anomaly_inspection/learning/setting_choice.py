@@ -15,6 +15,7 @@ from anomaly_inspection.learning.backbones import (
     is_packaged_backbone_installed,
     keep_packaged_backbone,
 )
+from anomaly_inspection.learning.outliers import FEWEST_PARTS
 from anomaly_inspection.learning.preprocessing_choice import (
     ALIGNMENT_SAMPLE,
     CLEARLY_LOWER,
@@ -22,8 +23,9 @@ from anomaly_inspection.learning.preprocessing_choice import (
     flattened_parts,
     spread,
 )
+from anomaly_inspection.learning.surface_check import are_surfaces
 from anomaly_inspection.scoring.features import FeaturesScorer
-from anomaly_inspection.scoring.patch_features import surface_of
+from anomaly_inspection.scoring.patch_features import surface_of, texture_of
 from anomaly_inspection.scoring.patch_statistics import smallest_stride_px
 from anomaly_inspection.scoring.registry import scorer_class
 
@@ -47,6 +49,9 @@ def choose_settings(scorer: str, parts: Sequence[GoodPart]) -> dict[str, Any]:
 
     """
     settings = dict(scorer_class(scorer).default_settings)
+    is_surface = 'statistics' in settings and shows_surface_once(parts)
+    if is_surface:
+        settings['statistics'] = 'pooled'
     if scorer == FeaturesScorer.name and is_packaged_backbone_installed():
         settings['backbone'] = keep_packaged_backbone()
     if 'flatten_px' in settings:
@@ -60,11 +65,25 @@ def choose_settings(scorer: str, parts: Sequence[GoodPart]) -> dict[str, Any]:
         settings['references'] = _MANY_REFERENCES
     if 'surface' in settings:
         sample = [part.prepared for part in parts[:: math.ceil(len(parts) / ALIGNMENT_SAMPLE)]]
-        settings['surface'] = surface_of(sample)
+        settings['surface'] = texture_of(sample) if is_surface else surface_of(sample)
     if settings.get('stride_px'):
         shape = parts[0].prepared.image.shape
         settings['stride_px'] = smallest_stride_px(shape, settings['stride_px'])
     return settings
+
+
+def shows_surface_once(parts: Sequence[GoodPart]) -> bool:
+    """
+    Tell whether the parts are copies of too few pieces of a surface.
+
+    What all copies have at one place is then no more than chance: only statistics that are pooled
+    over all places hold for the next piece.
+
+    """
+    groups = {part.group for part in parts}
+    if None in groups or len(groups) >= FEWEST_PARTS or parts[0].prepared.alignment is not None:
+        return False
+    return are_surfaces([part.prepared.image for part in parts])
 
 
 def _needs_many_references(

@@ -30,7 +30,7 @@ from anomaly_inspection.imaging.tolerance import Tolerance
 from anomaly_inspection.learning.good_images import GoodImages
 from anomaly_inspection.learning.good_part_limits import check_rate, limit_from_good
 from anomaly_inspection.learning.image_quality import image_quality, ImageQuality
-from anomaly_inspection.learning.outliers import check_enough
+from anomaly_inspection.learning.outliers import check_enough, FEWEST_PARTS
 from anomaly_inspection.learning.part_preparation import least_confidences
 from anomaly_inspection.learning.preprocessing_choice import (
     choose_colour,
@@ -236,6 +236,7 @@ def teach(
         progress,
         highlight_colours=options.highlight_colours,
         tolerance=options.tolerance,
+        independent_count=quality.independent_count,
     )
     tolerance = options.tolerance_within(preprocessing)
     reasons: tuple[str, ...] = ()
@@ -294,16 +295,23 @@ def _with_least_confidence(fitted: FittedScorers) -> FittedScorers:
     """
     Take the least confidence of the alignment from the good parts.
 
+    Too few different parts do not show how far the next one is from the reference. Then alignment
+    is no reason to reject: the scorers judge a part that is not found as it lies.
+
     """
     alignment = fitted.preprocessing.alignment
     if alignment.kind == 'none':
         return fitted
     confidences = least_confidences(fitted.parts)
-    lowest = limit_from_good(confidences, BadSide.LOW, fitted.rate_each, 0.0, 1.0).limit
+    lowest, if_not_found = 0.0, 'as_it_lies'
+    if len(confidences) >= FEWEST_PARTS:
+        lowest = limit_from_good(confidences, BadSide.LOW, fitted.rate_each, 0.0, 1.0).limit
+        if_not_found = 'reject'
     least = math.floor(100 * CONFIDENCE_MARGIN * max(lowest, LEAST_CONFIDENCE)) / 100
     return replace(
         fitted,
         preprocessing=replace(
-            fitted.preprocessing, alignment=replace(alignment, min_confidence=least)
+            fitted.preprocessing,
+            alignment=replace(alignment, min_confidence=least, if_not_found=if_not_found),
         ),
     )

@@ -264,9 +264,12 @@ class FrameScorer:
         )
 
     def _excess(self, prepared: Prepared) -> str:
-        if self._tolerance is None or prepared.alignment is None:
+        alignment = prepared.alignment
+        if alignment is None:
             return ''
-        return self._tolerance.excess(prepared.alignment)
+        if not alignment.is_found:
+            return f'part not found, confidence {alignment.confidence:.2f}; judged as it lies'
+        return '' if self._tolerance is None else self._tolerance.excess(alignment)
 
 
 def combined_map(scores: Sequence[ScorerResult]) -> NDArray[np.float32] | None:

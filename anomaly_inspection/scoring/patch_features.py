@@ -69,7 +69,21 @@ def surface_of(images: Sequence[Prepared]) -> str:
     )
     if float(np.median(apart / np.maximum(own, LEAST_DEVIATION**2))) <= 0.5:
         return 'picture'
-    strengths = np.array([[way[valid].mean() for way in _gradients(plane)] for plane in planes])
+    return texture_of(images)
+
+
+def texture_of(images: Sequence[Prepared]) -> str:
+    """
+    Tell which texture good parts show: 'texture', or 'streaks_down' or 'streaks_across'.
+
+    """
+    planes = [_without_light(_gray(part.image)) for part in images]
+    strengths = np.array(
+        [
+            [way[part.valid].mean() for way in _gradients(plane)]
+            for part, plane in zip(images, planes, strict=True)
+        ]
+    )
     across, _, down, _ = np.median(strengths, axis=0)
     if across > _STREAKY * down:
         return 'streaks_down'

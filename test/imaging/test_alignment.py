@@ -6,6 +6,7 @@ The alignment: how near it comes, what it refuses, what it must not be misled by
 
 from __future__ import annotations
 
+from dataclasses import replace
 import math
 
 import cv2
@@ -267,6 +268,24 @@ def test_edges_that_good_parts_do_not_share_are_not_aligned_on() -> None:
     assert math.hypot(taught.x_px - 8, taught.y_px) < 0.3
 
 
+def test_a_part_that_is_not_found_may_be_judged_as_it_lies(reference: NDArray[np.uint8]) -> None:
+    aligner = Aligner(replace(NARROW, if_not_found='as_it_lies'), reference, WHOLE)
+    found = aligner.align(camera(flange(x=12, y=-9, deg=7, seed=6)))
+    assert found.is_found
+    assert error_px(found, 12, -9, 7) < 0.5
+    lost = aligner.align(camera(belt(9)))
+    assert not lost.is_found
+    assert (lost.x_px, lost.y_px, lost.angle_rad, lost.scale) == (0.0, 0.0, 0.0, 1.0)
+    assert lost.confidence < NARROW.min_confidence
+
+
+def test_settings_of_older_recipes_keep_their_mapping() -> None:
+    # The fingerprint of a trained model is made of it.
+    assert 'if_not_found' not in NARROW.to_mapping()
+    lenient = replace(NARROW, if_not_found='as_it_lies')
+    assert AlignmentSettings.from_mapping(lenient.to_mapping()) == lenient
+
+
 def test_fine_lines_that_vanish_in_the_coarse_levels_are_refused() -> None:
     def lined(seed: int) -> NDArray[np.uint8]:
         scene = np.full((HEIGHT, WIDTH), 120, np.float32)
@@ -308,6 +327,7 @@ def test_odd_sizes_do_no_harm(size: tuple[int, int]) -> None:
         ('search_scale', 0.5),
         ('min_confidence', 1.1),
         ('min_confidence', True),
+        ('if_not_found', 'pass'),
         ('serach_px', 4),
     ],
 )

@@ -22,7 +22,7 @@ from anomaly_inspection.imaging.alignment import AlignmentSettings
 from anomaly_inspection.imaging.frame_check import FrameFormat
 from anomaly_inspection.imaging.preprocessing import PreprocessingSettings
 from anomaly_inspection.imaging.tolerance import Tolerance
-from anomaly_inspection.learning import scorer_choice, trial_parts
+from anomaly_inspection.learning import scorer_choice, threads, trial_parts
 from anomaly_inspection.learning.backbones import is_packaged_backbone_installed
 from anomaly_inspection.learning.good_images import GoodImages
 from anomaly_inspection.learning.scorer_choice import choose_scorers, ScorerChoice
@@ -145,7 +145,7 @@ def test_threads_and_time_change_nothing(monkeypatch: pytest.MonkeyPatch) -> Non
     some = [one for one in scorer_choice.CANDIDATES if one[1].get('statistics') == 'pooled']
     monkeypatch.setattr(scorer_choice, 'CANDIDATES', tuple(some))
     first = choice_of(ALIKE)
-    monkeypatch.setattr(trial_parts, '_MOST_THREADS', 1)
+    monkeypatch.setattr(threads, '_MOST_THREADS', 1)
     assert choice_of(ALIKE) == first
 
 
@@ -181,10 +181,39 @@ def test_a_scorer_that_these_parts_cannot_be_taught_with_is_left_out(
     monkeypatch.setattr(TemplateScorer, 'fit', refuse)
     choice = choice_of(ALIKE)
     assert tuple(choice.settings) == ('variation',)
-    assert 'template cannot be taught on these parts: no two are alike' in choice.reasons
+    assert 'template is left out: no two are alike' in choice.reasons
     monkeypatch.setattr(VariationScorer, 'fit', refuse)
     with pytest.raises(SettingError, match='no scorer can be taught on these parts'):
         choice_of(ALIKE)
+
+
+def test_parts_without_their_like_are_not_damaged_to_try_a_scorer_of_classes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(scorer_choice, 'CANDIDATES', (('variation', {}), ('template', {})))
+    tried = []
+
+    def watched(parts: Any, fold: int, scorer: str, settings: Any) -> Any:
+        tried.append(scorer)
+        return try_scorer(parts, fold, scorer, settings)
+
+    monkeypatch.setattr(scorer_choice, 'try_scorer', watched)
+    noise = [
+        (f'{seed}', np.random.default_rng(seed).integers(60, 200, (80, 80), np.uint8))
+        for seed in range(10)
+    ]
+    choice = choice_of(noise)
+    assert set(tried) == {'variation'}
+    assert any(
+        reason.startswith('template is left out: 0 of 10 good parts have their like')
+        for reason in choice.reasons
+    )
+    # Nothing can be seen in noise, and that must be said.
+    assert choice.reasons[-1].startswith(scorer_choice.NEARLY_BLIND)
+    assert 'AUROC 0.' in choice.reasons[-1]
+    assert not any(
+        reason.startswith(scorer_choice.NEARLY_BLIND) for reason in choice_of(ALIKE).reasons
+    )
 
 
 @pytest.mark.parametrize('count', [5, 8])
@@ -219,7 +248,7 @@ def test_a_candidate_far_behind_is_not_tried_on_all_parts(monkeypatch: pytest.Mo
     parts = [(f'part {seed}', face(1, seed)) for seed in range(36)]
     choice = choice_of(parts)
     assert sorted(tried) == [('ssim', 0), ('variation', 0), ('variation', 1), ('variation', 2)]
-    assert any('ssim: far behind on the first of the parts' in one for one in choice.reasons)
+    assert any('ssim is left out: on the first of the parts' in one for one in choice.reasons)
 
 
 def trial(seen: int, of: int = 100, first: int = 0, **change: Any) -> Trial:
