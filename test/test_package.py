@@ -16,7 +16,7 @@ from xml.etree import ElementTree
 import pytest
 
 import anomaly_inspection
-from anomaly_inspection.scoring import ssim_kernel
+from anomaly_inspection.scoring import patch_kernel, ssim_kernel
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE_XML = ElementTree.parse(ROOT / 'package.xml').getroot()
@@ -48,8 +48,9 @@ PYPI_NAMES = {
     'sklearn': 'scikit-learn',
     'yaml': 'pyyaml',
 }
-# No key that rosdep can install everywhere. Networks need it and say so; nothing else does.
-FROM_PIP_ONLY = {'openvino'}
+# No key that rosdep can install everywhere. Networks need openvino and say so; nothing else does.
+# threadpoolctl comes with scikit-learn, from rosdep as well.
+FROM_PIP_ONLY = {'openvino', 'threadpoolctl'}
 # The same, and only to train: `pip install .[train]`.
 EXTRAS = {'tensorflow', 'keras', 'optuna', 'sqlalchemy'}
 
@@ -76,9 +77,11 @@ def test_versions_agree() -> None:
     assert newest[1] in (None, anomaly_inspection.__version__)
 
 
-def test_the_built_package_has_the_function_for_ssim_and_takes_it() -> None:
-    assert list(installed_prefix().rglob('libssim_map.so'))
+def test_the_built_package_has_the_functions_in_cpp_and_takes_them() -> None:
+    for source in (ROOT / 'src').glob('*.cpp'):
+        assert list(installed_prefix().rglob(f'lib{source.stem}.so'))
     assert ssim_kernel.is_built()
+    assert patch_kernel.is_built()
 
 
 def test_the_built_package_has_the_version_of_the_sources() -> None:

@@ -10,45 +10,20 @@ OpenCV, which find the same but for rounding.
 from __future__ import annotations
 
 import ctypes
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-import anomaly_inspection
+from anomaly_inspection.scoring.cpp_function import loaded
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from numpy.typing import NDArray
 
-_LIBRARY = Path('scoring', 'libssim_map.so')
-# The number changes with the arguments, so a library of another version is not taken.
-_FUNCTION = 'anomaly_inspection_ssim_map_1'
-
-
-def _loaded() -> Callable[..., int] | None:
-    # The library is installed beside the messages, not in the folder of the sources.
-    for folder in anomaly_inspection.__path__:
-        path = Path(folder, _LIBRARY)
-        if not path.is_file():
-            continue
-        try:
-            function = ctypes.CDLL(str(path))[_FUNCTION]
-        except (OSError, AttributeError):
-            continue
-        function.argtypes = (
-            *(ctypes.c_void_p, ctypes.c_void_p),
-            *(ctypes.c_int, ctypes.c_int, ctypes.c_int),
-            *(ctypes.c_float, ctypes.c_float),
-            ctypes.c_void_p,
-        )
-        function.restype = ctypes.c_int
-        return function
-    return None
-
-
-_function = _loaded()
+_function = loaded(
+    'ssim_map',
+    'anomaly_inspection_ssim_map_1',
+    [ctypes.c_void_p] * 2 + [ctypes.c_int] * 3 + [ctypes.c_float] * 2 + [ctypes.c_void_p],
+)
 
 
 def is_built() -> bool:
