@@ -17,7 +17,7 @@ from typing import Any, Self, TYPE_CHECKING
 import numpy as np
 
 from anomaly_inspection.errors import RecipeError
-from anomaly_inspection.scoring import patch_kernel
+from anomaly_inspection.scoring import one_pass
 from anomaly_inspection.scoring.patch_distance import nearest_of_positions, squared_lengths
 from anomaly_inspection.scoring.patch_gaussians import unpacked, whitening_matrices
 from anomaly_inspection.scoring.scorer import fitted_array
@@ -195,8 +195,8 @@ class LowRankDistance:
             along = self._directions[some] @ apart
             return squared_lengths(apart) * self._precision[some] - squared_lengths(along)
 
-        if self._neighbours == patch_kernel.REACH and patch_kernel.is_built():
-            nearest = patch_kernel.nearest_of_positions(
+        if self._neighbours == one_pass.PATCH_REACH and one_pass.is_built():
+            nearest = one_pass.nearest_of_positions(
                 features, self._mean, self._directions, self._precision
             )
         else:

@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 
 from anomaly_inspection.errors import RecipeError
-from anomaly_inspection.scoring import patch_kernel
+from anomaly_inspection.scoring import one_pass
 from anomaly_inspection.scoring.measure import BadSide, MeasureSpec
 from anomaly_inspection.scoring.patch_gaussians import diagonal_places, unpacked
 from anomaly_inspection.scoring.scorer import fitted_array, ScorerOutput
@@ -154,8 +154,8 @@ class PatchDistance:
         if self._is_pooled:
             squares = _squares_of_kinds(features, self._mean[0], self._matrices[0])
             return np.asarray(np.sqrt(squares.min(axis=0) / count), np.float32)
-        if self._neighbours == patch_kernel.REACH and patch_kernel.is_built():
-            squares = patch_kernel.nearest_of_positions(features, self._mean, self._whitening)
+        if self._neighbours == one_pass.PATCH_REACH and one_pass.is_built():
+            squares = one_pass.nearest_of_positions(features, self._mean, self._whitening)
         else:
             matrices = self._matrices
             squares = nearest_of_positions(

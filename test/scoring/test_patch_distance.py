@@ -13,18 +13,18 @@ import numpy as np
 from numpy.typing import NDArray
 import pytest
 
-from anomaly_inspection.scoring import patch_kernel
+from anomaly_inspection.scoring import one_pass
 from anomaly_inspection.scoring.low_rank_gaussians import LowRankDistance
 from anomaly_inspection.scoring.patch_distance import patch_output, PatchDistance
 
-needs_cpp = pytest.mark.skipif(not patch_kernel.is_built(), reason='the C++ function is not built')
+needs_cpp = pytest.mark.skipif(not one_pass.is_built(), reason='the C++ function is not built')
 
 
 def by_numpy(
     distance: PatchDistance | LowRankDistance, features: NDArray[np.float32]
 ) -> NDArray[np.float32]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(patch_kernel, '_function', None)
+        patch.setattr(one_pass, '_library', None)
         return distance.of(features)
 
 
