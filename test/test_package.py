@@ -16,7 +16,7 @@ from xml.etree import ElementTree
 import pytest
 
 import anomaly_inspection
-from anomaly_inspection.scoring import ssim_kernel
+from anomaly_inspection.scoring import one_pass
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE_XML = ElementTree.parse(ROOT / 'package.xml').getroot()
@@ -76,9 +76,9 @@ def test_versions_agree() -> None:
     assert newest[1] in (None, anomaly_inspection.__version__)
 
 
-def test_the_built_package_has_the_function_for_ssim_and_takes_it() -> None:
-    assert list(installed_prefix().rglob('libssim_map.so'))
-    assert ssim_kernel.is_built()
+def test_the_built_package_has_the_functions_in_c_and_takes_them() -> None:
+    assert list(installed_prefix().rglob('libone_pass.so'))
+    assert one_pass.is_built()
 
 
 def test_the_built_package_has_the_version_of_the_sources() -> None:

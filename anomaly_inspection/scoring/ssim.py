@@ -8,7 +8,7 @@ constants and sample covariance as in scikit-image. It is rearranged to ::
     SSIM = (1 - (ux - uy)^2 / (ux^2 + uy^2 + C1)) * (1 - var(x - y) / (vx + vy + C2))
 
 which needs one filter less and gives exactly 1 for identical images. Where the package was built
-with its C++ function (`ssim_kernel.py`), that one does all of it in one pass over memory.
+with its C++ functions, `one_pass.py` does all of it in one pass over memory.
 
 """
 
@@ -22,7 +22,7 @@ import cv2
 import numpy as np
 
 from anomaly_inspection.errors import FrameError, RecipeError
-from anomaly_inspection.scoring import ssim_kernel
+from anomaly_inspection.scoring import one_pass
 from anomaly_inspection.scoring.measure import BadSide, MeasureSpec
 from anomaly_inspection.scoring.scorer import (
     check_alike,
@@ -117,14 +117,14 @@ class SsimReference:
                 f'the image is {shape_text(image)}; 8-bit of at least {size}x{size} is needed'
             )
         reference = cls(image, window, k1, k2)
-        if not reference._is_for_kernel:
+        if not reference._is_in_one_pass:
             # Now, and not with the first frame.
             _ = reference._moments
         return reference
 
     @property
-    def _is_for_kernel(self) -> bool:
-        return self.window == 'uniform' and ssim_kernel.is_built()
+    def _is_in_one_pass(self) -> bool:
+        return self.window == 'uniform' and one_pass.is_built()
 
     @cached_property
     def _moments(self) -> _Moments:
@@ -156,13 +156,13 @@ class SsimReference:
                 f'SSIM of {shape_text(self.image)} ({self.window}) with '
                 f'{shape_text(other.image)} ({other.window}): both must be alike'
             )
-        if self._is_for_kernel:
+        if self._is_in_one_pass:
             pixels = WINDOW_PX[self.window] ** 2
             luminance, contrast = (
                 (_DATA_RANGE**2) * (one**2 + two**2) / 2
                 for one, two in ((self.k1, other.k1), (self.k2, other.k2))
             )
-            return ssim_kernel.ssim_map(
+            return one_pass.ssim_map(
                 self.image, other.image, luminance * pixels**2, contrast * pixels * (pixels - 1)
             )
         own, others = self._moments, other._moments

@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 
 from anomaly_inspection.errors import FrameError, RecipeError
+from anomaly_inspection.scoring import one_pass
 from anomaly_inspection.scoring.measure import BadSide, MeasureSpec
 from anomaly_inspection.scoring.scorer import (
     check_alike,
@@ -91,7 +92,8 @@ class VariationScorer:
         self._flatten_px: int = chosen['flatten_px']
         edge = 2 * chosen['edge_px'] + 1
         widened = cv2.dilate(deviation, np.ones((edge, edge), np.uint8))
-        self._inverse = 1 / np.sqrt(np.square(widened) + np.float32(chosen['floor_levels'] ** 2))
+        squares = np.square(widened) + np.float32(chosen['floor_levels'] ** 2)
+        self._inverse = np.asarray(1 / np.sqrt(squares), np.float32)
         self._like = np.empty(mean.shape, np.uint8)
 
     @classmethod
@@ -174,6 +176,19 @@ class VariationScorer:
         image = prepared.image
         if self._flatten_px:
             image = flattened(image, self._flatten_px)
+        z = self._z(image, inside)
+        mean_z = float(cv2.sumElems(z)[0] / pixels)
+        smooth = cv2.sepFilter2D(
+            z, -1, self._smoothing, self._smoothing, borderType=cv2.BORDER_REFLECT
+        )
+        smoothed = np.asarray(cv2.copyTo(smooth, inside.view(np.uint8)), np.float32)
+        return ScorerOutput(
+            measures={'peak_z': float(smoothed.max()), 'mean_z': mean_z}, anomaly_map=smoothed
+        )
+
+    def _z(self, image: NDArray[np.uint8], inside: NDArray[np.bool_]) -> NDArray[np.float32]:
+        if one_pass.is_built():
+            return one_pass.z_map(image, self._mean, self._inverse, inside)
         z = np.asarray(image, np.float32)
         z -= self._mean
         z *= self._inverse
@@ -183,16 +198,7 @@ class VariationScorer:
             z = np.asarray(planes[0], np.float32)
             for plane in planes[1:]:
                 np.maximum(z, plane, out=z)
-        mask = inside.view(np.uint8)
-        z = np.asarray(cv2.copyTo(z, mask), np.float32)
-        mean_z = float(cv2.sumElems(z)[0] / pixels)
-        smooth = cv2.sepFilter2D(
-            z, -1, self._smoothing, self._smoothing, borderType=cv2.BORDER_REFLECT
-        )
-        smoothed = np.asarray(cv2.copyTo(smooth, mask), np.float32)
-        return ScorerOutput(
-            measures={'peak_z': float(smoothed.max()), 'mean_z': mean_z}, anomaly_map=smoothed
-        )
+        return np.asarray(cv2.copyTo(z, inside.view(np.uint8)), np.float32)
 
 
 def flattened(image: NDArray[np.uint8], size_px: int) -> NDArray[np.uint8]:

@@ -16,28 +16,16 @@ from skimage.metrics import structural_similarity
 
 from anomaly_inspection.errors import FrameError, RecipeError, SettingError
 from anomaly_inspection.imaging.preprocessing import Prepared
-from anomaly_inspection.scoring import ssim_kernel
+from anomaly_inspection.scoring import one_pass
 from anomaly_inspection.scoring.ssim import (
     SsimReference,
     SsimScorer,
     WINDOW_PX,
 )
 
+pytestmark = pytest.mark.usefixtures('in_one_pass_and_by_numpy')
+
 SIZE = (60, 80)
-
-
-@pytest.fixture(scope='module', params=['in one pass', 'by NumPy'], autouse=True)
-def way(request):
-    """
-    Every test runs with the C++ function and without it.
-
-    """
-    with pytest.MonkeyPatch.context() as patch:
-        if request.param == 'by NumPy':
-            patch.setattr(ssim_kernel, '_function', None)
-        elif not ssim_kernel.is_built():
-            pytest.skip('the C++ function is not built')
-        yield request.param
 
 
 def similarity_map(one, two, **options):
@@ -149,7 +137,7 @@ def test_both_ways_find_the_same_whatever_the_size(seed, height, width, channels
     one, two = np.random.default_rng(seed).integers(*levels, shape, np.uint8)
     found = similarity_map(one, two, k1=0.02, k2=0.05)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ssim_kernel, '_function', None)
+        patch.setattr(one_pass, '_library', None)
         expected = similarity_map(one, two, k1=0.02, k2=0.05)
     assert found.shape == expected.shape == (height, width)
     assert found.dtype == expected.dtype == np.float32

@@ -13,8 +13,10 @@ import pytest
 
 from anomaly_inspection.errors import FrameError, RecipeError, SettingError
 from anomaly_inspection.imaging.preprocessing import Prepared
-from anomaly_inspection.scoring import variation
+from anomaly_inspection.scoring import one_pass, variation
 from anomaly_inspection.scoring.variation import VariationScorer
+
+pytestmark = pytest.mark.usefixtures('in_one_pass_and_by_numpy')
 
 SIZE = (60, 80)
 RAW = {'smooth_px': 1, 'edge_px': 0, 'trim': 0.0}
@@ -52,6 +54,19 @@ def test_is_the_z_of_the_definition(shape):
     assert output.measures['peak_z'] == pytest.approx(expected.max(), abs=1e-4)
     assert output.measures['mean_z'] == pytest.approx(expected.mean(), abs=1e-4)
     assert set(output.measures) == {measure.name for measure in VariationScorer.measures}
+
+
+@pytest.mark.parametrize('shape', [(9, 7), (33, 61), (33, 61, 3)])
+def test_both_ways_find_exactly_the_same(shape, monkeypatch):
+    scorer = VariationScorer.fit(good_parts(10, shape), {})
+    valid = np.random.default_rng(1).random(shape[:2]) > 0.2
+    frames = [prepared(good_image(seed, shape, 40.0), valid) for seed in range(5)]
+    found = [scorer.score(frame) for frame in frames]
+    monkeypatch.setattr(one_pass, '_library', None)
+    for frame, output in zip(frames, found, strict=True):
+        expected = scorer.score(frame)
+        assert output.measures == expected.measures
+        assert (output.anomaly_map == expected.anomaly_map).all()
 
 
 def test_the_mean_of_the_good_parts_scores_zero():

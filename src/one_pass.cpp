@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// The SSIM map of two 8-bit images in one pass over memory: window 7x7, images mirrored at their borders.
+// Maps of the scorers `ssim` and `variation` in one pass over memory; anomaly_inspection/scoring/one_pass.py calls them.
 //
-// anomaly_inspection/scoring/ssim.py has the formula. Times 49^2 (luminance) and 49 * 48 (contrast) all its terms but
-// the constants are whole numbers below 2^31, so nothing is rounded before the division.
+// SSIM: window 7x7, images mirrored at their borders; ssim.py has the formula. Times 49^2 (luminance) and 49 * 48
+// (contrast) all its terms but the constants are whole numbers below 2^31: nothing is rounded before the division.
 
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <new>
@@ -11,7 +12,7 @@
 
 // The widest instructions of this processor, chosen when the library is loaded.
 #if defined(__x86_64__) && defined(__linux__) && defined(__GNUC__) && !defined(__clang__)
-#define WIDEST __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
+#define WIDEST __attribute__((target_clones("avx2", "default")))
 #else
 #define WIDEST
 #endif
@@ -91,6 +92,54 @@ WIDEST void similarity(
   }
 }
 
+WIDEST void average(const float * __restrict values, int width, int channels, float * __restrict means)
+{
+  if (channels == 3) {
+    // A number that the compiler knows takes a third of the time.
+    for (int x = 0; x < width; ++x) {
+      means[x] = (values[3 * x] + values[3 * x + 1] + values[3 * x + 2]) / 3.0F;
+    }
+    return;
+  }
+  for (int x = 0; x < width; ++x) {
+    float sum = 0;
+    for (int c = 0; c < channels; ++c) {
+      sum += values[x * channels + c];
+    }
+    means[x] = sum / static_cast<float>(channels);
+  }
+}
+
+inline float deviation(std::uint8_t level, float mean, float inverse)
+{
+  return std::fabs(static_cast<float>(level) - mean) * inverse;
+}
+
+// A function for each number of channels, and products instead of conditions: so the compiler takes vectors.
+WIDEST void deviation_of_one(
+  const std::uint8_t * __restrict image, const float * __restrict mean,
+  const float * __restrict inverse, const std::uint8_t * __restrict inside, std::ptrdiff_t pixels,
+  float * __restrict map)
+{
+  for (std::ptrdiff_t i = 0; i < pixels; ++i) {
+    map[i] = deviation(image[i], mean[i], inverse[i]) * static_cast<float>(inside[i]);
+  }
+}
+
+WIDEST void deviation_of_three(
+  const std::uint8_t * __restrict image, const float * __restrict mean,
+  const float * __restrict inverse, const std::uint8_t * __restrict inside, std::ptrdiff_t pixels,
+  float * __restrict map)
+{
+  for (std::ptrdiff_t i = 0; i < pixels; ++i) {
+    const float a = deviation(image[3 * i], mean[3 * i], inverse[3 * i]);
+    const float b = deviation(image[3 * i + 1], mean[3 * i + 1], inverse[3 * i + 1]);
+    const float c = deviation(image[3 * i + 2], mean[3 * i + 2], inverse[3 * i + 2]);
+    const float most = a > b ? a : b;
+    map[i] = (most > c ? most : c) * static_cast<float>(inside[i]);
+  }
+}
+
 }  // namespace
 
 extern "C"
@@ -136,17 +185,27 @@ int anomaly_inspection_ssim_map_1(
         sums.one.data(), sums.two.data(), sums.squares.data(), sums.products.data(), count,
         channels, luminance, contrast, channels > 1 ? row.data() : line);
       if (channels > 1) {
-        for (int x = 0; x < width; ++x) {
-          float sum = 0;
-          for (int c = 0; c < channels; ++c) {
-            sum += row[x * channels + c];
-          }
-          line[x] = sum / static_cast<float>(channels);
-        }
+        average(row.data(), width, channels, line);
       }
     }
   } catch (const std::bad_alloc &) {
     return 1;
+  }
+  return 0;
+}
+
+// Fills `map` with the highest |image - mean| * inverse over the channels, times `inside`, which is 0 or 1.
+// 0 = done, 2 = neither one channel nor three.
+int anomaly_inspection_z_map_1(
+  const std::uint8_t * image, const float * mean, const float * inverse,
+  const std::uint8_t * inside, std::ptrdiff_t pixels, int channels, float * map)
+{
+  if (channels == 1) {
+    deviation_of_one(image, mean, inverse, inside, pixels, map);
+  } else if (channels == 3) {
+    deviation_of_three(image, mean, inverse, inside, pixels, map);
+  } else {
+    return 2;
   }
   return 0;
 }
