@@ -48,8 +48,9 @@ PYPI_NAMES = {
     'sklearn': 'scikit-learn',
     'yaml': 'pyyaml',
 }
-# No key that rosdep can install everywhere. Networks need it and say so; nothing else does.
-FROM_PIP_ONLY = {'openvino'}
+# No key that rosdep can install everywhere. Networks need openvino and say so; nothing else does.
+# threadpoolctl comes with scikit-learn, from rosdep as well.
+FROM_PIP_ONLY = {'openvino', 'threadpoolctl'}
 # The same, and only to train: `pip install .[train]`.
 EXTRAS = {'tensorflow', 'keras', 'optuna', 'sqlalchemy'}
 

@@ -144,9 +144,9 @@ def _four_numbers(
 @click.option(
     '--false-reject-rate',
     type=FALSE_REJECT_RATE,
-    default=0.03,
+    default=0.05,
     show_default=True,
-    help='Share of good parts that may be rejected, 0.03 = 3 in 100. A smaller share makes '
+    help='Share of good parts that may be rejected, 0.05 = 5 in 100. A smaller share makes '
     'the limits less strict.',
 )
 @click.option(

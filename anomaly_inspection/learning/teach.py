@@ -58,7 +58,7 @@ if TYPE_CHECKING:
     from anomaly_inspection.progress import Progress
     from anomaly_inspection.recipes.recipe import Recipe
 
-DEFAULT_FALSE_REJECT_RATE = 0.03
+DEFAULT_FALSE_REJECT_RATE = 0.05
 AUTO = 'auto'
 
 

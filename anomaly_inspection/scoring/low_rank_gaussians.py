@@ -17,6 +17,7 @@ from typing import Any, Self, TYPE_CHECKING
 import numpy as np
 
 from anomaly_inspection.errors import RecipeError
+from anomaly_inspection.scoring import one_pass
 from anomaly_inspection.scoring.patch_distance import nearest_of_positions, squared_lengths
 from anomaly_inspection.scoring.patch_gaussians import unpacked, whitening_matrices
 from anomaly_inspection.scoring.scorer import fitted_array
@@ -194,7 +195,12 @@ class LowRankDistance:
             along = self._directions[some] @ apart
             return squared_lengths(apart) * self._precision[some] - squared_lengths(along)
 
-        nearest = nearest_of_positions(features, self._mean, self._neighbours, squares)
+        if self._neighbours == one_pass.PATCH_REACH and one_pass.is_built():
+            nearest = one_pass.nearest_of_positions(
+                features, self._mean, self._directions, self._precision
+            )
+        else:
+            nearest = nearest_of_positions(features, self._mean, self._neighbours, squares)
         return np.asarray(np.sqrt(np.maximum(nearest, 0) / features.shape[2]), np.float32)
 
 

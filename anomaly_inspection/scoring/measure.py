@@ -40,6 +40,10 @@ class MeasureSpec:
     largest_limit : float
         No limit may be further from 0, even where the measure has no end: nothing would ever
         exceed it.
+    usual_spread : float or None
+        How much the measure usually varies over good parts, of whatever product: the standard
+        deviation of the cube root of its distance from the perfect end, as a share of the cube
+        root in a typical part. None = not known.
     class_range : (float, float) or None
         Of a measure that tells the class, so that a part beyond its limit is of no taught class:
         beyond the first value a part is a stranger to all of them, up to the second it has its
@@ -54,6 +58,7 @@ class MeasureSpec:
     minimum: float = 0.0
     maximum: float = float('inf')
     largest_limit: float = 1e6
+    usual_spread: float | None = None
     class_range: tuple[float, float] | None = None
 
     @property

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-Maps of `ssim` and `variation` in one pass over memory, by the C++ functions of `src/one_pass.cpp`.
+Maps of `ssim` and `variation`, and distances of patches, in one pass over memory: by the C++
+functions of `src/one_pass.cpp` and `src/patch_distance.cpp`.
 
 Building the ROS package makes them; `pip install .` does not, and the scorers then take NumPy and
 OpenCV, which find the same but for rounding.
@@ -35,7 +36,14 @@ _FUNCTIONS = {
         *(ctypes.c_ssize_t, _INT),
         _POINTER,
     ),
+    'anomaly_inspection_nearest_of_positions_1': (
+        *(_POINTER, _POINTER, _POINTER, _POINTER),
+        *(_INT, _INT, _INT, _INT),
+        _POINTER,
+    ),
 }
+# How many cells around its own position a patch is compared with.
+PATCH_REACH = 1
 
 
 def _loaded() -> ctypes.CDLL | None:
@@ -133,3 +141,48 @@ def z_map(
     ):
         raise ValueError(f'the image has shape {image.shape}; allowed: 1 channel or 3')
     return found
+
+
+def nearest_of_positions(
+    features: NDArray[np.float32],
+    mean: NDArray[np.float32],
+    matrices: NDArray[np.float32],
+    precision: NDArray[np.float32] | None = None,
+) -> NDArray[np.float32]:
+    """
+    Give the squared distance of every patch to the nearest of its position and those around it.
+
+    A patch may have come from `PATCH_REACH` cells away.
+
+    Parameters
+    ----------
+    features, mean : ndarray of float32, (rows, columns, f)
+        Of the patches and of the positions.
+    matrices : ndarray of float32, (rows, columns, n) or (rows, columns, rank, f)
+        Packed whitening matrices; or directions, when there is a precision.
+    precision : ndarray of float32, (rows, columns), optional
+        See `LowRankDistance`.
+
+    Raises
+    ------
+    MemoryError
+        When there is no memory for a copy of the features.
+
+    """
+    assert _library is not None
+    rows, columns, count = features.shape
+    # Names, so that a copy lives as long as the call.
+    arrays = [np.ascontiguousarray(array, np.float32) for array in (features, mean, matrices)]
+    own = None if precision is None else np.ascontiguousarray(precision, np.float32)
+    nearest = np.empty((rows, columns), np.float32)
+    if _library.anomaly_inspection_nearest_of_positions_1(
+        *(array.ctypes.data for array in arrays),
+        None if own is None else own.ctypes.data,
+        rows,
+        columns,
+        count,
+        0 if own is None else matrices.shape[2],
+        nearest.ctypes.data,
+    ):
+        raise MemoryError('no memory for the distances of patches')
+    return nearest

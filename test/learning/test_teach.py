@@ -256,7 +256,7 @@ def test_a_taught_recipe_is_whole(moving: Recipe, tmp_path: Path) -> None:
             assert good.shape == (30,)
             assert limit.typical == pytest.approx(np.median(good), rel=1e-4)
             sign = 1 if spec.bad_side == BadSide.HIGH else -1
-            assert (sign * good < sign * limit.limit).all()
+            assert (sign * good > sign * limit.limit).sum() <= 1
     assert 1 <= len(moving.references) <= MOST_REFERENCES
     assert write_recipe(moving, tmp_path / 'block').hash == read_recipe(tmp_path / 'block').hash
 
