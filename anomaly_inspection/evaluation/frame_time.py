@@ -51,7 +51,7 @@ class FrameTime:
     def __str__(self) -> str:
         return (
             f'{1e3 * self.typical_s:.3g} ms a frame on this machine = '
-            f'at most {_rate_text(self.most_parts_per_s)} parts/s'
+            f'at most {_rate_text(self.most_parts_per_s)} parts/s on each core'
         )
 
     def refusal(self, rate_hz: float | None, deadline_s: float, workers: int = 1) -> str | None:
