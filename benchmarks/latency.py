@@ -2,10 +2,10 @@
 """
 Measure the time from exposure to decision, and how exactly the gate fires.
 
-The cell inspects images of the simulated line at 30 frames a second, once in one process and once
-with every node in a process of its own. For comparison, `naive_node` (scikit-image in the image
-callback, default middleware) sees the same frames. Then the scorer is frozen for five seconds
-while the line goes on: every part must be rejected on time.
+The cell inspects images of the simulated line at 30 frames a second: in one process, in one beside
+a process that keeps a core busy, and with every node in a process of its own. For comparison,
+`naive_node` (scikit-image in the image callback, default middleware) sees the same frames. Then
+the scorer is frozen for five seconds while the line goes on: every part must be rejected on time.
 
 """
 
@@ -13,12 +13,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 import os
 from pathlib import Path
 import re
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 import threading
@@ -35,6 +36,7 @@ from anomaly_inspection.learning.teach import teach, TeachOptions
 from anomaly_inspection.recipes.folder import write_recipe
 from benchmarks.cell_processes import listening, Processes
 from benchmarks.latency_result import (
+    BUSY,
     DEADLINE_S,
     HANG_S,
     HANGING,
@@ -177,6 +179,19 @@ def in_one_process(product: Product, parameter_file: Path) -> Observed:
     )
 
 
+def beside_a_busy_process(product: Product, parameter_file: Path) -> Observed:
+    """
+    Run the whole cell in this process while another one keeps a core busy.
+
+    """
+    busy = subprocess.Popen([sys.executable, '-c', 'while True: pass'])
+    try:
+        return replace(in_one_process(product, parameter_file), way=BUSY)
+    finally:
+        busy.kill()
+        busy.wait()
+
+
 def _ended(processes: Processes) -> Callable[[], bool]:
     return lambda: 'has ended' in processes.log('camera')
 
@@ -299,7 +314,7 @@ def measure(seconds: float, *, sizes: tuple[tuple[int, int], ...] = SIZES) -> Pa
         runs: list[tuple[Callable[[Product, Path], Observed], Product]] = [
             (way, product)
             for product in products
-            for way in (in_one_process, in_separate_processes, naively)
+            for way in (in_one_process, beside_a_busy_process, in_separate_processes, naively)
         ]
         long_frames = frames + round((HANG_S + 3) * RATE_HZ)
         hanging = make_product(scratch / 'hang', sizes[0], COLOURS[0], long_frames)

@@ -23,6 +23,7 @@ SETTLING_PARTS = 30
 # A decision by time-out may come this much after the deadline and still be in time for any gate.
 ON_TIME_S = 0.05
 ONE_PROCESS, PROCESSES, NAIVE = 'one process', 'separate processes', 'naive'
+BUSY = 'one process, beside a busy one'
 HANGING = 'scorer hangs 5 s'
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, TYPE_CHECKING
 
@@ -28,6 +28,8 @@ from anomaly_inspection.capture.simulated_line import (
 from anomaly_inspection.errors import InspectionError
 from anomaly_inspection.imaging.preprocessing import Preprocessor
 from anomaly_inspection.learning.teach import teach, TeachOptions
+from anomaly_inspection.nodes.freed_memory import keep_freed_memory
+from anomaly_inspection.scoring import one_pass
 from anomaly_inspection.scoring.ssim import SsimReference, SsimScorer
 from benchmarks.alignments import ecc, error_px, orb, phase_correlation
 from benchmarks.charts import bars
@@ -46,6 +48,7 @@ TAUGHT_PARTS, FRAMES = 24, 8
 # float32 against float64, for a map from -1 to 1.
 LARGEST_DIFFERENCE = 1e-4
 OURS, SCIKIT_IMAGE = 'ours', 'scikit-image'
+SCIKIT_IMAGE_MAP = 'scikit-image, SSIM map'
 
 
 @contextmanager
@@ -66,13 +69,35 @@ def _gray(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), np.uint8)
 
 
+def _scikit_image_map(
+    reference: NDArray[np.uint8], image: NDArray[np.uint8]
+) -> NDArray[np.float64]:
+    from skimage.metrics import structural_similarity
+
+    full: NDArray[np.float64] = structural_similarity(  # type: ignore[no-untyped-call]
+        reference, image, data_range=255, full=True
+    )[1]
+    return full
+
+
+@contextmanager
+def numpy_alone() -> Iterator[None]:
+    """
+    Score without the C++ functions, as where only `pip install .` was run.
+
+    """
+    before, one_pass._library = one_pass._library, None
+    try:
+        yield
+    finally:
+        one_pass._library = before
+
+
 def ssim_maps(repeats: int, sizes: tuple[tuple[int, int], ...]) -> list[dict[str, Any]]:
     """
     Time the SSIM map against one reference, and check that both ways give the same.
 
     """
-    from skimage.metrics import structural_similarity
-
     results = []
     for width, height in sizes:
         line = replace(LINE, width_px=width, height_px=height)
@@ -88,10 +113,7 @@ def ssim_maps(repeats: int, sizes: tuple[tuple[int, int], ...]) -> list[dict[str
         def theirs(
             _: int, reference: NDArray[np.uint8] = reference, image: NDArray[np.uint8] = image
         ) -> NDArray[np.float64]:
-            full: NDArray[np.float64] = structural_similarity(  # type: ignore[no-untyped-call]
-                reference, image, data_range=255, full=True
-            )[1]
-            return full
+            return _scikit_image_map(reference, image)
 
         difference = float(np.abs(ours(0) - theirs(0)).max())
         if difference > LARGEST_DIFFERENCE:
@@ -156,8 +178,21 @@ def whole_frames(repeats: int) -> list[dict[str, Any]]:
         preprocessor = Preprocessor(
             recipe.preprocessing, recipe.frame_format, recipe.references[0], recipe.references[1:]
         )
+        gray = [image if image.ndim == 2 else _gray(image) for image in new]
+        with numpy_alone():
+            by_numpy = recipe.frame_scorer().score
+
+        def frame_by_numpy(
+            image: NDArray[np.uint8], score: Callable[[NDArray[np.uint8]], object] = by_numpy
+        ) -> object:
+            with numpy_alone():
+                return score(image)
+
+        reference = _taught('gray').references[0]
         calls: dict[str, Callable[[int], object]] = {
+            SCIKIT_IMAGE_MAP: _on_each(gray, partial(_scikit_image_map, reference)),
             'whole frame': _on_each(new, recipe.frame_scorer().score),
+            'whole frame, NumPy alone': _on_each(new, frame_by_numpy),
             'preparation': _on_each(new, preprocessor.prepare),
         }
         for name in recipe.scorers:
@@ -166,7 +201,13 @@ def whole_frames(repeats: int) -> list[dict[str, Any]]:
             with opencv_threads(threads):
                 timing = timed(calls, repeats=repeats)
             results += [
-                {'frame': f'640x480 {colour}', 'threads': threads, 'what': name, 'time': time}
+                {
+                    'frame': f'640x480 {colour}',
+                    'threads': threads,
+                    'what': name,
+                    'time': time,
+                    'share': time.p50 / timing[SCIKIT_IMAGE_MAP].p50,
+                }
                 for name, time in timing.items()
             ]
     return results
@@ -303,12 +344,22 @@ def _tables(figures: Mapping[str, list[dict[str, Any]]]) -> list[Table]:
         ),
         Table(
             'A whole frame of 640x480: preparation (alignment included), ssim, variation, regions',
-            ('frame', 'what', 'OpenCV threads', 'p50 / ms', 'p99 / ms'),
+            ('frame', 'what', 'OpenCV threads', 'p50 / ms', 'p99 / ms', 'share of scikit-image'),
             [
-                (row['frame'], row['what'], row['threads'], row['time'].p50, row['time'].p99)
+                (
+                    row['frame'],
+                    row['what'],
+                    row['threads'],
+                    row['time'].p50,
+                    row['time'].p99,
+                    row['share'],
+                )
                 for row in figures['whole_frames']
             ],
-            '"Alone": preparation and that scorer.',
+            '"Alone": preparation and that scorer. NumPy alone: without the C++ functions. Share: '
+            'of the time that scikit-image takes for the SSIM map of the gray frame. Freed memory '
+            'is kept for the next frame, as in the scorer node.'
+            + ('' if one_pass.is_built() else ' The C++ functions are not built here.'),
         ),
         Table(
             'Alignment alone, 640x480 gray, one thread',
@@ -381,6 +432,7 @@ def measure(
 
     """
     before = machine()
+    keep_freed_memory()
     figures = {
         'ssim_maps': ssim_maps(repeats, sizes),
         'whole_frames': whole_frames(repeats),

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// The squared distance of every patch to the nearest of the Gaussians at and around its position.
+// The squared distance of every patch to the nearest of the Gaussians at and around its position, or of all kinds.
 //
 // anomaly_inspection/scoring/patch_distance.py and low_rank_gaussians.py have the formulas. The matrices of the
-// positions are most of the memory that is read, so each is read once, for all patches around its position.
+// positions are most of the memory that is read, so each is read once, for all patches around its position. Those of
+// kinds fit the cache: sixteen patches at a time are compared with all of them.
 
 #include <algorithm>
 #include <cstddef>
@@ -103,6 +104,16 @@ WIDEST void add_squares(
   *reinterpret_cast<Lanes *>(sums) = sum;
 }
 
+WIDEST void subtract_from_all(
+  const float * __restrict values, const float * __restrict mean, int count,
+  float * __restrict apart)
+{
+  for (int j = 0; j < count; ++j) {
+    *reinterpret_cast<Lanes *>(apart + j * LANES) =
+      *reinterpret_cast<const Lanes *>(values + j * LANES) - mean[j];
+  }
+}
+
 WIDEST void add_own_squares(const float * __restrict apart, int count, float * __restrict sums)
 {
   const Lanes * __restrict difference = reinterpret_cast<const Lanes *>(apart);
@@ -111,6 +122,12 @@ WIDEST void add_own_squares(const float * __restrict apart, int count, float * _
     sum += difference[j] * difference[j];
   }
   *reinterpret_cast<Lanes *>(sums) = sum;
+}
+
+// What is not a number stays: std::min() would hide it.
+inline float lesser(float least, float found)
+{
+  return found >= least || least != least ? least : found;
 }
 
 }  // namespace
@@ -156,9 +173,40 @@ int anomaly_inspection_nearest_of_positions_1(
           for (int x = std::max(column - 1, 0); x <= std::min(column + 1, columns - 1); ++x) {
             const float found = sums[(y - row + 1) * QUAD + x - column + 1];
             float & least = nearest[static_cast<std::ptrdiff_t>(y) * columns + x];
-            // What is not a number stays: std::min() would hide it.
-            least = found >= least || least != least ? least : found;
+            least = lesser(least, found);
           }
+        }
+      }
+    }
+  } catch (const std::bad_alloc &) {
+    return 1;
+  }
+  return 0;
+}
+
+// Fills `nearest` for as many patches, whose features are patches * count. The mean is kinds * count; the matrices are
+// the packed lower triangles of the whitening matrices. 0 = done, 1 = no memory.
+int anomaly_inspection_nearest_of_kinds_1(
+  const float * features, const float * mean, const float * matrices, std::ptrdiff_t patches,
+  int count, int kinds, float * nearest)
+{
+  const std::ptrdiff_t size = static_cast<std::ptrdiff_t>(count) * (count + 1) / 2;
+  try {
+    std::vector<float> values(static_cast<std::size_t>(count) * LANES), apart(values.size());
+    for (std::ptrdiff_t start = 0; start < patches; start += LANES) {
+      const int some = static_cast<int>(std::min<std::ptrdiff_t>(LANES, patches - start));
+      for (int n = 0; n < some; ++n) {
+        for (int j = 0; j < count; ++j) {
+          values[j * LANES + n] = features[(start + n) * count + j];
+        }
+      }
+      std::fill(nearest + start, nearest + start + some, std::numeric_limits<float>::infinity());
+      for (int kind = 0; kind < kinds; ++kind) {
+        float sums[LANES] = {};
+        subtract_from_all(values.data(), mean + kind * count, count, apart.data());
+        add_squares(matrices + kind * size, count, 1, 1, apart.data(), sums);
+        for (int n = 0; n < some; ++n) {
+          nearest[start + n] = lesser(nearest[start + n], sums[n]);
         }
       }
     }

@@ -110,7 +110,7 @@ class Model:
             When the network fails, or gives values that are not finite.
 
         """
-        if self._type.kind in 'ui':
+        if self._type.kind in 'ui' and values.dtype != self._type:
             values = np.rint(values)
         values = np.ascontiguousarray(values, self._type)
         try:

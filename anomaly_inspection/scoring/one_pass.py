@@ -41,6 +41,11 @@ _FUNCTIONS = {
         *(_INT, _INT, _INT, _INT),
         _POINTER,
     ),
+    'anomaly_inspection_nearest_of_kinds_1': (
+        *(_POINTER, _POINTER, _POINTER),
+        *(ctypes.c_ssize_t, _INT, _INT),
+        _POINTER,
+    ),
 }
 # How many cells around its own position a patch is compared with.
 PATCH_REACH = 1
@@ -182,6 +187,39 @@ def nearest_of_positions(
         columns,
         count,
         0 if own is None else matrices.shape[2],
+        nearest.ctypes.data,
+    ):
+        raise MemoryError('no memory for the distances of patches')
+    return nearest
+
+
+def nearest_of_kinds(
+    features: NDArray[np.float32], mean: NDArray[np.float32], matrices: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """
+    Give the squared distance of every patch to the nearest kind, (rows, columns).
+
+    Parameters
+    ----------
+    features : ndarray of float32, (rows, columns, f)
+    mean : ndarray of float32, (kinds, f)
+    matrices : ndarray of float32, (kinds, n)
+        Packed whitening matrices.
+
+    Raises
+    ------
+    MemoryError
+        When there is no memory for sixteen patches.
+
+    """
+    assert _library is not None
+    arrays = [np.ascontiguousarray(array, np.float32) for array in (features, mean, matrices)]
+    nearest = np.empty(features.shape[:2], np.float32)
+    if _library.anomaly_inspection_nearest_of_kinds_1(
+        *(array.ctypes.data for array in arrays),
+        nearest.size,
+        features.shape[2],
+        len(mean),
         nearest.ctypes.data,
     ):
         raise MemoryError('no memory for the distances of patches')

@@ -152,9 +152,11 @@ class PatchDistance:
         """
         count = features.shape[2]
         if self._is_pooled:
-            squares = _squares_of_kinds(features, self._mean[0], self._matrices[0])
-            return np.asarray(np.sqrt(squares.min(axis=0) / count), np.float32)
-        if self._neighbours == one_pass.PATCH_REACH and one_pass.is_built():
+            if one_pass.is_built():
+                squares = one_pass.nearest_of_kinds(features, self._mean[0], self._whitening[0])
+            else:
+                squares = _squares_of_kinds(features, self._mean[0], self._matrices[0]).min(axis=0)
+        elif self._neighbours == one_pass.PATCH_REACH and one_pass.is_built():
             squares = one_pass.nearest_of_positions(features, self._mean, self._whitening)
         else:
             matrices = self._matrices

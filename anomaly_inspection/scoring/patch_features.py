@@ -132,21 +132,19 @@ def patch_features(image: NDArray[np.uint8], stride_px: int, surface: str) -> ND
             ]
         levels += [_pooled(plane, rows, columns) for plane in planes[not is_picture :]]
         strengths += [_pooled(plane, rows, columns) for plane in _gradients(planes[0])]
-    # OpenCV drops the axis of a single feature.
-    found, gradients = (
-        np.asarray(
-            cv2.GaussianBlur(
-                np.dstack(some), (0, 0), _POOLING_CELLS, borderType=cv2.BORDER_REFLECT
-            ),
-            np.float32,
-        ).reshape(rows, columns, len(some))
-        if some
-        else np.empty((rows, columns, 0), np.float32)
-        for some in (levels, strengths)
+    features = np.asarray(
+        cv2.GaussianBlur(
+            cv2.merge(levels + strengths),
+            (0, 0),
+            _POOLING_CELLS,
+            borderType=cv2.BORDER_REFLECT,
+        ),
+        np.float32,
     )
     if not is_picture:
-        gradients = _relative_strengths(gradients, surface)
-    return np.dstack([found, gradients])
+        gradients = np.ascontiguousarray(features[..., len(levels) :])
+        features[..., len(levels) :] = _relative_strengths(gradients, surface)
+    return features
 
 
 def _pooled(plane: NDArray[np.float32], rows: int, columns: int) -> NDArray[np.float32]:

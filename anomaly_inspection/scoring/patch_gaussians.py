@@ -43,7 +43,7 @@ def filled_up(
     """
     if inside.all():
         return image
-    return np.where(inside if image.ndim == 2 else inside[..., None], image, typical)
+    return np.asarray(cv2.copyTo(image, inside.view(np.uint8), typical.copy()), np.uint8)
 
 
 def typical_image(

@@ -46,9 +46,11 @@ def test_both_ways_find_the_same_whatever_the_size(
         return rng.normal(size=(rows, columns, *shape)).astype(np.float32)
 
     features, mean = numbers(count), numbers(count)
-    distances = [
-        PatchDistance(mean, numbers(count * (count + 1) // 2), is_pooled=False, neighbours=1)
-    ]
+    packed = count * (count + 1) // 2
+    distances = [PatchDistance(mean, numbers(packed), is_pooled=False, neighbours=1)]
+    kinds = rng.normal(size=(1, rank + 1, count)).astype(np.float32)
+    matrices = rng.normal(size=(1, rank + 1, packed)).astype(np.float32)
+    distances.append(PatchDistance(kinds, matrices, is_pooled=True, neighbours=0))
     if rank:
         # Variance along a direction is more, so less is counted there.
         directions = 0.1 * numbers(rank, count)
@@ -76,10 +78,13 @@ def test_a_feature_that_is_not_a_number_is_not_hidden_by_the_positions_around() 
     features = np.zeros((5, 5, 3), np.float32)
     features[2, 2, 1] = np.nan
     whitening = np.ones((5, 5, 6), np.float32)
-    distance = PatchDistance(np.zeros_like(features), whitening, is_pooled=False, neighbours=1)
-    is_unknown = np.isnan(distance.of(features))
-    assert is_unknown[2, 2]
-    assert is_unknown.sum() == 1
+    for is_pooled in (False, True):
+        distance = PatchDistance(
+            np.zeros_like(features), whitening, is_pooled=is_pooled, neighbours=not is_pooled
+        )
+        is_unknown = np.isnan(distance.of(features))
+        assert is_unknown[2, 2]
+        assert is_unknown.sum() == 1
 
 
 @pytest.mark.parametrize('shape', [(1, 1), (3, 40), (60, 80), (333, 517)])
