@@ -32,10 +32,8 @@ from anomaly_inspection.learning.defect_kinds import KINDS
 from anomaly_inspection.learning.good_images import GoodImages
 from anomaly_inspection.learning.part_mask import part_in_region
 from anomaly_inspection.learning.part_preparation import prepare_parts
-from anomaly_inspection.learning.preprocessing_choice import (
-    choose_preprocessing,
-    choose_references,
-)
+from anomaly_inspection.learning.preprocessing_choice import choose_preprocessing
+from anomaly_inspection.learning.reference_choice import best_reference, choose_references
 from anomaly_inspection.learning.scorer_choice import CANDIDATES
 from anomaly_inspection.learning.scorer_trial import Measured
 from anomaly_inspection.learning.setting_choice import choose_settings
@@ -176,7 +174,9 @@ class _Set:
         preprocessing = choose_preprocessing(
             self.taught, good_images.frame_format, None, no_progress
         )
-        references = choose_references(self.taught)
+        references = choose_references(
+            self.taught, best_reference(self.taught, good_images.frame_format, preprocessing)
+        )
         preprocessor = Preprocessor(
             preprocessing, good_images.frame_format, references[0], references[1:]
         )

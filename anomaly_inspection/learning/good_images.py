@@ -70,6 +70,8 @@ class GoodImages:
         Width and height of the format, as shares of those that the images have on disk.
     groups : mapping of str to int
         Images with the same number are near copies or of one sequence; see `image_quality`.
+    reference : str
+        Name of the image to align to; '' = the most central one.
 
     """
 
@@ -80,6 +82,7 @@ class GoodImages:
     notes: tuple[str, ...] = ()
     scale: tuple[float, float] = (1.0, 1.0)
     groups: Mapping[str, int] = field(default_factory=dict)
+    reference: str = ''
 
     @classmethod
     def checked(

@@ -37,6 +37,7 @@ from anomaly_inspection.learning.outliers import (
     LARGEST_SHARE_LEFT_OUT,
     most_left_out,
 )
+from anomaly_inspection.learning.reference_choice import best_reference, choose_references
 from anomaly_inspection.learning.surface_check import are_surfaces
 from anomaly_inspection.scoring.variation import flattened
 
@@ -50,7 +51,6 @@ if TYPE_CHECKING:
     from anomaly_inspection.progress import Progress
 
 
-MOST_REFERENCES = 20
 _THUMBNAIL_PX = 32
 # Colours of CIE Lab, a and b as 8-bit values.
 _COLOUR_SPREAD = 3.0
@@ -112,6 +112,13 @@ def choose_preprocessing(
     is_seen_once = independent_count is not None and independent_count < FEWEST_PARTS
     if not (is_seen_once and _shows_surface(named, region)):
         best = _with_alignment(best, side, tolerance, sample, named, progress)
+        if best.alignment.kind == 'none':
+            # Parts that lie in any turn may be lost from one image, and found from another.
+            free = replace(best, alignment=_alignments(tolerance, side)[-1])
+            reference = best_reference(named, frame_format, free)
+            if reference:
+                sample = _Sample(named, frame_format, region, tolerance, reference)
+                best = _with_alignment(best, side, tolerance, sample, named, progress)
     best = _simplest(
         [replace(best, light=light) for light in LIGHTS],
         sample.judged,
@@ -240,9 +247,10 @@ class _Sample:
         frame_format: FrameFormat,
         region: RegionOfInterest,
         tolerance: Tolerance,
+        reference: str = '',
     ) -> None:
         self._frame_format = frame_format
-        self._references = choose_references(named)
+        self._references = choose_references(named, reference)
         chosen = list(named[:: math.ceil(len(named) / _MOVED_SAMPLE)])
         self.frames = [frame for _, frame in chosen]
         # Light would blur the difference between alignments, which see edges alone.
@@ -296,9 +304,31 @@ class _Sample:
             if one is not None and other is not None
         ]
         residual = float(np.median(residuals)) if residuals else math.inf
+        # A good part that is lost when it moves is thrown away, as if it were not aligned at all.
+        share = sum(one is None for one in again) / len(again)
+        if share > 0.0:
+            residual = (1.0 - share) * residual + share * self._residual_of_still(
+                settings, moved, flatten_px
+            )
         return _Judged(
             spread(found) * (_LEAST_RESIDUAL_LEVELS + residual), len(found) == len(prepared)
         )
+
+    def _residual_of_still(
+        self, settings: PreprocessingSettings, moved: Sequence[NDArray[np.uint8]], flatten_px: int
+    ) -> float:
+        """
+        Give what the motion leaves behind where nothing is aligned.
+
+        """
+        fixed = replace(settings, alignment=replace(settings.alignment, kind='none'))
+        prepared = [
+            one and (_flattened(one, flatten_px) if flatten_px else one)
+            for one in self.prepared(fixed, [*self.frames, *moved])
+        ]
+        pairs = zip(prepared[: len(moved)], prepared[len(moved) :], strict=True)
+        residuals = [_residual(one, other) for one, other in pairs if one and other]
+        return float(np.median(residuals)) if residuals else math.inf
 
 
 def _residual(one: Prepared, other: Prepared) -> float:
@@ -406,44 +436,3 @@ def _is_coloured(frames: Sequence[NDArray[np.uint8]]) -> bool:
         )
         spreads.append(float(lab[..., 1:].std(axis=(0, 1)).mean()))
     return float(np.median(spreads)) > _COLOUR_SPREAD
-
-
-def reference_count(parts: int) -> int:
-    """
-    Give how many frames `choose_references` gives for a number of parts.
-
-    """
-    others = parts - 1
-    return 1 + len(range(0, others, math.ceil(others / (MOST_REFERENCES - 1))))
-
-
-def choose_references(
-    named: Sequence[tuple[str, NDArray[np.uint8]]],
-) -> tuple[NDArray[np.uint8], ...]:
-    """
-    Give the most central frame, which the others are aligned to, and an even choice of the others.
-
-    """
-    frames = [frame for _, frame in named]
-    reference = frames.pop(_most_central(frames))
-    return (reference, *frames[:: math.ceil(len(frames) / (MOST_REFERENCES - 1))])
-
-
-def _most_central(frames: Sequence[NDArray[np.uint8]]) -> int:
-    """
-    Give the frame with the smallest median distance to all others, which is never an outlier.
-
-    """
-    size = (_THUMBNAIL_PX, _THUMBNAIL_PX)
-    thumbnails = np.array(
-        [cv2.resize(_gray(frame), size, interpolation=cv2.INTER_AREA).ravel() for frame in frames],
-        dtype=np.float32,
-    )
-    distances = [float(np.median(np.abs(thumbnails - one).mean(axis=1))) for one in thumbnails]
-    return int(np.argmin(distances))
-
-
-def _gray(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    if frame.ndim == 2:
-        return frame
-    return np.asarray(cv2.cvtColor(frame, cv2.COLOR_BGR2GRAY), dtype=np.uint8)

@@ -22,7 +22,7 @@ from anomaly_inspection.learning.part_preparation import (
     images_to_fit,
     prepare_parts,
 )
-from anomaly_inspection.learning.preprocessing_choice import choose_references
+from anomaly_inspection.learning.reference_choice import choose_references
 from anomaly_inspection.learning.scorer_limits import scorer_recipe
 from anomaly_inspection.learning.setting_choice import choose_settings
 from anomaly_inspection.progress import no_progress
@@ -225,7 +225,7 @@ def _measure(
     progress: Progress,
     tolerance: Tolerance | None,
 ) -> _Measured:
-    references = choose_references(named)
+    references = choose_references(named, images.reference)
     preprocessor = Preprocessor(preprocessing, images.frame_format, references[0], references[1:])
     parts, outlying = prepare_parts(named, preprocessor, images.classes, progress, tolerance)
     parts = [replace(part, group=images.groups.get(part.name)) for part in parts]

@@ -37,9 +37,9 @@ from anomaly_inspection.learning.preprocessing_choice import (
     choose_preprocessing,
     CONFIDENCE_MARGIN,
     LEAST_CONFIDENCE,
-    reference_count,
 )
 from anomaly_inspection.learning.recipe_size import check_recipe_size
+from anomaly_inspection.learning.reference_choice import best_reference, reference_count
 from anomaly_inspection.learning.scorer_choice import choose_scorers, DEFAULT_BUDGET_MS
 from anomaly_inspection.learning.scorer_fit import fit_scorers, FittedScorers
 from anomaly_inspection.learning.threads import one_blas_thread
@@ -237,6 +237,10 @@ def teach(
         highlight_colours=options.highlight_colours,
         tolerance=options.tolerance,
         independent_count=quality.independent_count,
+    )
+    good = replace(
+        good,
+        reference=best_reference(good.without(good.unfit), good.frame_format, preprocessing),
     )
     tolerance = options.tolerance_within(preprocessing)
     reasons: tuple[str, ...] = ()

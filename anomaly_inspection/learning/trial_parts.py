@@ -28,7 +28,7 @@ from anomaly_inspection.learning.cross_validation import folds_of
 from anomaly_inspection.learning.moved_copies import moved_copy
 from anomaly_inspection.learning.part_mask import part_in_region
 from anomaly_inspection.learning.part_preparation import prepare_parts
-from anomaly_inspection.learning.preprocessing_choice import choose_references
+from anomaly_inspection.learning.reference_choice import choose_references
 from anomaly_inspection.learning.synthetic_defects import random_defect
 from anomaly_inspection.learning.threads import in_threads
 
@@ -104,7 +104,7 @@ class TrialParts:
 
         """
         named = images.without(images.unfit)
-        references = choose_references(named)
+        references = choose_references(named, images.reference)
         preprocessor = Preprocessor(
             preprocessing, images.frame_format, references[0], references[1:]
         )

@@ -17,8 +17,8 @@ from anomaly_inspection.imaging.frame_check import FrameFormat
 from anomaly_inspection.imaging.region_of_interest import RegionOfInterest
 from anomaly_inspection.learning import teach as teaching
 from anomaly_inspection.learning.good_images import GoodImages
-from anomaly_inspection.learning.preprocessing_choice import choose_references, reference_count
 from anomaly_inspection.learning.recipe_size import check_recipe_size
+from anomaly_inspection.learning.reference_choice import choose_references, reference_count
 from anomaly_inspection.learning.teach import teach
 
 BOTH = {'ssim': {}, 'variation': {}}

@@ -21,7 +21,7 @@ from anomaly_inspection.imaging.region_of_interest import RegionOfInterest
 from anomaly_inspection.imaging.tolerance import Tolerance
 from anomaly_inspection.learning import scorer_fit
 from anomaly_inspection.learning.outliers import FEWEST_PARTS
-from anomaly_inspection.learning.preprocessing_choice import MOST_REFERENCES
+from anomaly_inspection.learning.reference_choice import MOST_REFERENCES
 from anomaly_inspection.learning.teach import DEFAULT_FALSE_REJECT_RATE, teach, TeachOptions
 from anomaly_inspection.recipes.folder import read_recipe, write_recipe
 from anomaly_inspection.recipes.recipe import checked_limit, measures_of, Provenance, Recipe
