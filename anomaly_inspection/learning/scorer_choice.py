@@ -238,14 +238,6 @@ def _tried(
                 reasons.append(found)
             progress(place + 1, len(work), what)
 
-    for place, one in enumerate(candidates):
-        try:
-            check_alike_enough(parts, one.scorer, one.settings)
-        except (SettingError, FrameError) as error:
-            del measured[one.text]
-            reasons.append(_left_out(one.text, error))
-        progress(place + 1, len(candidates), 'looking for parts that are alike')
-    candidates = [one for one in candidates if one.text in measured]
     folds = list(range(parts.folds))
     judged_first = sum(parts.fold_of[index] == 0 for index, _ in parts.good)
     if judged_first >= _FEWEST_TO_LEAVE_OUT:
@@ -255,6 +247,15 @@ def _tried(
             del measured[text]
             reasons.append(why)
         folds = folds[1:]
+    else:
+        # All folds are tried at once: a scorer of classes is asked first whether it can be taught.
+        for place, one in enumerate(candidates):
+            try:
+                check_alike_enough(parts, one.scorer, one.settings)
+            except (SettingError, FrameError) as error:
+                del measured[one.text]
+                reasons.append(_left_out(one.text, error))
+            progress(place + 1, len(candidates), 'looking for parts that are alike')
     left = [one for one in candidates if one.text in measured]
     try_on(folds, left, 'trying the best scorers')
     trials = []
