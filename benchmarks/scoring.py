@@ -33,6 +33,7 @@ from anomaly_inspection.scoring import one_pass
 from anomaly_inspection.scoring.ssim import SsimReference, SsimScorer
 from benchmarks.alignments import ecc, error_px, orb, phase_correlation
 from benchmarks.charts import bars
+from benchmarks.patch_scorers import patch_scorers, patch_table
 from benchmarks.report import machine, publish, Table, timed
 
 if TYPE_CHECKING:
@@ -380,6 +381,7 @@ def _tables(figures: Mapping[str, list[dict[str, Any]]]) -> list[Table]:
                 for row in figures['references']
             ],
         ),
+        patch_table(figures['patch_scorers']),
     ]
 
 
@@ -438,6 +440,9 @@ def measure(
         'whole_frames': whole_frames(repeats),
         'alignments': alignments(repeats),
         'references': many_references(repeats),
+        'patch_scorers': patch_scorers(
+            _frames('bgr'), TAUGHT_PARTS, repeats, _scikit_image_map, numpy_alone
+        ),
     }
     return publish(
         'scoring',

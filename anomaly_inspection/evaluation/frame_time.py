@@ -51,10 +51,10 @@ class FrameTime:
     def __str__(self) -> str:
         return (
             f'{1e3 * self.typical_s:.3g} ms a frame on this machine = '
-            f'at most {_rate_text(self.most_parts_per_s)} parts/s'
+            f'at most {_rate_text(self.most_parts_per_s)} parts/s on each core'
         )
 
-    def refusal(self, rate_hz: float | None, deadline_s: float) -> str | None:
+    def refusal(self, rate_hz: float | None, deadline_s: float, workers: int = 1) -> str | None:
         """
         Say why a cell could only time out; None when it may keep up.
 
@@ -66,6 +66,8 @@ class FrameTime:
             Parts per second; None when the camera sets the rate.
         deadline_s : float
             How long the decider waits for a part's scores, seconds.
+        workers : int
+            How many frames are scored at the same time, each on a core of its own.
 
         """
         if self.shortest_s >= deadline_s:
@@ -74,22 +76,24 @@ class FrameTime:
                 f'and the decider waits {1e3 * deadline_s:.3g} ms (deadline_s): '
                 'every part would time out. Allow more time, or teach a quicker scorer'
             )
-        if rate_hz is not None and rate_hz * self.shortest_s >= 1:
+        if rate_hz is not None and rate_hz * self.shortest_s >= workers:
+            at_once = f', {workers} frames at the same time' if workers > 1 else ''
             return (
                 f'{rate_hz:g} parts/s are too fast for this recipe: scoring takes at least '
-                f'{1e3 * self.shortest_s:.3g} ms a frame on this machine, so parts would time out '
-                f'and stop the line. Allowed: up to {_rate_text(1 / self.shortest_s)} parts/s'
+                f'{1e3 * self.shortest_s:.3g} ms a frame on this machine{at_once}, so parts would '
+                'time out and stop the line. Allowed: up to '
+                f'{_rate_text(workers / self.shortest_s)} parts/s'
             )
         return None
 
-    def warning(self, rate_hz: float | None, deadline_s: float) -> str | None:
+    def warning(self, rate_hz: float | None, deadline_s: float, workers: int = 1) -> str | None:
         """
         Say that a cell will hardly keep up; None when there is time to spare.
 
         Parameters are those of `refusal`.
 
         """
-        busy_share = self.typical_s * max(rate_hz or 0.0, 1 / deadline_s)
+        busy_share = self.typical_s * max((rate_hz or 0.0) / workers, 1 / deadline_s)
         if busy_share <= _COMFORTABLE_SHARE:
             return None
         asked = f'{rate_hz:g} parts/s' if rate_hz else f'a deadline_s of {deadline_s:g} s'

@@ -185,10 +185,11 @@ def _check_rate(
     if frame_time is None:
         return
     deadline_s = cell.decider.parameters.deadline_s
-    refusal = frame_time.refusal(rate_hz, deadline_s)
+    workers = min(cell.scorer.parameters.workers, len(os.sched_getaffinity(0)))
+    refusal = frame_time.refusal(rate_hz, deadline_s, workers)
     if refusal:
         raise SettingError(refusal)
-    warning = frame_time.warning(rate_hz, deadline_s)
+    warning = frame_time.warning(rate_hz, deadline_s, workers)
     if warning:
         warn(warning)
 

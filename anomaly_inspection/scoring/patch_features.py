@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
@@ -187,15 +187,18 @@ def _relative_strengths(gradients: NDArray[np.float32], surface: str) -> NDArray
     return np.asarray(gradients / usual * _RELATIVE_UNIT, np.float32)
 
 
-def _gradients(plane: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:
+def _gradients(plane: NDArray[np.float32]) -> tuple[NDArray[np.float32], ...]:
     """
-    Give the strength of the gradient in every direction.
+    Give the strength of the gradient across, along a diagonal, down, along the other diagonal.
 
     """
     border = cv2.BORDER_REFLECT
     across = np.asarray(cv2.Sobel(plane, -1, 1, 0, scale=0.25, borderType=border), np.float32)
     down = np.asarray(cv2.Sobel(plane, -1, 0, 1, scale=0.25, borderType=border), np.float32)
-    for direction in range(_DIRECTIONS):
-        angle = math.pi * direction / _DIRECTIONS
-        along = cv2.addWeighted(across, math.cos(angle), down, math.sin(angle), 0.0)
-        yield np.abs(np.asarray(along, np.float32))
+    diagonal = np.asarray(cv2.add(across, down), np.float32)
+    other_diagonal = np.asarray(cv2.absdiff(across, down), np.float32)
+    for strength in (across, diagonal, down):
+        np.abs(strength, out=strength)
+    for strength in (diagonal, other_diagonal):
+        strength *= np.float32(math.sqrt(0.5))
+    return across, diagonal, down, other_diagonal

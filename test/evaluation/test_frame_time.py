@@ -27,6 +27,20 @@ def test_only_a_rate_that_even_the_quickest_frame_cannot_keep_is_refused() -> No
     assert busy.refusal(None, DEADLINE_S) is None
 
 
+def test_two_workers_keep_twice_the_rate_but_no_shorter_deadline() -> None:
+    busy = FrameTime(typical_s=0.25, shortest_s=0.1)
+    assert busy.refusal(19.0, DEADLINE_S, 2) is None
+    refusal = busy.refusal(21.0, DEADLINE_S, 2)
+    assert refusal is not None
+    assert '2 frames at the same time' in refusal
+    assert 'up to 20 parts/s' in refusal
+    assert busy.refusal(None, 0.1, 2) is not None
+    steady = FrameTime(typical_s=0.1, shortest_s=0.09)
+    assert steady.warning(9.0, DEADLINE_S) is not None
+    assert steady.warning(9.0, DEADLINE_S, 2) is None
+    assert steady.warning(9.0, 0.11, 2) is not None
+
+
 def test_scoring_that_takes_longer_than_the_deadline_is_refused_at_any_rate() -> None:
     slow = FrameTime(typical_s=0.7, shortest_s=0.6)
     for rate_hz in (0.1, None):

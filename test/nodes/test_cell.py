@@ -285,9 +285,28 @@ def test_parts_faster_than_the_gate_are_refused(taught_recipe, domain_id):
         run(taught_recipe, f'{SMALL_LINE},parts=1', rate_hz=20.0)
 
 
-def test_a_rate_that_the_recipe_cannot_keep_is_refused_or_warned_of(taught_recipe, domain_id):
-    with pytest.raises(InspectionError, match=r'5 parts/s are too fast .* up to 4 parts/s'):
-        run(taught_recipe, f'{SMALL_LINE},parts=1', frame_time=FrameTime(0.3, 0.25))
+@pytest.mark.parametrize(('workers', 'cores', 'allowed'), [(1, 2, 4), (2, 2, 8), (8, 2, 8)])
+def test_a_rate_that_the_recipe_cannot_keep_is_refused(
+    taught_recipe, domain_id, tmp_path, monkeypatch, workers, cores, allowed
+):
+    monkeypatch.setattr('os.sched_getaffinity', lambda process: set(range(cores)))
+    content = yaml.safe_load(PARAMETER_FILE.read_text())
+    content['/**/scorer']['ros__parameters']['workers'] = workers
+    content['/**/sorter']['ros__parameters']['window_s'] = 0.05
+    path = tmp_path / 'cell.yaml'
+    path.write_text(yaml.safe_dump(content))
+    with pytest.raises(InspectionError, match=rf'9 parts/s are too fast .* up to {allowed} parts'):
+        run(
+            taught_recipe,
+            f'{SMALL_LINE},parts=1',
+            rate_hz=9.0,
+            parameter_file=path,
+            frame_time=FrameTime(0.3, 0.25),
+        )
+
+
+def test_a_rate_that_the_recipe_hardly_keeps_is_warned_of(taught_recipe, domain_id, monkeypatch):
+    monkeypatch.setattr('os.sched_getaffinity', lambda process: {0})
     warnings = []
     result = run(
         taught_recipe,
