@@ -37,7 +37,11 @@ from anomaly_inspection.learning.outliers import (
     LARGEST_SHARE_LEFT_OUT,
     most_left_out,
 )
-from anomaly_inspection.learning.reference_choice import best_reference, choose_references
+from anomaly_inspection.learning.reference_choice import (
+    best_reference,
+    choose_references,
+    MOST_FOUND,
+)
 from anomaly_inspection.learning.surface_check import are_surfaces
 from anomaly_inspection.scoring.variation import flattened
 
@@ -112,13 +116,15 @@ def choose_preprocessing(
     is_seen_once = independent_count is not None and independent_count < FEWEST_PARTS
     if not (is_seen_once and _shows_surface(named, region)):
         best = _with_alignment(best, side, tolerance, sample, named, progress)
-        if best.alignment.kind == 'none':
+        free = replace(best, alignment=_alignments(tolerance, side)[-1])
+        if best.alignment.kind == 'none' and sample.finds_most(free):
             # Parts that lie in any turn may be lost from one image, and found from another.
-            free = replace(best, alignment=_alignments(tolerance, side)[-1])
             reference = best_reference(named, frame_format, free)
             if reference:
-                sample = _Sample(named, frame_format, region, tolerance, reference)
-                best = _with_alignment(best, side, tolerance, sample, named, progress)
+                other = _Sample(named, frame_format, region, tolerance, reference)
+                aligned = _with_alignment(best, side, tolerance, other, named, progress)
+                if aligned.alignment.kind != 'none':
+                    best, sample = aligned, other
     best = _simplest(
         [replace(best, light=light) for light in LIGHTS],
         sample.judged,
@@ -250,6 +256,7 @@ class _Sample:
         reference: str = '',
     ) -> None:
         self._frame_format = frame_format
+        self._found_shares: dict[AlignmentSettings, float] = {}
         self._references = choose_references(named, reference)
         chosen = list(named[:: math.ceil(len(named) / _MOVED_SAMPLE)])
         self.frames = [frame for _, frame in chosen]
@@ -282,6 +289,13 @@ class _Sample:
             except (AlignmentError, FrameError):
                 yield None
 
+    def finds_most(self, settings: PreprocessingSettings) -> bool:
+        """
+        Tell whether settings that were judged find most of the parts, but not all.
+
+        """
+        return MOST_FOUND <= self._found_shares.get(settings.alignment, 1.0) < 1.0
+
     def judged(
         self, settings: PreprocessingSettings, flatten_px: int = 0, *, is_lit: bool = True
     ) -> _Judged:
@@ -292,6 +306,7 @@ class _Sample:
         moved = self._moved_and_lit if is_lit else self._moved
         prepared = list(self.prepared(settings, [*self.frames, *moved]))
         found = [one for one in prepared if one is not None]
+        self._found_shares[settings.alignment] = len(found) / len(prepared)
         if len(found) < (1.0 - LARGEST_SHARE_LEFT_OUT) * len(prepared):
             return _Judged(math.inf, False)
         if flatten_px:

@@ -35,6 +35,9 @@ MOST_REFERENCES = 20
 _THUMBNAIL_PX = 32
 # How many parts must be found from it, and how many other images are tried.
 _SAMPLE, _OTHERS = 24, 4
+# Another image is tried only where one finds so many of the parts: where parts have no position in
+# common, none finds them.
+MOST_FOUND = 0.7
 # A survey that is to reach parts beyond the search range.
 _WIDE_SHARE, _WIDE_SCALE = 0.3, 0.3
 
@@ -90,16 +93,17 @@ def best_reference(
         return ''
     region = settings.region_of_interest or RegionOfInterest.whole(frame_format)
     trial = _Trial(named, region)
-    found = trial.found(alignment, '')
-    count = len(found)
-    # Parts that have no position in common are not found from any other image.
-    if not len(trial.sample) / 2 <= count < len(trial.sample):
+    count = len(trial.found(alignment, ''))
+    if not MOST_FOUND <= count / len(trial.sample) < 1.0:
         return ''
     best = ''
     for name in _middle_ones(trial.found(_wide(alignment, region), ''), alignment)[:_OTHERS]:
-        reached = len(trial.found(alignment, name))
-        if reached > count:
-            best, count = name, reached
+        # No more may be lost than from the best one so far.
+        found = trial.found(alignment, name, most_lost=len(trial.sample) - count - 1)
+        if found:
+            best, count = name, len(found)
+        if count == len(trial.sample):
+            break
     return best
 
 
@@ -116,9 +120,13 @@ class _Trial(NamedTuple):
     def sample(self) -> Sequence[Named]:
         return self.named[:: math.ceil(len(self.named) / _SAMPLE)]
 
-    def found(self, alignment: AlignmentSettings, first: str) -> dict[str, Alignment]:
+    def found(
+        self, alignment: AlignmentSettings, first: str, most_lost: int | None = None
+    ) -> dict[str, Alignment]:
         """
         Give how the parts of the sample lie against one reference, without those it does not find.
+
+        Give none of them where it loses more than `most_lost`.
 
         """
         reference, *others = (_gray(frame) for frame in choose_references(self.named, first))
@@ -126,12 +134,14 @@ class _Trial(NamedTuple):
             aligner = Aligner(alignment, reference, self.region, others)
         except AlignmentError:
             return {}
-        found = {}
+        found, lost = {}, 0
         for name, frame in self.sample:
             try:
                 found[name] = aligner.align(_gray(frame))
             except AlignmentError:
-                continue
+                lost += 1
+                if most_lost is not None and lost > most_lost:
+                    return {}
         return found
 
 
