@@ -17,7 +17,7 @@ from anomaly_inspection.imaging.preprocessing import Preprocessor
 from anomaly_inspection.imaging.region_of_interest import RegionOfInterest
 from anomaly_inspection.learning.good_images import GoodImages
 from anomaly_inspection.learning.moved_copies import moved_copy
-from anomaly_inspection.learning.outliers import check_enough, outliers
+from anomaly_inspection.learning.outliers import check_enough, FEWEST_PARTS, outliers
 from anomaly_inspection.progress import no_progress
 from anomaly_inspection.scoring.measure import BadSide, MeasureSpec
 
@@ -117,6 +117,15 @@ def prepare_parts(
     for index in outliers(confidences, _CONFIDENCE):
         outlying[parts[index].name] = f'alignment confidence {confidences[index]:.2f}'
     return parts, outlying
+
+
+def are_few_different(parts: Sequence[GoodPart]) -> bool:
+    """
+    Tell whether the images show so few different parts that nobody knows how the next one differs.
+
+    """
+    copies = {part.group for part in parts if part.group is not None}
+    return len(copies) + sum(part.group is None for part in parts) < FEWEST_PARTS
 
 
 def images_to_fit(scorer: str, parts: Iterable[GoodPart]) -> list[Prepared]:

@@ -24,6 +24,8 @@ from scipy.stats import binomtest
 
 from anomaly_inspection.errors import FrameError, SettingError
 from anomaly_inspection.learning.backbones import is_packaged_backbone_installed
+from anomaly_inspection.learning.outliers import FEWEST_PARTS
+from anomaly_inspection.learning.part_preparation import are_few_different
 from anomaly_inspection.learning.scorer_cost import counted_ms
 from anomaly_inspection.learning.scorer_trial import (
     check_alike_enough,
@@ -32,7 +34,7 @@ from anomaly_inspection.learning.scorer_trial import (
     Trial,
     try_scorer,
 )
-from anomaly_inspection.learning.setting_choice import choose_settings, shows_surface_once
+from anomaly_inspection.learning.setting_choice import choose_settings
 from anomaly_inspection.learning.threads import in_threads
 from anomaly_inspection.learning.trial_parts import TrialParts
 from anomaly_inspection.progress import no_progress
@@ -180,14 +182,14 @@ def _affordable(parts: TrialParts, budget_ms: float) -> tuple[list[_Candidate], 
             "'anomaly_inspection[pretrained]'"
         )
     needed = {scorer: choose_settings(scorer, parts.parts) for scorer in scorers}
-    is_surface = shows_surface_once(parts.parts)
-    if is_surface:
+    is_seen_once = are_few_different(parts.parts)
+    if is_seen_once:
         reasons.append(
-            'the images show one piece of a surface, or a few: only pooled statistics, which hold '
-            'for any piece, are tried'
+            f'the images show fewer than {FEWEST_PARTS} different parts: only pooled statistics, '
+            'which depend least on how these lie, are tried'
         )
     for scorer, given in CANDIDATES:
-        if scorer not in needed or (is_surface and given.get('statistics') != 'pooled'):
+        if scorer not in needed or (is_seen_once and given.get('statistics') != 'pooled'):
             continue
         settings = needed[scorer] | dict(given)
         one = _Candidate(scorer, given, settings, counted_ms(scorer, settings, shape))

@@ -15,7 +15,7 @@ from anomaly_inspection.learning.backbones import (
     is_packaged_backbone_installed,
     keep_packaged_backbone,
 )
-from anomaly_inspection.learning.outliers import FEWEST_PARTS
+from anomaly_inspection.learning.part_preparation import are_few_different
 from anomaly_inspection.learning.preprocessing_choice import (
     ALIGNMENT_SAMPLE,
     CLEARLY_LOWER,
@@ -49,8 +49,10 @@ def choose_settings(scorer: str, parts: Sequence[GoodPart]) -> dict[str, Any]:
 
     """
     settings = dict(scorer_class(scorer).default_settings)
-    is_surface = 'statistics' in settings and shows_surface_once(parts)
-    if is_surface:
+    is_seen_once = are_few_different(parts)
+    if is_seen_once and 'statistics' in settings:
+        # What all copies have at one place is then no more than chance: only statistics that are
+        # pooled over all places hold for the next part.
         settings['statistics'] = 'pooled'
     if scorer == FeaturesScorer.name and is_packaged_backbone_installed():
         settings['backbone'] = keep_packaged_backbone()
@@ -65,25 +67,16 @@ def choose_settings(scorer: str, parts: Sequence[GoodPart]) -> dict[str, Any]:
         settings['references'] = _MANY_REFERENCES
     if 'surface' in settings:
         sample = [part.prepared for part in parts[:: math.ceil(len(parts) / ALIGNMENT_SAMPLE)]]
+        is_surface = (
+            is_seen_once
+            and sample[0].alignment is None
+            and are_surfaces([prepared.image for prepared in sample])
+        )
         settings['surface'] = texture_of(sample) if is_surface else surface_of(sample)
     if settings.get('stride_px'):
         shape = parts[0].prepared.image.shape
         settings['stride_px'] = smallest_stride_px(shape, settings['stride_px'])
     return settings
-
-
-def shows_surface_once(parts: Sequence[GoodPart]) -> bool:
-    """
-    Tell whether the parts are copies of too few pieces of a surface.
-
-    What all copies have at one place is then no more than chance: only statistics that are pooled
-    over all places hold for the next piece.
-
-    """
-    groups = {part.group for part in parts}
-    if None in groups or len(groups) >= FEWEST_PARTS or parts[0].prepared.alignment is not None:
-        return False
-    return are_surfaces([part.prepared.image for part in parts])
 
 
 def _needs_many_references(

@@ -102,7 +102,7 @@ def test_the_next_piece_of_a_texture_that_was_seen_once_is_not_lost() -> None:
 def test_auto_takes_pooled_statistics_for_a_texture_that_was_seen_once() -> None:
     recipe = teach(copies(texture(1)), name='once')
     assert {recipe.scorers[name].settings['statistics'] for name in recipe.scorers} == {'pooled'}
-    assert any('one piece of a surface' in reason for reason in recipe.provenance.choice)
+    assert any('fewer than 5 different parts' in reason for reason in recipe.provenance.choice)
 
 
 def test_a_part_unlike_the_only_one_taught_is_judged_as_it_lies() -> None:
@@ -127,3 +127,16 @@ def test_enough_different_parts_set_a_limit_to_alignment() -> None:
     assert recipe.preprocessing.alignment.if_not_found == 'reject'
     status = next(iter(recipe.frame_scorer().score(texture(3, 1.0, 1.0)))).status
     assert status == ScoreStatus.NOT_ALIGNED
+
+
+def test_limits_from_copies_of_one_part_leave_room_for_other_good_parts() -> None:
+    recipe = recipe_of(texture(0), 'patch_statistics')
+    scorer = recipe.frame_scorer()
+    limits = recipe.scorers['patch_statistics'].limits
+    for seed in range(20, 32):
+        score = next(iter(scorer.score(taken(texture(seed), seed))))
+        assert [m for m, limit in limits.items() if score.measures[m] > limit.limit] == []
+    bad = texture(40)
+    bad[40:70, 40:70] = np.random.default_rng(1).integers(0, 256, (30, 30))
+    score = next(iter(scorer.score(bad)))
+    assert score.measures['worst_mean_distance'] > limits['worst_mean_distance'].limit
