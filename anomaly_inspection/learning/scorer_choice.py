@@ -302,8 +302,13 @@ def _with_others(
     """
     Let other scorers join the best where both see clearly more; give the reasons as well.
 
+    None joins `features`: on 15 real products, the higher of the scores of `features` and
+    `patch_statistics` had a mean AUROC of .897, `features` alone .919.
+
     """
-    reasons = []
+    reasons: list[str] = []
+    if FeaturesScorer.name in best.measured.settings:
+        return best, reasons
     for other in sorted(trials, key=lambda trial: -trial.auroc):
         if other.measured.settings.keys() & best.measured.settings.keys():
             continue
@@ -342,10 +347,16 @@ def _best(trials: Sequence[Trial]) -> Trial:
     """
     Give the first one, or a later one that separates clearly better.
 
+    Better than `features` by a standard error of the AUROC, which the number of good parts gives:
+    on real defects `features` are the best of all candidates on most products.
+
     """
     best = trials[0]
     for trial in trials[1:]:
-        if trial.auroc > best.auroc + _CLEARLY_HIGHER_AUROC:
+        least = _CLEARLY_HIGHER_AUROC
+        if FeaturesScorer.name in best.measured.settings:
+            least = max(least, math.sqrt(best.auroc * (1.0 - best.auroc) / best.good.size))
+        if trial.auroc > best.auroc + least:
             best = trial
     return best
 

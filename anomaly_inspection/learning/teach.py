@@ -27,10 +27,11 @@ from typing import Any, Literal, TYPE_CHECKING
 from anomaly_inspection.errors import SettingError
 from anomaly_inspection.imaging.alignment import UNKNOWNS
 from anomaly_inspection.imaging.tolerance import Tolerance
+from anomaly_inspection.learning.false_rejects import FEWEST_TO_PROMISE
 from anomaly_inspection.learning.good_images import GoodImages
 from anomaly_inspection.learning.good_part_limits import check_rate, limit_from_good
 from anomaly_inspection.learning.image_quality import image_quality, ImageQuality
-from anomaly_inspection.learning.outliers import check_enough, FEWEST_PARTS
+from anomaly_inspection.learning.outliers import check_enough
 from anomaly_inspection.learning.part_preparation import least_confidences
 from anomaly_inspection.learning.preprocessing_choice import (
     choose_colour,
@@ -308,7 +309,7 @@ def _with_least_confidence(fitted: FittedScorers) -> FittedScorers:
         return fitted
     confidences = least_confidences(fitted.parts)
     lowest, if_not_found = 0.0, 'as_it_lies'
-    if len(confidences) >= FEWEST_PARTS:
+    if len(confidences) >= FEWEST_TO_PROMISE:
         lowest = limit_from_good(confidences, BadSide.LOW, fitted.rate_each, 0.0, 1.0).limit
         if_not_found = 'reject'
     least = math.floor(100 * CONFIDENCE_MARGIN * max(lowest, LEAST_CONFIDENCE)) / 100

@@ -122,7 +122,7 @@ def test_a_part_unlike_the_only_one_taught_is_judged_as_it_lies() -> None:
 
 
 def test_enough_different_parts_set_a_limit_to_alignment() -> None:
-    named = [(f'part {seed}', taken(printed_part(seed), seed)) for seed in range(8)]
+    named = [(f'part {seed}', taken(printed_part(seed), seed)) for seed in range(20)]
     recipe = teach(named, name='many', options=TeachOptions(scorers=['variation']))
     assert recipe.preprocessing.alignment.if_not_found == 'reject'
     status = next(iter(recipe.frame_scorer().score(texture(3, 1.0, 1.0)))).status
