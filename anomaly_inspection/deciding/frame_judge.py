@@ -74,8 +74,9 @@ class Judgement:
     anomaly_score : float
         The score that decides, above 1 if and only if the reason is LIMIT_EXCEEDED or
         UNKNOWN_CLASS (or a challenge has put its own reason there); NaN = not measured. The
-        highest over the measures; with Combination.ALL the lowest, because the part is rejected
-        only when even that one is above 1, or its class is unknown.
+        highest over the measures that are not perfect: no region at all says nothing of how good
+        a part is. With Combination.ALL the lowest, because the part is rejected only when even
+        that one is above 1, or its class is unknown.
     worst_measure : str
         'scorer.measure' that gave it, '' when not measured.
 
@@ -132,8 +133,11 @@ def judge(
     kept = [(limit, value) for limit, value in measured if not limit.is_exceeded_by(value)]
     is_stranger = any(limit.tells_class for limit, _ in exceeded)
     decisive = max if combination is Combination.ANY or is_stranger else min
+    scored = measured
+    if decisive is max:
+        scored = [one for one in measured if not one[0].is_perfect(one[1])] or measured
     score, worst = decisive(
-        ((limit.anomaly_score(value), limit.name) for limit, value in measured),
+        ((limit.anomaly_score(value), limit.name) for limit, value in scored),
         key=lambda scored: scored[0],
     )
     is_rejected = is_stranger or (bool(exceeded) if combination is Combination.ANY else not kept)

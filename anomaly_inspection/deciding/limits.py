@@ -103,6 +103,13 @@ class Limit:
         """
         return value > self.value if self.bad_side is BadSide.HIGH else value < self.value
 
+    def is_perfect(self, value: float) -> bool:
+        """
+        Whether a value of the measure is the best there is.
+
+        """
+        return value == (self.minimum if self.bad_side is BadSide.HIGH else self.maximum)
+
     def anomaly_score(self, value: float) -> float:
         """
         Put a (finite) value of the measure on the common scale.

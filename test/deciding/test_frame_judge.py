@@ -69,6 +69,23 @@ def test_combination_and_score_agree_with_the_verdict(
     assert judgement.comparison.endswith(f'-> {judgement.verdict.name}')
 
 
+def test_no_region_does_not_hide_which_part_is_better() -> None:
+    """
+    Two parts better than the typical one, both without a region: their order shows.
+
+    """
+    region = Limit('variation', 'largest_region', 40.0, BadSide.HIGH, 0.0, 'px')
+    table = LimitTable((Z, region))
+    better, best = (
+        judge({'variation': {'peak_z': z, 'largest_region': 0.0}}, table, ANY) for z in (1.8, 1.2)
+    )
+    assert best.anomaly_score < better.anomaly_score < 0.0
+    assert {better.worst_measure, best.worst_measure} == {Z.name}
+    assert judge({'variation': {'peak_z': 0.0, 'largest_region': 0.0}}, table, ANY).verdict is (
+        Verdict.PASS
+    )
+
+
 def test_all_says_why_an_exceeded_limit_passes() -> None:
     judgement = judge(measures(0.8, 41.2, 3.0), TABLE, ALL)
     assert judgement.comparison.startswith('ssim.mean_ssim 0.800 < 0.900')
