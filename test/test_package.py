@@ -51,8 +51,11 @@ PYPI_NAMES = {
 # No key that rosdep can install everywhere. Networks need openvino and say so; nothing else does.
 # threadpoolctl comes with scikit-learn, from rosdep as well.
 FROM_PIP_ONLY = {'openvino', 'threadpoolctl'}
-# The same, and only to train: `pip install .[train]`.
-EXTRAS = {'tensorflow', 'keras', 'optuna', 'sqlalchemy'}
+# The same, and only to train (`[train]`) or for the operator's page (`[panel]` and what it needs).
+EXTRAS = {
+    *('tensorflow', 'keras', 'optuna', 'sqlalchemy'),
+    *('nicegui', 'fastapi', 'starlette', 'uvicorn', 'argon2'),
+}
 
 
 def installed_prefix() -> Path:

@@ -34,6 +34,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     'sorting': {'link'},
     'link': set(),
     'overlay': {'scoring', 'imaging'},
+    'panel': {
+        *('recipes', 'deciding', 'scoring', 'imaging', 'overlay', 'learning', 'evaluation'),
+        *('chart_style', 'progress', 'state_file', 'steady_clock', 'writable'),
+    },
     'steady_clock': set(),
     'state_file': {'steady_clock'},
     'chart_style': set(),
@@ -57,6 +61,7 @@ ROS_MODULES = {
 ONLY_IN = [
     ('nodes', ROS_MODULES),
     ('learning', {'tensorflow', 'keras'}),
+    ('panel', {'nicegui', 'fastapi', 'starlette', 'uvicorn', 'argon2'}),
 ]
 
 

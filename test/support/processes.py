@@ -82,7 +82,8 @@ class Watcher(Node):
         with self.news:
             assert self.news.wait_for(condition, timeout_s), (
                 f'{len(self.parts)} parts, {len(self.decisions)} decisions, '
-                f'{len(self.sort_events)} sort events'
+                f'{len(self.sort_events)} sort events; reasons of the decisions: '
+                f'{[decision.reason for decision in self.decisions.values()]}'
             )
 
 
@@ -135,7 +136,9 @@ class Processes:
             process.wait()
 
     def close(self):
-        for process in self.running.values():
+        for name, process in self.running.items():
+            # pytest shows this where a test has failed.
+            print(f'--- {name}\n{self.log(name)}')
             process.send_signal(signal.SIGCONT)
             process.send_signal(signal.SIGINT)
         for name, process in self.running.items():
