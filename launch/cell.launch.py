@@ -198,7 +198,7 @@ def generate_launch_description() -> LaunchDescription:
         package=PACKAGE,
         executable='cell_ready',
         namespace=LaunchConfiguration('namespace'),
-        arguments=[[f'{name}=', LaunchConfiguration(name)] for name in (*OPTIONAL, *ADDED)],
+        arguments=[[f'{name}=', LaunchConfiguration(name)] for name in OPTIONAL],
         additional_env=environment(),
         output='screen',
     )
