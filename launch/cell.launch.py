@@ -55,7 +55,9 @@ OPTIONAL = {
     'viewer': 'no overlay pictures',
 }
 # Nodes that a site may add.
-ADDED = {'panel': "the operator's page, on http://127.0.0.1:8080 unless the parameter file says more"}
+ADDED = {
+    'panel': "the operator's page, on http://127.0.0.1:8080 unless the parameter file says more"
+}
 NOT_GIVEN = "Not given: the parameter file's."
 ARGUMENTS = {
     'recipe': ('', f'Folder of the recipe. {NOT_GIVEN}'),

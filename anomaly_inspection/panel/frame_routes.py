@@ -102,6 +102,10 @@ async def _mjpeg(hub: FrameHub) -> AsyncIterator[bytes]:
         while True:
             jpeg = (await viewer.next()).jpeg
             yield (
-                f'--{_BOUNDARY}\r\nContent-Type: image/jpeg\r\n'
-                f'Content-Length: {len(jpeg)}\r\n\r\n'
-            ).encode() + jpeg + b'\r\n'
+                (
+                    f'--{_BOUNDARY}\r\nContent-Type: image/jpeg\r\n'
+                    f'Content-Length: {len(jpeg)}\r\n\r\n'
+                ).encode()
+                + jpeg
+                + b'\r\n'
+            )

@@ -41,7 +41,13 @@ def add_page(parts: PanelParts) -> None:
                 LivePicture(words)
                 strip = _Strip(words)
             with ui.element('div').classes('know'):
-                shown = (_Verdict(words), _Measures(words), _Counters(words), _Health(words), strip)
+                shown = (
+                    _Verdict(words),
+                    _Measures(words),
+                    _Counters(words),
+                    _Health(words),
+                    strip,
+                )
 
             def show() -> None:
                 picture = parts.state.picture()
@@ -216,9 +222,7 @@ class _Counters:
             if part.decision and not math.isnan(part.decision.latency_s)
         )
         middle = latencies[len(latencies) // 2] if latencies else math.nan
-        self._numbers['latency'].text = (
-            f'{1e3 * middle:.0f} ms' if latencies else '–'
-        )
+        self._numbers['latency'].text = f'{1e3 * middle:.0f} ms' if latencies else '–'
 
 
 def _counter(name: str) -> ui.label:
