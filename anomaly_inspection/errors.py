@@ -13,7 +13,9 @@ The errors of the package.
     ├── LimitError       a limit is refused
     ├── LinkError        the serial link to the device, or a line on it, is not as it must be
     ├── GateError        a gate did not do or did not confirm what it was told
-    └── StateError       the state that outlives a process cannot be read or written
+    ├── StateError       the state that outlives a process cannot be read or written
+    └── AccessError      a person or program may not do this
+        └── WaitError    too many wrong passwords came before
 
 Every message names the value it complains about and the allowed range.
 
@@ -88,3 +90,26 @@ class StateError(InspectionError):
     The state that outlives a process cannot be read or written.
 
     """
+
+
+class AccessError(InspectionError):
+    """
+    A person or program may not do this.
+
+    """
+
+
+class WaitError(AccessError):
+    """
+    Too many wrong passwords came before.
+
+    Parameters
+    ----------
+    wait_s : float
+        How long to wait before the next attempt.
+
+    """
+
+    def __init__(self, wait_s: float) -> None:
+        super().__init__(f'too many wrong passwords; wait {wait_s:.0f} s and try again')
+        self.wait_s = wait_s

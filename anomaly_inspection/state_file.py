@@ -125,14 +125,14 @@ class StateFile:
         )
         with self._lock:
             try:
-                _replace(self._path, text)
+                replace_file(self._path, text)
             except (OSError, ValueError) as error:
                 cause = getattr(error, 'strerror', None) or error
                 raise StateError(f'cannot write the state to {self.name}: {cause}') from error
 
     def _read(self, path: Path) -> FoundState:
         try:
-            text = _regular_text(path)
+            text = read_small_file(path)
             if text is None:
                 return FoundState()
             whole = json.loads(text)
@@ -222,7 +222,7 @@ def _parent() -> list[int] | None:
         return None
 
 
-def _regular_text(path: Path) -> str | None:
+def read_small_file(path: Path) -> str | None:
     """
     Read a small regular file; None when there is none.
 
@@ -239,7 +239,11 @@ def _regular_text(path: Path) -> str | None:
         return file.read(_MOST_BYTES).decode()
 
 
-def _replace(path: Path, text: str) -> None:
+def replace_file(path: Path, text: str) -> None:
+    """
+    Replace a file atomically and wait for the disk; only its owner may read it (mode 0600).
+
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, temporary = tempfile.mkstemp(prefix=f'.{path.name}-', dir=path.parent)
     try:

@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from anomaly_inspection import __version__
+from anomaly_inspection.cli.account import account
 from anomaly_inspection.cli.calibrate import calibrate
 from anomaly_inspection.cli.evaluate import evaluate
 from anomaly_inspection.cli.output import errors, escaped, EXIT_USAGE
@@ -66,5 +67,5 @@ def main() -> None:
     """
 
 
-for command in (teach, train, calibrate, self_test, run, evaluate, simulate):
+for command in (teach, train, calibrate, self_test, run, evaluate, simulate, account):
     main.add_command(command)

@@ -6,10 +6,12 @@ Run nodes until they are interrupted, and bring them to their safe end.
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import threading
-from typing import Any, TYPE_CHECKING
+import time
+from typing import Any, NoReturn, TYPE_CHECKING
 
 import rclpy
 from rclpy.executors import Executor, ExternalShutdownException, SingleThreadedExecutor
@@ -29,6 +31,14 @@ if TYPE_CHECKING:
 _SPIN_STEP_S = 0.1
 # A result takes a few: its goal ends, the result is made, then sent.
 _LAST_STEPS = 5
+
+# How often a process looks whether it is to end, or has stood still.
+_WATCH_S = 0.2
+# Fast DDS gives up on the shared memory of a process that stands still for a second, and sets up
+# new one. Sometimes the process never finds it: it lives, and hears nothing any more.
+_STOOD_STILL_S = 3.0
+# How long a process that starts anew may take to end well; a deaf one may never do.
+_LAST_WORDS_S = 3.0
 
 #: Exit status of a process that refuses its parameters: to start it again would not help.
 PARAMETERS_REFUSED = 2
@@ -136,6 +146,8 @@ def spin_node(make_node: Callable[[], InspectionNode[Any]]) -> None:
     Make one node and spin it until SIGINT or SIGTERM, then bring it to its safe end.
 
     Exit status 2 with one line when a parameter is refused: launch does not start the node again.
+    A process that was stopped for more than three seconds (by a debugger, swapping, a paused
+    machine) starts anew, with its state: else it might stay deaf (see `_STOOD_STILL_S`).
 
     """
     refuse_parameter_files()
@@ -151,11 +163,50 @@ def spin_node(make_node: Callable[[], InspectionNode[Any]]) -> None:
         sys.exit(PARAMETERS_REFUSED)
     thread = NodeThread([node], node.get_name())
     thread.start()
-    while thread.is_running and not interrupted.wait(0.2):
-        pass
+    stood_still_s = _watch(thread, interrupted)
+    if stood_still_s > 0:
+        node.get_logger().error(
+            f'this process stood still for {stood_still_s:.1f} s and may hear nothing any more: '
+            'it starts anew'
+        )
+        threading.Timer(_LAST_WORDS_S, _start_anew).start()
     thread.stop()
     node.shut_down()
     node.destroy_node()
     rclpy.try_shutdown()
+    if stood_still_s > 0:
+        _start_anew()
     if thread.error is not None:
         sys.exit(1)
+
+
+def _watch(thread: NodeThread, interrupted: threading.Event) -> float:
+    """
+    Wait until the thread ends, or the process is interrupted or has stood still.
+
+    Returns
+    -------
+    float
+        For how many seconds it stood still; 0 when it did not.
+
+    """
+    while thread.is_running:
+        began_s = time.monotonic()
+        if interrupted.wait(_WATCH_S):
+            break
+        gone_s = time.monotonic() - began_s
+        if gone_s > _STOOD_STILL_S:
+            return gone_s
+    return 0.0
+
+
+def _start_anew() -> NoReturn:
+    """
+    Put the same program in the place of this one, in the same process.
+
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # Fast DDS tells by its locked files which processes live.
+    os.closerange(3, os.sysconf('SC_OPEN_MAX'))
+    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])

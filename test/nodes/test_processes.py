@@ -104,10 +104,29 @@ def test_parts_are_rejected_on_time_while_the_scorer_is_gone_and_pass_when_it_is
     watcher.wait(lambda: seen[-1] in watcher.sort_events)
     for key in keys_since_all_have_met(watcher):
         event = watcher.sort_events[key]
+        if event.cause == SortEvent.CAUSE_TOO_CLOSE:
+            # The camera was held up by the start of the scorer; nothing was late.
+            continue
         passed = watcher.decisions[key].verdict == Decision.VERDICT_PASS
         assert (event.action == SortEvent.ACTION_PASSED) == passed
         assert event.outcome == SortEvent.OUTCOME_CONFIRMED
         assert event.cause == SortEvent.CAUSE_DECISION, 'decided in time for the gate'
+
+
+def test_a_process_that_stood_still_starts_anew_and_is_heard_again(processes, watcher):
+    processes.start('sorter')
+    watcher.wait(lambda: watcher.line_stops)
+    pid = processes.running['sorter'].pid
+    processes.signal('sorter', signal.SIGSTOP)
+    # As long as a process may stand still, and more.
+    threading.Event().wait(3.5)
+    heard = len(watcher.line_stops)
+    processes.signal('sorter', signal.SIGCONT)
+    # It is latched, and comes from every sorter that starts.
+    watcher.wait(lambda: len(watcher.line_stops) > heard)
+    assert 'it starts anew' in processes.log('sorter')
+    assert processes.running['sorter'].pid == pid
+    assert processes.running['sorter'].poll() is None
 
 
 def test_timeouts_in_a_row_stop_the_line_until_it_is_reset(processes, watcher):
