@@ -28,6 +28,7 @@ NODE_NAMES = (
     'sorter',
     'viewer',
     'threshold_bridge',
+    'teacher',
 )
 _PARAMETERS = 'ros__parameters'
 _WILDCARDS = ('*', '**')

@@ -102,12 +102,11 @@ class PartHints:
             return PartHint('dark', 'The image is black: is the light on, or the lens covered?')
         looks = Looks.of([frame])
         small = looks.small[0]
+        across, down, widest = (
+            looks.reduction * edge_width(small, way) for way in ('across', 'down', 'any')
+        )
         seen = _Seen(
-            small,
-            looks.blocks[0],
-            light_plane(small),
-            *(looks.reduction * edge_width(small, way) for way in ('across', 'down', 'any')),
-            saturation(frame),
+            small, looks.blocks[0], light_plane(small), across, down, widest, saturation(frame)
         )
         hint = self._bright(seen) or self._copy(seen)
         if hint is None and len(self._seen) >= _FEWEST_TO_COMPARE:
