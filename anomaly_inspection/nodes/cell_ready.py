@@ -134,8 +134,8 @@ class CellReadyNode(Node):
 
 def nodes_of(arguments: list[str]) -> tuple[str, ...]:
     """
-    Give the nodes of the cell without those that an argument such as 'viewer=false' leaves out, and
-    with those that one such as 'teacher=true' adds.
+    Give the nodes of the cell, without those that an argument such as 'viewer=false' leaves out,
+    and with those that one such as 'teacher=true' adds.
 
     """
     given = {

@@ -95,7 +95,7 @@ class TeacherNode(InspectionNode[TeacherParameters]):
         self.library = _absolute(given.library or own / 'recipes')
         self.part_images = PartImages(self)
         self._teaching = TeachingFace(self)
-        self._state = TeacherState()
+        self._state = TeacherState(activity=TeacherState.ACTIVITY_IDLE)
         self._sessions: dict[str, SessionMessage] = {}
         self._has_changed = False
 
@@ -191,7 +191,7 @@ class TeacherNode(InspectionNode[TeacherParameters]):
         try:
             yield
         finally:
-            self._state = TeacherState()
+            self._state = TeacherState(activity=TeacherState.ACTIVITY_IDLE)
             self._refresh(session)
 
     def tell_recording(self, newest: RecordedImage, hint: PartHint, dropped: int) -> None:
