@@ -51,7 +51,9 @@ class SharedFile:
         self._empty = empty
         self._is_disposable = is_disposable
         self._is_unwritten = False
-        self._lock = threading.RLock()
+        # Whoever reads never waits for the disk of whoever changes.
+        self._change_lock = threading.Lock()
+        self._lock = threading.Lock()
         self._content = copy.deepcopy(empty)
         self._signature: tuple[int, ...] | None = None
 
@@ -84,25 +86,27 @@ class SharedFile:
             When the file cannot be read or written; the old one is as it was.
 
         """
-        with self._lock, self._held():
+        with self._change_lock, self._held():
             content = copy.deepcopy(self.read())
             yield content
-            self._write(content)
-            self._content = content
+            is_unwritten = not self._write(content)
+            with self._lock:
+                # The next reader finds the file that was written by its signature.
+                self._is_unwritten = is_unwritten
+                if self._path is None or is_unwritten:
+                    self._content = content
 
-    def _write(self, content: dict[str, Any]) -> None:
+    def _write(self, content: dict[str, Any]) -> bool:
         if self._path is None:
-            return
+            return True
         try:
             replace_file(self._path, json.dumps({'format': _FORMAT, **content}, indent=1))
-            self._signature = self._signature_now(self._path)
-            self._is_unwritten = False
-        except (OSError, ValueError, StateError) as error:
+        except (OSError, ValueError) as error:
             if self._is_disposable:
-                self._is_unwritten = True
-                return
+                return False
             cause = getattr(error, 'strerror', None) or error
             raise StateError(f'cannot write {printable(self._path)}: {cause}') from error
+        return True
 
     @contextmanager
     def _held(self) -> Iterator[None]:
