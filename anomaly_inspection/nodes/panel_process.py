@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from anomaly_inspection.errors import SettingError
 from anomaly_inspection.nodes.panel_node import ADDRESS_WORDS, END_WITH_STDIN
+from anomaly_inspection.state_file import NO_FOLDER
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -51,6 +52,8 @@ class PanelProcess:
         self._command = [
             *(sys.executable, '-c', _MAIN, END_WITH_STDIN, '--ros-args'),
             *('-r', f'__ns:=/{namespace}', '--params-file', str(parameter_file), *of_port),
+            # A run keeps nothing: its page counts its own parts.
+            *('-p', f'state_folder:={NO_FOLDER}'),
         ]
         self._ready = threading.Event()
         self._lines: list[str] = []
