@@ -32,6 +32,7 @@ from anomaly_inspection.msg import (
 )
 from anomaly_inspection.nodes import panel_views
 from anomaly_inspection.nodes.inspection_node import InspectionNode, NodeParameters, steady_s
+from anomaly_inspection.nodes.panel_teaching import PanelTeaching
 from anomaly_inspection.nodes.parameters import parameter
 from anomaly_inspection.nodes.qos import EVENT, LATCHED, WATCH_IMAGE
 from anomaly_inspection.nodes.spinning import PARAMETERS_REFUSED, spin_node
@@ -79,10 +80,13 @@ class PanelNode(InspectionNode[PanelParameters]):
 
     concerns: ClassVar[dict[str, tuple[str, ...]]] = {}
 
+    _teaching: PanelTeaching | None = None
+
     def __init__(self, **options: Any) -> None:
         super().__init__('panel', PanelParameters, **options)
         cell_name = self.get_namespace().strip('/') or 'inspection'
-        self.parts = PanelParts(_Commands(self), cell_name)
+        self._teaching = PanelTeaching(self)
+        self.parts = PanelParts(_Commands(self), self._teaching, cell_name)
         self._keys_by_stamp: OrderedDict[int, tuple[str, int]] = OrderedDict()
         self._server: Any = None
         self._pictures: Any = None
@@ -103,6 +107,7 @@ class PanelNode(InspectionNode[PanelParameters]):
             (DiagnosticArray, '/diagnostics', self._take_diagnostics, EVENT),
         ):
             self.listen(message_type, topic, callback, qos)
+        self._teaching.configure()
         self.every(0.2, self._look_around)
         self._reset = self.create_client(Trigger, 'sorter/reset')
 
@@ -136,6 +141,16 @@ class PanelNode(InspectionNode[PanelParameters]):
 
         """
         self.destroy_client(self._reset)
+
+    def destroy_node(self) -> None:
+        """
+        Take the node off the network; its executor must not spin any more.
+
+        """
+        # A node whose parameters are refused was never completed.
+        if self._teaching is not None:
+            self._teaching.destroy()
+        super().destroy_node()
 
     def diagnostic_values(self) -> dict[str, object]:
         """

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from anomaly_inspection.panel.panel_parts import PanelParts
 
 #: Pages in the order of the navigation: key of their name in the language files -> address.
-PAGES = {'line': '/'}
+PAGES = {'line': '/', 'teach': '/teach'}
 
 _LANGUAGE_COOKIE = 'panel_language'
 _THEME_COOKIE = 'panel_theme'

@@ -21,7 +21,7 @@ from nicegui import ui
 import uvicorn
 
 from anomaly_inspection.errors import SettingError
-from anomaly_inspection.panel import frame_routes, layout, line_page
+from anomaly_inspection.panel import frame_routes, layout, line_page, teach_page, teach_routes
 from anomaly_inspection.printable import printable
 
 if TYPE_CHECKING:
@@ -156,6 +156,8 @@ def build_app(parts: PanelParts) -> FastAPI:
         frame_routes.add_routes(_app, parts)
         layout.add_routes(_app)
         line_page.add_page(parts)
+        teach_routes.add_routes(_app, parts)
+        teach_page.add_page(parts)
         ui.run_with(
             _app,
             title='anomaly_inspection',
