@@ -31,7 +31,7 @@ NODES = (
     *('sorter', 'decider', 'scorer', 'camera', 'part_detector', 'threshold_bridge', 'viewer'),
 )
 # Nodes that are only waited for when an argument such as 'teacher=true' asks for them.
-ADDED_NODES = ('panel', 'teacher')
+EXTRA_NODES = ('teacher',)
 _ASK_AGAIN_S = 0.5
 _ANSWER_TIMEOUT_S = 5.0
 # So long a node may take to start before the terminal says that it is waited for.
@@ -142,8 +142,8 @@ def nodes_of(arguments: list[str]) -> tuple[str, ...]:
         name: value.lower() not in ('false', '0')
         for name, _, value in (argument.partition('=') for argument in arguments)
     }
-    wanted = {**dict.fromkeys(NODES, True), **dict.fromkeys(ADDED_NODES, False), **given}
-    return tuple(name for name in (*NODES, *ADDED_NODES) if wanted[name])
+    wanted = {**dict.fromkeys(NODES, True), **dict.fromkeys(EXTRA_NODES, False), **given}
+    return tuple(name for name in (*NODES, *EXTRA_NODES) if wanted[name])
 
 
 def main() -> None:

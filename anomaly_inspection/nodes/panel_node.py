@@ -10,8 +10,11 @@ a process of its own and listens to pictures only while somebody looks.
 from __future__ import annotations
 
 from collections import OrderedDict
+import contextlib
 from dataclasses import dataclass
 import importlib.util
+import os
+import signal
 import sys
 import threading
 from typing import Any, ClassVar
@@ -40,6 +43,11 @@ from anomaly_inspection.nodes.stamps import nanoseconds_from_stamp
 from anomaly_inspection.panel.cell_commands import Answer
 from anomaly_inspection.panel.frame_hub import Frame
 from anomaly_inspection.panel.panel_parts import PanelParts
+
+#: Among the arguments: end when the standard input ends, as it does when the parent dies.
+END_WITH_STDIN = '--end-with-stdin'
+#: The log tells the address behind these words.
+ADDRESS_WORDS = "the operator's page: "
 
 _NEEDED = ('nicegui', 'argon2')
 _PICTURES = 'overlay/part/compressed'
@@ -123,7 +131,7 @@ class PanelNode(InspectionNode[PanelParameters]):
         settings = ServerSettings(given.host, given.port, given.certificate, given.key)
         self._server = PanelServer(settings, self.parts)
         self._server.start()
-        self.get_logger().info(f"the operator's page: {self._server.address}")
+        self.get_logger().info(f'{ADDRESS_WORDS}{self._server.address}')
 
     def deactivate(self) -> None:
         """
@@ -181,12 +189,13 @@ class PanelNode(InspectionNode[PanelParameters]):
     def _look_around(self) -> None:
         is_watched = self.parts.frames.viewer_count > 0
         if is_watched and self._pictures is None:
-            self._pictures = self.listen(
-                CompressedImage, _PICTURES, self._take_picture, WATCH_IMAGE
-            )
+            self._start_watching()
         elif not is_watched:
             self._stop_watching()
         self.parts.state.mark_stale(steady_s(), _STALE_AFTER_S)
+
+    def _start_watching(self) -> None:
+        self._pictures = self.listen(CompressedImage, _PICTURES, self._take_picture, WATCH_IMAGE)
 
     def _stop_watching(self) -> None:
         if self._pictures is not None:
@@ -282,4 +291,13 @@ def main() -> None:
     except SettingError as error:
         print(error, file=sys.stderr)
         sys.exit(PARAMETERS_REFUSED)
+    if END_WITH_STDIN in sys.argv:
+        threading.Thread(target=_end_with_stdin, name='parent', daemon=True).start()
     spin_node(PanelNode)
+
+
+def _end_with_stdin() -> None:
+    with contextlib.suppress(OSError):
+        while os.read(sys.stdin.fileno(), 4096):
+            pass
+    os.kill(os.getpid(), signal.SIGTERM)

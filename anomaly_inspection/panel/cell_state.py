@@ -2,8 +2,8 @@
 """
 What the panel knows of the cell: filled by the node, read by the pages.
 
-The node calls the methods that begin with `take_` and `set_`, from whatever thread. A page compares
-`revision` with what it has shown and reads `picture()`, which nobody changes any more.
+The node calls the methods that begin with `take_` and `set_`, from any thread. A page compares
+`revision` with what it has shown, and reads `picture()`, which never changes once it is made.
 
 """
 

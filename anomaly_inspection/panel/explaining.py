@@ -13,10 +13,14 @@ if TYPE_CHECKING:
     from anomaly_inspection.panel.cell_state import PartView, RegionView
     from anomaly_inspection.panel.words import Words
 
-# A box so many times longer than wide is a line; one filled less than that is one that lies aslant.
+# A region is a line when its box is so many times longer than wide, or filled less than that (a
+# line that lies aslant).
 _LONG = 3.0
 _HOLLOW = 0.35
 _SMALL_PX = 12
+
+#: Stands where there is no number.
+NO_NUMBER = '—'
 
 # What the sorter's sentence says -> which advice helps.
 _ADVICE = (
@@ -73,7 +77,7 @@ def number(value: float) -> str:
 
     """
     if math.isnan(value):
-        return '–'
+        return NO_NUMBER
     if math.isinf(value):
         return '∞' if value > 0 else '-∞'
     size = abs(value)

@@ -92,7 +92,7 @@ def frame(
     """
     words = words_for(request)
     ui.dark_mode(_THEMES.get(request.cookies.get(_THEME_COOKIE, 'auto')))
-    ui.page_title(f'{words(f"page.{page}")} – {parts.cell_name}')
+    ui.page_title(f'{words(f"page.{page}")} · {parts.cell_name}')
     ui.add_head_html('<link rel="stylesheet" href="/assets/panel.css">')
     with ui.element('div').classes('page' + (' wall' if is_wall else '')):
         _head(parts, words, page, is_wall=is_wall)

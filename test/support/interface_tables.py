@@ -16,6 +16,7 @@ from rclpy.qos import DurabilityPolicy, ReliabilityPolicy
 
 from anomaly_inspection.nodes.camera_node import CameraNode, CameraParameters
 from anomaly_inspection.nodes.decider_node import DeciderNode, DeciderParameters
+from anomaly_inspection.nodes.panel_node import PanelNode, PanelParameters
 from anomaly_inspection.nodes.parameters import allowed_values
 from anomaly_inspection.nodes.part_detector_node import PartDetectorNode, PartDetectorParameters
 from anomaly_inspection.nodes.scorer_node import ScorerNode, ScorerParameters
@@ -35,6 +36,7 @@ NODES = {
     'sorter': (SorterNode, SorterParameters),
     'viewer': (ViewerNode, ViewerParameters),
     'threshold_bridge': (ThresholdBridgeNode, ThresholdBridgeParameters),
+    'panel': (PanelNode, PanelParameters),
     'teacher': (TeacherNode, TeacherParameters),
 }
 TOPICS = {
@@ -69,6 +71,8 @@ TOPICS = {
     'teacher/shadow': 'Trial run: the verdict of a draft on one part beside the verdict in force.',
     'overlay': 'The frame with regions, verdict and reason; only while somebody subscribes.',
     'overlay/compressed': 'The same as JPEG.',
+    'overlay/part/compressed': 'The frame with its regions alone, as JPEG, for pages that have '
+    'words of their own; only while somebody subscribes.',
     '/diagnostics': 'The state of every node, once a second.',
 }
 SERVICES = {
@@ -153,6 +157,8 @@ class Interfaces:
             if name == 'viewer':
                 # As if somebody watched.
                 node._start_listening()
+            elif name == 'panel':
+                node._start_watching()
             for ends, endpoints in (
                 (self.publishers, node.publishers),
                 (self.subscribers, node.subscriptions),
