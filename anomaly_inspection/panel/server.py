@@ -27,7 +27,8 @@ from anomaly_inspection.printable import printable
 if TYPE_CHECKING:
     from anomaly_inspection.panel.panel_parts import PanelParts
 
-_ASSETS = Path(__file__).parent / 'assets'
+# Resolved: in a workspace built with --symlink-install the files are links, which are not served.
+_ASSETS = Path(__file__).resolve().parent / 'assets'
 _START_TIMEOUT_S = 20.0
 # Viewers keep their connections open; the process must end all the same.
 _GOODBYE_S = 1

@@ -125,7 +125,8 @@ class SessionImages:
         self._show_current()
 
     def _tile(self, address: str, name: str) -> ui.element:
-        with ui.element('button').classes('teach-tile').props('type=button') as tile:
+        # No button: it would take the keys that move and mark.
+        with ui.element('div').classes('teach-tile') as tile:
             tile.on('click', lambda: self._choose(name))
             image = ui.element('img')
             image._props |= {'src': address, 'alt': name, 'loading': 'lazy'}
@@ -189,6 +190,8 @@ class SessionImages:
     async def _delete_marked(self) -> None:
         names = sorted(self._marked) or [self._current]
         place = self._names.index(names[0]) if names[0] in self._names else 0
+        # A button that has the focus would take the keys.
+        ui.run_javascript('document.activeElement?.blur()')
         self._delete.disable()
         answer = await run.io_bound(self._parts.teaching.delete_images, self._session, names)
         self._delete.enable()
