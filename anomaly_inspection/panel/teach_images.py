@@ -52,7 +52,7 @@ class SessionImages:
             text(words('teach.look'), 'box-title')
             self._empty = text(words('teach.no_images'), 'quiet teach-empty')
             self._picture = ui.interactive_image(
-                on_mouse=self._draw, events=['mousedown', 'mousemove', 'mouseup'], cross=True
+                on_mouse=self._draw, events=['mousedown', 'mousemove', 'mouseup']
             ).classes('teach-picture')
             with ui.element('div').classes('teach-row') as self._region_row:
                 self._region_words = text(classes='quiet grow')
@@ -153,7 +153,9 @@ class SessionImages:
         self._size = self._size_of_current()
         width, height = self._size
         if height:
-            self._picture.style(replace=f'max-width: calc(42vh * {width / height:.4f})')
+            self._picture.style(
+                replace=f'max-width: calc(var(--teach-picture) * {width / height:.4f})'
+            )
         self._show_region()
 
     def _size_of_current(self) -> tuple[int, int]:

@@ -182,9 +182,15 @@ class _RecordBox:
             self._count_words.text += f'  ·  {words("teach.dropped", count=teacher.dropped)}'
         self._hint.set_visibility(is_recording)
         code = teacher.hint_code
-        self._hint.classes(replace='teach-hint' + (' is-problem' if code else ''))
-        self._hint_icon.name = 'warning' if code else 'check_circle'
-        key = f'teach.hint.{code or "good"}'
+        is_waiting = not code and not teacher.done
+        if code:
+            self._hint.classes('is-problem')
+        else:
+            self._hint.classes(remove='is-problem')
+        self._hint_icon.name = (
+            'hourglass_empty' if is_waiting else 'warning' if code else 'check_circle'
+        )
+        key = f'teach.hint.{"waiting" if is_waiting else code or "good"}'
         self._hint_title.text = words(key) if words.has(key) else teacher.hint
         self._hint_words.text = teacher.hint
 
