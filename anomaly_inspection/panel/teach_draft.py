@@ -9,8 +9,9 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from nicegui import run, ui
+from nicegui import ui
 
+from anomaly_inspection.panel.asking import asked, tell_refusal
 from anomaly_inspection.panel.layout import text
 from anomaly_inspection.panel.teach_commands import TeachSettings
 from anomaly_inspection.panel.teacher_state import ACCEPTING, IDLE, TEACHING
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from anomaly_inspection.panel.cell_commands import Answer
     from anomaly_inspection.panel.cell_state import CellPicture
     from anomaly_inspection.panel.panel_parts import PanelParts
     from anomaly_inspection.panel.teach_images import Region
@@ -86,10 +86,10 @@ class TeachBox:
             region=self._region() or (), highlight_colours=bool(self._colours.value)
         )
         self._begin.disable()
-        await run.io_bound(self._parts.teaching.teach, self._session.name, settings)
+        await asked(self._parts.teaching.teach, self._session.name, settings)
 
     async def _stop(self) -> None:
-        await run.io_bound(self._parts.teaching.stop)
+        await asked(self._parts.teaching.stop)
 
 
 class DraftBox:
@@ -148,7 +148,7 @@ class DraftBox:
             self._shown = (session.name, draft)
             self._body.clear()
             with self._body:
-                _draft(session.name, draft, self._words)
+                _headline(draft, self._words)
         self._show_trial(picture, session)
         is_accepting = picture.teacher.activity == ACCEPTING
         for button in (self._accept, self._discard):
@@ -179,21 +179,53 @@ class DraftBox:
         is_on = self._parts.state.picture().teacher.trial.session == session.name
         self._trial.disable()
         if is_on:
-            answer = await run.io_bound(teaching.stop_trial)
+            answer = await asked(teaching.stop_trial)
         else:
-            answer = await run.io_bound(teaching.start_trial, session.name)
+            answer = await asked(teaching.start_trial, session.name)
         self._trial.enable()
-        _tell_refusal(answer)
+        tell_refusal(answer)
 
     async def _accept_draft(self) -> None:
         if self._session is not None:
             self._accept.disable()
-            await run.io_bound(self._parts.teaching.accept, self._session.name)
+            await asked(self._parts.teaching.accept, self._session.name)
 
     async def _throw_away(self) -> None:
         if self._session is not None:
-            answer = await run.io_bound(self._parts.teaching.discard, self._session.name)
-            _tell_refusal(answer)
+            answer = await asked(self._parts.teaching.discard, self._session.name)
+            tell_refusal(answer)
+
+
+class DraftDetails:
+    """
+    What the draft sees of drawn defects, and what there is to know about the images.
+
+    """
+
+    def __init__(self, words: Words) -> None:
+        self._words = words
+        self._shown: tuple[Any, ...] = ()
+        self._box = ui.element('section').classes('box teach-details')
+
+    def show(self, session: SessionView | None) -> None:
+        """
+        Show the draft of a session.
+
+        """
+        draft = session.draft if session else None
+        self._box.set_visibility(draft is not None)
+        if session is None or draft is None or (session.name, draft) == self._shown:
+            return
+        self._shown = (session.name, draft)
+        self._box.clear()
+        with self._box:
+            with ui.element('div').classes('teach-part'):
+                text(self._words('teach.self_test'), 'box-title')
+                _table(draft, self._words)
+                _examples(session.name, draft, self._words)
+            with ui.element('div').classes('teach-part'):
+                text(self._words('teach.about_images'), 'box-title')
+                _notes(draft, self._words)
 
 
 class _ShadowRow:
@@ -233,9 +265,9 @@ class _Verdict:
         self._word.text = self._words(f'verdict.{kind}')
 
 
-def _draft(session: str, draft: DraftView, words: Words) -> None:
+def _headline(draft: DraftView, words: Words) -> None:
     """
-    Make the elements that show a draft.
+    Show the figures that decide.
 
     """
     for fault in draft.faults:
@@ -260,7 +292,9 @@ def _draft(session: str, draft: DraftView, words: Words) -> None:
         ),
         'quiet',
     )
-    _table(draft, words)
+
+
+def _examples(session: str, draft: DraftView, words: Words) -> None:
     for key, picture in (('missed', draft.missed_picture), ('seen', draft.seen_picture)):
         if picture:
             text(words(f'teach.{key}_examples'), 'quiet')
@@ -270,6 +304,9 @@ def _draft(session: str, draft: DraftView, words: Words) -> None:
                 'src': f'/teaching/{session}/draft/{key}.png?{draft.hash[:12]}',
                 'alt': words(f'teach.{key}_examples'),
             }
+
+
+def _notes(draft: DraftView, words: Words) -> None:
     with ui.element('ul').classes('teach-notes'):
         for sentence, is_problem in draft.findings:
             _note(sentence, is_problem=is_problem)
@@ -304,7 +341,7 @@ def _table(draft: DraftView, words: Words) -> None:
 def _note(sentence: str, *, is_problem: bool) -> None:
     with ui.element('li').classes('teach-note' + (' is-problem' if is_problem else '')):
         ui.icon('warning' if is_problem else 'check').classes('teach-note-icon')
-        text(sentence)
+        text(sentence[:1].upper() + sentence[1:])
 
 
 def _counter(name: str) -> ui.label:
@@ -316,8 +353,3 @@ def _counter(name: str) -> ui.label:
 
 def _percent(share: float) -> str:
     return '-' if math.isnan(share) else f'{100 * share:.0f} %'
-
-
-def _tell_refusal(answer: Answer) -> None:
-    if not answer.success:
-        ui.notify(answer.message, type='negative', position='top')

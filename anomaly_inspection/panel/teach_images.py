@@ -9,10 +9,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nicegui import run, ui
+from nicegui import ui
 
 from anomaly_inspection.errors import InspectionError
 from anomaly_inspection.imaging.image_header import image_header
+from anomaly_inspection.panel.asking import asked, tell_refusal
 from anomaly_inspection.panel.layout import text
 from anomaly_inspection.teaching.session import TeachingFolder
 
@@ -195,10 +196,10 @@ class SessionImages:
         # A button that has the focus would take the keys.
         ui.run_javascript('document.activeElement?.blur()')
         self._delete.disable()
-        answer = await run.io_bound(self._parts.teaching.delete_images, self._session, names)
+        answer = await asked(self._parts.teaching.delete_images, self._session, names)
         self._delete.enable()
+        tell_refusal(answer)
         if not answer.success:
-            ui.notify(answer.message, type='negative', position='top')
             return
         self._marked.clear()
         left = [name for name in self._names if name not in names]

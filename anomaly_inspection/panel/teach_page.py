@@ -11,12 +11,13 @@ import math
 from typing import TYPE_CHECKING
 
 from fastapi import Request
-from nicegui import run, ui
+from nicegui import ui
 
 from anomaly_inspection.panel import layout
+from anomaly_inspection.panel.asking import asked, tell_refusal
 from anomaly_inspection.panel.layout import text
 from anomaly_inspection.panel.live_picture import LivePicture
-from anomaly_inspection.panel.teach_draft import DraftBox, TeachBox
+from anomaly_inspection.panel.teach_draft import DraftBox, DraftDetails, TeachBox
 from anomaly_inspection.panel.teach_images import SessionImages
 from anomaly_inspection.panel.teacher_state import IDLE, RECORDING
 from anomaly_inspection.teaching.session import LARGEST_UPLOAD_BYTES, LONGEST_PRODUCT, MOST_IMAGES
@@ -24,7 +25,6 @@ from anomaly_inspection.teaching.session import LARGEST_UPLOAD_BYTES, LONGEST_PR
 if TYPE_CHECKING:
     from nicegui.events import UploadEventArguments
 
-    from anomaly_inspection.panel.cell_commands import Answer
     from anomaly_inspection.panel.cell_state import CellPicture
     from anomaly_inspection.panel.panel_parts import PanelParts
     from anomaly_inspection.panel.teacher_state import SessionView
@@ -52,6 +52,7 @@ def add_page(parts: PanelParts) -> None:
                         LivePicture(words)
                 with ui.element('div').classes('teach-column'):
                     images = SessionImages(parts, words)
+                    details = DraftDetails(words)
                 with ui.element('div').classes('teach-column'):
                     teach_box = TeachBox(parts, words, lambda: images.region)
                     accepted = text(classes='teach-accepted')
@@ -65,6 +66,7 @@ def add_page(parts: PanelParts) -> None:
                 images.show(session.name if session else '', session.images if session else 0)
                 teach_box.show(picture, session)
                 draft.show(picture, session)
+                details.show(session)
                 answer = picture.teacher_answers.get('accept')
                 is_accepted = answer is not None and answer.success
                 accepted.text = answer.message if answer is not None and is_accepted else ''
@@ -213,19 +215,20 @@ class _RecordBox:
         wanted = self._parts_wanted.value
         count = 0 if wanted is None or math.isnan(wanted) else int(wanted)
         session = '' if is_new else self._chosen
-        answer = await run.io_bound(self._parts.teaching.record, product, session, count)
-        _tell_refusal(answer)
+        answer = await asked(self._parts.teaching.record, product, session, count)
+        tell_refusal(answer)
 
     async def _stop(self) -> None:
-        _tell_refusal(await run.io_bound(self._parts.teaching.stop))
+        tell_refusal(await asked(self._parts.teaching.stop))
 
     async def _take_file(self, event: UploadEventArguments) -> None:
         content = await event.file.read()
-        answer = await run.io_bound(
+        answer = await asked(
             self._parts.teaching.add_image, self._chosen, event.file.name, content
         )
-        kind = 'info' if answer.success else 'negative'
-        ui.notify(answer.message, type=kind, position='top')  # type: ignore[arg-type]
+        tell_refusal(answer)
+        if answer.success:
+            ui.notify(answer.message, type='info', position='top')
 
     def _ask_to_delete(self) -> None:
         words, name = self._words, self._chosen
@@ -238,7 +241,7 @@ class _RecordBox:
 
                 async def delete() -> None:
                     dialog.close()
-                    _tell_refusal(await run.io_bound(self._parts.teaching.delete_session, name))
+                    tell_refusal(await asked(self._parts.teaching.delete_session, name))
 
                 ui.button(words('teach.delete_session'), on_click=delete).props(
                     'unelevated no-caps color=negative'
@@ -249,8 +252,3 @@ class _RecordBox:
 def _label(session: SessionView, words: Words) -> str:
     time = datetime.fromtimestamp(session.created_s).strftime('%Y-%m-%d %H:%M')
     return words('teach.session_label', product=session.product, time=time, count=session.images)
-
-
-def _tell_refusal(answer: Answer) -> None:
-    if not answer.success:
-        ui.notify(answer.message, type='negative', position='top')

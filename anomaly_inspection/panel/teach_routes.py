@@ -47,8 +47,8 @@ def add_routes(app: FastAPI, parts: PanelParts) -> None:
             pixels = folder().open(session).read_image(name)
             height, width = pixels.shape[:2]
             size = (_THUMBNAIL_PX, max(1, round(height * _THUMBNAIL_PX / width)))
-            pixels = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
-            return cv2.imencode('.jpg', pixels)[1].tobytes()
+            smaller = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
+            return cv2.imencode('.jpg', smaller)[1].tobytes()
 
         return _file(small, 'image/jpeg')
 

@@ -553,7 +553,7 @@ def test_an_accepted_draft_is_a_new_version_in_the_library_and_in_force(taught_b
     assert bench.line.loaded == [str(bench.library / 'pump_3')]
     recipe = read_recipe(bench.library / 'pump_3')
     assert (recipe.product, recipe.version) == ('Pump 3', 1)
-    assert 'version 1' in message
+    assert message == f'recipe is in force. It is in {bench.library / "pump_3"}'
     bench.wait(lambda: not bench.sessions[session.name].draft)
     bench.wait(lambda: not bench.state.trial_session)
     assert len(session.image_names()) == 12

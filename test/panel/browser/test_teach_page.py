@@ -98,7 +98,7 @@ def test_a_new_product_is_recorded_taught_tried_and_accepted(
     # Accept: the decider judges by it from the next part on.
     page.get_by_role('button', name='Accept and use now').click()
     expect(page.locator('.head .recipe')).to_have_text('pump_3, version 1', timeout=60_000)
-    expect(page.locator('.teach-accepted')).to_contain_text('is version 1 now')
+    expect(page.locator('.teach-accepted')).to_contain_text('pump_3 version 1 is in force')
     shoot('teach_accepted')
     recipe = read_recipe(library / 'pump_3')
     region = recipe.preprocessing.region_of_interest
