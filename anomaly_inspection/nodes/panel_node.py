@@ -10,12 +10,9 @@ a process of its own and listens to pictures only while somebody looks.
 from __future__ import annotations
 
 from collections import OrderedDict
-import contextlib
 from dataclasses import dataclass
 import functools
 import importlib.util
-import os
-import signal
 import sys
 import threading
 import time
@@ -48,8 +45,6 @@ from anomaly_inspection.panel.frame_hub import Frame, MAP, MARKED, PLAIN
 from anomaly_inspection.panel.panel_parts import PanelParts
 from anomaly_inspection.panel.shifts import ShiftTable
 
-#: Among the arguments: end when the standard input ends, as it does when the parent dies.
-END_WITH_STDIN = '--end-with-stdin'
 #: The log tells the address behind these words.
 ADDRESS_WORDS = "the operator's page: "
 
@@ -339,13 +334,4 @@ def main() -> None:
     except SettingError as error:
         print(error, file=sys.stderr)
         sys.exit(PARAMETERS_REFUSED)
-    if END_WITH_STDIN in sys.argv:
-        threading.Thread(target=_end_with_stdin, name='parent', daemon=True).start()
     spin_node(PanelNode)
-
-
-def _end_with_stdin() -> None:
-    with contextlib.suppress(OSError):
-        while os.read(sys.stdin.fileno(), 4096):
-            pass
-    os.kill(os.getpid(), signal.SIGTERM)
