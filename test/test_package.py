@@ -155,6 +155,7 @@ def names_of(requirements: str) -> dict[str, str]:
 
 
 def test_pip_requirements_name_what_is_imported_without_ros() -> None:
+    import configparser
 
     parser = configparser.ConfigParser()
     parser.read(ROOT / 'setup.cfg')

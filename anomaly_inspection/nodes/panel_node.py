@@ -10,12 +10,9 @@ a process of its own and listens to pictures only while somebody looks.
 from __future__ import annotations
 
 from collections import OrderedDict
-import contextlib
 from dataclasses import dataclass
 import functools
 import importlib.util
-import os
-import signal
 import sys
 import threading
 import time
@@ -37,6 +34,7 @@ from anomaly_inspection.msg import (
 )
 from anomaly_inspection.nodes import panel_views
 from anomaly_inspection.nodes.inspection_node import InspectionNode, NodeParameters, steady_s
+from anomaly_inspection.nodes.panel_teaching import PanelTeaching
 from anomaly_inspection.nodes.parameters import parameter
 from anomaly_inspection.nodes.qos import EVENT, LATCHED, WATCH_IMAGE
 from anomaly_inspection.nodes.spinning import PARAMETERS_REFUSED, spin_node
@@ -47,8 +45,6 @@ from anomaly_inspection.panel.frame_hub import Frame, MAP, MARKED, PLAIN
 from anomaly_inspection.panel.panel_parts import PanelParts
 from anomaly_inspection.panel.shifts import ShiftTable
 
-#: Among the arguments: end when the standard input ends, as it does when the parent dies.
-END_WITH_STDIN = '--end-with-stdin'
 #: The log tells the address behind these words.
 ADDRESS_WORDS = "the operator's page: "
 
@@ -103,6 +99,8 @@ class PanelNode(InspectionNode[PanelParameters]):
 
     concerns: ClassVar[dict[str, tuple[str, ...]]] = {}
 
+    _teaching: PanelTeaching | None = None
+
     def __init__(self, **options: Any) -> None:
         super().__init__('panel', PanelParameters, **options)
         cell_name = self.get_namespace().strip('/') or 'inspection'
@@ -110,7 +108,8 @@ class PanelNode(InspectionNode[PanelParameters]):
         state = CellState(
             shifts=ShiftTable(given.shifts, given.time_zone), counts=self._counts_before()
         )
-        self.parts = PanelParts(_Commands(self), cell_name, state)
+        self._teaching = PanelTeaching(self)
+        self.parts = PanelParts(_Commands(self), self._teaching, cell_name, state)
         self._keys_by_stamp: OrderedDict[int, tuple[str, int]] = OrderedDict()
         self._server: Any = None
         self._kept_counts: tuple[Counts, ...] = state.picture().counts
@@ -132,6 +131,7 @@ class PanelNode(InspectionNode[PanelParameters]):
             (DiagnosticArray, '/diagnostics', self._take_diagnostics, EVENT),
         ):
             self.listen(message_type, topic, callback, qos)
+        self._teaching.configure()
         self.every(0.2, self._look_around)
         self.every(_KEEP_EVERY_S, self._keep_counts)
         self._reset = self.create_client(Trigger, 'sorter/reset')
@@ -167,6 +167,16 @@ class PanelNode(InspectionNode[PanelParameters]):
 
         """
         self.destroy_client(self._reset)
+
+    def destroy_node(self) -> None:
+        """
+        Take the node off the network; its executor must not spin any more.
+
+        """
+        # A node whose parameters are refused was never completed.
+        if self._teaching is not None:
+            self._teaching.destroy()
+        super().destroy_node()
 
     def diagnostic_values(self) -> dict[str, object]:
         """
@@ -325,13 +335,4 @@ def main() -> None:
     except SettingError as error:
         print(error, file=sys.stderr)
         sys.exit(PARAMETERS_REFUSED)
-    if END_WITH_STDIN in sys.argv:
-        threading.Thread(target=_end_with_stdin, name='parent', daemon=True).start()
     spin_node(PanelNode)
-
-
-def _end_with_stdin() -> None:
-    with contextlib.suppress(OSError):
-        while os.read(sys.stdin.fileno(), 4096):
-            pass
-    os.kill(os.getpid(), signal.SIGTERM)

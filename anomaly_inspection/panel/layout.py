@@ -21,8 +21,9 @@ from typing import TYPE_CHECKING
 
 from fastapi import FastAPI, Request
 from fastapi.responses import RedirectResponse, Response
-from nicegui import run, ui
+from nicegui import ui
 
+from anomaly_inspection.panel.asking import asked
 from anomaly_inspection.panel.explaining import advice
 from anomaly_inspection.panel.words import languages, preferred_language, Words
 
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from anomaly_inspection.panel.panel_parts import PanelParts
 
 #: Pages in the order of the navigation: key of their name in the language files -> address.
-PAGES = {'line': '/'}
+PAGES = {'line': '/', 'teach': '/teach'}
 
 _LANGUAGE_COOKIE = 'panel_language'
 _THEME_COOKIE = 'panel_theme'
@@ -191,7 +192,7 @@ def _line_stop_banner(parts: PanelParts, words: Words, *, is_wall: bool) -> None
     async def reset() -> None:
         button.disable()
         refused.text = ''
-        answer = await run.io_bound(parts.commands.reset_line)
+        answer = await asked(parts.commands.reset_line)
         button.enable()
         if answer.success:
             ui.notify(words('line_stop.done'), type='info', position='top')

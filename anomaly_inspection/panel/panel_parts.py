@@ -14,6 +14,7 @@ from anomaly_inspection.panel.frame_hub import FrameHub
 
 if TYPE_CHECKING:
     from anomaly_inspection.panel.cell_commands import CellCommands
+    from anomaly_inspection.panel.teach_commands import TeachCommands
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,8 @@ class PanelParts:
     ----------
     commands : CellCommands
         What a page may ask of the cell.
+    teaching : TeachCommands
+        What a page may ask of the teacher.
     cell_name : str
         Shown on every page, so that nobody takes one cell for another.
     state : CellState
@@ -35,6 +38,7 @@ class PanelParts:
     """
 
     commands: CellCommands
+    teaching: TeachCommands
     cell_name: str = 'inspection'
     state: CellState = field(default_factory=CellState)
     frames: FrameHub = field(default_factory=FrameHub)

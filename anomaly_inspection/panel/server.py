@@ -21,13 +21,14 @@ from nicegui import ui
 import uvicorn
 
 from anomaly_inspection.errors import SettingError
-from anomaly_inspection.panel import frame_routes, layout, line_page
+from anomaly_inspection.panel import frame_routes, layout, line_page, teach_page, teach_routes
 from anomaly_inspection.printable import printable
 
 if TYPE_CHECKING:
     from anomaly_inspection.panel.panel_parts import PanelParts
 
-_ASSETS = Path(__file__).parent / 'assets'
+# Resolved: in a workspace built with --symlink-install the files are links, which are not served.
+_ASSETS = Path(__file__).resolve().parent / 'assets'
 _START_TIMEOUT_S = 20.0
 # Viewers keep their connections open; the process must end all the same.
 _GOODBYE_S = 1
@@ -156,6 +157,8 @@ def build_app(parts: PanelParts) -> FastAPI:
         frame_routes.add_routes(_app, parts)
         layout.add_routes(_app)
         line_page.add_page(parts)
+        teach_routes.add_routes(_app, parts)
+        teach_page.add_page(parts)
         ui.run_with(
             _app,
             title='anomaly_inspection',
