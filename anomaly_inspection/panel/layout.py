@@ -186,7 +186,9 @@ def _line_stop_banner(parts: PanelParts, words: Words, *, is_wall: bool) -> None
             cause = text(classes='cause')
             hint = text(classes='advice')
             refused = text(classes='refused')
-        button = ui.button(words('line_stop.reset')).props('unelevated no-caps')
+        button = ui.button(words('line_stop.reset'), color='white').props(
+            'unelevated no-caps text-color=red-10'
+        )
         button.classes('reset').set_visibility(not is_wall)
 
     async def reset() -> None:
