@@ -246,13 +246,14 @@ class PanelNode(InspectionNode[PanelParameters]):
             self.stop_listening(self._pictures.pop())
 
     def _take_picture(self, kind: str, message: CompressedImage) -> None:
-        key = self._keys_by_stamp.get(nanoseconds_from_stamp(message.header.stamp))
+        stamp_ns = nanoseconds_from_stamp(message.header.stamp)
+        key = self._keys_by_stamp.get(stamp_ns)
         if key is None:
             return
         part = self.parts.state.part(key)
         decision = part.decision if part else None
         has_passed = decision.has_passed if decision else None
-        self.parts.frames.give(Frame(key, bytes(message.data), has_passed, kind))
+        self.parts.frames.give(Frame(key, bytes(message.data), has_passed, kind, stamp_ns / 1e9))
 
     # What the cell says
 

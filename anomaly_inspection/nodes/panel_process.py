@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from anomaly_inspection.errors import SettingError
 from anomaly_inspection.nodes.panel_node import ADDRESS_WORDS
 from anomaly_inspection.nodes.spinning import END_WITH_STDIN
+from anomaly_inspection.state_file import NO_FOLDER
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -48,12 +49,15 @@ class PanelProcess:
     """
 
     def __init__(self, parameter_file: Path, namespace: str, port: int | None) -> None:
-        of_port = [] if port is None else ['-p', f'port:={port}']
+        # A run keeps nothing: its page counts its own parts.
+        of_panel = ['-p', f'state_folder:={NO_FOLDER}']
+        if port is not None:
+            of_panel += ['-p', f'port:={port}']
         self._options = [
             *(END_WITH_STDIN, '--ros-args', '-r', f'__ns:=/{namespace}'),
             *('--params-file', str(parameter_file)),
         ]
-        self._of_port = of_port
+        self._of_panel = of_panel
         self._ready = threading.Event()
         self._teacher: subprocess.Popen[bytes] | None = None
         self._lines: list[str] = []
@@ -65,7 +69,7 @@ class PanelProcess:
 
         """
         self._process = subprocess.Popen(
-            [sys.executable, '-c', _MAIN.format('panel'), *self._options, *self._of_port],
+            [sys.executable, '-c', _MAIN.format('panel'), *self._options, *self._of_panel],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
