@@ -28,6 +28,8 @@ NODE_NAMES = (
     'sorter',
     'viewer',
     'threshold_bridge',
+    'panel',
+    'teacher',
 )
 _PARAMETERS = 'ros__parameters'
 _WILDCARDS = ('*', '**')

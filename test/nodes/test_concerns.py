@@ -18,9 +18,11 @@ from rclpy.parameter import Parameter
 from anomaly_inspection import nodes
 from anomaly_inspection.nodes.camera_node import CameraNode
 from anomaly_inspection.nodes.decider_node import DeciderNode
+from anomaly_inspection.nodes.panel_node import PanelNode
 from anomaly_inspection.nodes.part_detector_node import PartDetectorNode
 from anomaly_inspection.nodes.scorer_node import ScorerNode
 from anomaly_inspection.nodes.sorter_node import SorterNode
+from anomaly_inspection.nodes.teacher_node import TeacherNode
 from anomaly_inspection.nodes.threshold_bridge_node import ThresholdBridgeNode
 from anomaly_inspection.nodes.viewer_node import ViewerNode
 
@@ -45,11 +47,16 @@ PROBLEMS = {
         'memory': ['state'],
     },
     SorterNode: {'line': ['line stop'], 'decisions': ['decider'], 'memory': ['state']},
+    TeacherNode: {
+        'recording': ['recording', f'lost {X}'],
+        'trial run': ['trial', 'trial failure'],
+    },
     ViewerNode: {'images': ['map', f'lost {X}']},
     ThresholdBridgeNode: {
         'link': ['link'],
         'knobs': [f'channel {X}', 'thresholds', 'button'],
     },
+    PanelNode: {},
 }
 # Of the node as a whole, beside the failures of its callbacks.
 OF_THE_NODE = ['lifecycle', f'qos {X}', 'gate thread']

@@ -16,10 +16,12 @@ from rclpy.qos import DurabilityPolicy, ReliabilityPolicy
 
 from anomaly_inspection.nodes.camera_node import CameraNode, CameraParameters
 from anomaly_inspection.nodes.decider_node import DeciderNode, DeciderParameters
+from anomaly_inspection.nodes.panel_node import PanelNode, PanelParameters
 from anomaly_inspection.nodes.parameters import allowed_values
 from anomaly_inspection.nodes.part_detector_node import PartDetectorNode, PartDetectorParameters
 from anomaly_inspection.nodes.scorer_node import ScorerNode, ScorerParameters
 from anomaly_inspection.nodes.sorter_node import SorterNode, SorterParameters
+from anomaly_inspection.nodes.teacher_node import TeacherNode, TeacherParameters
 from anomaly_inspection.nodes.threshold_bridge_node import (
     ThresholdBridgeNode,
     ThresholdBridgeParameters,
@@ -34,6 +36,8 @@ NODES = {
     'sorter': (SorterNode, SorterParameters),
     'viewer': (ViewerNode, ViewerParameters),
     'threshold_bridge': (ThresholdBridgeNode, ThresholdBridgeParameters),
+    'panel': (PanelNode, PanelParameters),
+    'teacher': (TeacherNode, TeacherParameters),
 }
 TOPICS = {
     'image_raw': 'Every frame of the camera. A foreign driver may publish it instead of `camera`.',
@@ -63,8 +67,15 @@ TOPICS = {
     'challenge_event': 'One result of a challenge, for records.',
     'gate': 'true = open the gate (`gate: topic`).',
     'gate_state': 'true = the gate is open: the answer of your gate (`gate: topic`).',
+    'teacher/state': 'What the teacher does now, its sessions and drafts.',
+    'teacher/shadow': 'Trial run: the verdict of a draft on one part beside the verdict in force.',
     'overlay': 'The frame with regions, verdict and reason; only while somebody subscribes.',
     'overlay/compressed': 'The same as JPEG.',
+    'overlay/part/compressed': 'The frame with its regions alone, as JPEG, for pages that have '
+    'words of their own; only while somebody subscribes.',
+    'overlay/frame/compressed': 'The frame alone, as JPEG; only while somebody subscribes.',
+    'overlay/map/compressed': 'The anomaly map alone, gray up to the limit and heat above, '
+    'as JPEG; only while somebody subscribes.',
     '/diagnostics': 'The state of every node, once a second.',
 }
 SERVICES = {
@@ -79,12 +90,21 @@ SERVICES = {
     'decider/undo_calibration': 'Puts back the limits from before the last calibration.',
     'sorter/reset': 'Lets the line run again after a stop; refused while the cause lasts.',
     'threshold_bridge/grab': 'Puts the limits that the knobs show into force.',
+    'teacher/add_image': 'Adds an image file to a teaching session.',
+    'teacher/delete_images': 'Deletes images of a teaching session.',
+    'teacher/delete_session': 'Deletes a teaching session with its images and its draft.',
+    'teacher/start_trial': 'Lets the draft of a session judge parts beside the recipe in force.',
+    'teacher/stop_trial': 'Ends the trial run.',
+    'teacher/discard': 'Throws away the draft of a session; its images stay.',
 }
 ACTIONS = {
     'part_detector/learn_empty': 'Learns what the empty belt looks like (`trigger: presence`).',
     'decider/load_recipe': 'Switches to another recipe between two parts.',
     'decider/calibrate': 'Derives the limits anew from the next good parts.',
     'decider/run_challenge': 'Runs a challenge with the known parts.',
+    'teacher/record': 'Records the next parts as images of a teaching session.',
+    'teacher/teach': 'Teaches a draft on the images of a session.',
+    'teacher/accept': 'Puts a draft into the library and has the decider load it.',
 }
 # The settings under which a node makes all its endpoints, one after the other.
 SETTINGS: dict[str, list[dict[str, Any]]] = {
@@ -140,6 +160,8 @@ class Interfaces:
             if name == 'viewer':
                 # As if somebody watched.
                 node._start_listening()
+            elif name == 'panel':
+                node._start_watching()
             for ends, endpoints in (
                 (self.publishers, node.publishers),
                 (self.subscribers, node.subscriptions),
