@@ -10,12 +10,9 @@ a process of its own and listens to pictures only while somebody looks.
 from __future__ import annotations
 
 from collections import OrderedDict
-import contextlib
 from dataclasses import dataclass
 import functools
 import importlib.util
-import os
-import signal
 import sys
 import threading
 import time
@@ -48,8 +45,6 @@ from anomaly_inspection.panel.frame_hub import Frame, MAP, MARKED, PLAIN
 from anomaly_inspection.panel.panel_parts import PanelParts
 from anomaly_inspection.panel.shifts import ShiftTable
 
-#: Among the arguments: end when the standard input ends, as it does when the parent dies.
-END_WITH_STDIN = '--end-with-stdin'
 #: The log tells the address behind these words.
 ADDRESS_WORDS = "the operator's page: "
 
@@ -251,13 +246,14 @@ class PanelNode(InspectionNode[PanelParameters]):
             self.stop_listening(self._pictures.pop())
 
     def _take_picture(self, kind: str, message: CompressedImage) -> None:
-        key = self._keys_by_stamp.get(nanoseconds_from_stamp(message.header.stamp))
+        stamp_ns = nanoseconds_from_stamp(message.header.stamp)
+        key = self._keys_by_stamp.get(stamp_ns)
         if key is None:
             return
         part = self.parts.state.part(key)
         decision = part.decision if part else None
         has_passed = decision.has_passed if decision else None
-        self.parts.frames.give(Frame(key, bytes(message.data), has_passed, kind))
+        self.parts.frames.give(Frame(key, bytes(message.data), has_passed, kind, stamp_ns / 1e9))
 
     # What the cell says
 
@@ -339,13 +335,4 @@ def main() -> None:
     except SettingError as error:
         print(error, file=sys.stderr)
         sys.exit(PARAMETERS_REFUSED)
-    if END_WITH_STDIN in sys.argv:
-        threading.Thread(target=_end_with_stdin, name='parent', daemon=True).start()
     spin_node(PanelNode)
-
-
-def _end_with_stdin() -> None:
-    with contextlib.suppress(OSError):
-        while os.read(sys.stdin.fileno(), 4096):
-            pass
-    os.kill(os.getpid(), signal.SIGTERM)
