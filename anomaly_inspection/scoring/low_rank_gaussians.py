@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from anomaly_inspection.scoring.patch_gaussians import PatchSource
 
 # Directions come from so many images at most: more cost time and hardly help.
-_MOST_IMAGES = 96
+_MOST_IMAGES = 256
 _SEED = 1
 # How many images the covariance of all patches counts for.
 _PRIOR_IMAGES = 3
@@ -275,13 +275,18 @@ def _largest_variances(
         Of unit length.
 
     """
-    # From image to image, which is smaller than from feature to feature.
-    products = apart @ apart.swapaxes(2, 3) / freedom[..., None, None]
+    images, count = apart.shape[2:]
+    across = apart.swapaxes(2, 3)
+    # From image to image or from feature to feature: the eigenvalues are the same.
+    products = apart @ across if images < count else across @ apart
+    products /= freedom[..., None, None]
     values, vectors = np.linalg.eigh(products)
     largest = np.maximum(values[..., : -rank - 1 : -1], 0)
-    directions = vectors[..., : -rank - 1 : -1].swapaxes(2, 3) @ apart
-    lengths = np.linalg.norm(directions, axis=3, keepdims=True)
-    directions /= np.maximum(lengths, 1e-12)
+    directions = vectors[..., : -rank - 1 : -1].swapaxes(2, 3)
+    if images < count:
+        directions = directions @ apart
+        lengths = np.linalg.norm(directions, axis=3, keepdims=True)
+        directions /= np.maximum(lengths, 1e-12)
     total = np.trace(products, axis1=2, axis2=3)
-    rest = np.maximum(total - largest.sum(axis=2), 0) / (apart.shape[3] - rank)
+    rest = np.maximum(total - largest.sum(axis=2), 0) / (count - rank)
     return np.concatenate([rest[..., None], largest], axis=2), directions
