@@ -147,8 +147,8 @@ class LowRankDistance:
                 used += weights[some]
             variances, found = _largest_variances(apart, np.maximum(used - 1, 1), rank)
             share = (prior_images / (prior_images + used))[..., None]
-            variances = (1 - share) * variances + share
-            rest, largest = variances[..., 0], variances[..., 1:]
+            shrunk = (1 - share) * variances + share
+            rest, largest = shrunk[..., 0], shrunk[..., 1:]
             precision[some] = 1 / rest
             weight = np.sqrt(np.maximum(precision[some, :, None] - 1 / largest, 0))
             directions[some] = found * weight[..., None]
