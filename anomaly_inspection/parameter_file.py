@@ -28,6 +28,7 @@ NODE_NAMES = (
     'sorter',
     'viewer',
     'threshold_bridge',
+    'panel',
 )
 _PARAMETERS = 'ros__parameters'
 _WILDCARDS = ('*', '**')

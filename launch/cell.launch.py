@@ -28,7 +28,10 @@ from launch import LaunchDescription
 
 PACKAGE = 'anomaly_inspection'
 # The sorter first: whoever listens is there before whoever speaks.
-NODES = ['sorter', 'decider', 'threshold_bridge', 'viewer', 'scorer', 'part_detector', 'camera']
+NODES = [
+    *('sorter', 'decider', 'threshold_bridge', 'viewer', 'panel', 'scorer', 'part_detector'),
+    'camera',
+]
 # What a node exits with when it refuses its parameters; to start it again would not help.
 REFUSED = 2
 # Kilted brought the new name and warns of the old one; Jazzy does not know the new one.
@@ -51,6 +54,10 @@ OPTIONAL = {
     'threshold_bridge': 'no potentiometers',
     'viewer': 'no overlay pictures',
 }
+# Nodes that a site may add.
+ADDED = {
+    'panel': "the operator's page, on http://127.0.0.1:8080 unless the parameter file says more"
+}
 NOT_GIVEN = "Not given: the parameter file's."
 ARGUMENTS = {
     'recipe': ('', f'Folder of the recipe. {NOT_GIVEN}'),
@@ -72,6 +79,7 @@ ARGUMENTS = {
     'image_topic': ('', 'Topic of the camera images. Not given: image_raw in the namespace.'),
     'log_parts': ('', f'true: one line in the terminal for each part. {NOT_GIVEN}'),
     **{name: ('true', f'false: {meaning}.') for name, meaning in OPTIONAL.items()},
+    **{name: ('false', f'true: {meaning}.') for name, meaning in ADDED.items()},
     'namespace': (
         'inspection',
         'Namespace of all nodes and topics; / is the root. A second cell needs another one.',
@@ -87,7 +95,7 @@ ARGUMENTS = {
 }
 CHOICES = {
     'discovery_range': ['LOCALHOST', 'SUBNET', 'OFF', 'SYSTEM_DEFAULT'],
-    **{name: ['true', 'false'] for name in OPTIONAL},
+    **{name: ['true', 'false'] for name in (*OPTIONAL, *ADDED)},
 }
 
 
@@ -109,7 +117,9 @@ class CellNode(Node):
             respawn=True,
             respawn_delay=1.0,
             on_exit=stay_down_when_refused,
-            condition=IfCondition(LaunchConfiguration(name)) if name in OPTIONAL else None,
+            condition=IfCondition(LaunchConfiguration(name))
+            if name in OPTIONAL or name in ADDED
+            else None,
         )
 
     def execute(self, context: LaunchContext) -> object:

@@ -77,6 +77,12 @@ _PARTS_OF_ANOTHER_FORMAT = 10
     help='Exit with status 1 when a part passes that is known to have a large defect (12 px and '
     '30 gray levels or more).',
 )
+@click.option('--panel', is_flag=True, help="Serve the operator's page while the cell runs.")
+@click.option(
+    '--panel-port',
+    type=click.IntRange(0, 65535),
+    help="Port of the page; 0 = any that is free. Default: the parameter file's, 8080.",
+)
 def run(
     recipe: Path,
     source: str,
@@ -85,6 +91,8 @@ def run(
     config: Path | None,
     report: Path | None,
     fail_on_escape: bool,
+    panel: bool,
+    panel_port: int | None,
 ) -> None:
     """
     Run the whole cell on a source: print a line for each part, and a summary at the end.
@@ -106,6 +114,7 @@ def run(
         check_parameter_file(config)
     read = read_recipe(recipe)
     try:
+        from anomaly_inspection.nodes.cell import NAMESPACE
         from anomaly_inspection.nodes.cell_run import run_cell
         from anomaly_inspection.nodes.share_folder import share_folder
     except ImportError as error:
@@ -114,6 +123,14 @@ def run(
             'use bin/anomaly-inspection of the checkout'
         ) from error
 
+    parameter_file = config or share_folder() / 'config' / 'cell.yaml'
+    page = None
+    if panel or panel_port is not None:
+        from anomaly_inspection.nodes.panel_node import check_panel_packages
+        from anomaly_inspection.nodes.panel_process import PanelProcess
+
+        check_panel_packages()
+        page = PanelProcess(parameter_file, NAMESPACE, panel_port)
     interrupted = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: interrupted.set())
@@ -132,13 +149,15 @@ def run(
             truth_source,
             source,
             rate_hz=rate,
-            parameter_file=config or share_folder() / 'config' / 'cell.yaml',
+            parameter_file=parameter_file,
             overlays=report / 'overlays' if report else None,
             most_parts=parts,
             interrupted=interrupted,
             part_done=printer.take,
             frame_time=frame_time,
             warn=print_note,
+            panel=page,
+            tell=lambda sentence: console.print(escaped(sentence), soft_wrap=True),
         )
     printer.refuse_another_format(read.name)
     summary = _print_summary(result)

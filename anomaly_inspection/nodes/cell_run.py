@@ -32,6 +32,7 @@ from anomaly_inspection.state_file import NO_FOLDER
 if TYPE_CHECKING:
     from anomaly_inspection.capture.source import FrameSource, Truth
     from anomaly_inspection.evaluation.frame_time import FrameTime
+    from anomaly_inspection.nodes.panel_process import PanelProcess
 
 _START_TIMEOUT_S = 30.0
 # Beyond deadline and travel time: what a busy machine may need to deliver the last messages.
@@ -81,6 +82,8 @@ def run_cell(
     part_done: Callable[[PartRecord], None],
     frame_time: FrameTime | None = None,
     warn: Callable[[str], None] = lambda sentence: None,
+    panel: PanelProcess | None = None,
+    tell: Callable[[str], None] = lambda sentence: None,
 ) -> RunResult:
     """
     Run the cell until the source has ended and every part has been sorted.
@@ -109,11 +112,16 @@ def run_cell(
         What the recipe takes on this machine; None = take any rate.
     warn : callable
         Called with a sentence when the rate is hardly one that the recipe can keep.
+    panel : PanelProcess or None
+        The operator's page, served before the first part comes; None = no page.
+    tell : callable
+        Called with the sentence that says where the page is.
 
     Raises
     ------
     SettingError
-        When the gate or the recipe is too slow for the rate; says which rates are allowed.
+        When the gate or the recipe is too slow for the rate; says which rates are allowed. When
+        the page cannot be served.
     InspectionError
         When the parameter file is refused, or a node does not start; says which and why.
 
@@ -140,6 +148,9 @@ def run_cell(
         stack.callback(cell.stop)
         is_paced = cell.announcer is cell.camera and not source.is_live
         _check_rate(cell, rate_hz if is_paced else None, parameter_file, frame_time, warn)
+        if panel is not None:
+            stack.enter_context(panel)
+            tell(f"The operator's page: {panel.address}")
         observer_thread.start()
         cell.camera.trigger_configure()
         cell.start()

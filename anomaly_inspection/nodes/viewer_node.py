@@ -30,13 +30,15 @@ from anomaly_inspection.nodes.parameters import parameter
 from anomaly_inspection.nodes.qos import EVENT, IMAGE, LATCHED, WATCH_IMAGE
 from anomaly_inspection.nodes.spinning import spin_node
 from anomaly_inspection.nodes.stamps import nanoseconds_from_stamp
-from anomaly_inspection.overlay import draw_overlay, MeasureRow, regions_to_draw
+from anomaly_inspection.overlay import draw_overlay, draw_part, MeasureRow, regions_to_draw
 from anomaly_inspection.scoring.frame_scorer import ScoreStatus
 from anomaly_inspection.scoring.measure import BadSide
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from std_msgs.msg import Header
+
+    from anomaly_inspection.scoring.region import Region
 
     # Images by their stamp in nanoseconds.
     _Store = OrderedDict[int, tuple[Header, NDArray[Any]]]
@@ -74,9 +76,10 @@ class _Picture:
 
 class ViewerNode(InspectionNode[ViewerParameters]):
     """
-    Joins frame, score, anomaly map and decision by part; gives overlay and overlay/compressed.
+    Joins frame, score, anomaly map and decision by part; gives overlay and overlay/compressed, and
+    overlay/part/compressed for pages with words of their own.
 
-    While nobody subscribes to either it subscribes to nothing itself.
+    While nobody subscribes to any of them it subscribes to nothing itself.
 
     """
 
@@ -101,6 +104,7 @@ class ViewerNode(InspectionNode[ViewerParameters]):
         """
         self._overlay = self.publish_on(Image, 'overlay', IMAGE)
         self._compressed = self.publish_on(CompressedImage, 'overlay/compressed', IMAGE)
+        self._part = self.publish_on(CompressedImage, 'overlay/part/compressed', IMAGE)
         self.listen(LimitsInForce, 'limits_in_force', self._take_limits, LATCHED)
         # What an attempt that failed has left is destroyed.
         self._inputs.clear()
@@ -124,9 +128,8 @@ class ViewerNode(InspectionNode[ViewerParameters]):
         return {'overlays drawn': self._drawn, 'is watched': bool(self._inputs)}
 
     def _look_around(self) -> None:
-        is_watched = self._overlay.get_subscription_count() + (
-            self._compressed.get_subscription_count()
-        )
+        outputs = (self._overlay, self._compressed, self._part)
+        is_watched = any(output.get_subscription_count() for output in outputs)
         if is_watched and not self._inputs:
             self._start_listening()
         elif not is_watched and self._inputs:
@@ -232,12 +235,29 @@ class ViewerNode(InspectionNode[ViewerParameters]):
             anomaly_map = None
         elif anomaly_map is not None:
             self.clear('map')
+        regions = regions_to_draw(picture.scores.values())
+        if self._part.get_subscription_count():
+            drawn = draw_part(pixels, anomaly_map=anomaly_map, regions=regions)
+            self._part.publish(self._encoded(header, drawn))
+        if self._overlay.get_subscription_count() or self._compressed.get_subscription_count():
+            self._draw_with_words(picture, header, pixels, anomaly_map, regions)
+        self._drawn += 1
+
+    def _draw_with_words(
+        self,
+        picture: _Picture,
+        header: Header,
+        pixels: NDArray[Any],
+        anomaly_map: NDArray[Any] | None,
+        regions: list[Region],
+    ) -> None:
         decision = picture.decision
+        assert decision is not None
         drawn = draw_overlay(
             pixels,
             anomaly_map=anomaly_map,
             map_limit=1.0,
-            regions=regions_to_draw(picture.scores.values()),
+            regions=regions,
             rows=self._rows(picture.scores),
             verdict=_name(Verdict, decision.verdict, 'UNDECIDED'),
             reason=_reason(decision, picture.scores),
@@ -247,11 +267,12 @@ class ViewerNode(InspectionNode[ViewerParameters]):
         if self._overlay.get_subscription_count():
             self._overlay.publish(image_from_array(drawn, header.stamp, header.frame_id))
         if self._compressed.get_subscription_count():
-            quality = [cv2.IMWRITE_JPEG_QUALITY, self.parameters.jpeg_quality]
-            _, encoded = cv2.imencode('.jpg', drawn, quality)
-            message = CompressedImage(header=header, format='jpeg', data=encoded.tobytes())
-            self._compressed.publish(message)
-        self._drawn += 1
+            self._compressed.publish(self._encoded(header, drawn))
+
+    def _encoded(self, header: Header, drawn: NDArray[Any]) -> CompressedImage:
+        quality = [cv2.IMWRITE_JPEG_QUALITY, self.parameters.jpeg_quality]
+        _, encoded = cv2.imencode('.jpg', drawn, quality)
+        return CompressedImage(header=header, format='jpeg', data=encoded.tobytes())
 
     def _rows(self, scores: dict[str, Score]) -> list[MeasureRow]:
         rows = []

@@ -7,6 +7,18 @@ The overlay: the picture an operator looks at.
 from __future__ import annotations
 
 from anomaly_inspection.overlay.panel import MeasureRow, VERDICT_COLOURS
-from anomaly_inspection.overlay.picture import draw_overlay, enlargement, regions_to_draw
+from anomaly_inspection.overlay.picture import (
+    draw_overlay,
+    draw_part,
+    enlargement,
+    regions_to_draw,
+)
 
-__all__ = ['VERDICT_COLOURS', 'MeasureRow', 'draw_overlay', 'enlargement', 'regions_to_draw']
+__all__ = [
+    'VERDICT_COLOURS',
+    'MeasureRow',
+    'draw_overlay',
+    'draw_part',
+    'enlargement',
+    'regions_to_draw',
+]

@@ -165,6 +165,39 @@ def draw_overlay(
     return canvas
 
 
+def draw_part(
+    frame: NDArray[Any],
+    *,
+    anomaly_map: NDArray[np.float32] | None = None,
+    map_limit: float = 1.0,
+    regions: Sequence[Region] = (),
+) -> Picture:
+    """
+    Draw what was found in a frame without the panel, for a page that has words of its own.
+
+    Parameters
+    ----------
+    frame, anomaly_map, map_limit, regions
+        As for `draw_overlay`.
+
+    Returns
+    -------
+    ndarray of uint8, (height, width, 3)
+        BGR, of the frame's size or an integer multiple (`enlargement`).
+
+    Raises
+    ------
+    FrameError
+        When the frame is no picture or the map is of another size.
+
+    """
+    picture = _part_picture(frame, anomaly_map, map_limit)
+    height, width = picture.shape[:2]
+    unit = max(1.0, math.sqrt(width * height / NOMINAL_AREA_PX))
+    _draw_regions(picture, regions, width // frame.shape[1], unit)
+    return picture
+
+
 def enlargement(width: int, height: int) -> int:
     """
     Give the integer factor by which a frame of that size is enlarged.

@@ -18,6 +18,7 @@ from rclpy.parameter import Parameter
 from anomaly_inspection import nodes
 from anomaly_inspection.nodes.camera_node import CameraNode
 from anomaly_inspection.nodes.decider_node import DeciderNode
+from anomaly_inspection.nodes.panel_node import PanelNode
 from anomaly_inspection.nodes.part_detector_node import PartDetectorNode
 from anomaly_inspection.nodes.scorer_node import ScorerNode
 from anomaly_inspection.nodes.sorter_node import SorterNode
@@ -50,6 +51,7 @@ PROBLEMS = {
         'link': ['link'],
         'knobs': [f'channel {X}', 'thresholds', 'button'],
     },
+    PanelNode: {},
 }
 # Of the node as a whole, beside the failures of its callbacks.
 OF_THE_NODE = ['lifecycle', f'qos {X}', 'gate thread']

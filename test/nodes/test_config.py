@@ -16,6 +16,7 @@ pytest.importorskip('anomaly_inspection.msg', reason='needs ROS 2 and the built 
 from anomaly_inspection import msg
 from anomaly_inspection.nodes.camera_node import CameraNode, CameraParameters
 from anomaly_inspection.nodes.decider_node import DeciderNode, DeciderParameters
+from anomaly_inspection.nodes.panel_node import PanelNode, PanelParameters
 from anomaly_inspection.nodes.part_detector_node import PartDetectorNode, PartDetectorParameters
 from anomaly_inspection.nodes.scorer_node import ScorerNode, ScorerParameters
 from anomaly_inspection.nodes.sorter_node import SorterNode, SorterParameters
@@ -34,6 +35,7 @@ NODES = {
     'sorter': (SorterNode, SorterParameters),
     'threshold_bridge': (ThresholdBridgeNode, ThresholdBridgeParameters),
     'viewer': (ViewerNode, ViewerParameters),
+    'panel': (PanelNode, PanelParameters),
 }
 TOPICS = {
     '/inspection/overlay': None,

@@ -16,6 +16,7 @@ from rclpy.qos import DurabilityPolicy, ReliabilityPolicy
 
 from anomaly_inspection.nodes.camera_node import CameraNode, CameraParameters
 from anomaly_inspection.nodes.decider_node import DeciderNode, DeciderParameters
+from anomaly_inspection.nodes.panel_node import PanelNode, PanelParameters
 from anomaly_inspection.nodes.parameters import allowed_values
 from anomaly_inspection.nodes.part_detector_node import PartDetectorNode, PartDetectorParameters
 from anomaly_inspection.nodes.scorer_node import ScorerNode, ScorerParameters
@@ -34,6 +35,7 @@ NODES = {
     'sorter': (SorterNode, SorterParameters),
     'viewer': (ViewerNode, ViewerParameters),
     'threshold_bridge': (ThresholdBridgeNode, ThresholdBridgeParameters),
+    'panel': (PanelNode, PanelParameters),
 }
 TOPICS = {
     'image_raw': 'Every frame of the camera. A foreign driver may publish it instead of `camera`.',
@@ -65,6 +67,8 @@ TOPICS = {
     'gate_state': 'true = the gate is open: the answer of your gate (`gate: topic`).',
     'overlay': 'The frame with regions, verdict and reason; only while somebody subscribes.',
     'overlay/compressed': 'The same as JPEG.',
+    'overlay/part/compressed': 'The frame with regions alone, as JPEG, for pages with words of their own; '
+    'only while somebody subscribes.',
     '/diagnostics': 'The state of every node, once a second.',
 }
 SERVICES = {
@@ -140,6 +144,8 @@ class Interfaces:
             if name == 'viewer':
                 # As if somebody watched.
                 node._start_listening()
+            elif name == 'panel':
+                node._start_watching()
             for ends, endpoints in (
                 (self.publishers, node.publishers),
                 (self.subscribers, node.subscriptions),

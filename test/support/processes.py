@@ -169,3 +169,13 @@ def answer(client, request, timeout_s=30.0):
         assert time.monotonic() < end, f'{client.srv_name} did not answer'
         pause.wait(0.02)
     return future.result()
+
+
+def address_of(processes):
+    """
+    Wait until the panel is served; give its address.
+
+    """
+    words = "the operator's page: "
+    wait_for(lambda: words in processes.log('panel'), processes)
+    return processes.log('panel').partition(words)[2].split()[0]

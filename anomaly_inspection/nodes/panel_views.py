@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+From messages to what the pages of the panel show.
+
+"""
+
+from __future__ import annotations
+
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+
+from anomaly_inspection.deciding.frame_judge import Reason
+from anomaly_inspection.msg import (
+    Decision,
+    LimitInForce,
+    LimitsInForce,
+    LineStop,
+    Measure,
+    RecipeInForce,
+    Score,
+    SortEvent,
+)
+from anomaly_inspection.nodes.stamps import nanoseconds_from_stamp
+from anomaly_inspection.panel.cell_state import (
+    DecisionView,
+    HealthView,
+    LimitView,
+    LineStopView,
+    MeasureView,
+    RecipeView,
+    RegionView,
+    ScoreView,
+    SortView,
+)
+
+_KNOWN_AS = {Decision.KNOWN_AS_GOOD: 'good', Decision.KNOWN_AS_BAD: 'bad'}
+_LEVELS = {
+    DiagnosticStatus.OK: 'ok',
+    DiagnosticStatus.WARN: 'warn',
+    DiagnosticStatus.ERROR: 'error',
+    DiagnosticStatus.STALE: 'stale',
+}
+
+
+def score_view(message: Score) -> ScoreView:
+    """
+    Convert what one scorer found.
+
+    """
+    return ScoreView(
+        scorer=message.scorer,
+        is_ok=message.status == Score.STATUS_OK,
+        detail=message.detail,
+        measures=tuple(
+            MeasureView(f'{message.scorer}.{measure.name}', measure.value, measure.unit)
+            for measure in message.measures
+        ),
+        regions=tuple(
+            RegionView(
+                region.x_min,
+                region.y_min,
+                region.x_max,
+                region.y_max,
+                region.area_px,
+                region.peak / message.region_limit if message.region_limit else region.peak,
+            )
+            for region in message.regions
+        ),
+        part_class=message.part_class,
+    )
+
+
+def decision_view(message: Decision) -> DecisionView:
+    """
+    Convert a verdict.
+
+    """
+    is_known = message.reason in set(Reason)
+    return DecisionView(
+        has_passed=message.verdict == Decision.VERDICT_PASS,
+        reason=Reason(message.reason).name if is_known else 'UNKNOWN',
+        comparison=message.comparison,
+        anomaly_score=message.anomaly_score,
+        worst_measure=message.worst_measure,
+        recipe_name=message.recipe_name,
+        recipe_version=message.recipe_version,
+        latency_s=message.latency_s,
+        known_as=_KNOWN_AS.get(message.known_as, ''),
+    )
+
+
+def sort_view(message: SortEvent) -> SortView:
+    """
+    Convert what the gate did.
+
+    """
+    return SortView(
+        has_passed=message.action == SortEvent.ACTION_PASSED,
+        is_confirmed=message.outcome == SortEvent.OUTCOME_CONFIRMED,
+        detail=message.detail,
+    )
+
+
+def limit_views(message: LimitsInForce) -> tuple[LimitView, ...]:
+    """
+    Convert the limits in force.
+
+    """
+    return tuple(
+        LimitView(
+            name=f'{limit.scorer}.{limit.measure}',
+            value=limit.value,
+            typical=limit.typical,
+            unit=limit.unit,
+            high_is_bad=limit.bad_side != Measure.BAD_SIDE_LOW,
+            is_from_recipe=limit.origin == LimitInForce.ORIGIN_RECIPE,
+        )
+        for limit in message.limits
+    )
+
+
+def recipe_view(message: RecipeInForce) -> RecipeView:
+    """
+    Convert the recipe in force.
+
+    """
+    return RecipeView(message.name, message.version, message.path, message.hash)
+
+
+def line_stop_view(message: LineStop) -> LineStopView:
+    """
+    Convert the state of the line.
+
+    """
+    since_s = nanoseconds_from_stamp(message.since) / 1e9 if message.active else float('nan')
+    return LineStopView(message.active, message.reason, since_s)
+
+
+def health_views(message: DiagnosticArray, namespace: str, now_s: float) -> list[HealthView]:
+    """
+    Convert the statuses of the nodes of a namespace; those of other cells are left out.
+
+    """
+    prefix = namespace.rstrip('/') + '/'
+    views = []
+    for status in message.status:
+        if not status.name.startswith(prefix):
+            continue
+        node, _, concern = status.name.removeprefix(prefix).partition(': ')
+        if '/' in node:
+            continue
+        level = _LEVELS.get(status.level, 'error')
+        views.append(HealthView(node, concern, level, status.message, now_s))
+    return views

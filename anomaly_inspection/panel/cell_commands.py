@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+What a page may ask of the cell.
+
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True)
+class Answer:
+    """
+    What came of a command.
+
+    Parameters
+    ----------
+    success : bool
+        False: nothing has changed.
+    message : str
+        One sentence: what is now, or why it was refused.
+
+    """
+
+    success: bool
+    message: str
+
+
+class CellCommands(Protocol):
+    """
+    Commands to the cell.
+
+    Each blocks until the cell has answered, a few seconds at most, and never raises: a page calls
+    it on a thread (`nicegui.run.io_bound`) and shows the answer.
+
+    """
+
+    def reset_line(self) -> Answer:
+        """
+        Let the line run again after a stop; refused while the cause lasts.
+
+        """
+        ...

@@ -1,0 +1,579 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+What the panel knows of the cell: filled by the node, read by the pages.
+
+The node calls the methods that begin with `take_` and `set_`, from any thread. A page compares
+`revision` with what it has shown, and reads `picture()`, which never changes once it is made.
+
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass, field, replace
+import math
+import threading
+
+#: Session and number of a part.
+PartKey = tuple[str, int]
+
+#: Parts that the panel remembers; at 10 parts/s the last 100 seconds.
+PARTS_KEPT = 1000
+
+
+@dataclass(frozen=True)
+class MeasureView:
+    """
+    One measured value of a part.
+
+    Parameters
+    ----------
+    name : str
+        'scorer.measure'.
+    value : float
+        Unit as below; NaN = could not be measured.
+    unit : str
+        '1' for a pure number.
+
+    """
+
+    name: str
+    value: float
+    unit: str = '1'
+
+
+@dataclass(frozen=True)
+class LimitView:
+    """
+    One limit that acts now.
+
+    Parameters
+    ----------
+    name : str
+        'scorer.measure'.
+    value, typical : float
+        The limit, and what a typical good part has; unit as below.
+    unit : str
+        '1' for a pure number.
+    high_is_bad : bool
+        Whether values above the limit are anomalous, or values below.
+    is_from_recipe : bool
+        False: somebody has set it since.
+
+    """
+
+    name: str
+    value: float
+    typical: float
+    unit: str = '1'
+    high_is_bad: bool = True
+    is_from_recipe: bool = True
+
+    @property
+    def scorer(self) -> str:
+        """
+        Name of the scorer.
+
+        """
+        return self.name.partition('.')[0]
+
+    @property
+    def measure(self) -> str:
+        """
+        Name of the measure within its scorer.
+
+        """
+        return self.name.partition('.')[2]
+
+    def is_exceeded_by(self, value: float) -> bool:
+        """
+        Whether a value lies beyond the limit or is not known.
+
+        """
+        return not (value <= self.value if self.high_is_bad else value >= self.value)
+
+    def anomaly_score(self, value: float) -> float:
+        """
+        Give 0 for a typical good part and 1 for a part exactly at the limit; NaN = not measured.
+
+        """
+        span = self.value - self.typical
+        return (value - self.typical) / span if span else math.nan
+
+
+@dataclass(frozen=True)
+class RegionView:
+    """
+    One connected area over the region limit, in pixels of the frame; the box is half-open.
+
+    Parameters
+    ----------
+    x_min, y_min, x_max, y_max : int
+        Edges of the box.
+    area_px : int
+        Pixels in the area.
+    times_limit : float
+        Highest value of the map in it, 1 = the region limit.
+
+    """
+
+    x_min: int
+    y_min: int
+    x_max: int
+    y_max: int
+    area_px: int
+    times_limit: float
+
+
+@dataclass(frozen=True)
+class ScoreView:
+    """
+    What one scorer found in the newest frame of a part.
+
+    Parameters
+    ----------
+    scorer : str
+        Its name.
+    is_ok : bool
+        Whether the measures are valid.
+    detail : str
+        One sentence: why there are no measures, or how far the part lies beyond the tolerance.
+    measures : tuple of MeasureView
+        In the order of the scorer.
+    regions : tuple of RegionView
+        Highest first.
+    part_class : str
+        The taught class that the part looks most like; '' = the scorer knows no classes.
+
+    """
+
+    scorer: str
+    is_ok: bool = True
+    detail: str = ''
+    measures: tuple[MeasureView, ...] = ()
+    regions: tuple[RegionView, ...] = ()
+    part_class: str = ''
+
+
+@dataclass(frozen=True)
+class DecisionView:
+    """
+    The verdict on a part.
+
+    Parameters
+    ----------
+    has_passed : bool
+        Anything but PASS is a reject.
+    reason : str
+        Name of the reason code, 'LIMIT_EXCEEDED'.
+    comparison : str
+        Measures and limits, written out.
+    anomaly_score : float
+        1 = exactly at a limit; NaN = not measured.
+    worst_measure : str
+        'scorer.measure', '' when not measured.
+    recipe_name : str
+        The recipe that judged.
+    recipe_version : int
+        Its version.
+    latency_s : float
+        From exposure to decision.
+    known_as : str
+        'good' or 'bad' for a known part of a challenge, '' for a production part.
+
+    """
+
+    has_passed: bool
+    reason: str
+    comparison: str = ''
+    anomaly_score: float = math.nan
+    worst_measure: str = ''
+    recipe_name: str = ''
+    recipe_version: int = 0
+    latency_s: float = math.nan
+    known_as: str = ''
+
+
+@dataclass(frozen=True)
+class SortView:
+    """
+    What the gate did with a part.
+
+    Parameters
+    ----------
+    has_passed : bool
+        Whether the part went through the gate.
+    is_confirmed : bool
+        Whether the gate confirmed it.
+    detail : str
+        One sentence, '' when all went as decided.
+
+    """
+
+    has_passed: bool
+    is_confirmed: bool
+    detail: str = ''
+
+
+@dataclass(frozen=True)
+class PartView:
+    """
+    All that is known of one part.
+
+    Parameters
+    ----------
+    key : PartKey
+        Session and number.
+    time_s : float
+        Exposure by the wall clock, seconds since 1970; NaN = not known yet.
+    frame_name : str
+        Where the frame came from; '' for a live camera.
+    problem : str
+        What was wrong with the frame before it could be scored; '' = nothing.
+    decision, sorted : DecisionView, SortView or None
+        None = has not come yet.
+    scores : tuple of ScoreView
+        One a scorer, in the order in which they came first.
+    limits : tuple of LimitView
+        What the part was judged by.
+
+    """
+
+    key: PartKey
+    time_s: float = math.nan
+    frame_name: str = ''
+    problem: str = ''
+    decision: DecisionView | None = None
+    sorted: SortView | None = None
+    scores: tuple[ScoreView, ...] = ()
+    limits: tuple[LimitView, ...] = ()
+
+    @property
+    def number(self) -> int:
+        """
+        Number within its session.
+
+        """
+        return self.key[1]
+
+    def value_of(self, limit: LimitView) -> float:
+        """
+        Give the measured value that a limit is about; NaN = not measured.
+
+        """
+        for score in self.scores:
+            for measure in score.measures:
+                if measure.name == limit.name:
+                    return measure.value
+        return math.nan
+
+
+@dataclass(frozen=True)
+class LineStopView:
+    """
+    Whether the line must stand.
+
+    Parameters
+    ----------
+    is_active : bool
+        True while it must.
+    reason : str
+        One sentence of the sorter, '' when it may run.
+    since_s : float
+        Wall clock, seconds since 1970.
+
+    """
+
+    is_active: bool = False
+    reason: str = ''
+    since_s: float = math.nan
+
+
+@dataclass(frozen=True)
+class RecipeView:
+    """
+    The recipe in force.
+
+    Parameters
+    ----------
+    name : str
+        '' = no recipe is in force.
+    version : int
+        A changed recipe has a higher one.
+    path : str
+        Its folder, as the decider sees it.
+    hash : str
+        Of its files.
+
+    """
+
+    name: str = ''
+    version: int = 0
+    path: str = ''
+    hash: str = ''
+
+
+@dataclass(frozen=True)
+class HealthView:
+    """
+    One status of /diagnostics.
+
+    Parameters
+    ----------
+    node : str
+        Name without its namespace.
+    concern : str
+        What of the node it is about; '' = the node as a whole.
+    level : str
+        'ok', 'warn', 'error' or 'stale' (nothing has been heard for too long).
+    message : str
+        One sentence.
+    heard_s : float
+        Steady clock.
+
+    """
+
+    node: str
+    concern: str
+    level: str
+    message: str
+    heard_s: float
+
+
+@dataclass(frozen=True)
+class Counts:
+    """
+    Production parts that were counted; known parts of a challenge are not.
+
+    Parameters
+    ----------
+    passed, rejected : int
+        By their verdicts.
+    by_reason : dict of str to int
+        Rejects by the name of their reason.
+
+    """
+
+    passed: int = 0
+    rejected: int = 0
+    by_reason: dict[str, int] = field(default_factory=dict)
+
+    def with_decision(self, decision: DecisionView) -> Counts:
+        """
+        Count one more part.
+
+        """
+        if decision.known_as:
+            return self
+        if decision.has_passed:
+            return replace(self, passed=self.passed + 1)
+        of_reason = self.by_reason.get(decision.reason, 0) + 1
+        by_reason = {**self.by_reason, decision.reason: of_reason}
+        return replace(self, rejected=self.rejected + 1, by_reason=by_reason)
+
+
+@dataclass(frozen=True)
+class CellPicture:
+    """
+    The cell at one moment.
+
+    Parameters
+    ----------
+    revision : int
+        Higher for every change.
+    parts : tuple of PartView
+        Those that were decided, newest last.
+    limits : tuple of LimitView
+        In force now.
+    limits_are_unsaved : bool
+        Whether they differ from the recipe on disk.
+    recipe : RecipeView
+        In force now.
+    line_stop : LineStopView
+        Of the sorter.
+    health : tuple of HealthView
+        Of every node that was heard of.
+    counts : Counts
+        Since the panel has started.
+
+    """
+
+    revision: int = 0
+    parts: tuple[PartView, ...] = ()
+    limits: tuple[LimitView, ...] = ()
+    limits_are_unsaved: bool = False
+    recipe: RecipeView = field(default_factory=RecipeView)
+    line_stop: LineStopView = field(default_factory=LineStopView)
+    health: tuple[HealthView, ...] = ()
+    counts: Counts = field(default_factory=Counts)
+
+    @property
+    def last_part(self) -> PartView | None:
+        """
+        The part that was decided last.
+
+        """
+        return self.parts[-1] if self.parts else None
+
+
+class CellState:
+    """
+    Thread-safe store of what was heard of the cell.
+
+    Parameters
+    ----------
+    parts_kept : int
+        Older parts are forgotten.
+
+    """
+
+    def __init__(self, parts_kept: int = PARTS_KEPT) -> None:
+        self._lock = threading.Lock()
+        self._parts_kept = parts_kept
+        self._parts: OrderedDict[PartKey, PartView] = OrderedDict()
+        self._decided: OrderedDict[PartKey, None] = OrderedDict()
+        self._health: dict[tuple[str, str], HealthView] = {}
+        self._picture = CellPicture()
+        self._revision = 0
+
+    @property
+    def revision(self) -> int:
+        """
+        Higher for every change.
+
+        """
+        return self._revision
+
+    def picture(self) -> CellPicture:
+        """
+        Give the cell as it is now.
+
+        """
+        with self._lock:
+            if self._picture.revision != self._revision:
+                self._picture = replace(
+                    self._picture,
+                    revision=self._revision,
+                    parts=tuple(self._parts[key] for key in self._decided),
+                    health=tuple(self._health[key] for key in sorted(self._health)),
+                )
+            return self._picture
+
+    def part(self, key: PartKey) -> PartView | None:
+        """
+        Give one part; None = unknown or forgotten.
+
+        """
+        with self._lock:
+            return self._parts.get(key)
+
+    # Parts
+
+    def take_part(
+        self, key: PartKey, time_s: float, frame_name: str = '', problem: str = ''
+    ) -> None:
+        """
+        A part has come.
+
+        """
+        with self._lock:
+            self._change(key, time_s=time_s, frame_name=frame_name, problem=problem)
+
+    def take_score(self, key: PartKey, score: ScoreView) -> None:
+        """
+        A scorer has measured a frame of a part; a later frame takes the place of the earlier.
+
+        """
+        with self._lock:
+            before = self._known(key).scores
+            if any(known.scorer == score.scorer for known in before):
+                scores = tuple(score if k.scorer == score.scorer else k for k in before)
+            else:
+                scores = (*before, score)
+            self._change(key, scores=scores)
+
+    def take_decision(self, key: PartKey, decision: DecisionView) -> None:
+        """
+        A part has been decided.
+
+        """
+        with self._lock:
+            if key not in self._decided:
+                counts = self._picture.counts.with_decision(decision)
+                self._picture = replace(self._picture, counts=counts)
+            self._change(key, decision=decision, limits=self._picture.limits)
+            self._decided[key] = None
+
+    def take_sort(self, key: PartKey, sort: SortView) -> None:
+        """
+        The gate has handled a part.
+
+        """
+        with self._lock:
+            self._change(key, sorted=sort)
+
+    def _known(self, key: PartKey) -> PartView:
+        return self._parts.get(key) or PartView(key)
+
+    def _change(self, key: PartKey, **changes: object) -> None:
+        self._parts[key] = replace(self._known(key), **changes)  # type: ignore[arg-type]
+        while len(self._parts) > self._parts_kept:
+            oldest, _ = self._parts.popitem(last=False)
+            self._decided.pop(oldest, None)
+        self._revision += 1
+
+    # What is in force
+
+    def set_limits(self, limits: tuple[LimitView, ...], *, are_unsaved: bool) -> None:
+        """
+        Other limits act now.
+
+        """
+        self._set(limits=limits, limits_are_unsaved=are_unsaved)
+
+    def set_recipe(self, recipe: RecipeView) -> None:
+        """
+        Another recipe is in force.
+
+        """
+        self._set(recipe=recipe)
+
+    def set_line_stop(self, line_stop: LineStopView) -> None:
+        """
+        The line must stand, or may run again.
+
+        """
+        self._set(line_stop=line_stop)
+
+    def set_health(self, statuses: list[HealthView]) -> None:
+        """
+        A node has reported how it is.
+
+        """
+        with self._lock:
+            for status in statuses:
+                key = (status.node, status.concern)
+                before = self._health.get(key)
+                self._health[key] = status
+                if before is None or (before.level, before.message) != (
+                    status.level,
+                    status.message,
+                ):
+                    self._revision += 1
+
+    def mark_stale(self, now_s: float, after_s: float) -> None:
+        """
+        Call every status stale that was last heard before `now_s - after_s` (steady clock).
+
+        """
+        with self._lock:
+            for key, status in self._health.items():
+                if status.level != 'stale' and now_s - status.heard_s > after_s:
+                    self._health[key] = replace(status, level='stale')
+                    self._revision += 1
+
+    def _set(self, **changes: object) -> None:
+        with self._lock:
+            # `picture` sees by the revision that parts and health may have changed as well.
+            self._picture = replace(self._picture, **changes)  # type: ignore[arg-type]
+            self._revision += 1

@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+Why a part passed or not, and what to do about a stopped line, in one sentence.
+
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from anomaly_inspection.panel.cell_state import PartView, RegionView
+    from anomaly_inspection.panel.words import Words
+
+# A region is a line when its box is so many times longer than wide, or filled less than that (a
+# line that lies aslant).
+_LONG = 3.0
+_HOLLOW = 0.35
+_SMALL_PX = 12
+
+#: Stands where there is no number.
+NO_NUMBER = '—'
+
+# What the sorter's sentence says -> which advice helps.
+_ADVICE = (
+    ('gate', 'gate'),
+    ('decision', 'decider'),
+    ('without a score', 'scorer'),
+    ('scores', 'scorer'),
+    ('challenge', 'challenge'),
+    ('recipe', 'recipe'),
+    ('restart', 'restart'),
+    ('nobody knows', 'restart'),
+)
+
+
+def explained(part: PartView, words: Words) -> str:
+    """
+    Say in one sentence why a part has its verdict.
+
+    """
+    decision = part.decision
+    if decision is None:
+        return words('reason.undecided')
+    if decision.reason == 'LIMIT_EXCEEDED':
+        return _limit_exceeded(part, words)
+    key = f'reason.{decision.reason.lower()}'
+    sentence = words(key if words.has(key) else 'reason.other', reason=decision.reason)
+    details = [part.problem, *(score.detail for score in part.scores)]
+    return ' '.join([sentence, *dict.fromkeys(detail for detail in details if detail)][:2])
+
+
+def advice(reason: str, words: Words) -> str:
+    """
+    Say what to do about a line that stands.
+
+    """
+    text = reason.lower()
+    kind = next((kind for word, kind in _ADVICE if word in text), 'general')
+    return words(f'line_stop.advice.{kind}')
+
+
+def measure_name(name: str, words: Words) -> str:
+    """
+    Give the name of 'scorer.measure' for people; measures that have none keep their own.
+
+    """
+    measure = name.partition('.')[2]
+    key = f'measure.{measure}'
+    return words(key) if words.has(key) else measure.replace('_', ' ')
+
+
+def number(value: float) -> str:
+    """
+    Write a number with three significant digits; a dash for none.
+
+    """
+    if math.isnan(value):
+        return NO_NUMBER
+    if math.isinf(value):
+        return '∞' if value > 0 else '-∞'
+    size = abs(value)
+    if size >= 100_000 or 0 < size < 0.001:
+        return f'{value:.2e}'
+    decimals = 0 if size >= 100 or value == round(value) else 1 if size >= 10 else 2
+    if 0 < size < 1 and value != round(value):
+        decimals = 3
+    return f'{value:.{decimals}f}'
+
+
+def _limit_exceeded(part: PartView, words: Words) -> str:
+    decision = part.decision
+    assert decision is not None
+    times = number(decision.anomaly_score)
+    measure = measure_name(decision.worst_measure, words)
+    beyond = words('reason.beyond', measure=measure, times=times)
+    regions = [region for score in part.scores for region in score.regions]
+    if not regions:
+        return beyond
+    worst = max(regions, key=lambda region: region.times_limit)
+    size = max(worst.x_max - worst.x_min, worst.y_max - worst.y_min)
+    found = words('reason.found', shape=words(f'shape.{_shape(worst)}'), size=size)
+    others = len({(r.x_min, r.y_min) for r in regions}) - 1
+    if others:
+        found = words('reason.and_others', found=found, count=others)
+    return f'{found}: {beyond}'
+
+
+def _shape(region: RegionView) -> str:
+    width, height = region.x_max - region.x_min, region.y_max - region.y_min
+    longer, shorter = max(width, height), max(1, min(width, height))
+    if longer <= _SMALL_PX:
+        return 'spot'
+    if longer / shorter >= _LONG or region.area_px < _HOLLOW * width * height:
+        return 'line'
+    return 'area'

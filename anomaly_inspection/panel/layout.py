@@ -1,0 +1,237 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+The frame of every page: head with navigation, banner of a stopped line, light and dark, language.
+
+A page is a function that opens `frame` and fills it:
+
+    @ui.page('/tune')
+    def tune(request: Request) -> None:
+        with layout.frame(parts, request, 'tune') as words:
+            ...
+
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+import math
+from typing import TYPE_CHECKING
+
+from fastapi import FastAPI, Request
+from fastapi.responses import RedirectResponse, Response
+from nicegui import run, ui
+
+from anomaly_inspection.panel.explaining import advice
+from anomaly_inspection.panel.words import languages, preferred_language, Words
+
+if TYPE_CHECKING:
+    from anomaly_inspection.panel.panel_parts import PanelParts
+
+#: Pages in the order of the navigation: key of their name in the language files -> address.
+PAGES = {'line': '/'}
+
+_LANGUAGE_COOKIE = 'panel_language'
+_THEME_COOKIE = 'panel_theme'
+_THEMES = {'auto': None, 'light': False, 'dark': True}
+_YEAR_S = 365 * 24 * 3600
+#: How often a page looks whether something has changed, seconds.
+REFRESH_S = 0.2
+
+
+def add_routes(app: FastAPI) -> None:
+    """
+    Add the addresses that choose language and theme, and come back.
+
+    """
+
+    @app.get('/language/{code}')
+    def choose_language(code: str, request: Request) -> Response:
+        return _chosen(request, _LANGUAGE_COOKIE, code if code in languages() else '')
+
+    @app.get('/theme/{name}')
+    def choose_theme(name: str, request: Request) -> Response:
+        return _chosen(request, _THEME_COOKIE, name if name in _THEMES else '')
+
+
+def words_for(request: Request) -> Words:
+    """
+    Give the strings in the language that the viewer has chosen, else the browser's.
+
+    """
+    chosen = request.cookies.get(_LANGUAGE_COOKIE, '')
+    if chosen in languages():
+        return Words(chosen)
+    return Words(preferred_language(request.headers.get('accept-language', '')))
+
+
+@contextmanager
+def frame(
+    parts: PanelParts, request: Request, page: str, *, is_wall: bool = False
+) -> Iterator[Words]:
+    """
+    Open the frame of a page; what the body makes stands in it.
+
+    Parameters
+    ----------
+    parts : PanelParts
+        As the page was given.
+    request : Request
+        For language and theme.
+    page : str
+        Key in `PAGES`.
+    is_wall : bool
+        For a screen on the wall: no navigation, no buttons.
+
+    Yields
+    ------
+    Words
+        The strings of the viewer's language.
+
+    """
+    words = words_for(request)
+    ui.dark_mode(_THEMES.get(request.cookies.get(_THEME_COOKIE, 'auto')))
+    ui.page_title(f'{words(f"page.{page}")} · {parts.cell_name}')
+    ui.add_head_html('<link rel="stylesheet" href="/assets/panel.css">')
+    with ui.element('div').classes('page' + (' wall' if is_wall else '')):
+        _head(parts, words, page, is_wall=is_wall)
+        _line_stop_banner(parts, words, is_wall=is_wall)
+        with ui.element('main').classes(f'content {page}'):
+            yield words
+
+
+def text(content: str = '', classes: str = '') -> ui.label:
+    """
+    Make a text; whatever it holds is shown as text, never as HTML.
+
+    """
+    return ui.label(content).classes(classes)
+
+
+def on_change(parts: PanelParts, show: Callable[[], None]) -> None:
+    """
+    Call `show` now, and whenever something about the cell has changed, a few times a second.
+
+    """
+    shown = -1
+
+    def look() -> None:
+        nonlocal shown
+        revision = parts.state.revision
+        if revision != shown:
+            shown = revision
+            show()
+
+    look()
+    ui.timer(REFRESH_S, look)
+
+
+def _head(parts: PanelParts, words: Words, page: str, *, is_wall: bool) -> None:
+    with ui.element('header').classes('head'):
+        text(words('page.title'), 'product')
+        text(parts.cell_name, 'cell-name')
+        if not is_wall:
+            with ui.element('nav').classes('navigation'):
+                for name, address in PAGES.items():
+                    is_here = ' is-here' if name == page else ''
+                    ui.link(words(f'page.{name}'), address).classes(f'tab{is_here}')
+        ui.element('div').classes('gap')
+        recipe = text(classes='recipe')
+        clock = text(classes='clock')
+        if not is_wall:
+            _settings_menu(words)
+
+    def show() -> None:
+        picture = parts.state.picture()
+        name, version = picture.recipe.name, picture.recipe.version
+        words_of_recipe = (
+            words('page.recipe', name=name, version=version) if name else words('page.no_recipe')
+        )
+        if picture.limits_are_unsaved:
+            words_of_recipe += f' ({words("page.unsaved")})'
+        recipe.text = words_of_recipe
+
+    def tick() -> None:
+        clock.text = datetime.now().strftime('%H:%M')
+
+    on_change(parts, show)
+    tick()
+    ui.timer(5.0, tick)
+
+
+def _settings_menu(words: Words) -> None:
+    with ui.button(icon='settings').props('flat round dense').classes('settings') as button:
+        button.props(f'aria-label="{words("page.language")}"')
+        with ui.menu():
+            for code, name in languages().items():
+                ui.menu_item(name, lambda code=code: ui.navigate.to(f'/language/{code}'))
+            ui.separator()
+            for theme in _THEMES:
+                ui.menu_item(
+                    words(f'page.theme_{theme}'),
+                    lambda theme=theme: ui.navigate.to(f'/theme/{theme}'),
+                )
+
+
+def _line_stop_banner(parts: PanelParts, words: Words, *, is_wall: bool) -> None:
+    with ui.element('section').classes('line-stop').props('role=alert') as banner:
+        ui.icon('front_hand').classes('line-stop-icon')
+        with ui.element('div').classes('line-stop-words'):
+            with ui.element('div').classes('line-stop-title'):
+                text(words('line_stop.title'))
+                since = text(classes='since')
+            cause = text(classes='cause')
+            hint = text(classes='advice')
+            refused = text(classes='refused')
+        button = ui.button(words('line_stop.reset')).props('unelevated no-caps')
+        button.classes('reset').set_visibility(not is_wall)
+
+    async def reset() -> None:
+        button.disable()
+        refused.text = ''
+        answer = await run.io_bound(parts.commands.reset_line)
+        button.enable()
+        if answer.success:
+            ui.notify(words('line_stop.done'), type='info', position='top')
+        else:
+            refused.text = words('line_stop.refused', message=answer.message)
+
+    button.on_click(reset)
+
+    def show() -> None:
+        stop = parts.state.picture().line_stop
+        banner.set_visibility(stop.is_active)
+        if not stop.is_active:
+            refused.text = ''
+            return
+        cause.text = stop.reason
+        hint.text = advice(stop.reason, words)
+        since.text = ''
+        if not math.isnan(stop.since_s):
+            time = datetime.fromtimestamp(stop.since_s).strftime('%H:%M:%S')
+            since.text = words('line_stop.since', time=time)
+
+    on_change(parts, show)
+
+
+def _chosen(request: Request, cookie: str, value: str) -> Response:
+    """
+    Set the cookie and go back to the page of this site that the viewer came from.
+
+    """
+    back = request.headers.get('referer', '')
+    base = str(request.base_url)
+    path = '/' + back.removeprefix(base) if back.startswith(base) else '/'
+    # Two slashes would name another host.
+    response = RedirectResponse('/' + path.lstrip('/'), status_code=303)
+    if value:
+        response.set_cookie(
+            cookie,
+            value,
+            max_age=_YEAR_S,
+            samesite='strict',
+            httponly=True,
+            secure=request.url.scheme == 'https',
+        )
+    return response

@@ -1,0 +1,215 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+The web server of the panel: FastAPI with NiceGUI on it, run by uvicorn on a thread of its own.
+
+NiceGUI keeps its pages in the process, so a process has one panel.
+
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+import socket
+import ssl
+import threading
+from typing import TYPE_CHECKING
+
+from fastapi import FastAPI
+from fastapi.staticfiles import StaticFiles
+from nicegui import ui
+import uvicorn
+
+from anomaly_inspection.errors import SettingError
+from anomaly_inspection.panel import frame_routes, layout, line_page
+from anomaly_inspection.printable import printable
+
+if TYPE_CHECKING:
+    from anomaly_inspection.panel.panel_parts import PanelParts
+
+_ASSETS = Path(__file__).parent / 'assets'
+_START_TIMEOUT_S = 20.0
+# Viewers keep their connections open; the process must end all the same.
+_GOODBYE_S = 1
+
+
+@dataclass(frozen=True)
+class ServerSettings:
+    """
+    Where the panel is served.
+
+    Parameters
+    ----------
+    host : str
+        Address to listen on.
+    port : int
+        TCP port; 0 = any that is free.
+    certificate, key : str
+        Files in PEM format for TLS; '' = plain HTTP.
+
+    """
+
+    host: str = '127.0.0.1'
+    port: int = 8080
+    certificate: str = ''
+    key: str = ''
+
+    @property
+    def scheme(self) -> str:
+        """
+        Give 'https' or 'http'.
+
+        """
+        return 'https' if self.certificate else 'http'
+
+
+class PanelServer:
+    """
+    The running server.
+
+    Parameters
+    ----------
+    settings : ServerSettings
+        Where.
+    parts : PanelParts
+        What the pages show and do.
+
+    """
+
+    def __init__(self, settings: ServerSettings, parts: PanelParts) -> None:
+        self._settings = settings
+        self._parts = parts
+        self._server: uvicorn.Server | None = None
+        self._thread: threading.Thread | None = None
+        self.address = ''
+
+    @property
+    def is_running(self) -> bool:
+        """
+        Whether it answers.
+
+        """
+        return self._thread is not None and self._thread.is_alive()
+
+    def start(self) -> None:
+        """
+        Listen, and serve on a thread; blocks until the server answers.
+
+        Raises
+        ------
+        SettingError
+            When the address is taken or not ours, or a file for TLS cannot be used.
+
+        """
+        settings = self._settings
+        _check_tls(settings)
+        listener = _listener(settings)
+        host, port = listener.getsockname()[:2]
+        shown = f'[{host}]' if ':' in host else host
+        self.address = f'{settings.scheme}://{shown}:{port}/'
+        config = uvicorn.Config(
+            build_app(self._parts),
+            log_level='warning',
+            access_log=False,
+            timeout_graceful_shutdown=_GOODBYE_S,
+            ssl_certfile=settings.certificate or None,
+            ssl_keyfile=settings.key or None,
+            server_header=False,
+        )
+        self._server = uvicorn.Server(config)
+        self._thread = threading.Thread(
+            target=self._server.run, args=([listener],), name='panel server', daemon=True
+        )
+        self._thread.start()
+        pause = threading.Event()
+        for _ in range(int(_START_TIMEOUT_S / 0.05)):
+            if self._server.started or not self._thread.is_alive():
+                break
+            pause.wait(0.05)
+        if not self._server.started:
+            self.stop()
+            raise SettingError(f'the panel did not start on {self.address}; see the log above')
+
+    def stop(self) -> None:
+        """
+        End the server; viewers see that the connection is lost.
+
+        """
+        if self._server is not None and self._thread is not None:
+            self._server.should_exit = True
+            self._thread.join(_GOODBYE_S + 5)
+        self._server = self._thread = None
+
+
+_app: FastAPI | None = None
+
+
+def build_app(parts: PanelParts) -> FastAPI:
+    """
+    Build the application; the second call gives the first one's, because pages are global.
+
+    """
+    global _app
+    if _app is None:
+        _app = FastAPI(title='anomaly_inspection', docs_url=None, redoc_url=None, openapi_url=None)
+        _app.mount('/assets', StaticFiles(directory=_ASSETS), name='assets')
+        frame_routes.add_routes(_app, parts)
+        layout.add_routes(_app)
+        line_page.add_page(parts)
+        ui.run_with(
+            _app,
+            title='anomaly_inspection',
+            favicon=_ASSETS / 'icon.svg',
+            dark=None,
+            tailwind=False,
+            binding_refresh_interval=0.5,
+            reconnect_timeout=10.0,
+            show_welcome_message=False,
+        )
+    return _app
+
+
+def _check_tls(settings: ServerSettings) -> None:
+    if bool(settings.certificate) != bool(settings.key):
+        raise SettingError(
+            f'certificate = {settings.certificate!r} and key = {settings.key!r} are refused: '
+            'give both for TLS, or neither'
+        )
+    if not settings.certificate:
+        return
+    for name, path in (('certificate', settings.certificate), ('key', settings.key)):
+        if not Path(path).is_file():
+            raise SettingError(f'{name} = {printable(path)} is refused: there is no such file')
+    try:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        # Without a password: a server that starts by itself has nobody to ask.
+        context.load_cert_chain(settings.certificate, settings.key, password=lambda: '')
+    except (OSError, ssl.SSLError) as error:
+        raise SettingError(
+            f'certificate = {printable(settings.certificate)} with key = '
+            f'{printable(settings.key)} is refused: {error}'
+        ) from error
+
+
+def _listener(settings: ServerSettings) -> socket.socket:
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            settings.host, settings.port, type=socket.SOCK_STREAM
+        )[0]
+        listener = socket.socket(family, kind, protocol)
+    except OSError as error:
+        raise SettingError(
+            f'host = {settings.host!r} is refused: {error.strerror or error}; allowed: an address '
+            'of this machine, 127.0.0.1 for this machine alone, 0.0.0.0 for the whole network'
+        ) from error
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(128)
+    except OSError as error:
+        listener.close()
+        raise SettingError(
+            f'cannot listen on {settings.host}:{settings.port}: {error.strerror or error}. '
+            'Another program may use the port; choose another one with the parameter port.'
+        ) from error
+    return listener

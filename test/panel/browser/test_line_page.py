@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+The Line page in a real browser, on real nodes over DDS.
+
+"""
+
+import re
+
+import pytest
+
+pytest.importorskip('anomaly_inspection.msg', reason='needs ROS 2 and the built messages')
+sync_api = pytest.importorskip('playwright.sync_api')
+
+from anomaly_inspection.msg import Decision, Fault
+from anomaly_inspection.nodes.qos import LATCHED
+from support.processes import address_of
+from support.small_recipe import SMALL_LINE
+
+pytestmark = [pytest.mark.ros, pytest.mark.timeout(180)]
+
+expect = sync_api.expect
+SOURCE = f'{SMALL_LINE},parts=400,defect_rate=0.5'
+
+
+def has_verdict(watcher, verdict):
+    return any(decision.verdict == verdict for decision in watcher.decisions.values())
+
+
+def test_parts_pass_a_reject_says_why_and_a_stopped_line_is_reset(
+    page, processes, watcher, ros_context
+):
+    processes.start('viewer')
+    processes.start('panel', port=0)
+    page.goto(address_of(processes))
+    expect(page.get_by_text('No part has come yet.')).to_be_visible()
+
+    processes.start_all(watcher, SOURCE)
+    expect(page.locator('.tile.is-good').first).to_be_visible()
+    expect(page.locator('.live figcaption')).to_have_text(re.compile(r'Part \d+ (PASS|REJECT)'))
+    assert page.evaluate("document.querySelector('.live img').naturalWidth") > 100
+    expect(page.locator('.verdict.is-bad .verdict-word')).to_have_text('REJECT')
+    expect(page.locator('.reason')).to_have_text(re.compile(r'times the limit'))
+    assert page.locator('.measure').count() >= 1
+    assert has_verdict(watcher, Decision.VERDICT_PASS)
+
+    # The sorter stops the line for a fault of the decider; a reset is refused while it lasts.
+    faults = watcher.create_publisher(Fault, 'fault', LATCHED)
+    faults.publish(Fault(active=True, reason='the scorer gives no scores'))
+    banner = page.locator('.line-stop')
+    expect(banner).to_contain_text('LINE STOPPED')
+    expect(banner).to_contain_text('the scorer gives no scores')
+    expect(banner).to_contain_text('What to do')
+    page.get_by_role('button', name='Reset line').click()
+    expect(banner).to_contain_text('Not reset')
+
+    faults.publish(Fault(active=False))
+    # The sorter may hear of the end of the fault after the click: then it is refused once more.
+    while watcher.line_stops[-1].active:
+        page.get_by_role('button', name='Reset line').click()
+        page.wait_for_function(
+            "!document.querySelector('.line-stop .reset').disabled"
+            " || document.querySelector('.line-stop').offsetParent === null"
+        )
+    expect(banner).to_be_hidden()
+    expect(page.get_by_text('The line may run again.')).to_be_visible()

@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+Fixtures of the panel's tests: one browser for all, and the nodes of a cell with their page.
+
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+import importlib.util
+from pathlib import Path
+import shutil
+from typing import Any
+
+import pytest
+
+CHROMIUM = shutil.which('chromium') or shutil.which('chromium-browser')
+
+
+@pytest.fixture(scope='session')
+def browser() -> Iterator[Any]:
+    """
+    A real Chromium without a window.
+
+    """
+    if CHROMIUM is None:
+        pytest.skip('there is no chromium')
+    if importlib.util.find_spec('nicegui') is None:
+        pytest.skip('nicegui is not installed')
+    sync_api = pytest.importorskip('playwright.sync_api')
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=CHROMIUM, args=['--no-sandbox', '--disable-dev-shm-usage']
+        )
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser: Any) -> Iterator[Any]:
+    """
+    A page of an English browser that fails the test when its scripts fail.
+
+    """
+    context = browser.new_context(
+        viewport={'width': 1280, 'height': 800}, locale='en-US', color_scheme='light'
+    )
+    page = context.new_page()
+    page.set_default_timeout(30_000)
+    errors: list[str] = []
+    page.on('pageerror', lambda error: errors.append(str(error)))
+    yield page
+    context.close()
+    assert not errors
+
+
+@pytest.fixture
+def watcher(ros_context: Any) -> Iterator[Any]:
+    """
+    A node on a thread of its own that collects what the cell says.
+
+    """
+    from anomaly_inspection.nodes.spinning import NodeThread
+    from support.processes import Watcher
+
+    watcher = Watcher(ros_context)
+    thread = NodeThread([watcher], 'watcher', context=ros_context)
+    thread.start()
+    yield watcher
+    thread.stop()
+    watcher.destroy_node()
+
+
+@pytest.fixture
+def processes(
+    taught_recipe: Path, tmp_path: Path, domain_id: int, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Any]:
+    """
+    Starts, stops and kills the nodes of a cell as processes; ends those that are left.
+
+    """
+    from support.processes import Processes
+
+    # NiceGUI behaves differently where it sees this.
+    monkeypatch.delenv('PYTEST_CURRENT_TEST', raising=False)
+    processes = Processes(taught_recipe, tmp_path)
+    yield processes
+    processes.close()
