@@ -29,6 +29,7 @@ NODE_NAMES = (
     'viewer',
     'threshold_bridge',
     'panel',
+    'teacher',
 )
 _PARAMETERS = 'ros__parameters'
 _WILDCARDS = ('*', '**')

@@ -28,10 +28,7 @@ from launch import LaunchDescription
 
 PACKAGE = 'anomaly_inspection'
 # The sorter first: whoever listens is there before whoever speaks.
-NODES = [
-    *('sorter', 'decider', 'threshold_bridge', 'viewer', 'panel', 'scorer', 'part_detector'),
-    'camera',
-]
+NODES = ['sorter', 'decider', 'threshold_bridge', 'viewer', 'scorer', 'part_detector', 'camera']
 # What a node exits with when it refuses its parameters; to start it again would not help.
 REFUSED = 2
 # Kilted brought the new name and warns of the old one; Jazzy does not know the new one.
@@ -54,9 +51,10 @@ OPTIONAL = {
     'threshold_bridge': 'no potentiometers',
     'viewer': 'no overlay pictures',
 }
-# Nodes that a site may add.
-ADDED = {
-    'panel': "the operator's page, on http://127.0.0.1:8080 unless the parameter file says more"
+# Nodes that a site may add, and what they are for.
+EXTRA = {
+    'teacher': 'teach products on the running line; see docs/teaching-on-the-line.md',
+    'panel': "the operator's page, on http://127.0.0.1:8080 unless the parameter file says more",
 }
 NOT_GIVEN = "Not given: the parameter file's."
 ARGUMENTS = {
@@ -79,7 +77,7 @@ ARGUMENTS = {
     'image_topic': ('', 'Topic of the camera images. Not given: image_raw in the namespace.'),
     'log_parts': ('', f'true: one line in the terminal for each part. {NOT_GIVEN}'),
     **{name: ('true', f'false: {meaning}.') for name, meaning in OPTIONAL.items()},
-    **{name: ('false', f'true: {meaning}.') for name, meaning in ADDED.items()},
+    **{name: ('false', f'true: {meaning}.') for name, meaning in EXTRA.items()},
     'namespace': (
         'inspection',
         'Namespace of all nodes and topics; / is the root. A second cell needs another one.',
@@ -95,7 +93,7 @@ ARGUMENTS = {
 }
 CHOICES = {
     'discovery_range': ['LOCALHOST', 'SUBNET', 'OFF', 'SYSTEM_DEFAULT'],
-    **{name: ['true', 'false'] for name in (*OPTIONAL, *ADDED)},
+    **{name: ['true', 'false'] for name in (*OPTIONAL, *EXTRA)},
 }
 
 
@@ -107,6 +105,7 @@ class CellNode(Node):
 
     def __init__(self, name: str) -> None:
         self._role = name
+        may_be_left_out = {*OPTIONAL, *EXTRA}
         super().__init__(
             package=PACKAGE,
             executable=f'{name}_node',
@@ -117,9 +116,7 @@ class CellNode(Node):
             respawn=True,
             respawn_delay=1.0,
             on_exit=stay_down_when_refused,
-            condition=IfCondition(LaunchConfiguration(name))
-            if name in OPTIONAL or name in ADDED
-            else None,
+            condition=IfCondition(LaunchConfiguration(name)) if name in may_be_left_out else None,
         )
 
     def execute(self, context: LaunchContext) -> object:
@@ -200,8 +197,8 @@ def generate_launch_description() -> LaunchDescription:
         package=PACKAGE,
         executable='cell_ready',
         namespace=LaunchConfiguration('namespace'),
-        arguments=[[f'{name}=', LaunchConfiguration(name)] for name in OPTIONAL],
+        arguments=[[f'{name}=', LaunchConfiguration(name)] for name in (*OPTIONAL, *EXTRA)],
         additional_env=environment(),
         output='screen',
     )
-    return LaunchDescription([*arguments, *map(CellNode, NODES), readiness])
+    return LaunchDescription([*arguments, *map(CellNode, [*NODES, *EXTRA]), readiness])

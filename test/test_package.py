@@ -26,7 +26,7 @@ INTERFACES = sorted(
 SOURCES = sorted((ROOT / 'anomaly_inspection').rglob('*.py'))
 EXECUTABLES = (
     *('camera_node', 'part_detector_node', 'scorer_node', 'decider_node', 'sorter_node'),
-    *('viewer_node', 'threshold_bridge_node', 'panel_node', 'cell', 'cell_ready'),
+    *('viewer_node', 'threshold_bridge_node', 'teacher_node', 'panel_node', 'cell', 'cell_ready'),
 )
 
 # Where the module is not called as its rosdep key or its name on PyPI.
@@ -54,7 +54,7 @@ FROM_PIP_ONLY = {'openvino', 'threadpoolctl'}
 # The same, and only to train (`[train]`) or for the operator's page (`[panel]` and what it needs).
 EXTRAS = {
     *('tensorflow', 'keras', 'optuna', 'sqlalchemy'),
-    *('nicegui', 'fastapi', 'starlette', 'uvicorn', 'argon2'),
+    *('nicegui', 'fastapi', 'starlette', 'uvicorn', 'argon2', 'jinja2'),
 }
 
 

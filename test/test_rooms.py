@@ -29,6 +29,11 @@ MAY_IMPORT: dict[str, set[str]] = {
         *('recipes', 'deciding', 'scoring', 'imaging', 'capture', 'overlay', 'learning'),
         *('chart_style', 'progress'),
     },
+    # What a taught recipe is worth is said by the self-test; a trial run judges as the cell does.
+    'teaching': {
+        *('evaluation', 'learning', 'recipes', 'deciding', 'scoring', 'imaging', 'capture'),
+        'progress',
+    },
     'deciding': {'scoring'},
     'capture': {'steady_clock', 'progress', 'defect_fit', 'imaging'},
     'sorting': {'link'},
@@ -36,7 +41,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     'overlay': {'scoring', 'imaging'},
     'panel': {
         *('recipes', 'deciding', 'scoring', 'imaging', 'overlay', 'learning', 'evaluation'),
-        *('chart_style', 'progress', 'state_file', 'steady_clock', 'writable'),
+        *('teaching', 'chart_style', 'progress', 'state_file', 'steady_clock', 'writable'),
     },
     'steady_clock': set(),
     'state_file': {'steady_clock'},

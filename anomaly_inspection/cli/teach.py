@@ -9,7 +9,6 @@ from __future__ import annotations
 from contextlib import suppress
 from pathlib import Path
 import sys
-import time
 from typing import Any, Literal, TYPE_CHECKING
 
 import click
@@ -34,6 +33,7 @@ from anomaly_inspection.cli.output import (
 from anomaly_inspection.cli.recipe_table import print_recipe
 from anomaly_inspection.errors import SettingError
 from anomaly_inspection.printable import printable
+from anomaly_inspection.recipes.layout import USUAL_IMAGES_MB
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,13 +45,6 @@ if TYPE_CHECKING:
 
 Scorers = tuple[str, ...] | Literal['auto']
 Settings = dict[str, dict[str, Any]]
-
-#: Images that take more than this on disk are only kept when somebody asks for it.
-USUAL_MB = 200
-# The self-test at the end: so few defects take seconds for most recipes.
-_TEST_SIZES_PX, _TEST_CONTRASTS, _TEST_DEFECTS_EACH = (8.0, 16.0, 32.0), (15.0, 30.0, 60.0), 2
-_TEST_IMAGES = 20
-_TEST_TIME_S = 30.0
 
 
 def _four_numbers(
@@ -89,7 +82,7 @@ def _four_numbers(
     'is_kept',
     default=None,
     help='Keep the images in the recipe, so that --add can extend it. Default: when they take '
-    f'less than {USUAL_MB} MB.',
+    f'less than {USUAL_IMAGES_MB} MB.',
 )
 @click.option(
     '--scorer',
@@ -217,6 +210,7 @@ def teach(
     that it is not, 2 when no recipe can be made.
     """
     from anomaly_inspection.recipes.folder import check_place, write_recipe
+    from anomaly_inspection.teaching.after_teaching import promise
 
     chosen = _scorer_settings(settings)
     for scorer, files in _network_settings(scorers, model, model_metadata).items():
@@ -236,7 +230,7 @@ def teach(
     _print_choice(taught.provenance.choice)
     written = write_recipe(taught, recipe, images=_kept(taught, good, is_kept))
     print_recipe(written)
-    console.print(_promise(written, given['false_reject_rate']), soft_wrap=True)
+    console.print(promise(written, given['false_reject_rate']), soft_wrap=True)
     _print_speed(written)
     result = _tested(written, good) if is_tested else None
     if result is not None:
@@ -314,25 +308,17 @@ def _kept(taught: Recipe, good: GoodImages, is_kept: bool | None) -> list[tuple[
 
     """
     from anomaly_inspection.recipes.teaching_images import encoded
+    from anomaly_inspection.teaching.after_teaching import images_to_keep, taught_on
 
     if is_kept is False:
         return []
-    files = encoded(_taught_on(taught, good), None if is_kept else 10**6 * USUAL_MB)
+    files = encoded(taught_on(taught, good)) if is_kept else images_to_keep(taught, good)
     if files is None:
         print_note(
-            f'The images are not kept, as they take more than {USUAL_MB} MB. --keep-images keeps '
-            'them, so that --add can extend the recipe.'
+            f'The images are not kept, as they take more than {USUAL_IMAGES_MB} MB. '
+            '--keep-images keeps them, so that --add can extend the recipe.'
         )
     return files or []
-
-
-def _taught_on(recipe: Recipe, good: GoodImages) -> list[tuple[str, Any]]:
-    left_out = recipe.provenance.left_out
-    return [
-        (name, image)
-        for name, image in good.without(good.unfit)
-        if not any(text.startswith(f'{name}: ') for text in left_out)
-    ]
 
 
 def _looked_at(good: GoodImages) -> ImageQuality:
@@ -391,18 +377,6 @@ def _taught(
         )
 
 
-def _promise(recipe: Recipe, false_reject_rate: float) -> str:
-    from anomaly_inspection.learning.recipe_calibration import false_rejects_of
-
-    false_rejects = false_rejects_of(recipe)
-    if false_rejects is not None:
-        return false_rejects.promise(false_reject_rate)
-    return (
-        'The scorers used different parts for their limits. So few parts can promise at best '
-        f'{100 * recipe.provenance.promised_rate:.2g} % false rejects.'
-    )
-
-
 def _print_speed(recipe: Recipe) -> None:
     from anomaly_inspection.evaluation.frame_time import measure_frame_time
 
@@ -414,20 +388,10 @@ def _tested(recipe: Recipe, good: GoodImages) -> SelfTest:
     Try the recipe on synthetic defects on the parts that it was taught on.
 
     """
-    from anomaly_inspection.evaluation.self_test import self_test
+    from anomaly_inspection.teaching.after_teaching import short_self_test
 
-    end_s = time.monotonic() + _TEST_TIME_S
     with progress_bar() as progress:
-        return self_test(
-            recipe,
-            _taught_on(recipe, good),
-            sizes_px=_TEST_SIZES_PX,
-            contrasts=_TEST_CONTRASTS,
-            defects_each=_TEST_DEFECTS_EACH,
-            most_images=_TEST_IMAGES,
-            is_time_up=lambda: time.monotonic() > end_s,
-            progress=progress,
-        )
+        return short_self_test(recipe, good, progress)
 
 
 def _print_self_test(result: SelfTest) -> None:

@@ -29,6 +29,8 @@ MOST_EXAMPLES = 8
 _OUTLINE_COLOUR = (60, 230, 140)
 _CROP_PX = 64
 _SHOWN_PX = 192
+_GAP_PX = 6
+_IN_A_ROW = 4
 _AXES = 'size, px (diameter of the circle of the same area)', 'contrast, gray levels'
 _EXAMPLE_STYLE = """
 .examples { display: grid; grid-template-columns: repeat(auto-fill, minmax(240px, 1fr));
@@ -73,6 +75,34 @@ def write_self_test(result: SelfTest, folder: Path) -> Path:
             f'the self-test cannot be written to {folder}: {error.strerror}'
         ) from error
     return page
+
+
+def examples_picture(result: SelfTest, *, is_seen: bool) -> NDArray[np.uint8] | None:
+    """
+    Draw up to four examples side by side: each as the camera sees it, and with its outline.
+
+    Parameters
+    ----------
+    result : SelfTest
+        Result of `self_test`; the examples are drawn again.
+    is_seen : bool
+        True: the faintest defects that were seen. False: the most striking ones that were missed.
+
+    Returns
+    -------
+    ndarray of uint8, (H, W, 3), or None
+        None when there are none.
+
+    """
+    missed, seen = _examples(result)
+    pictures = [
+        _picture(*result.damaged(defect)) for defect in (seen if is_seen else missed)[:_IN_A_ROW]
+    ]
+    if not pictures:
+        return None
+    gap = np.full((_SHOWN_PX, 3 * _GAP_PX, 3), 255, np.uint8)
+    row = [part for picture in pictures for part in (gap, picture)][1:]
+    return np.hstack(row)
 
 
 def _map(result: SelfTest, kind: str | None) -> str:
@@ -149,7 +179,7 @@ def _picture(image: NDArray[np.uint8], mask: NDArray[np.bool_]) -> NDArray[np.ui
     )
     contours, _ = cv2.findContours(large, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
     cv2.drawContours(outlined, contours, -1, _OUTLINE_COLOUR, 1, cv2.LINE_AA)
-    gap = np.full((_SHOWN_PX, 6, 3), 255, np.uint8)
+    gap = np.full((_SHOWN_PX, _GAP_PX, 3), 255, np.uint8)
     return np.hstack([np.asarray(plain, np.uint8), gap, np.asarray(outlined, np.uint8)])
 
 

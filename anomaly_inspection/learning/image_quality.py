@@ -35,13 +35,13 @@ _LEAST_ALIKE = 0.7
 _SHARE_FOUND = 0.7
 _STILL_PX, _STILL_DEG = 0.5, 0.2
 # A normal line keeps its light within this share.
-_STEADY_LIGHT = 0.2
+STEADY_LIGHT = 0.2
 _FEWEST_IN_KIND, _SHARE_IN_KIND = 3, 0.1
 _GAP_BETWEEN_KINDS = 1.5
 # How much wider the edges of a blurred image are: in pixels of the small images, as a multiple of
 # the median, and in steps from the sharpest tenth to the median.
-_BLURRED_PX, _BLURRED_TIMES, _BLURRED_REACHES = 1.0, 1.5, 4.0
-_SATURATED_SHARE = 0.02
+BLURRED_PX, BLURRED_TIMES, BLURRED_REACHES = 1.0, 1.5, 4.0
+SATURATED_SHARE_OF_PART = 0.02
 _SCALES_PX = (1.0, 3.0)
 _EDGE_QUANTILE = 0.99
 
@@ -260,11 +260,11 @@ def _light(looks: Looks) -> Finding:
     """
     if not _are_alike(looks):
         return Finding('light', 'Light: the parts differ too much to tell how it varies.')
-    planes = np.array([_light_plane(one) for one in looks.small])
+    planes = np.array([light_plane(one) for one in looks.small])
     planes -= np.median(planes, axis=0)
     change = np.abs(planes[:, 0]) + np.abs(planes[:, 1:]).sum(axis=1)
     usual = float(np.median(change))
-    odd = np.flatnonzero(change > max(math.log1p(_STEADY_LIGHT), 4.0 * usual))
+    odd = np.flatnonzero(change > max(math.log1p(STEADY_LIGHT), 4.0 * usual))
     spread = math.expm1(_reach(planes[:, 0]))
     text = f'Light varies by +-{100 * spread:.0f} %'
     if odd.size:
@@ -279,7 +279,7 @@ def _light(looks: Looks) -> Finding:
             'off or covered? Take these images anew.',
             True,
         )
-    if spread > _STEADY_LIGHT:
+    if spread > STEADY_LIGHT:
         return Finding('light', f'{text}: steady light, or a fixed exposure, finds more.', True)
     return Finding('light', f'{text}.')
 
@@ -294,7 +294,7 @@ def _are_alike(looks: Looks) -> bool:
     return float(np.mean(likeness >= _LEAST_ALIKE)) >= _SHARE_FOUND
 
 
-def _light_plane(image: NDArray[np.float32]) -> NDArray[np.float64]:
+def light_plane(image: NDArray[np.float32]) -> NDArray[np.float64]:
     """
     Fit a plane to the logarithm of the gray level; level in the middle, and half the change over x
     and over y.
@@ -316,12 +316,12 @@ def _light_plane(image: NDArray[np.float32]) -> NDArray[np.float64]:
 def _focus(looks: Looks) -> Finding:
     if not _are_alike(looks):
         return Finding('focus', 'Focus: the parts differ too much to compare their edges.')
-    widths = looks.reduction * np.array([_edge_width(one) for one in looks.small])
+    widths = looks.reduction * np.array([edge_width(one) for one in looks.small])
     sharp, sharpest = np.quantile(widths, (0.5, 0.1)).tolist()
     odd = widths > max(
-        _BLURRED_TIMES * sharp,
-        math.hypot(sharp, _BLURRED_PX * looks.reduction),
-        sharp + _BLURRED_REACHES * (sharp - sharpest),
+        BLURRED_TIMES * sharp,
+        math.hypot(sharp, BLURRED_PX * looks.reduction),
+        sharp + BLURRED_REACHES * (sharp - sharpest),
     )
     if odd.any():
         return Finding(
@@ -334,15 +334,22 @@ def _focus(looks: Looks) -> Finding:
     return Finding('focus', f'All images are equally sharp (edges {sharp:.1f} px wide).')
 
 
-def _edge_width(image: NDArray[np.float32]) -> float:
+def edge_width(image: NDArray[np.float32], direction: str = 'any') -> float:
     """
     Give the deviation of the blur of the steepest edges, pixels.
 
     The gradient of an edge falls with the scale s that it is measured at as 1 / sqrt(s^2 + b^2),
     where b is the blur of the edge. Two scales give b.
 
+    Parameters
+    ----------
+    image : ndarray of float32, (h, w)
+        A small gray image, see `near_copies.Looks`.
+    direction : str
+        'any', or 'across' or 'down' for the blur in this direction alone.
+
     """
-    fine, coarse = (_steepest(image, scale) for scale in _SCALES_PX)
+    fine, coarse = (_steepest(image, scale, direction) for scale in _SCALES_PX)
     low, high = (scale**2 for scale in _SCALES_PX)
     ratio = (fine / max(coarse, 1e-6)) ** 2
     if ratio <= 1.0:
@@ -350,9 +357,11 @@ def _edge_width(image: NDArray[np.float32]) -> float:
     return min(math.sqrt(max(0.0, (high - ratio * low) / (ratio - 1.0))), _SCALES_PX[1] * 2)
 
 
-def _steepest(image: NDArray[np.float32], scale: float) -> float:
+def _steepest(image: NDArray[np.float32], scale: float, direction: str) -> float:
     smooth = cv2.GaussianBlur(image, (0, 0), scale)
-    gradient = np.hypot(cv2.Sobel(smooth, cv2.CV_32F, 1, 0), cv2.Sobel(smooth, cv2.CV_32F, 0, 1))
+    across = 0.0 if direction == 'down' else cv2.Sobel(smooth, cv2.CV_32F, 1, 0)
+    down = 0.0 if direction == 'across' else cv2.Sobel(smooth, cv2.CV_32F, 0, 1)
+    gradient = np.hypot(across, down)
     return float(np.quantile(gradient, _EDGE_QUANTILE))
 
 
@@ -370,7 +379,7 @@ def _saturation(frames: Sequence[NDArray[np.uint8]], part: NDArray[np.bool_] | N
     share = float(np.median(shares))
     where = 'a typical image' if part is None else 'the part'
     text = f'{100 * share:.1f} % of {where} is saturated (white)'
-    if share > _SATURATED_SHARE:
+    if share > SATURATED_SHARE_OF_PART:
         return Finding(
             'saturation', f'{text}: nothing can be seen there. Shorten the exposure.', True
         )

@@ -30,6 +30,8 @@ from anomaly_inspection.nodes.qos import LATCHED
 NODES = (
     *('sorter', 'decider', 'scorer', 'camera', 'part_detector', 'threshold_bridge', 'viewer'),
 )
+# Nodes that are only waited for when an argument such as 'teacher=true' asks for them.
+EXTRA_NODES = ('teacher',)
 _ASK_AGAIN_S = 0.5
 _ANSWER_TIMEOUT_S = 5.0
 # So long a node may take to start before the terminal says that it is waited for.
@@ -132,15 +134,16 @@ class CellReadyNode(Node):
 
 def nodes_of(arguments: list[str]) -> tuple[str, ...]:
     """
-    Give the nodes of the cell without those that an argument such as 'viewer=false' leaves out.
+    Give the nodes of the cell, without those that an argument such as 'viewer=false' leaves out,
+    and with those that one such as 'teacher=true' adds.
 
     """
-    left_out = {
-        name
+    given = {
+        name: value.lower() not in ('false', '0')
         for name, _, value in (argument.partition('=') for argument in arguments)
-        if value.lower() in ('false', '0')
     }
-    return tuple(name for name in NODES if name not in left_out)
+    wanted = {**dict.fromkeys(NODES, True), **dict.fromkeys(EXTRA_NODES, False), **given}
+    return tuple(name for name in (*NODES, *EXTRA_NODES) if wanted[name])
 
 
 def main() -> None:

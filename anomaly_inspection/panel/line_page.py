@@ -13,7 +13,7 @@ from fastapi import Request
 from nicegui import ui
 
 from anomaly_inspection.panel import layout
-from anomaly_inspection.panel.explaining import explained, measure_name, number
+from anomaly_inspection.panel.explaining import explained, measure_name, NO_NUMBER, number
 from anomaly_inspection.panel.layout import text
 from anomaly_inspection.panel.live_picture import LivePicture
 
@@ -41,17 +41,11 @@ def add_page(parts: PanelParts) -> None:
                 LivePicture(words)
                 strip = _Strip(words)
             with ui.element('div').classes('know'):
-                shown = (
-                    _Verdict(words),
-                    _Measures(words),
-                    _Counters(words),
-                    _Health(words),
-                    strip,
-                )
+                sections = [kind(words) for kind in (_Verdict, _Measures, _Counters, _Health)]
 
             def show() -> None:
                 picture = parts.state.picture()
-                for section in shown:
+                for section in (*sections, strip):
                     section.show(picture)
 
             layout.on_change(parts, show)
@@ -214,7 +208,7 @@ class _Counters:
         total = counts.passed + counts.rejected
         self._numbers['parts'].text = str(total)
         self._numbers['rejected'].text = str(counts.rejected)
-        share = f'{100 * counts.passed / total:.1f} %' if total else '–'
+        share = f'{100 * counts.passed / total:.1f} %' if total else NO_NUMBER
         self._numbers['yield'].text = share
         latencies = sorted(
             part.decision.latency_s
@@ -222,12 +216,12 @@ class _Counters:
             if part.decision and not math.isnan(part.decision.latency_s)
         )
         middle = latencies[len(latencies) // 2] if latencies else math.nan
-        self._numbers['latency'].text = f'{1e3 * middle:.0f} ms' if latencies else '–'
+        self._numbers['latency'].text = f'{1e3 * middle:.0f} ms' if latencies else NO_NUMBER
 
 
 def _counter(name: str) -> ui.label:
     with ui.element('div').classes('counter'):
-        value = text('–', 'counter-value')
+        value = text(NO_NUMBER, 'counter-value')
         text(name, 'counter-name')
     return value
 

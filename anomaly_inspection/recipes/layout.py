@@ -29,6 +29,8 @@ MODEL = 'model'
 IMAGES = 'images'
 IMAGE_LIST = 'images.txt'
 MOST_TEACHING_IMAGES = 10_000
+#: Teaching images that take more than this on disk are only kept when somebody asks for it.
+USUAL_IMAGES_MB = 200
 
 # A file of a scorer: a dot inside tells it from an array.
 MODEL_FILE_NAME = r'[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)+'

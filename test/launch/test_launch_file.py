@@ -46,6 +46,7 @@ def test_launch_and_readiness_know_the_same_nodes() -> None:
     left_out = set(constant('OPTIONAL'))
     assert left_out < set(cell_ready.NODES)
     assert set(constant('NODES')) == set(cell_ready.NODES)
+    assert set(constant('EXTRA')) == set(cell_ready.EXTRA_NODES)
 
 
 def test_launch_knows_the_exit_status_of_refused_parameters() -> None:

@@ -80,3 +80,9 @@ def test_two_nodes_that_announce_parts_are_one_too_many(cell, asker, spin_until)
 def test_what_the_site_leaves_out_is_not_waited_for():
     left = nodes_of(['camera=true', 'viewer=false', 'threshold_bridge=False', 'part_detector=0'])
     assert set(NODES) - set(left) == {'viewer', 'threshold_bridge', 'part_detector'}
+
+
+def test_what_the_site_adds_is_waited_for():
+    assert nodes_of([]) == NODES
+    assert set(nodes_of(['teacher=true', 'viewer=true'])) - set(NODES) == {'teacher'}
+    assert nodes_of(['teacher=false']) == NODES

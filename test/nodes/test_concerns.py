@@ -22,6 +22,7 @@ from anomaly_inspection.nodes.panel_node import PanelNode
 from anomaly_inspection.nodes.part_detector_node import PartDetectorNode
 from anomaly_inspection.nodes.scorer_node import ScorerNode
 from anomaly_inspection.nodes.sorter_node import SorterNode
+from anomaly_inspection.nodes.teacher_node import TeacherNode
 from anomaly_inspection.nodes.threshold_bridge_node import ThresholdBridgeNode
 from anomaly_inspection.nodes.viewer_node import ViewerNode
 
@@ -46,6 +47,10 @@ PROBLEMS = {
         'memory': ['state'],
     },
     SorterNode: {'line': ['line stop'], 'decisions': ['decider'], 'memory': ['state']},
+    TeacherNode: {
+        'recording': ['recording', f'lost {X}'],
+        'trial run': ['trial', 'trial failure'],
+    },
     ViewerNode: {'images': ['map', f'lost {X}']},
     ThresholdBridgeNode: {
         'link': ['link'],

@@ -20,6 +20,7 @@ from anomaly_inspection.nodes.panel_node import PanelNode, PanelParameters
 from anomaly_inspection.nodes.part_detector_node import PartDetectorNode, PartDetectorParameters
 from anomaly_inspection.nodes.scorer_node import ScorerNode, ScorerParameters
 from anomaly_inspection.nodes.sorter_node import SorterNode, SorterParameters
+from anomaly_inspection.nodes.teacher_node import TeacherNode, TeacherParameters
 from anomaly_inspection.nodes.threshold_bridge_node import (
     ThresholdBridgeNode,
     ThresholdBridgeParameters,
@@ -33,6 +34,7 @@ NODES = {
     'part_detector': (PartDetectorNode, PartDetectorParameters),
     'scorer': (ScorerNode, ScorerParameters),
     'sorter': (SorterNode, SorterParameters),
+    'teacher': (TeacherNode, TeacherParameters),
     'threshold_bridge': (ThresholdBridgeNode, ThresholdBridgeParameters),
     'viewer': (ViewerNode, ViewerParameters),
     'panel': (PanelNode, PanelParameters),

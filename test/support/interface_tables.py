@@ -21,6 +21,7 @@ from anomaly_inspection.nodes.parameters import allowed_values
 from anomaly_inspection.nodes.part_detector_node import PartDetectorNode, PartDetectorParameters
 from anomaly_inspection.nodes.scorer_node import ScorerNode, ScorerParameters
 from anomaly_inspection.nodes.sorter_node import SorterNode, SorterParameters
+from anomaly_inspection.nodes.teacher_node import TeacherNode, TeacherParameters
 from anomaly_inspection.nodes.threshold_bridge_node import (
     ThresholdBridgeNode,
     ThresholdBridgeParameters,
@@ -36,6 +37,7 @@ NODES = {
     'viewer': (ViewerNode, ViewerParameters),
     'threshold_bridge': (ThresholdBridgeNode, ThresholdBridgeParameters),
     'panel': (PanelNode, PanelParameters),
+    'teacher': (TeacherNode, TeacherParameters),
 }
 TOPICS = {
     'image_raw': 'Every frame of the camera. A foreign driver may publish it instead of `camera`.',
@@ -65,10 +67,12 @@ TOPICS = {
     'challenge_event': 'One result of a challenge, for records.',
     'gate': 'true = open the gate (`gate: topic`).',
     'gate_state': 'true = the gate is open: the answer of your gate (`gate: topic`).',
+    'teacher/state': 'What the teacher does now, its sessions and drafts.',
+    'teacher/shadow': 'Trial run: the verdict of a draft on one part beside the verdict in force.',
     'overlay': 'The frame with regions, verdict and reason; only while somebody subscribes.',
     'overlay/compressed': 'The same as JPEG.',
-    'overlay/part/compressed': 'The frame with regions alone, as JPEG, for pages with words of their own; '
-    'only while somebody subscribes.',
+    'overlay/part/compressed': 'The frame with its regions alone, as JPEG, for pages that have '
+    'words of their own; only while somebody subscribes.',
     '/diagnostics': 'The state of every node, once a second.',
 }
 SERVICES = {
@@ -83,12 +87,21 @@ SERVICES = {
     'decider/undo_calibration': 'Puts back the limits from before the last calibration.',
     'sorter/reset': 'Lets the line run again after a stop; refused while the cause lasts.',
     'threshold_bridge/grab': 'Puts the limits that the knobs show into force.',
+    'teacher/add_image': 'Adds an image file to a teaching session.',
+    'teacher/delete_images': 'Deletes images of a teaching session.',
+    'teacher/delete_session': 'Deletes a teaching session with its images and its draft.',
+    'teacher/start_trial': 'Lets the draft of a session judge parts beside the recipe in force.',
+    'teacher/stop_trial': 'Ends the trial run.',
+    'teacher/discard': 'Throws away the draft of a session; its images stay.',
 }
 ACTIONS = {
     'part_detector/learn_empty': 'Learns what the empty belt looks like (`trigger: presence`).',
     'decider/load_recipe': 'Switches to another recipe between two parts.',
     'decider/calibrate': 'Derives the limits anew from the next good parts.',
     'decider/run_challenge': 'Runs a challenge with the known parts.',
+    'teacher/record': 'Records the next parts as images of a teaching session.',
+    'teacher/teach': 'Teaches a draft on the images of a session.',
+    'teacher/accept': 'Puts a draft into the library and has the decider load it.',
 }
 # The settings under which a node makes all its endpoints, one after the other.
 SETTINGS: dict[str, list[dict[str, Any]]] = {

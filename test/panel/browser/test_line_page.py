@@ -8,8 +8,10 @@ import re
 
 import pytest
 
+pytest.importorskip('playwright.sync_api')
 pytest.importorskip('anomaly_inspection.msg', reason='needs ROS 2 and the built messages')
-sync_api = pytest.importorskip('playwright.sync_api')
+
+from playwright.sync_api import expect
 
 from anomaly_inspection.msg import Decision, Fault
 from anomaly_inspection.nodes.qos import LATCHED
@@ -18,7 +20,6 @@ from support.small_recipe import SMALL_LINE
 
 pytestmark = [pytest.mark.ros, pytest.mark.timeout(180)]
 
-expect = sync_api.expect
 SOURCE = f'{SMALL_LINE},parts=400,defect_rate=0.5'
 
 
