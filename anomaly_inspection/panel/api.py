@@ -12,7 +12,8 @@ from collections.abc import Callable
 from pathlib import Path as FilePath
 from typing import Annotated, Any, TYPE_CHECKING
 
-from fastapi import APIRouter, FastAPI, Path, Query, Request
+from fastapi import APIRouter, FastAPI, Path, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
 from fastapi.openapi.utils import get_openapi
 from fastapi.responses import JSONResponse
 
@@ -33,6 +34,7 @@ from anomaly_inspection.panel.api_models import (
     StateModel,
 )
 from anomaly_inspection.panel.recipe_library import RecipeLibrary
+from anomaly_inspection.printable import printable
 
 if TYPE_CHECKING:
     from anomaly_inspection.panel.cell_commands import Answer
@@ -40,11 +42,13 @@ if TYPE_CHECKING:
     from anomaly_inspection.panel.panel_parts import PanelParts
 
 MOST_PARTS = 1000
+_MOST_PROBLEMS, _LONGEST_DETAIL = 5, 1000
 _REFUSALS: dict[int | str, dict[str, Any]] = {
     400: {'model': Problem, 'description': 'The address is not valid.'},
     401: {'model': Problem, 'description': 'There is no valid token or log-in.'},
     403: {'model': Problem, 'description': 'The role is not enough, or the origin is foreign.'},
     413: {'model': Problem, 'description': 'The body is too large.'},
+    422: {'model': Problem, 'description': 'The request is not as described.'},
     503: {'model': Problem, 'description': 'The file of accounts cannot be read.'},
 }
 _NOT_FOUND: dict[int | str, dict[str, Any]] = {
@@ -66,6 +70,7 @@ def add_routes(app: FastAPI, parts: PanelParts) -> None:
     _add_reading(router, parts)
     _add_commands(router, parts)
     app.include_router(router)
+    app.add_exception_handler(RequestValidationError, _not_as_described)
     description = get_openapi(
         title='anomaly_inspection',
         version=__version__,
@@ -159,6 +164,19 @@ def _add_commands(router: APIRouter, parts: PanelParts) -> None:
         except RecipeError as error:
             return _problem(404, str(error))  # type: ignore[return-value]
         return answered(lambda: commands.load_recipe(str(folder), body.why))  # type: ignore[no-any-return]
+
+
+def _not_as_described(request: Request, error: Exception) -> Response:
+    """
+    Name what is wrong; FastAPI's own answer repeats the input, which JSON may not be able to hold.
+
+    """
+    assert isinstance(error, RequestValidationError)
+    problems = [
+        f'{".".join(str(key) for key in problem["loc"])}: {problem["msg"]}'
+        for problem in error.errors()[:_MOST_PROBLEMS]
+    ]
+    return _problem(422, printable('; '.join(problems))[:_LONGEST_DETAIL])
 
 
 def _library(parts: PanelParts) -> RecipeLibrary:

@@ -11,9 +11,13 @@ from typing import TYPE_CHECKING
 
 from anomaly_inspection.panel.cell_state import CellState
 from anomaly_inspection.panel.frame_hub import FrameHub
+from anomaly_inspection.panel.guarded_commands import GuardedCommands
+from anomaly_inspection.panel.people_work import PeopleWork
 
 if TYPE_CHECKING:
     from anomaly_inspection.panel.cell_commands import CellCommands
+    from anomaly_inspection.panel.people import People
+    from anomaly_inspection.panel.roles import Visitor
 
 
 @dataclass(frozen=True)
@@ -23,18 +27,31 @@ class PanelParts:
 
     Parameters
     ----------
-    commands : CellCommands
-        What a page may ask of the cell.
+    unguarded_commands : CellCommands
+        The cell; pages use `commands_for`.
+    people : People
+        Who may log in and do what.
     cell_name : str
         Shown on every page, so that nobody takes one cell for another.
     state : CellState
         What is known of the cell.
     frames : FrameHub
         Pictures of the parts.
+    people_work : PeopleWork
+        Runs what takes long about people.
 
     """
 
-    commands: CellCommands
+    unguarded_commands: CellCommands
+    people: People
     cell_name: str = 'inspection'
     state: CellState = field(default_factory=CellState)
     frames: FrameHub = field(default_factory=FrameHub)
+    people_work: PeopleWork = field(default_factory=PeopleWork)
+
+    def commands_for(self, visitor: Visitor | None) -> GuardedCommands:
+        """
+        Give the commands of the cell as this visitor may give them.
+
+        """
+        return GuardedCommands(self.unguarded_commands, self.people, visitor, self.state)

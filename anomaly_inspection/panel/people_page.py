@@ -280,9 +280,7 @@ class _PeoplePage:
         if self._is_engineer:
             self._accounts.refresh()
 
-    async def _try(
-        self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs
-    ) -> T | None:
+    async def _try(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | None:
         try:
             return await self._parts.people_work.do(work, *args, **kwargs)
         except InspectionError as error:
@@ -333,7 +331,7 @@ def _change_line(change: dict[str, Any]) -> str:
     Put a change into one line; the page shows it as text, whatever it holds.
 
     """
-    line = f'{change.get("who") or "–"}: {change.get("what", "")}'
+    line = f'{change.get("who") or "-"}: {change.get("what", "")}'
     if change.get('subject'):
         line += f' {change["subject"]}'
     if 'old' in change and 'new' in change:

@@ -15,6 +15,7 @@ from playwright.sync_api import expect
 
 from anomaly_inspection.msg import Decision, Fault
 from anomaly_inspection.nodes.qos import LATCHED
+from support.panel_people import log_in
 from support.processes import address_of
 from support.small_recipe import SMALL_LINE
 
@@ -32,7 +33,7 @@ def test_parts_pass_a_reject_says_why_and_a_stopped_line_is_reset(
 ):
     processes.start('viewer')
     processes.start('panel', port=0)
-    page.goto(address_of(processes))
+    log_in(page, address_of(processes))
     expect(page.get_by_text('No part has come yet.')).to_be_visible()
 
     processes.start_all(watcher, SOURCE)
