@@ -229,6 +229,9 @@ def _line_stop_banner(
         button.disable()
         refused.text = ''
         answer = await run.io_bound(commands.reset_line)
+        if answer is None:
+            # The panel ends.
+            return
         button.enable()
         if answer.success:
             ui.notify(words('line_stop.done'), type='info', position='top')

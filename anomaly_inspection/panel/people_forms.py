@@ -8,7 +8,7 @@ They are no NiceGUI pages, because only an answer to a form can set the cookie o
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
 
@@ -101,9 +101,8 @@ class _Forms:
         next_page = _local_page(given.get('next', '/'))
         return await self._answered(
             request,
-            lambda: self._work.do(
-                *(self._people.log_in, given.get('name', ''), given.get('password', '')),
-                _address(request),
+            lambda: self._people.log_in(
+                given.get('name', ''), given.get('password', ''), _address(request)
             ),
             next_page,
             lambda problem, status: self._log_in_form(request, given, problem, status),
@@ -147,8 +146,8 @@ class _Forms:
         given = await _fields(request)
         return await self._answered(
             request,
-            lambda: self._work.do(
-                *(self._people.add_first_engineer, given.get('code', ''), given.get('name', '')),
+            lambda: self._people.add_first_engineer(
+                *(given.get('code', ''), given.get('name', '')),
                 *(given.get('new_password', ''), _address(request)),
             ),
             '/',
@@ -188,9 +187,8 @@ class _Forms:
         assert visitor is not None, 'the guard lets nobody else in'
         return await self._answered(
             request,
-            lambda: self._work.do(
-                *(self._people.change_own_password, visitor, given.get('password', '')),
-                given.get('new_password', ''),
+            lambda: self._people.change_own_password(
+                visitor, given.get('password', ''), given.get('new_password', '')
             ),
             '/',
             lambda problem, status: self._password_form(request, problem, status),
@@ -236,13 +234,13 @@ class _Forms:
     async def _answered(
         self,
         request: Request,
-        begin: Callable[[], Awaitable[str]],
+        begin: Callable[[], str],
         next_page: str,
         form: Callable[[str, int], Response],
     ) -> Response:
         words = words_for(request)
         try:
-            secret = await begin()
+            secret = await self._work.do(begin)
         except WaitError as error:
             response = form(words('log_in.wait', seconds=f'{error.wait_s:.0f}'), 429)
             response.headers['retry-after'] = f'{error.wait_s + 1:.0f}'
