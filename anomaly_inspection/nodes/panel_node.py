@@ -12,12 +12,14 @@ from __future__ import annotations
 from collections import OrderedDict
 import contextlib
 from dataclasses import dataclass
+import functools
 import importlib.util
 import os
 from pathlib import Path
 import signal
 import sys
 import threading
+import time
 from typing import Any, ClassVar
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
@@ -40,8 +42,10 @@ from anomaly_inspection.nodes.parameters import parameter
 from anomaly_inspection.nodes.qos import EVENT, LATCHED, WATCH_IMAGE
 from anomaly_inspection.nodes.spinning import PARAMETERS_REFUSED, spin_node
 from anomaly_inspection.nodes.stamps import nanoseconds_from_stamp
-from anomaly_inspection.panel.frame_hub import Frame
+from anomaly_inspection.panel.cell_state import CellState, Counts, counts_from_json, counts_to_json
+from anomaly_inspection.panel.frame_hub import Frame, MAP, MARKED, PLAIN
 from anomaly_inspection.panel.panel_parts import PanelParts
+from anomaly_inspection.panel.shifts import ShiftTable
 from anomaly_inspection.state_file import default_state_folder, NO_FOLDER
 
 #: Among the arguments: end when the standard input ends, as it does when the parent dies.
@@ -50,9 +54,10 @@ END_WITH_STDIN = '--end-with-stdin'
 ADDRESS_WORDS = "the operator's page: "
 
 _NEEDED = ('nicegui', 'argon2')
-_PICTURES = 'overlay/part/compressed'
+_PICTURES = {MARKED: 'overlay/part', PLAIN: 'overlay/frame', MAP: 'overlay/map'}
 _REMEMBERED_STAMPS = 200
 _STALE_AFTER_S = 5.0
+_KEEP_EVERY_S = 5.0
 
 
 @dataclass(frozen=True)
@@ -105,6 +110,17 @@ class PanelParameters(NodeParameters):
         maximum=720.0,
         read_only=True,
     )
+    shifts: tuple[str, ...] = parameter(
+        (),
+        "Shifts for the counters, each 'HH:MM NAME' in local time, as '06:00 Early'; none: a day.",
+        read_only=True,
+    )
+    time_zone: str = parameter(
+        '',
+        "Time zone of the shifts and of all times on the page, as 'Europe/Berlin'; empty: that of "
+        'this computer.',
+        read_only=True,
+    )
 
 
 class PanelNode(InspectionNode[PanelParameters]):
@@ -128,10 +144,14 @@ class PanelNode(InspectionNode[PanelParameters]):
         times = SessionTimes(given.session_idle_min * 60, given.session_hours * 3600)
         self.people = People(self._people_folder(), times, self._tell_of_record)
         self._commands = PanelCommands(self)
-        self.parts = PanelParts(self._commands, self.people, cell_name)
+        state = CellState(
+            shifts=ShiftTable(given.shifts, given.time_zone), counts=self._counts_before()
+        )
+        self.parts = PanelParts(self._commands, self.people, cell_name, state)
         self._keys_by_stamp: OrderedDict[int, tuple[str, int]] = OrderedDict()
         self._server: Any = None
-        self._pictures: Any = None
+        self._kept_counts: tuple[Counts, ...] = state.picture().counts
+        self._pictures: list[Any] = []
 
     def configure(self) -> None:
         """
@@ -150,6 +170,7 @@ class PanelNode(InspectionNode[PanelParameters]):
         ):
             self.listen(message_type, topic, callback, qos)
         self.every(0.2, self._look_around)
+        self.every(_KEEP_EVERY_S, self._keep_counts)
 
     def activate(self) -> None:
         """
@@ -176,6 +197,7 @@ class PanelNode(InspectionNode[PanelParameters]):
 
         """
         self._stop_watching()
+        self._keep_counts()
         if self._server is not None:
             self._server.stop()
             self._server = None
@@ -243,32 +265,57 @@ class PanelNode(InspectionNode[PanelParameters]):
         address = self._server.address if self._server is not None else ''
         return {'address': address, 'viewers of the picture': self.parts.frames.viewer_count}
 
+    # The counts outlive the process
+
+    def _counts_before(self) -> tuple[Counts, ...]:
+        found = self.state.found
+        if found.problem:
+            self.get_logger().warning(f'the counts of the shifts begin anew: {found.problem}')
+        try:
+            return counts_from_json((found.content or {}).get('counts', []))
+        except (TypeError, ValueError, KeyError, AttributeError) as error:
+            self.get_logger().warning(f'the counts of the shifts begin anew: {error!r}')
+            return ()
+
+    def _keep_counts(self) -> None:
+        counts = self.parts.state.picture().counts
+        if counts != self._kept_counts:
+            self._kept_counts = counts
+            self.keep_state({'counts': counts_to_json(counts)})
+
     # Pictures: only while somebody looks
 
     def _look_around(self) -> None:
         is_watched = self.parts.frames.viewer_count > 0
-        if is_watched and self._pictures is None:
+        if is_watched and not self._pictures:
             self._start_watching()
         elif not is_watched:
             self._stop_watching()
         self.parts.state.mark_stale(steady_s(), _STALE_AFTER_S)
 
     def _start_watching(self) -> None:
-        self._pictures = self.listen(CompressedImage, _PICTURES, self._take_picture, WATCH_IMAGE)
+        for kind, topic in _PICTURES.items():
+            self._pictures.append(
+                self.listen(
+                    CompressedImage,
+                    f'{topic}/compressed',
+                    functools.partial(self._take_picture, kind),
+                    WATCH_IMAGE,
+                )
+            )
 
     def _stop_watching(self) -> None:
-        if self._pictures is not None:
-            self.stop_listening(self._pictures)
-            self._pictures = None
+        while self._pictures:
+            self.stop_listening(self._pictures.pop())
 
-    def _take_picture(self, message: CompressedImage) -> None:
+    def _take_picture(self, kind: str, message: CompressedImage) -> None:
         key = self._keys_by_stamp.get(nanoseconds_from_stamp(message.header.stamp))
         if key is None:
             return
         part = self.parts.state.part(key)
         decision = part.decision if part else None
         has_passed = decision.has_passed if decision else None
-        self.parts.frames.give(Frame(key, bytes(message.data), has_passed))
+        self.parts.frames.give(Frame(key, bytes(message.data), has_passed, kind))
 
     # What the cell says
 
@@ -288,7 +335,7 @@ class PanelNode(InspectionNode[PanelParameters]):
 
     def _take_decision(self, message: Decision) -> None:
         key = (message.session_id, message.part_id)
-        self.parts.state.take_decision(key, panel_views.decision_view(message))
+        self.parts.state.take_decision(key, panel_views.decision_view(message), time.time())
 
     def _take_sort_event(self, message: SortEvent) -> None:
         key = (message.session_id, message.part_id)

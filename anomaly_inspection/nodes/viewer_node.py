@@ -30,7 +30,13 @@ from anomaly_inspection.nodes.parameters import parameter
 from anomaly_inspection.nodes.qos import EVENT, IMAGE, LATCHED, WATCH_IMAGE
 from anomaly_inspection.nodes.spinning import spin_node
 from anomaly_inspection.nodes.stamps import nanoseconds_from_stamp
-from anomaly_inspection.overlay import draw_overlay, draw_part, MeasureRow, regions_to_draw
+from anomaly_inspection.overlay import (
+    draw_map,
+    draw_overlay,
+    draw_part,
+    MeasureRow,
+    regions_to_draw,
+)
 from anomaly_inspection.scoring.frame_scorer import ScoreStatus
 from anomaly_inspection.scoring.measure import BadSide
 
@@ -76,8 +82,8 @@ class _Picture:
 
 class ViewerNode(InspectionNode[ViewerParameters]):
     """
-    Joins frame, score, anomaly map and decision by part; gives overlay and overlay/compressed, and
-    overlay/part/compressed for pages with words of their own.
+    Joins frame, score, anomaly map and decision by part; gives overlay and overlay/compressed. For
+    pages with words of their own there are the part, the frame and the map alone.
 
     While nobody subscribes to any of them it subscribes to nothing itself.
 
@@ -105,6 +111,8 @@ class ViewerNode(InspectionNode[ViewerParameters]):
         self._overlay = self.publish_on(Image, 'overlay', IMAGE)
         self._compressed = self.publish_on(CompressedImage, 'overlay/compressed', IMAGE)
         self._part = self.publish_on(CompressedImage, 'overlay/part/compressed', IMAGE)
+        self._frame = self.publish_on(CompressedImage, 'overlay/frame/compressed', IMAGE)
+        self._map = self.publish_on(CompressedImage, 'overlay/map/compressed', IMAGE)
         self.listen(LimitsInForce, 'limits_in_force', self._take_limits, LATCHED)
         # What an attempt that failed has left is destroyed.
         self._inputs.clear()
@@ -128,7 +136,7 @@ class ViewerNode(InspectionNode[ViewerParameters]):
         return {'overlays drawn': self._drawn, 'is watched': bool(self._inputs)}
 
     def _look_around(self) -> None:
-        outputs = (self._overlay, self._compressed, self._part)
+        outputs = (self._overlay, self._compressed, self._part, self._frame, self._map)
         is_watched = any(output.get_subscription_count() for output in outputs)
         if is_watched and not self._inputs:
             self._start_listening()
@@ -239,6 +247,10 @@ class ViewerNode(InspectionNode[ViewerParameters]):
         if self._part.get_subscription_count():
             drawn = draw_part(pixels, anomaly_map=anomaly_map, regions=regions)
             self._part.publish(self._encoded(header, drawn))
+        if self._frame.get_subscription_count():
+            self._frame.publish(self._encoded(header, pixels))
+        if self._map.get_subscription_count() and anomaly_map is not None:
+            self._map.publish(self._encoded(header, draw_map(anomaly_map)))
         if self._overlay.get_subscription_count() or self._compressed.get_subscription_count():
             self._draw_with_words(picture, header, pixels, anomaly_map, regions)
         self._drawn += 1

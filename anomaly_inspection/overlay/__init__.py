@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from anomaly_inspection.overlay.panel import MeasureRow, VERDICT_COLOURS
 from anomaly_inspection.overlay.picture import (
+    draw_map,
     draw_overlay,
     draw_part,
     enlargement,
@@ -17,6 +18,7 @@ from anomaly_inspection.overlay.picture import (
 __all__ = [
     'VERDICT_COLOURS',
     'MeasureRow',
+    'draw_map',
     'draw_overlay',
     'draw_part',
     'enlargement',

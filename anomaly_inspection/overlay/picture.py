@@ -61,6 +61,8 @@ NOMINAL_AREA_PX = 640 * 480
 WIDEST_BESIDE = 1.65
 # Past so many labels they would hide the part.
 MOST_LABELS = 12
+# Level of a map at its limit, before the heat begins.
+_GRAY_AT_LIMIT = 110
 
 
 def regions_to_draw(scores: Iterable[Any]) -> list[Region]:
@@ -196,6 +198,28 @@ def draw_part(
     unit = max(1.0, math.sqrt(width * height / NOMINAL_AREA_PX))
     _draw_regions(picture, regions, width // frame.shape[1], unit)
     return picture
+
+
+def draw_map(anomaly_map: NDArray[np.float32], map_limit: float = 1.0) -> Picture:
+    """
+    Draw an anomaly map alone: gray up to the limit, heat above it.
+
+    Parameters
+    ----------
+    anomaly_map : ndarray of float32, (H, W)
+        NaN is black.
+    map_limit : float
+        The region limit, unit of the map.
+
+    Returns
+    -------
+    ndarray of uint8, (height, width, 3)
+        BGR, of the frame's size or an integer multiple (`enlargement`).
+
+    """
+    below = np.nan_to_num(anomaly_map / (map_limit or 1.0), posinf=1.0, neginf=0.0)
+    gray = (np.clip(below, 0.0, 1.0) * _GRAY_AT_LIMIT).astype(np.uint8)
+    return _part_picture(gray, anomaly_map, map_limit)
 
 
 def enlargement(width: int, height: int) -> int:

@@ -31,6 +31,7 @@ from anomaly_inspection.panel.api_models import (
     Problem,
     RecipeBody,
     RecipesModel,
+    ShiftModel,
     StateModel,
 )
 from anomaly_inspection.panel.recipe_library import RecipeLibrary
@@ -93,7 +94,9 @@ def _add_reading(router: APIRouter, parts: PanelParts) -> None:
 
     @router.get('/counters', summary='How many parts passed and were rejected')
     def counters() -> CountersModel:
-        return CountersModel.of(parts.state.picture().counts)
+        return CountersModel(
+            shifts=[ShiftModel.of(counts) for counts in parts.state.picture().counts]
+        )
 
     @router.get('/parts', summary='The last parts, the newest first')
     def last_parts(number: Annotated[int, Query(ge=1, le=MOST_PARTS)] = 20) -> list[PartModel]:

@@ -93,25 +93,40 @@ class LimitsModel(Model):
         return cls(limits=limits, are_unsaved=picture.limits_are_unsaved)
 
 
-class CountersModel(Model):
+class ShiftModel(Model):
     """
-    Production parts since the panel has started; known parts of a challenge are not counted.
+    Production parts of one shift; known parts of a challenge are not counted.
 
     """
 
+    shift: str = Field(description="Name of the shift; '' = there is no shift table")
+    began_s: float = Field(description='Seconds since 1970.')
     passed: int
     rejected: int
     by_reason: dict[str, int]
 
     @classmethod
-    def of(cls, counts: Counts) -> CountersModel:
+    def of(cls, counts: Counts) -> ShiftModel:
         """
         Make it from what the panel knows.
 
         """
         return cls(
-            passed=counts.passed, rejected=counts.rejected, by_reason=dict(counts.by_reason)
+            shift=counts.shift.name,
+            began_s=counts.shift.began_s,
+            passed=counts.passed,
+            rejected=counts.rejected,
+            by_reason=dict(counts.by_reason),
         )
+
+
+class CountersModel(Model):
+    """
+    The counts of the last shifts, the present one last.
+
+    """
+
+    shifts: list[ShiftModel]
 
 
 class MeasureModel(Model):

@@ -10,15 +10,21 @@ The node calls the methods that begin with `take_` and `set_`, from any thread. 
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 import math
 import threading
+from typing import Any
+
+from anomaly_inspection.panel.shifts import Shift, ShiftTable
 
 #: Session and number of a part.
 PartKey = tuple[str, int]
 
 #: Parts that the panel remembers; at 10 parts/s the last 100 seconds.
 PARTS_KEPT = 1000
+
+#: Shifts whose counts are remembered.
+SHIFTS_KEPT = 10
 
 
 @dataclass(frozen=True)
@@ -351,12 +357,31 @@ class Counts:
         By their verdicts.
     by_reason : dict of str to int
         Rejects by the name of their reason.
+    shift : Shift
+        Which shift they belong to.
 
     """
 
     passed: int = 0
     rejected: int = 0
     by_reason: dict[str, int] = field(default_factory=dict)
+    shift: Shift = field(default_factory=lambda: Shift('', 0.0))
+
+    @property
+    def total(self) -> int:
+        """
+        All parts.
+
+        """
+        return self.passed + self.rejected
+
+    @property
+    def good_share(self) -> float:
+        """
+        Passed parts over all parts, 0..1; NaN = no part yet.
+
+        """
+        return self.passed / self.total if self.total else math.nan
 
     def with_decision(self, decision: DecisionView) -> Counts:
         """
@@ -370,6 +395,30 @@ class Counts:
         of_reason = self.by_reason.get(decision.reason, 0) + 1
         by_reason = {**self.by_reason, decision.reason: of_reason}
         return replace(self, rejected=self.rejected + 1, by_reason=by_reason)
+
+
+def counts_to_json(counts: tuple[Counts, ...]) -> list[dict[str, object]]:
+    """
+    Give the counts as JSON can hold them.
+
+    """
+    return [asdict(each) for each in counts]
+
+
+def counts_from_json(content: list[dict[str, Any]]) -> tuple[Counts, ...]:
+    """
+    Read what `counts_to_json` gave; raises TypeError, ValueError or KeyError for anything else.
+
+    """
+    return tuple(
+        Counts(
+            passed=int(each['passed']),
+            rejected=int(each['rejected']),
+            by_reason={str(name): int(count) for name, count in each['by_reason'].items()},
+            shift=Shift(str(each['shift']['name']), float(each['shift']['began_s'])),
+        )
+        for each in content
+    )
 
 
 @dataclass(frozen=True)
@@ -393,8 +442,8 @@ class CellPicture:
         Of the sorter.
     health : tuple of HealthView
         Of every node that was heard of.
-    counts : Counts
-        Since the panel has started.
+    counts : tuple of Counts
+        Of the last shifts, oldest first; the last is that of the newest part.
 
     """
 
@@ -405,7 +454,7 @@ class CellPicture:
     recipe: RecipeView = field(default_factory=RecipeView)
     line_stop: LineStopView = field(default_factory=LineStopView)
     health: tuple[HealthView, ...] = ()
-    counts: Counts = field(default_factory=Counts)
+    counts: tuple[Counts, ...] = ()
 
     @property
     def last_part(self) -> PartView | None:
@@ -414,6 +463,21 @@ class CellPicture:
 
         """
         return self.parts[-1] if self.parts else None
+
+    def parts_per_minute(self, now_s: float) -> float:
+        """
+        Give the pace of the last minute; `now_s` is in seconds since 1970.
+
+        """
+        return float(sum(1 for part in self.parts if now_s - 60 < part.time_s <= now_s))
+
+    def latencies_s(self, newest: int = 200) -> list[float]:
+        """
+        Give the times from exposure to decision of the newest parts, sorted.
+
+        """
+        decisions = (part.decision for part in self.parts[-newest:])
+        return sorted(d.latency_s for d in decisions if d and not math.isnan(d.latency_s))
 
 
 class CellState:
@@ -424,16 +488,26 @@ class CellState:
     ----------
     parts_kept : int
         Older parts are forgotten.
+    shifts : ShiftTable or None
+        When a shift begins; None = at midnight.
+    counts : tuple of Counts
+        What was counted before the panel was started, oldest shift first.
 
     """
 
-    def __init__(self, parts_kept: int = PARTS_KEPT) -> None:
+    def __init__(
+        self,
+        parts_kept: int = PARTS_KEPT,
+        shifts: ShiftTable | None = None,
+        counts: tuple[Counts, ...] = (),
+    ) -> None:
+        self.shifts = shifts or ShiftTable()
         self._lock = threading.Lock()
         self._parts_kept = parts_kept
         self._parts: OrderedDict[PartKey, PartView] = OrderedDict()
         self._decided: OrderedDict[PartKey, None] = OrderedDict()
         self._health: dict[tuple[str, str], HealthView] = {}
-        self._picture = CellPicture()
+        self._picture = CellPicture(counts=counts)
         self._revision = 0
 
     @property
@@ -492,17 +566,25 @@ class CellState:
                 scores = (*before, score)
             self._change(key, scores=scores)
 
-    def take_decision(self, key: PartKey, decision: DecisionView) -> None:
+    def take_decision(self, key: PartKey, decision: DecisionView, now_s: float) -> None:
         """
-        A part has been decided.
+        A part has been decided at `now_s`, seconds since 1970.
 
         """
         with self._lock:
             if key not in self._decided:
-                counts = self._picture.counts.with_decision(decision)
-                self._picture = replace(self._picture, counts=counts)
+                self._count(decision, now_s)
             self._change(key, decision=decision, limits=self._picture.limits)
             self._decided[key] = None
+
+    def _count(self, decision: DecisionView, now_s: float) -> None:
+        shift = self.shifts.shift_at(now_s)
+        counts = self._picture.counts
+        # A clock that is put back must not begin an old shift anew.
+        if not counts or counts[-1].shift.began_s < shift.began_s:
+            counts = (*counts, Counts(shift=shift))
+        counts = (*counts[:-1], counts[-1].with_decision(decision))
+        self._picture = replace(self._picture, counts=counts[-SHIFTS_KEPT:])
 
     def take_sort(self, key: PartKey, sort: SortView) -> None:
         """

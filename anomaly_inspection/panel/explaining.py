@@ -92,9 +92,7 @@ def number(value: float) -> str:
 def _limit_exceeded(part: PartView, words: Words) -> str:
     decision = part.decision
     assert decision is not None
-    times = number(decision.anomaly_score)
-    measure = measure_name(decision.worst_measure, words)
-    beyond = words('reason.beyond', measure=measure, times=times)
+    beyond = _beyond(part, words)
     regions = [region for score in part.scores for region in score.regions]
     if not regions:
         return beyond
@@ -105,6 +103,21 @@ def _limit_exceeded(part: PartView, words: Words) -> str:
     if others:
         found = words('reason.and_others', found=found, count=others)
     return f'{found}: {beyond}'
+
+
+def _beyond(part: PartView, words: Words) -> str:
+    assert part.decision is not None
+    name = part.decision.worst_measure
+    measure = measure_name(name, words)
+    limit = next((limit for limit in part.limits if limit.name == name), None)
+    value = part.value_of(limit) if limit else math.nan
+    if limit is None or math.isnan(value):
+        return words('reason.beyond_unknown', measure=measure)
+    if limit.high_is_bad and limit.value > 0:
+        return words('reason.beyond', measure=measure, times=number(value / limit.value))
+    return words(
+        'reason.beyond_value', measure=measure, value=number(value), limit=number(limit.value)
+    )
 
 
 def _shape(region: RegionView) -> str:

@@ -18,6 +18,9 @@ import threading
 
 from anomaly_inspection.panel.cell_state import PartKey
 
+#: The part with its differences marked, the frame as it was taken, and the anomaly map.
+KINDS = MARKED, PLAIN, MAP = 'marked', 'frame', 'map'
+
 
 @dataclass(frozen=True)
 class Frame:
@@ -32,12 +35,15 @@ class Frame:
         Encoded.
     has_passed : bool or None
         The verdict that belongs to it; None = none yet.
+    kind : str
+        One of `KINDS`; only MARKED goes to those who look, the others are kept for later.
 
     """
 
     key: PartKey
     jpeg: bytes
     has_passed: bool | None = None
+    kind: str = MARKED
 
 
 class FrameHub:
@@ -56,7 +62,7 @@ class FrameHub:
         self._newest: Frame | None = None
         self._count = 0
         self._viewers: dict[Viewer, asyncio.AbstractEventLoop] = {}
-        self._stores: tuple[tuple[OrderedDict[PartKey, bytes], int], ...] = (
+        self._stores: tuple[tuple[OrderedDict[PartKey, dict[str, bytes]], int], ...] = (
             (OrderedDict(), kept),
             (OrderedDict(), rejects_kept),
         )
@@ -75,14 +81,16 @@ class FrameHub:
 
         """
         with self._lock:
-            self._newest = frame
-            self._count += 1
             for is_for_rejects, (store, size) in enumerate(self._stores):
                 if is_for_rejects and frame.has_passed is not False:
                     continue
-                store[frame.key] = frame.jpeg
+                store.setdefault(frame.key, {})[frame.kind] = frame.jpeg
                 while len(store) > size:
                     store.popitem(last=False)
+            if frame.kind != MARKED:
+                return
+            self._newest = frame
+            self._count += 1
             viewers = list(self._viewers.items())
         for viewer, loop in viewers:
             try:
@@ -91,13 +99,20 @@ class FrameHub:
                 # The server's loop has ended.
                 self._leave(viewer)
 
-    def jpeg_of(self, key: PartKey) -> bytes | None:
+    def jpeg_of(self, key: PartKey, kind: str = MARKED) -> bytes | None:
         """
         Give the picture of a part; None = nobody looked then, or it is too long ago.
 
         """
         with self._lock:
-            return next((store[key] for store, _ in self._stores if key in store), None)
+            return next((store[key].get(kind) for store, _ in self._stores if key in store), None)
+
+    def kinds_of(self, key: PartKey) -> tuple[str, ...]:
+        """
+        Give the kinds of pictures of a part that are at hand.
+
+        """
+        return tuple(kind for kind in KINDS if self.jpeg_of(key, kind) is not None)
 
     @contextmanager
     def viewer(self) -> Iterator[Viewer]:

@@ -62,9 +62,9 @@ def add_routes(app: FastAPI, parts: PanelParts) -> None:
             headers={'Cache-Control': 'no-store'},
         )
 
-    @app.get('/parts/{session_id}/{part_id}/picture.jpg')
-    async def picture(session_id: str, part_id: int) -> Response:
-        jpeg = hub.jpeg_of((session_id, part_id))
+    @app.get('/parts/{session_id}/{part_id}/{kind}.jpg')
+    async def picture(session_id: str, part_id: int, kind: str) -> Response:
+        jpeg = hub.jpeg_of((session_id, part_id), kind)
         if jpeg is None:
             return Response(status_code=404)
         # The picture of a part never changes.

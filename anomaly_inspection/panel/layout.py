@@ -15,8 +15,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import datetime
 import math
+import time
 from typing import TYPE_CHECKING
 
 from fastapi import FastAPI, Request
@@ -95,6 +95,7 @@ def frame(
     """
     words = words_for(request)
     ui.dark_mode(_THEMES.get(request.cookies.get(_THEME_COOKIE, 'auto')))
+    ui.colors(primary='#5b7690')
     ui.page_title(f'{words(f"page.{page}")} · {parts.cell_name}')
     ui.add_head_html(
         '<link rel="stylesheet" href="/assets/panel.css">'
@@ -165,7 +166,7 @@ def _head(
         recipe.text = words_of_recipe
 
     def tick() -> None:
-        clock.text = datetime.now().strftime('%H:%M')
+        clock.text = f'{parts.state.shifts.local(time.time()):%H:%M}'
 
     on_change(parts, show)
     tick()
@@ -250,8 +251,8 @@ def _line_stop_banner(
         hint.text = advice(stop.reason, words)
         since.text = ''
         if not math.isnan(stop.since_s):
-            time = datetime.fromtimestamp(stop.since_s).strftime('%H:%M:%S')
-            since.text = words('line_stop.since', time=time)
+            clock = f'{parts.state.shifts.local(stop.since_s):%H:%M:%S}'
+            since.text = words('line_stop.since', time=clock)
 
     on_change(parts, show)
 

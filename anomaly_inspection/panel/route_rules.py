@@ -95,6 +95,7 @@ RULES: Sequence[Rule] = (
     Rule('GET', '/theme/{name}', None),
     # Pages.
     _page('/', Role.VIEWER),
+    _page('/wall', Role.VIEWER),
     Rule('GET', '/people', Role.VIEWER, needs_account=True, is_page=True),
     Rule('GET POST', '/password', Role.VIEWER, needs_account=True, is_page=True),
     Rule('POST', '/log-out', Role.VIEWER, needs_account=True),
@@ -102,7 +103,7 @@ RULES: Sequence[Rule] = (
     # Pictures.
     Rule(WEBSOCKET, '/frames', Role.VIEWER, takes_token=True, is_long=True, keeps_logged_in=False),
     Rule('GET', '/stream.mjpeg', Role.VIEWER, takes_token=True, is_long=True),
-    Rule('GET', '/parts/{session_id}/{part_id}/picture.jpg', Role.VIEWER, takes_token=True),
+    Rule('GET', '/parts/{session_id}/{part_id}/{kind}.jpg', Role.VIEWER, takes_token=True),
     # NiceGUI: its scripts, and the socket of the pages. What a page does checks the role again.
     Rule(
         *(f'GET POST {WEBSOCKET}', '/_nicegui_ws/{path:path}', Role.VIEWER, _MIB),

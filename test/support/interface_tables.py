@@ -73,6 +73,9 @@ TOPICS = {
     'overlay/compressed': 'The same as JPEG.',
     'overlay/part/compressed': 'The frame with its regions alone, as JPEG, for pages that have '
     'words of their own; only while somebody subscribes.',
+    'overlay/frame/compressed': 'The frame alone, as JPEG; only while somebody subscribes.',
+    'overlay/map/compressed': 'The anomaly map alone, gray up to the limit and heat above, '
+    'as JPEG; only while somebody subscribes.',
     '/diagnostics': 'The state of every node, once a second.',
 }
 SERVICES = {

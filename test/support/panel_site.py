@@ -132,4 +132,6 @@ class PanelSite:
             state.take_part(key, 1.7e9 + number, SCRIPT)
             measures = (MeasureView('ssim.mean_ssim', 0.7),)
             state.take_score(key, ScoreView('ssim', True, SCRIPT, measures))
-            state.take_decision(key, DecisionView(False, SCRIPT, SCRIPT, 1.5, SCRIPT, SCRIPT))
+            state.take_decision(
+                key, DecisionView(False, SCRIPT, SCRIPT, 1.5, SCRIPT, SCRIPT), 1.7e9
+            )
