@@ -38,6 +38,7 @@ from anomaly_inspection.msg import (
 from anomaly_inspection.nodes import panel_views
 from anomaly_inspection.nodes.inspection_node import InspectionNode, NodeParameters, steady_s
 from anomaly_inspection.nodes.panel_commands import PanelCommands
+from anomaly_inspection.nodes.panel_teaching import PanelTeaching
 from anomaly_inspection.nodes.parameters import parameter
 from anomaly_inspection.nodes.qos import EVENT, LATCHED, WATCH_IMAGE
 from anomaly_inspection.nodes.spinning import PARAMETERS_REFUSED, spin_node
@@ -133,6 +134,8 @@ class PanelNode(InspectionNode[PanelParameters]):
     people: Any = None
     concerns: ClassVar[dict[str, tuple[str, ...]]] = {'people': ('people', 'record of changes')}
 
+    _teaching: PanelTeaching | None = None
+
     def __init__(self, **options: Any) -> None:
         super().__init__('panel', PanelParameters, **options)
         cell_name = self.get_namespace().strip('/') or 'inspection'
@@ -147,7 +150,8 @@ class PanelNode(InspectionNode[PanelParameters]):
         state = CellState(
             shifts=ShiftTable(given.shifts, given.time_zone), counts=self._counts_before()
         )
-        self.parts = PanelParts(self._commands, self.people, cell_name, state)
+        self._teaching = PanelTeaching(self)
+        self.parts = PanelParts(self._commands, self._teaching, self.people, cell_name, state)
         self._keys_by_stamp: OrderedDict[int, tuple[str, int]] = OrderedDict()
         self._server: Any = None
         self._kept_counts: tuple[Counts, ...] = state.picture().counts
@@ -169,6 +173,7 @@ class PanelNode(InspectionNode[PanelParameters]):
             (DiagnosticArray, '/diagnostics', self._take_diagnostics, EVENT),
         ):
             self.listen(message_type, topic, callback, qos)
+        self._teaching.configure()
         self.every(0.2, self._look_around)
         self.every(_KEEP_EVERY_S, self._keep_counts)
 
@@ -210,9 +215,12 @@ class PanelNode(InspectionNode[PanelParameters]):
 
     def destroy_node(self) -> None:
         """
-        Write what waits to be written, and end.
+        Take the node off the network; its executor must not spin any more.
 
         """
+        # A node whose parameters are refused was never completed.
+        if self._teaching is not None:
+            self._teaching.destroy()
         if self.people is not None:
             self.people.close()
             self.people = None

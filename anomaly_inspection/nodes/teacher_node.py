@@ -87,6 +87,8 @@ class TeacherNode(InspectionNode[TeacherParameters]):
         'trial run': ('trial', 'trial failure'),
     }
 
+    _teaching: TeachingFace | None = None
+
     def __init__(self, **options: Any) -> None:
         super().__init__('teacher', TeacherParameters, **options)
         own = default_state_folder().parent
@@ -137,7 +139,9 @@ class TeacherNode(InspectionNode[TeacherParameters]):
         Take the node off the network; its executor must not spin any more.
 
         """
-        self._teaching.destroy()
+        # A node whose parameters are refused was never completed.
+        if self._teaching is not None:
+            self._teaching.destroy()
         super().destroy_node()
 
     def diagnostic_values(self) -> dict[str, object]:

@@ -128,7 +128,7 @@ class TeachingFace:
                 raise RecipeError(f'{installed}, but it is not in force: {answer}')
             node.trial.end_of(session.name)
             node.forget_draft(session)
-        return AcceptDraft.Result(message=f'{answer}; {installed}', path=str(path))
+        return AcceptDraft.Result(message=f'{answer}. It is in {printable(path)}', path=str(path))
 
     async def _loaded(self, goal: Goal, path: Path) -> tuple[bool, str]:
         """

@@ -13,15 +13,20 @@ from collections import OrderedDict
 from dataclasses import asdict, dataclass, field, replace
 import math
 import threading
-from typing import Any
+from typing import Any, TYPE_CHECKING
 
 from anomaly_inspection.panel.shifts import Shift, ShiftTable
+from anomaly_inspection.panel.teacher_state import ShadowView, TeacherView
+
+if TYPE_CHECKING:
+    from anomaly_inspection.panel.cell_commands import Answer
 
 #: Session and number of a part.
 PartKey = tuple[str, int]
 
 #: Parts that the panel remembers; at 10 parts/s the last 100 seconds.
 PARTS_KEPT = 1000
+_SHADOWS_KEPT = 50
 
 #: Shifts whose counts are remembered.
 SHIFTS_KEPT = 10
@@ -444,6 +449,14 @@ class CellPicture:
         Of every node that was heard of.
     counts : tuple of Counts
         Of the last shifts, oldest first; the last is that of the newest part.
+    teacher : TeacherView
+        The teacher.
+    teacher_is_running : bool
+        Whether it answers.
+    teacher_answers : dict of str to Answer
+        What came of the last 'record', 'teach' and 'accept'; not there while it is under way.
+    shadows : tuple of ShadowView
+        Of the trial run, newest last.
 
     """
 
@@ -455,6 +468,10 @@ class CellPicture:
     line_stop: LineStopView = field(default_factory=LineStopView)
     health: tuple[HealthView, ...] = ()
     counts: tuple[Counts, ...] = ()
+    teacher: TeacherView = field(default_factory=TeacherView)
+    teacher_is_running: bool = False
+    teacher_answers: dict[str, Answer] = field(default_factory=dict)
+    shadows: tuple[ShadowView, ...] = ()
 
     @property
     def last_part(self) -> PartView | None:
@@ -626,6 +643,43 @@ class CellState:
 
         """
         self._set(line_stop=line_stop)
+
+    # The teacher
+
+    def set_teacher(self, teacher: TeacherView) -> None:
+        """
+        The teacher has told what it does.
+
+        """
+        before = self._picture.teacher
+        self._set(teacher=teacher)
+        if teacher.trial.session != before.trial.session:
+            self._set(shadows=())
+
+    def set_teacher_running(self, *, is_running: bool) -> None:
+        """
+        The teacher answers, or does not.
+
+        """
+        if is_running != self._picture.teacher_is_running:
+            self._set(teacher_is_running=is_running)
+
+    def set_teacher_answer(self, command: str, answer: Answer | None) -> None:
+        """
+        Something the teacher was asked for has ended; None = it has begun.
+
+        """
+        answers = {
+            name: one for name, one in self._picture.teacher_answers.items() if name != command
+        }
+        self._set(teacher_answers=answers if answer is None else {**answers, command: answer})
+
+    def take_shadow(self, shadow: ShadowView) -> None:
+        """
+        A draft on trial has judged a part.
+
+        """
+        self._set(shadows=(*self._picture.shadows, shadow)[-_SHADOWS_KEPT:])
 
     def set_health(self, statuses: list[HealthView]) -> None:
         """

@@ -21,11 +21,13 @@ from typing import TYPE_CHECKING
 
 from fastapi import FastAPI, Request
 from fastapi.responses import RedirectResponse, Response
-from nicegui import run, ui
+from nicegui import ui
 
 from anomaly_inspection.panel.access import visitor_of
+from anomaly_inspection.panel.asking import asked
 from anomaly_inspection.panel.explaining import advice
 from anomaly_inspection.panel.guarded_commands import LEAST_ROLES
+from anomaly_inspection.panel.route_rules import rule_for
 from anomaly_inspection.panel.words import languages, preferred_language, Words
 
 if TYPE_CHECKING:
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
     from anomaly_inspection.panel.roles import Visitor
 
 #: Pages in the order of the navigation: key of their name in the language files -> address.
-PAGES = {'line': '/', 'people': '/people'}
+PAGES = {'line': '/', 'teach': '/teach', 'people': '/people'}
 
 _LANGUAGE_COOKIE = 'panel_language'
 _THEME_COOKIE = 'panel_theme'
@@ -144,7 +146,7 @@ def _head(
         if not is_wall:
             with ui.element('nav').classes('navigation'):
                 for name, address in PAGES.items():
-                    if name == 'people' and not _has_account(visitor):
+                    if not _may_open(address, visitor):
                         continue
                     is_here = ' is-here' if name == page else ''
                     ui.link(words(f'page.{name}'), address).classes(f'tab{is_here}')
@@ -173,8 +175,12 @@ def _head(
     ui.timer(5.0, tick)
 
 
-def _has_account(visitor: Visitor | None) -> bool:
-    return visitor is not None and visitor.may_act
+def _may_open(address: str, visitor: Visitor | None) -> bool:
+    rule = rule_for('GET', address)
+    if rule is None or visitor is None:
+        return False
+    is_known = visitor.may_act or not rule.needs_account
+    return is_known and (rule.role is None or visitor.role >= rule.role)
 
 
 def _who(words: Words, visitor: Visitor | None) -> None:
@@ -229,10 +235,7 @@ def _line_stop_banner(
     async def reset() -> None:
         button.disable()
         refused.text = ''
-        answer = await run.io_bound(commands.reset_line)
-        if answer is None:
-            # The panel ends.
-            return
+        answer = await asked(commands.reset_line)
         button.enable()
         if answer.success:
             ui.notify(words('line_stop.done'), type='info', position='top')

@@ -31,4 +31,7 @@ def is_own_page(scope: MutableMapping[str, Any], visitor: Visitor) -> bool:
         owner: Visitor | None = client.request.scope['state']['visitor']
     except (RuntimeError, KeyError):
         return False
-    return owner is not None and owner.session == visitor.session
+    if owner is None or owner.session != visitor.session:
+        return False
+    # Made before the visitor got a lower role.
+    return owner.role <= visitor.role

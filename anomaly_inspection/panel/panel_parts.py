@@ -6,18 +6,20 @@ What every page of the panel is given.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from anomaly_inspection.panel.cell_state import CellState
 from anomaly_inspection.panel.frame_hub import FrameHub
 from anomaly_inspection.panel.guarded_commands import GuardedCommands
+from anomaly_inspection.panel.guarded_teaching import GuardedTeaching
 from anomaly_inspection.panel.people_work import PeopleWork
 
 if TYPE_CHECKING:
     from anomaly_inspection.panel.cell_commands import CellCommands
     from anomaly_inspection.panel.people import People
     from anomaly_inspection.panel.roles import Visitor
+    from anomaly_inspection.panel.teach_commands import TeachCommands
 
 
 @dataclass(frozen=True)
@@ -27,8 +29,10 @@ class PanelParts:
 
     Parameters
     ----------
-    unguarded_commands : CellCommands
-        The cell; pages use `commands_for`.
+    commands : CellCommands
+        What a page may ask of the cell.
+    teaching : TeachCommands
+        What a page may ask of the teacher.
     people : People
         Who may log in and do what.
     cell_name : str
@@ -42,7 +46,8 @@ class PanelParts:
 
     """
 
-    unguarded_commands: CellCommands
+    commands: CellCommands
+    teaching: TeachCommands
     people: People
     cell_name: str = 'inspection'
     state: CellState = field(default_factory=CellState)
@@ -54,4 +59,12 @@ class PanelParts:
         Give the commands of the cell as this visitor may give them.
 
         """
-        return GuardedCommands(self.unguarded_commands, self.people, visitor, self.state)
+        return GuardedCommands(self.commands, self.people, visitor, self.state)
+
+    def for_visitor(self, visitor: Visitor | None) -> PanelParts:
+        """
+        Give the same with all commands as this visitor may give them; pages use these alone.
+
+        """
+        teaching = GuardedTeaching(self.teaching, self.people, visitor)
+        return replace(self, commands=self.commands_for(visitor), teaching=teaching)

@@ -95,6 +95,7 @@ RULES: Sequence[Rule] = (
     Rule('GET', '/theme/{name}', None),
     # Pages.
     _page('/', Role.VIEWER),
+    _page('/teach', Role.ENGINEER),
     _page('/wall', Role.VIEWER),
     Rule('GET', '/people', Role.VIEWER, needs_account=True, is_page=True),
     Rule('GET POST', '/password', Role.VIEWER, needs_account=True, is_page=True),
@@ -104,6 +105,11 @@ RULES: Sequence[Rule] = (
     Rule(WEBSOCKET, '/frames', Role.VIEWER, takes_token=True, is_long=True, keeps_logged_in=False),
     Rule('GET', '/stream.mjpeg', Role.VIEWER, takes_token=True, is_long=True),
     Rule('GET', '/parts/{session_id}/{part_id}/{kind}.jpg', Role.VIEWER, takes_token=True),
+    Rule('GET', '/teaching/{session}/images/{name}', Role.ENGINEER),
+    Rule('GET', '/teaching/{session}/thumbnails/{name}', Role.ENGINEER),
+    Rule('GET', '/teaching/{session}/draft/{name}', Role.ENGINEER),
+    # Files that are uploaded; the teacher checks their size and content again.
+    Rule('POST', '/_nicegui/client/{client}/upload/{element}', Role.ENGINEER, 33 * _MIB),
     # NiceGUI: its scripts, and the socket of the pages. What a page does checks the role again.
     Rule(
         *(f'GET POST {WEBSOCKET}', '/_nicegui_ws/{path:path}', Role.VIEWER, _MIB),

@@ -28,6 +28,8 @@ from anomaly_inspection.panel import (
     line_page,
     people_forms,
     people_page,
+    teach_page,
+    teach_routes,
 )
 from anomaly_inspection.panel.access import AccessGuard, AccessSettings
 from anomaly_inspection.panel.page_sockets import is_own_page
@@ -37,7 +39,8 @@ from anomaly_inspection.printable import printable
 if TYPE_CHECKING:
     from anomaly_inspection.panel.panel_parts import PanelParts
 
-_ASSETS = Path(__file__).parent / 'assets'
+# Resolved: in a workspace built with --symlink-install the files are links, which are not served.
+_ASSETS = Path(__file__).resolve().parent / 'assets'
 _START_TIMEOUT_S = 20.0
 # Viewers keep their connections open; the process must end all the same.
 _GOODBYE_S = 1
@@ -187,6 +190,8 @@ def build_app(parts: PanelParts) -> FastAPI:
         people_forms.add_routes(_app, parts.people, parts.people_work, parts.cell_name)
         api.add_routes(_app, parts)
         line_page.add_page(parts)
+        teach_routes.add_routes(_app, parts)
+        teach_page.add_page(parts)
         people_page.add_page(parts)
         use_nonces()
         ui.run_with(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 import importlib.util
+import os
 from pathlib import Path
 import shutil
 from typing import Any
@@ -100,3 +101,25 @@ def panel_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     site = PanelSite(tmp_path_factory.mktemp('panel_site'))
     yield site
     site.close()
+
+
+@pytest.fixture
+def shoot(page: Any) -> Any:
+    """
+    `shoot(name)` takes pictures of the page into the folder that PANEL_PICTURES names, if any.
+
+    """
+    folder = os.environ.get('PANEL_PICTURES')
+
+    def take(name: str) -> None:
+        if not folder:
+            return
+        for theme in ('light', 'dark'):
+            page.emulate_media(color_scheme=theme)
+            for width, height in ((1920, 1080), (1280, 800)):
+                page.set_viewport_size({'width': width, 'height': height})
+                page.wait_for_timeout(400)
+                page.screenshot(path=Path(folder, f'{name}_{width}_{theme}.png'))
+        page.emulate_media(color_scheme='light')
+
+    return take

@@ -20,6 +20,7 @@ from anomaly_inspection.panel.guarded_commands import LEAST_ROLES
 from anomaly_inspection.panel.people import People
 from anomaly_inspection.panel.roles import Role, role_of, Visitor
 from anomaly_inspection.panel.route_rules import Rule, RULES, WEBSOCKET
+from anomaly_inspection.panel.teach_commands import TeachSettings
 from support.panel_people import PASSWORD
 
 ROLES = [None, *(role.word for role in Role)]
@@ -79,6 +80,27 @@ def test_commands_hold_their_roles(
     may = role is not None and role_of(role) >= LEAST_ROLES[command]
     assert answer.status_code == (200 if may else 403 if role else 401)
     assert [name for name, _ in panel_site.cell.given] == ([command] if may else [])
+
+
+@pytest.mark.parametrize(
+    ('command', 'arguments'),
+    [
+        *[('record', ('x', '', 1)), ('teach', ('s', TeachSettings())), ('accept', ('s',))],
+        *[('stop', ()), ('add_image', ('s', 'a.png', b'')), ('delete_images', ('s', ['a']))],
+        *[('delete_session', ('s',)), ('start_trial', ('s',)), ('stop_trial', ())],
+        ('discard', ('s',)),
+    ],
+)
+def test_only_engineers_teach(
+    panel_site: Any, client: Any, command: str, arguments: tuple[object, ...]
+) -> None:
+    people: People = panel_site.people
+    for role in ('viewer', 'operator', 'engineer'):
+        secret = people.log_in(role, PASSWORD, '127.0.0.1')
+        visitor = people.sessions.visitor(secret, '127.0.0.1')
+        parts = panel_site.parts.for_visitor(visitor)
+        assert getattr(parts.teaching, command)(*arguments).success == (role == 'engineer')
+    assert [name for name, _ in panel_site.cell.given] == [command]
 
 
 @pytest.mark.parametrize('command', LEAST_ROLES)

@@ -6,7 +6,7 @@ The whole panel on a cell that the test makes up: served for real, without ROS.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 import threading
@@ -61,6 +61,19 @@ class FakeCell:
         return self._take('load_recipe', path)
 
 
+class FakeTeacher:
+    """
+    Notes all commands as those of the cell.
+
+    """
+
+    def __init__(self, cell: FakeCell) -> None:
+        self._cell = cell
+
+    def __getattr__(self, name: str) -> Callable[..., Answer]:
+        return lambda *values: self._cell._take(name, values)
+
+
 class PanelSite:
     """
     A running panel with an account for each role, and texts of the cell that try to be scripts.
@@ -71,7 +84,8 @@ class PanelSite:
         self.people = People(folder / 'people')
         add_accounts(self.people)
         self.cell = FakeCell()
-        self.parts = PanelParts(self.cell, self.people, 'cell one')
+        self.teacher = FakeTeacher(self.cell)
+        self.parts = PanelParts(self.cell, self.teacher, self.people, 'cell one')
         self.recipes = folder / 'recipes'
         for name in ('pump', 'valve'):
             (self.recipes / name).mkdir(parents=True)

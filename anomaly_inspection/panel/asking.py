@@ -1,0 +1,36 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+Ask the cell for something from a page, which must not wait itself.
+
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from nicegui import run, ui
+
+from anomaly_inspection.panel.cell_commands import Answer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+
+async def asked(command: Callable[..., Answer], *arguments: Any) -> Answer:
+    """
+    Run a command on a thread, and give its answer.
+
+    """
+    answer = await run.io_bound(command, *arguments)
+    # NiceGUI gives None when the server ends meanwhile.
+    return answer if answer is not None else Answer(False, 'the page is being closed')
+
+
+def tell_refusal(answer: Answer) -> None:
+    """
+    Show why a command was refused; nothing when it was not.
+
+    """
+    if not answer.success:
+        ui.notify(answer.message, type='negative', position='top')
