@@ -59,14 +59,14 @@ class PanelCommands:
         Let the line run again after a stop; refused while the cause lasts.
 
         """
-        return _call(self._reset, Trigger.Request())
+        return call_service(self._reset, Trigger.Request())
 
     def grab(self) -> Answer:
         """
         Take the values of the potentiometers over as limits.
 
         """
-        return _call(self._grab, Trigger.Request())
+        return call_service(self._grab, Trigger.Request())
 
     def set_limits(self, limits: Mapping[str, float]) -> Answer:
         """
@@ -77,14 +77,14 @@ class PanelCommands:
         for name, value in limits.items():
             scorer, _, measure = name.partition('.')
             request.limits.append(Limit(scorer=scorer, measure=measure, value=float(value)))
-        return _call(self._set_limits, request)
+        return call_service(self._set_limits, request)
 
     def save_limits(self) -> Answer:
         """
         Write the limits in force as a new version of the recipe.
 
         """
-        return _call(self._save_limits, Trigger.Request())
+        return call_service(self._save_limits, Trigger.Request())
 
     def load_recipe(self, path: str) -> Answer:
         """
@@ -103,7 +103,11 @@ class PanelCommands:
         return Answer(bool(wrapped.result.success), str(wrapped.result.message))
 
 
-def _call(client: Any, request: Any) -> Answer:
+def call_service(client: Any, request: Any) -> Answer:
+    """
+    Call a service that answers with `success` and `message`; blocks, never raises.
+
+    """
     if not client.service_is_ready():
         return Answer(False, f'{client.srv_name.rpartition("/")[0]} is not running')
     future = client.call_async(request)

@@ -57,6 +57,8 @@ class _PeoplePage:
         self._visitor = visitor
         self._is_engineer = visitor.role == Role.ENGINEER
         self._changes: list[dict[str, Any]] = []
+        # Dialogs must not stand in what is closed or made anew meanwhile.
+        self._root = ui.element('div')
 
     async def show(self) -> None:
         if self._is_engineer:
@@ -130,7 +132,7 @@ class _PeoplePage:
 
     def _ask_token(self) -> None:
         words = self._words
-        with ui.dialog() as dialog, ui.card().classes('dialog'):
+        with self._root, ui.dialog() as dialog, ui.card().classes('dialog'):
             text(words('people.new_token'), 'dialog-title')
             label = ui.input(words('people.label')).props('autofocus maxlength=60 outlined')
             role = ui.select(self._role_words(self._visitor.role), value='viewer')
@@ -215,7 +217,7 @@ class _PeoplePage:
 
     def _ask_account(self) -> None:
         words = self._words
-        with ui.dialog() as dialog, ui.card().classes('dialog'):
+        with self._root, ui.dialog() as dialog, ui.card().classes('dialog'):
             text(words('people.add'), 'dialog-title')
             name = ui.input(words('log_in.name')).props('autofocus maxlength=40 outlined')
             role = ui.select(self._role_words(Role.ENGINEER), value='operator')
@@ -237,7 +239,7 @@ class _PeoplePage:
 
     def _ask_name(self, account: Account) -> None:
         words = self._words
-        with ui.dialog() as dialog, ui.card().classes('dialog'):
+        with self._root, ui.dialog() as dialog, ui.card().classes('dialog'):
             text(words('people.rename'), 'dialog-title')
             name = ui.input(words('log_in.name'), value=account.name)
             name.props('autofocus maxlength=40 outlined')
@@ -288,7 +290,7 @@ class _PeoplePage:
             return None
 
     def _confirmed(self, question: str, then: Callable[[], Awaitable[None]]) -> None:
-        with ui.dialog() as dialog, ui.card().classes('dialog'):
+        with self._root, ui.dialog() as dialog, ui.card().classes('dialog'):
             text(question, 'dialog-title')
 
             async def go_on() -> None:
@@ -300,7 +302,7 @@ class _PeoplePage:
 
     def _show_secret(self, title: str, secret: str) -> None:
         words = self._words
-        with ui.dialog().props('persistent') as dialog, ui.card().classes('dialog'):
+        with self._root, ui.dialog().props('persistent') as dialog, ui.card().classes('dialog'):
             text(title, 'dialog-title')
             text(secret, 'secret')
             text(words('people.shown_once'), 'quiet')

@@ -132,8 +132,8 @@ def test_a_hostile_name_is_text_and_other_files_are_not_served(page, processes, 
         'draft/..%2F..%2Fsession.json',
     ):
         answer = page.request.get(f'{address}teaching/{session.name}/{path}')
-        assert answer.status == 404, path
-    assert page.request.get(f'{address}teaching/..%2F..%2Fetc/images/passwd').status == 404
+        assert answer.status in (400, 404), path
+    assert page.request.get(f'{address}teaching/..%2F..%2Fetc/images/passwd').status in (400, 404)
 
 
 def test_files_are_uploaded_and_what_is_no_image_is_refused(page, processes, tmp_path):
