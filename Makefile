@@ -11,6 +11,9 @@ RATE ?= 5
 SEED ?= 1
 # 1: the twin of the ESP32 firmware is the gate and moves a limit.
 TWIN ?=
+# make run, make demo: the operator's page; 0 leaves it out. Its port; empty: that of config/cell.yaml.
+PANEL ?= 1
+PORT ?=
 # make test: processes that run tests side by side; each test has a ROS domain of its own.
 WORKERS ?= 2
 TESTS ?= test
@@ -19,14 +22,15 @@ SETS ?=
 RESUME ?=
 
 MAKEFLAGS += --no-print-directory
-export SOURCE ROI PARTS RATE SEED TWIN
+export SOURCE ROI PARTS RATE SEED TWIN PANEL PORT
 # One thread a process: two workers on two cores would otherwise fight over them.
 test: export OMP_NUM_THREADS = 1
 
-.PHONY: help run test lint bench accuracy build clean
+.PHONY: help run demo test lint bench accuracy build clean
 
 help:
-	@echo 'make run    teach the simulated line, then inspect $(PARTS) parts (SOURCE=, ROI=, PARTS=, RATE=, SEED=, TWIN=1)'
+	@echo 'make run    teach the simulated line, then inspect $(PARTS) parts (SOURCE=, ROI=, PARTS=, RATE=, SEED=, TWIN=1, PANEL=0, PORT=)'
+	@echo 'make demo   the same until Ctrl-C, with the operator'"'"'s page'
 	@echo 'make test   lint, types, then all tests (TESTS=test/test_x.py, WORKERS=)'
 	@echo 'make lint   lint and types alone'
 	@echo 'make bench  speed and accuracy, ours beside the baselines; results in out/benchmarks (20 minutes)'
@@ -39,6 +43,9 @@ build:
 
 run: build
 	@bash scripts/in_cell.sh bash scripts/demo.sh
+
+demo: build
+	@ENDLESS=1 bash scripts/in_cell.sh bash scripts/demo.sh
 
 lint: build
 	@bash scripts/in_cell.sh bash scripts/lint.sh

@@ -3,10 +3,13 @@
 #
 # What `make run` shows: good parts, a recipe taught from them, then the cell on parts it has not seen.
 # Settings come as variables: SOURCE (a data set in MVTec layout; empty: the simulated line), ROI, PARTS, RATE, SEED,
-# TWIN (1: the firmware's twin is the gate, and its potentiometer moves a limit).
+# TWIN (1: the firmware's twin is the gate, and its potentiometer moves a limit), PANEL (0: no page for the operator),
+# PORT (of the page), ENDLESS (1: until Ctrl-C; images of SOURCE begin anew at their end).
 set -euo pipefail
 
 [[ ${TWIN:-0} == [01] ]] || { echo "TWIN=$TWIN is refused; allowed: 0 and 1" >&2; exit 2; }
+[[ ${PANEL:-1} == [01] ]] || { echo "PANEL=$PANEL is refused; allowed: 0 and 1" >&2; exit 2; }
+endless=${ENDLESS:-0}
 source=${SOURCE:-}
 if [[ -z $source ]]; then
   name=line
@@ -17,6 +20,7 @@ if [[ -z $source ]]; then
   # Taught with other parts than those that are inspected.
   anomaly-inspection simulate "out/images/$name" --train-parts 80 --parts 20 --seed "$((seed + 1000))"
   inspect=(--source "line:parts=$parts,seed=$seed" --fail-on-escape)
+  [[ $endless == 1 ]] && inspect=(--source "line:seed=$seed")
 else
   name=$(basename "$source")
   good=$source/train/good
@@ -28,6 +32,12 @@ fi
 
 anomaly-inspection teach "$good" --recipe "out/recipes/$name" ${ROI:+--roi "$ROI"}
 echo
+config=config/cell.yaml
+if [[ $endless == 1 ]]; then
+  config=out/endless_cell.yaml
+  sed -e 's|# loop: true |loop: true   |' config/cell.yaml > "$config"
+  inspect+=(--config "$config")
+fi
 if [[ ${TWIN:-0} == 1 ]]; then
   twin=$PWD/out/twin
   rm -rf "$twin"
@@ -46,14 +56,20 @@ if [[ ${TWIN:-0} == 1 ]]; then
       -e "s|dead_time_s: .*|dead_time_s: 0.05|" \
       -e "s|port: '' .*|port: $twin/bluetooth|" \
       -e "s|follow: false .*|follow: true\n    channels: ['34']\n    channel_34.measure: variation.peak_z|" \
-      config/cell.yaml > "$twin/cell.yaml"
+      "$config" > "$twin/cell.yaml"
   inspect+=(--config "$twin/cell.yaml")
   echo "The firmware's twin moves the gate. Its potentiometer moves the limit of variation.peak_z, 0 = strict, 1 = lax:"
   echo "  echo 'knob 34 0.3' > out/twin/commands      (more commands: firmware/twin/README.md)"
 fi
-echo "The cell runs in ROS_DOMAIN_ID=$ROS_DOMAIN_ID, on this machine only; the report goes to out/reports/$name."
+echo "The cell runs in ROS_DOMAIN_ID=$ROS_DOMAIN_ID, on this machine only."
+if [[ ${PANEL:-1} == 1 ]]; then
+  inspect+=(--panel --wall-display)
+  [[ -n ${PORT:-} ]] && inspect+=(--panel-port "$PORT")
+fi
+[[ $endless == 1 ]] && echo 'Ctrl-C ends the line.'
+[[ $endless == 0 ]] && inspect+=(--report "out/reports/$name")
 status=0
-anomaly-inspection run --recipe "out/recipes/$name" "${inspect[@]}" --rate "${RATE:-5}" --report "out/reports/$name" \
+anomaly-inspection run --recipe "out/recipes/$name" "${inspect[@]}" --rate "${RATE:-5}" \
   || status=$?
 echo
 echo 'Next: the same with your own images or camera, in any shell:'

@@ -267,7 +267,7 @@ def test_the_command_works_where_there_is_no_ros() -> None:
     assert 'teach' in answer.stdout
 
 
-def test_wheel_holds_python_alone(tmp_path: Path) -> None:
+def test_wheel_holds_python_and_the_files_of_the_page_alone(tmp_path: Path) -> None:
     """
     What `pip install .` packages has the command and no message, launch file or built library.
 
@@ -281,6 +281,14 @@ def test_wheel_holds_python_alone(tmp_path: Path) -> None:
     assert build.returncode == 0, build.stderr
     packaged = tmp_path / 'build' / 'lib' / 'anomaly_inspection'
     files = {path.relative_to(packaged) for path in packaged.rglob('*') if path.is_file()}
-    assert files == {path.relative_to(ROOT / 'anomaly_inspection') for path in SOURCES}
+    panel = ROOT / 'anomaly_inspection' / 'panel'
+    of_page = [
+        path
+        for folder in ('assets', 'languages')
+        for path in (panel / folder).rglob('*')
+        if path.is_file()
+    ]
+    assert len(of_page) > 4
+    assert files == {path.relative_to(panel.parent) for path in (*SOURCES, *of_page)}
     entry_points = (tmp_path / 'anomaly_inspection.egg-info' / 'entry_points.txt').read_text()
     assert 'anomaly-inspection = anomaly_inspection.cli:main' in entry_points

@@ -36,6 +36,8 @@ _SHARE_FOUND = 0.7
 _STILL_PX, _STILL_DEG = 0.5, 0.2
 # A normal line keeps its light within this share.
 STEADY_LIGHT = 0.2
+# So many times as far from the median as usual: lit differently.
+UNUSUAL_LIGHT = 4.0
 _FEWEST_IN_KIND, _SHARE_IN_KIND = 3, 0.1
 _GAP_BETWEEN_KINDS = 1.5
 # How much wider the edges of a blurred image are: in pixels of the small images, as a multiple of
@@ -264,7 +266,7 @@ def _light(looks: Looks) -> Finding:
     planes -= np.median(planes, axis=0)
     change = np.abs(planes[:, 0]) + np.abs(planes[:, 1:]).sum(axis=1)
     usual = float(np.median(change))
-    odd = np.flatnonzero(change > max(math.log1p(STEADY_LIGHT), 4.0 * usual))
+    odd = np.flatnonzero(change > max(math.log1p(STEADY_LIGHT), UNUSUAL_LIGHT * usual))
     spread = math.expm1(_reach(planes[:, 0]))
     text = f'Light varies by +-{100 * spread:.0f} %'
     if odd.size:

@@ -23,6 +23,7 @@ from anomaly_inspection.learning.image_quality import (
     edge_width,
     light_plane,
     STEADY_LIGHT,
+    UNUSUAL_LIGHT,
 )
 from anomaly_inspection.learning.near_copies import are_near_copies, Looks
 
@@ -175,8 +176,11 @@ class PartHints:
         )
 
     def _light(self, seen: _Seen) -> PartHint | None:
-        change = seen.light - np.median([one.light for one in self._seen], axis=0)
-        if abs(float(change[0])) + float(np.abs(change[1:]).sum()) <= math.log1p(STEADY_LIGHT):
+        lights = np.array([one.light for one in self._seen])
+        middle = np.median(lights, axis=0)
+        usual = float(np.median(np.abs(lights - middle).sum(axis=1)))
+        change = seen.light - middle
+        if float(np.abs(change).sum()) <= max(math.log1p(STEADY_LIGHT), UNUSUAL_LIGHT * usual):
             return None
         brighter = math.expm1(float(change[0]))
         how = f'{100 * abs(brighter):.0f} % {"brighter" if brighter > 0 else "darker"}'

@@ -10,15 +10,11 @@ a process of its own and listens to pictures only while somebody looks.
 from __future__ import annotations
 
 from collections import OrderedDict
-import contextlib
 from dataclasses import dataclass
 import functools
 import importlib.util
-import os
 from pathlib import Path
-import signal
 import sys
-import threading
 import time
 from typing import Any, ClassVar
 
@@ -49,8 +45,6 @@ from anomaly_inspection.panel.panel_parts import PanelParts
 from anomaly_inspection.panel.shifts import ShiftTable
 from anomaly_inspection.state_file import default_state_folder, NO_FOLDER
 
-#: Among the arguments: end when the standard input ends, as it does when the parent dies.
-END_WITH_STDIN = '--end-with-stdin'
 #: The log tells the address behind these words.
 ADDRESS_WORDS = "the operator's page: "
 
@@ -82,6 +76,11 @@ class PanelParameters(NodeParameters):
     )
     key: str = parameter(
         '', 'File with the private key of the certificate (PEM, no password).', read_only=True
+    )
+    people_folder: str = parameter(
+        '',
+        "Folder of the accounts and of the record of changes; empty: 'people' in state_folder.",
+        read_only=True,
     )
     wall_display: bool = parameter(
         False,
@@ -229,6 +228,8 @@ class PanelNode(InspectionNode[PanelParameters]):
     # People
 
     def _people_folder(self) -> Path | None:
+        if self.parameters.people_folder:
+            return Path(self.parameters.people_folder).expanduser()
         folder = self.parameters.state_folder
         if folder == NO_FOLDER:
             return None
@@ -317,13 +318,14 @@ class PanelNode(InspectionNode[PanelParameters]):
             self.stop_listening(self._pictures.pop())
 
     def _take_picture(self, kind: str, message: CompressedImage) -> None:
-        key = self._keys_by_stamp.get(nanoseconds_from_stamp(message.header.stamp))
+        stamp_ns = nanoseconds_from_stamp(message.header.stamp)
+        key = self._keys_by_stamp.get(stamp_ns)
         if key is None:
             return
         part = self.parts.state.part(key)
         decision = part.decision if part else None
         has_passed = decision.has_passed if decision else None
-        self.parts.frames.give(Frame(key, bytes(message.data), has_passed, kind))
+        self.parts.frames.give(Frame(key, bytes(message.data), has_passed, kind, stamp_ns / 1e9))
 
     # What the cell says
 
@@ -388,13 +390,4 @@ def main() -> None:
     except SettingError as error:
         print(error, file=sys.stderr)
         sys.exit(PARAMETERS_REFUSED)
-    if END_WITH_STDIN in sys.argv:
-        threading.Thread(target=_end_with_stdin, name='parent', daemon=True).start()
     spin_node(PanelNode)
-
-
-def _end_with_stdin() -> None:
-    with contextlib.suppress(OSError):
-        while os.read(sys.stdin.fileno(), 4096):
-            pass
-    os.kill(os.getpid(), signal.SIGTERM)

@@ -13,7 +13,9 @@ import threading
 from typing import TYPE_CHECKING
 
 from anomaly_inspection.errors import SettingError
-from anomaly_inspection.nodes.panel_node import ADDRESS_WORDS, END_WITH_STDIN
+from anomaly_inspection.nodes.panel_node import ADDRESS_WORDS
+from anomaly_inspection.nodes.spinning import END_WITH_STDIN
+from anomaly_inspection.state_file import default_state_folder, NO_FOLDER
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,14 +23,14 @@ if TYPE_CHECKING:
 
 _START_TIMEOUT_S = 30.0
 _GOODBYE_S = 10.0
-_MAIN = 'from anomaly_inspection.nodes.panel_node import main; main()'
+_MAIN = 'from anomaly_inspection.nodes.{}_node import main; main()'
 
 
 class PanelProcess:
     """
-    Starts the panel, and ends it at the end of the context.
+    Starts the panel, and the teacher for its page Teach; ends both at the end of the context.
 
-    It ends by itself when this process dies, because its standard input ends then.
+    They end by themselves when this process dies, because their standard input ends then.
 
     Parameters
     ----------
@@ -38,6 +40,8 @@ class PanelProcess:
         Of the cell.
     port : int or None
         TCP port; None = that of the parameter file.
+    wall_display : bool
+        Whether everybody may look on without log-in.
 
     Raises
     ------
@@ -46,13 +50,23 @@ class PanelProcess:
 
     """
 
-    def __init__(self, parameter_file: Path, namespace: str, port: int | None) -> None:
-        of_port = [] if port is None else ['-p', f'port:={port}']
-        self._command = [
-            *(sys.executable, '-c', _MAIN, END_WITH_STDIN, '--ros-args'),
-            *('-r', f'__ns:=/{namespace}', '--params-file', str(parameter_file), *of_port),
+    def __init__(
+        self, parameter_file: Path, namespace: str, port: int | None, *, wall_display: bool = False
+    ) -> None:
+        # A run keeps nothing: its page counts its own parts. Only people are those of the machine.
+        of_panel = ['-p', f'state_folder:={NO_FOLDER}']
+        of_panel += ['-p', f'people_folder:={default_state_folder() / "people"}']
+        if wall_display:
+            of_panel += ['-p', 'wall_display:=true']
+        if port is not None:
+            of_panel += ['-p', f'port:={port}']
+        self._options = [
+            *(END_WITH_STDIN, '--ros-args', '-r', f'__ns:=/{namespace}'),
+            *('--params-file', str(parameter_file)),
         ]
+        self._of_panel = of_panel
         self._ready = threading.Event()
+        self._teacher: subprocess.Popen[bytes] | None = None
         self._lines: list[str] = []
         self.address = ''
 
@@ -62,7 +76,7 @@ class PanelProcess:
 
         """
         self._process = subprocess.Popen(
-            self._command,
+            [sys.executable, '-c', _MAIN.format('panel'), *self._options, *self._of_panel],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -70,12 +84,19 @@ class PanelProcess:
             # Ctrl-C ends the line first; people see its last parts.
             start_new_session=True,
         )
-        threading.Thread(target=self._read, name='panel output', daemon=True).start()
+        self._reader = threading.Thread(target=self._read, name='panel output', daemon=True)
+        self._reader.start()
         self._ready.wait(_START_TIMEOUT_S)
         if not self.address:
             self.__exit__(None, None, None)
             said = self._lines[-1] if self._lines else 'it said nothing'
             raise SettingError(f'the panel cannot be served: {said}')
+        self._teacher = subprocess.Popen(
+            [sys.executable, '-c', _MAIN.format('teacher'), *self._options],
+            stdin=subprocess.PIPE,
+            stdout=sys.stderr,
+            start_new_session=True,
+        )
         return self
 
     def __exit__(
@@ -88,13 +109,18 @@ class PanelProcess:
         End it.
 
         """
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        try:
-            self._process.wait(_GOODBYE_S)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        for process in filter(None, (self._process, self._teacher)):
+            assert process.stdin is not None
+            process.stdin.close()
+        for process in filter(None, (self._process, self._teacher)):
+            try:
+                process.wait(_GOODBYE_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        self._reader.join()
+        assert self._process.stdout is not None
+        self._process.stdout.close()
 
     def _read(self) -> None:
         assert self._process.stdout is not None

@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from typing import Any, TYPE_CHECKING
 
+from action_msgs.srv import CancelGoal
 from rclpy.action import ActionClient
 from std_srvs.srv import Trigger
 
@@ -37,6 +38,11 @@ _ACTIVITIES = {
     TeacherState.ACTIVITY_RECORDING: teacher_state.RECORDING,
     TeacherState.ACTIVITY_TEACHING: teacher_state.TEACHING,
     TeacherState.ACTIVITY_ACCEPTING: teacher_state.ACCEPTING,
+}
+_COMMANDS = {
+    teacher_state.RECORDING: 'record',
+    teacher_state.TEACHING: 'teach',
+    teacher_state.ACCEPTING: 'accept',
 }
 _ANSWER_TIMEOUT_S = 5.0
 # A goal that is refused ends at once; one that goes on has begun.
@@ -71,7 +77,11 @@ class PanelTeaching:
                 ('discard', TeachingCommand),
             )
         }
-        self._goal: Any = None
+        # Whoever has begun it, this panel or the one before it, may stop it from here.
+        self._cancels = {
+            name: node.create_client(CancelGoal, f'teacher/{name}/_action/cancel_goal')
+            for name in self._actions
+        }
 
     def configure(self) -> None:
         """
@@ -154,10 +164,14 @@ class PanelTeaching:
         Cancel what is under way.
 
         """
-        goal = self._goal
-        if goal is None:
-            return Answer(False, 'it was not begun here: wait for its end')
-        goal.cancel_goal_async()
+        name = _COMMANDS.get(self._node.parts.state.picture().teacher.activity, '')
+        if not name:
+            return Answer(True, '')
+        client = self._cancels[name]
+        if not client.service_is_ready():
+            return Answer(False, _NOT_RUNNING)
+        # Without the id of a goal it cancels all there are.
+        client.call_async(CancelGoal.Request())
         return Answer(True, '')
 
     def add_image(self, session: str, file_name: str, content: bytes) -> Answer:
@@ -223,13 +237,11 @@ class PanelTeaching:
         def take_result(future: Any) -> None:
             answer = future.result().result
             outcome.append(Answer(bool(answer.success), str(answer.message)))
-            self._goal = None
             ended.set()
             state.set_teacher_answer(name, outcome[0])
 
         def take_handle(future: Any) -> None:
-            self._goal = future.result()
-            self._goal.get_result_async().add_done_callback(take_result)
+            future.result().get_result_async().add_done_callback(take_result)
             accepted.set()
 
         client.send_goal_async(goal).add_done_callback(take_handle)

@@ -6,6 +6,7 @@ Run nodes until they are interrupted, and bring them to their safe end.
 
 from __future__ import annotations
 
+from contextlib import suppress
 import os
 import signal
 import sys
@@ -39,6 +40,9 @@ _WATCH_S = 0.2
 _STOOD_STILL_S = 3.0
 # How long a process that starts anew may take to end well; a deaf one may never do.
 _LAST_WORDS_S = 3.0
+
+#: Among the arguments: end when the standard input ends, as it does when the parent dies.
+END_WITH_STDIN = '--end-with-stdin'
 
 #: Exit status of a process that refuses its parameters: to start it again would not help.
 PARAMETERS_REFUSED = 2
@@ -156,6 +160,10 @@ def spin_node(make_node: Callable[[], InspectionNode[Any]]) -> None:
     interrupted = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: interrupted.set())
+    if END_WITH_STDIN in sys.argv:
+        threading.Thread(
+            target=_set_with_stdin, args=(interrupted,), name='parent', daemon=True
+        ).start()
     try:
         node = make_node()
     except InspectionError:
@@ -178,6 +186,13 @@ def spin_node(make_node: Callable[[], InspectionNode[Any]]) -> None:
         _start_anew()
     if thread.error is not None:
         sys.exit(1)
+
+
+def _set_with_stdin(event: threading.Event) -> None:
+    with suppress(OSError):
+        while os.read(sys.stdin.fileno(), 4096):
+            pass
+    event.set()
 
 
 def _watch(thread: NodeThread, interrupted: threading.Event) -> float:

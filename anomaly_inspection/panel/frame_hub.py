@@ -14,6 +14,7 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+import math
 import threading
 
 from anomaly_inspection.panel.cell_state import PartKey
@@ -37,6 +38,8 @@ class Frame:
         The verdict that belongs to it; None = none yet.
     kind : str
         One of `KINDS`; only MARKED goes to those who look, the others are kept for later.
+    time_s : float
+        Exposure, seconds since 1970 by the camera's clock.
 
     """
 
@@ -44,6 +47,7 @@ class Frame:
     jpeg: bytes
     has_passed: bool | None = None
     kind: str = MARKED
+    time_s: float = math.nan
 
 
 class FrameHub:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 import json
+import math
 from typing import TYPE_CHECKING
 
 from fastapi import FastAPI, Response, WebSocket, WebSocketDisconnect
@@ -78,7 +79,12 @@ def packed(frame: Frame) -> bytes:
 
     """
     head = json.dumps(
-        {'session': frame.key[0], 'part': frame.key[1], 'passed': frame.has_passed}
+        {
+            'session': frame.key[0],
+            'part': frame.key[1],
+            'passed': frame.has_passed,
+            'time_s': None if math.isnan(frame.time_s) else frame.time_s,
+        }
     ).encode()
     return len(head).to_bytes(2, 'big') + head + frame.jpeg
 

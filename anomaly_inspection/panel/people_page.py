@@ -58,7 +58,7 @@ class _PeoplePage:
         self._is_engineer = visitor.role == Role.ENGINEER
         self._changes: list[dict[str, Any]] = []
         # Dialogs must not stand in what is closed or made anew meanwhile.
-        self._root = ui.element('div')
+        self._root = ui.element('div').classes('dialogs')
 
     async def show(self) -> None:
         if self._is_engineer:

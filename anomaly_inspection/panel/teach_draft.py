@@ -124,7 +124,7 @@ class DraftBox:
                     for key in ('part', 'by_draft', 'in_force'):
                         text(words(f'teach.{key}'))
                 self._rows = [_ShadowRow(words) for _ in range(_SHADOWS)]
-        with ui.element('section').classes('box') as self._end_box:
+        with ui.element('section').classes('box teach-end') as self._end_box:
             with ui.element('div').classes('teach-row'):
                 self._accept = ui.button(words('teach.accept'), on_click=self._accept_draft)
                 self._accept.props('unelevated no-caps color=primary').classes('grow')

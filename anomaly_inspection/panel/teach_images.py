@@ -146,6 +146,7 @@ class SessionImages:
             kind = ' is-current' if name == self._current else ''
             kind += ' is-marked' if name in self._marked else ''
             tile.classes(replace=f'teach-tile{kind}')
+        self._scroll_to_current()
         count = len(self._marked) or 1
         self._delete.text = self._words('teach.delete_images', count=count)
         if not self._current:
@@ -158,6 +159,21 @@ class SessionImages:
                 replace=f'max-width: calc(var(--teach-picture) * {width / height:.4f})'
             )
         self._show_region()
+
+    def _scroll_to_current(self) -> None:
+        tile = self._tiles.get(f'/teaching/{self._session}/thumbnails/{self._current}')
+        if tile is None:
+            return
+        # The grid alone: `scrollIntoView` would move the whole page while somebody reads it.
+        ui.run_javascript(f"""
+            const grid = getHtmlElement({self._grid.id}), tile = getHtmlElement({tile.id});
+            if (grid && tile) {{
+              const top = tile.offsetTop - grid.offsetTop;
+              const last = top + tile.offsetHeight - grid.clientHeight;
+              if (top < grid.scrollTop) grid.scrollTop = top - 6;
+              if (last > grid.scrollTop) grid.scrollTop = last + 6;
+            }}
+        """)
 
     def _size_of_current(self) -> tuple[int, int]:
         folder = TeachingFolder(Path(self._parts.state.picture().teacher.folder))

@@ -14,7 +14,7 @@ pytest.importorskip('anomaly_inspection.msg', reason='needs ROS 2 and the built 
 from anomaly_inspection.recipes.folder import read_recipe
 from anomaly_inspection.teaching.session import TeachingFolder
 from support.panel_people import log_in
-from support.processes import address_of
+from support.processes import address_of, wait_for
 from support.small_recipe import SMALL_LINE
 from support.teaching import recorded_session
 
@@ -107,6 +107,40 @@ def test_a_new_product_is_recorded_taught_tried_and_accepted(
     count = len(watcher.decisions)
     watcher.wait(lambda: len(watcher.decisions) > count + 2)
     assert list(watcher.decisions.values())[-1].recipe_name == 'pump_3'
+
+
+def test_a_panel_that_dies_while_it_records_loses_nothing_and_its_successor_stops(
+    page, processes, watcher, tmp_path
+):
+    folder, _ = start_teacher(processes, tmp_path)
+    processes.start('panel', port=0)
+    processes.start_all(watcher, f'{SMALL_LINE},parts=4000,defect_rate=0')
+    address = address_of(processes)
+    log_in(page, address)
+    page.goto(f'{address}teach')
+    page.get_by_label('Product', exact=True).fill('Pump 3')
+    page.get_by_label('Parts', exact=True).fill('0')
+    page.get_by_role('button', name='Record').click()
+    expect(page.locator('.teach-tile').nth(2)).to_be_visible()
+    (session,) = folder.sessions()
+
+    panel = processes.running['panel']
+    panel.kill()
+    panel.wait()
+    before = len(watcher.decisions)
+    recorded = len(session.image_names())
+    watcher.wait(lambda: len(watcher.decisions) > before + 5)
+    wait_for(lambda: len(session.image_names()) > recorded, processes)
+
+    processes.start('panel', port=0)
+    words = "the operator's page: "
+    wait_for(lambda: processes.log('panel').count(words) == 2, processes)
+    page.goto(processes.log('panel').rpartition(words)[2].split()[0] + 'teach')
+    page.get_by_role('button', name='Stop').click()
+    expect(page.get_by_role('button', name='Record')).to_be_enabled()
+    count = len(session.image_names())
+    assert count > recorded
+    expect(page.locator('.teach-count')).to_have_text(str(count))
 
 
 def test_a_hostile_name_is_text_and_other_files_are_not_served(page, processes, tmp_path):
