@@ -24,8 +24,9 @@ from dataclasses import dataclass, field, replace
 import math
 from typing import Any, Literal, TYPE_CHECKING
 
-from anomaly_inspection.errors import SettingError
+from anomaly_inspection.errors import AlignmentError, SettingError
 from anomaly_inspection.imaging.alignment import UNKNOWNS
+from anomaly_inspection.imaging.preprocessing import Preprocessor
 from anomaly_inspection.imaging.tolerance import Tolerance
 from anomaly_inspection.learning.false_rejects import FEWEST_TO_PROMISE
 from anomaly_inspection.learning.good_images import GoodImages
@@ -266,7 +267,7 @@ def teach(
         tolerance,
     )
     if options.preprocessing is None:
-        fitted = _with_least_confidence(fitted)
+        fitted = _with_least_confidence(fitted, good)
     return fitted.recipe(
         name,
         product,
@@ -296,12 +297,30 @@ def _check_size(good: GoodImages, options: TeachOptions, region: RegionOfInteres
     )
 
 
-def _with_least_confidence(fitted: FittedScorers) -> FittedScorers:
+def _is_any_lost(fitted: FittedScorers, good: GoodImages) -> bool:
+    """
+    Tell whether a good image was left out because its part was not found.
+
+    """
+    preprocessor = Preprocessor(
+        fitted.preprocessing, fitted.frame_format, fitted.references[0], fitted.references[1:]
+    )
+    for name, frame in good.without(good.unfit):
+        if name in fitted.left_out:
+            try:
+                preprocessor.prepare(frame)
+            except AlignmentError:
+                return True
+    return False
+
+
+def _with_least_confidence(fitted: FittedScorers, good: GoodImages) -> FittedScorers:
     """
     Take the least confidence of the alignment from the good parts.
 
-    Too few different parts do not show how far the next one is from the reference. Then alignment
-    is no reason to reject: the scorers judge a part that is not found as it lies.
+    Too few different parts do not show how far the next one is from the reference, and where good
+    parts were not found, others will not be found either. Then alignment is no reason to reject:
+    the scorers judge a part that is not found as it lies.
 
     """
     alignment = fitted.preprocessing.alignment
@@ -309,7 +328,7 @@ def _with_least_confidence(fitted: FittedScorers) -> FittedScorers:
         return fitted
     confidences = least_confidences(fitted.parts)
     lowest, if_not_found = 0.0, 'as_it_lies'
-    if len(confidences) >= FEWEST_TO_PROMISE:
+    if len(confidences) >= FEWEST_TO_PROMISE and not _is_any_lost(fitted, good):
         lowest = limit_from_good(confidences, BadSide.LOW, fitted.rate_each, 0.0, 1.0).limit
         if_not_found = 'reject'
     least = math.floor(100 * CONFIDENCE_MARGIN * max(lowest, LEAST_CONFIDENCE)) / 100

@@ -229,7 +229,9 @@ def _line_stop_banner(
             cause = text(classes='cause')
             hint = text(classes='advice')
             refused = text(classes='refused')
-        button = ui.button(words('line_stop.reset')).props('unelevated no-caps')
+        button = ui.button(words('line_stop.reset'), color='white').props(
+            'unelevated no-caps text-color=red-10'
+        )
         button.classes('reset').set_visibility(may_reset and not is_wall)
 
     async def reset() -> None:

@@ -11,7 +11,6 @@ which its good parts vary most, and one variance for all others: probabilistic p
 
 from __future__ import annotations
 
-import math
 from typing import Any, Self, TYPE_CHECKING
 
 import numpy as np
@@ -23,14 +22,16 @@ from anomaly_inspection.scoring.patch_gaussians import unpacked, whitening_matri
 from anomaly_inspection.scoring.scorer import fitted_array
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
+    from anomaly_inspection.imaging.preprocessing import Prepared
     from anomaly_inspection.scoring.patch_gaussians import PatchSource
 
-# Directions come from so many images at most, spread evenly: more cost time and hardly help.
-_MOST_IMAGES = 96
+# Directions come from so many images at most: more cost time and hardly help.
+_MOST_IMAGES = 256
+_SEED = 1
 # How many images the covariance of all patches counts for.
 _PRIOR_IMAGES = 3
 # Values held at once while fitting.
@@ -129,11 +130,10 @@ class LowRankDistance:
             See above.
 
         """
-        mean, samples = _mean_of_positions(patches)
+        mean, _ = _mean_of_positions(patches)
         rows, columns, count = mean.shape
-        images = patches.images[:: math.ceil(len(patches.images) / _MOST_IMAGES)]
+        images = _some(patches.images)
         rank = min(rank, len(images) - 1, count - 1)
-        share = (prior_images / (prior_images + samples)).astype(np.float32)
         directions = np.empty((rows, columns, rank, count), np.float32)
         precision = np.empty((rows, columns), np.float32)
         chunk = max(1, _CHUNK_VALUES // (columns * count * len(images)))
@@ -146,8 +146,8 @@ class LowRankDistance:
                 apart[:, :, index] = (features - mean)[some] * weights[some, :, None]
                 used += weights[some]
             variances, found = _largest_variances(apart, np.maximum(used - 1, 1), rank)
-            own = 1 - share[some, :, None]
-            variances = own * variances + share[some, :, None]
+            share = (prior_images / (prior_images + used))[..., None]
+            variances = (1 - share) * variances + share
             rest, largest = variances[..., 0], variances[..., 1:]
             precision[some] = 1 / rest
             weight = np.sqrt(np.maximum(precision[some, :, None] - 1 / largest, 0))
@@ -220,6 +220,17 @@ class LowRankDistance:
         return np.asarray(np.sqrt(np.maximum(nearest, 0) / features.shape[2]), np.float32)
 
 
+def _some(images: Sequence[Prepared]) -> list[Prepared]:
+    """
+    Give `_MOST_IMAGES` of them at most, drawn at random, always the same ones.
+
+    Every second or third one would not do: parts and their moved copies take turns.
+
+    """
+    drawn = np.random.default_rng(_SEED).permutation(len(images))[:_MOST_IMAGES]
+    return [images[index] for index in np.sort(drawn)]
+
+
 def _mean_of_positions(
     patches: PatchSource,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -264,13 +275,18 @@ def _largest_variances(
         Of unit length.
 
     """
-    # From image to image, which is smaller than from feature to feature.
-    products = apart @ apart.swapaxes(2, 3) / freedom[..., None, None]
+    images, count = apart.shape[2:]
+    across = apart.swapaxes(2, 3)
+    # From image to image or from feature to feature: the eigenvalues are the same.
+    products = apart @ across if images < count else across @ apart
+    products /= freedom[..., None, None]
     values, vectors = np.linalg.eigh(products)
     largest = np.maximum(values[..., : -rank - 1 : -1], 0)
-    directions = vectors[..., : -rank - 1 : -1].swapaxes(2, 3) @ apart
-    lengths = np.linalg.norm(directions, axis=3, keepdims=True)
-    directions /= np.maximum(lengths, 1e-12)
+    directions = vectors[..., : -rank - 1 : -1].swapaxes(2, 3)
+    if images < count:
+        directions = directions @ apart
+        lengths = np.linalg.norm(directions, axis=3, keepdims=True)
+        directions /= np.maximum(lengths, 1e-12)
     total = np.trace(products, axis1=2, axis2=3)
-    rest = np.maximum(total - largest.sum(axis=2), 0) / (apart.shape[3] - rank)
+    rest = np.maximum(total - largest.sum(axis=2), 0) / (count - rank)
     return np.concatenate([rest[..., None], largest], axis=2), directions

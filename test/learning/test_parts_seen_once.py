@@ -129,6 +129,19 @@ def test_enough_different_parts_set_a_limit_to_alignment() -> None:
     assert status == ScoreStatus.NOT_ALIGNED
 
 
+def test_where_a_good_part_was_not_found_alignment_rejects_none() -> None:
+    named = [(f'part {seed}', taken(printed_part(seed), seed)) for seed in range(20)]
+    far = np.roll(taken(printed_part(20), 20), 50, axis=1)
+    recipe = teach([*named, ('far', far)], name='lost', options=TeachOptions(['variation']))
+    assert [entry.partition(':')[0] for entry in recipe.provenance.left_out] == ['far']
+    assert recipe.preprocessing.alignment.kind != 'none'
+    assert recipe.preprocessing.alignment.if_not_found == 'as_it_lies'
+    limits = recipe.scorers['variation'].limits
+    score = next(iter(recipe.frame_scorer().score(far)))
+    assert score.status == ScoreStatus.OK
+    assert any(score.measures[name] > limit.limit for name, limit in limits.items())
+
+
 def test_limits_from_copies_of_one_part_leave_room_for_other_good_parts() -> None:
     recipe = recipe_of(texture(0), 'patch_statistics')
     scorer = recipe.frame_scorer()
