@@ -104,7 +104,7 @@ def _run(recipe: Path, config: Path, parts: int, viewers: int | None) -> dict[st
         *('--config', str(config)),
     ]
     if viewers is not None:
-        command += ['--panel-port', '0']
+        command += ['--panel-port', '0', '--wall-display']
     figures: dict[str, Any] = {}
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None

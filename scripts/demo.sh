@@ -63,7 +63,7 @@ if [[ ${TWIN:-0} == 1 ]]; then
 fi
 echo "The cell runs in ROS_DOMAIN_ID=$ROS_DOMAIN_ID, on this machine only."
 if [[ ${PANEL:-1} == 1 ]]; then
-  inspect+=(--panel)
+  inspect+=(--panel --wall-display)
   [[ -n ${PORT:-} ]] && inspect+=(--panel-port "$PORT")
 fi
 [[ $endless == 1 ]] && echo 'Ctrl-C ends the line.'

@@ -54,7 +54,7 @@ FROM_PIP_ONLY = {'openvino', 'threadpoolctl'}
 # The same, and only to train (`[train]`) or for the operator's page (`[panel]` and what it needs).
 EXTRAS = {
     *('tensorflow', 'keras', 'optuna', 'sqlalchemy'),
-    *('nicegui', 'fastapi', 'starlette', 'uvicorn', 'argon2', 'jinja2'),
+    *('nicegui', 'fastapi', 'starlette', 'uvicorn', 'argon2', 'jinja2', 'pydantic'),
 }
 
 

@@ -83,6 +83,9 @@ _PARTS_OF_ANOTHER_FORMAT = 10
     type=click.IntRange(0, 65535),
     help="Port of the page; 0 = any that is free. Default: the parameter file's, 8080.",
 )
+@click.option(
+    '--wall-display', is_flag=True, help='Let everybody look at the page without log-in.'
+)
 def run(
     recipe: Path,
     source: str,
@@ -93,6 +96,7 @@ def run(
     fail_on_escape: bool,
     panel: bool,
     panel_port: int | None,
+    wall_display: bool,
 ) -> None:
     """
     Run the whole cell on a source: print a line for each part, and a summary at the end.
@@ -130,7 +134,7 @@ def run(
         from anomaly_inspection.nodes.panel_process import PanelProcess
 
         check_panel_packages()
-        page = PanelProcess(parameter_file, NAMESPACE, panel_port)
+        page = PanelProcess(parameter_file, NAMESPACE, panel_port, wall_display=wall_display)
     interrupted = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: interrupted.set())

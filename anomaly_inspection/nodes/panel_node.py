@@ -13,16 +13,15 @@ from collections import OrderedDict
 from dataclasses import dataclass
 import functools
 import importlib.util
+from pathlib import Path
 import sys
-import threading
 import time
 from typing import Any, ClassVar
 
-from diagnostic_msgs.msg import DiagnosticArray
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from sensor_msgs.msg import CompressedImage
-from std_srvs.srv import Trigger
 
-from anomaly_inspection.errors import SettingError
+from anomaly_inspection.errors import SettingError, StateError
 from anomaly_inspection.msg import (
     Decision,
     LimitsInForce,
@@ -34,16 +33,17 @@ from anomaly_inspection.msg import (
 )
 from anomaly_inspection.nodes import panel_views
 from anomaly_inspection.nodes.inspection_node import InspectionNode, NodeParameters, steady_s
+from anomaly_inspection.nodes.panel_commands import PanelCommands
 from anomaly_inspection.nodes.panel_teaching import PanelTeaching
 from anomaly_inspection.nodes.parameters import parameter
 from anomaly_inspection.nodes.qos import EVENT, LATCHED, WATCH_IMAGE
 from anomaly_inspection.nodes.spinning import PARAMETERS_REFUSED, spin_node
 from anomaly_inspection.nodes.stamps import nanoseconds_from_stamp
-from anomaly_inspection.panel.cell_commands import Answer
 from anomaly_inspection.panel.cell_state import CellState, Counts, counts_from_json, counts_to_json
 from anomaly_inspection.panel.frame_hub import Frame, MAP, MARKED, PLAIN
 from anomaly_inspection.panel.panel_parts import PanelParts
 from anomaly_inspection.panel.shifts import ShiftTable
+from anomaly_inspection.state_file import default_state_folder, NO_FOLDER
 
 #: The log tells the address behind these words.
 ADDRESS_WORDS = "the operator's page: "
@@ -51,7 +51,6 @@ ADDRESS_WORDS = "the operator's page: "
 _NEEDED = ('nicegui', 'argon2')
 _PICTURES = {MARKED: 'overlay/part', PLAIN: 'overlay/frame', MAP: 'overlay/map'}
 _REMEMBERED_STAMPS = 200
-_ANSWER_TIMEOUT_S = 5.0
 _STALE_AFTER_S = 5.0
 _KEEP_EVERY_S = 5.0
 
@@ -78,6 +77,39 @@ class PanelParameters(NodeParameters):
     key: str = parameter(
         '', 'File with the private key of the certificate (PEM, no password).', read_only=True
     )
+    people_folder: str = parameter(
+        '',
+        "Folder of the accounts and of the record of changes; empty: 'people' in state_folder.",
+        read_only=True,
+    )
+    wall_display: bool = parameter(
+        False,
+        'Let everybody who reaches the page look at the line without log-in, as a screen on the '
+        'wall does.',
+        read_only=True,
+    )
+    allowed_hosts: str = parameter(
+        '',
+        'Names under which browsers may call this machine, with commas between, besides its '
+        'addresses, localhost and its own name.',
+        read_only=True,
+    )
+    session_idle_min: float = parameter(
+        60.0,
+        'A log-in ends after this time without a click.',
+        unit='min',
+        minimum=1.0,
+        maximum=43200.0,
+        read_only=True,
+    )
+    session_hours: float = parameter(
+        12.0,
+        'A log-in ends after this time in any case.',
+        unit='h',
+        minimum=0.1,
+        maximum=720.0,
+        read_only=True,
+    )
     shifts: tuple[str, ...] = parameter(
         (),
         "Shifts for the counters, each 'HH:MM NAME' in local time, as '06:00 Early'; none: a day.",
@@ -97,19 +129,28 @@ class PanelNode(InspectionNode[PanelParameters]):
 
     """
 
-    concerns: ClassVar[dict[str, tuple[str, ...]]] = {}
+    #: Who may log in; None while there is no such node.
+    people: Any = None
+    concerns: ClassVar[dict[str, tuple[str, ...]]] = {'people': ('people', 'record of changes')}
 
     _teaching: PanelTeaching | None = None
 
     def __init__(self, **options: Any) -> None:
         super().__init__('panel', PanelParameters, **options)
         cell_name = self.get_namespace().strip('/') or 'inspection'
+        # The passwords need argon2, which only a process that serves the page needs.
+        from anomaly_inspection.panel.people import People
+        from anomaly_inspection.panel.sessions import SessionTimes
+
         given = self.parameters
+        times = SessionTimes(given.session_idle_min * 60, given.session_hours * 3600)
+        self.people = People(self._people_folder(), times, self._tell_of_record)
+        self._commands = PanelCommands(self)
         state = CellState(
             shifts=ShiftTable(given.shifts, given.time_zone), counts=self._counts_before()
         )
         self._teaching = PanelTeaching(self)
-        self.parts = PanelParts(_Commands(self), self._teaching, cell_name, state)
+        self.parts = PanelParts(self._commands, self._teaching, self.people, cell_name, state)
         self._keys_by_stamp: OrderedDict[int, tuple[str, int]] = OrderedDict()
         self._server: Any = None
         self._kept_counts: tuple[Counts, ...] = state.picture().counts
@@ -134,7 +175,6 @@ class PanelNode(InspectionNode[PanelParameters]):
         self._teaching.configure()
         self.every(0.2, self._look_around)
         self.every(_KEEP_EVERY_S, self._keep_counts)
-        self._reset = self.create_client(Trigger, 'sorter/reset')
 
     def activate(self) -> None:
         """
@@ -142,13 +182,18 @@ class PanelNode(InspectionNode[PanelParameters]):
 
         """
         # NiceGUI takes a second to import, and only a process that serves a page needs it.
+        from anomaly_inspection.panel.access import AccessSettings
         from anomaly_inspection.panel.server import PanelServer, ServerSettings
 
         given = self.parameters
         settings = ServerSettings(given.host, given.port, given.certificate, given.key)
-        self._server = PanelServer(settings, self.parts)
+        names = tuple(name.strip() for name in given.allowed_hosts.split(',') if name.strip())
+        access = AccessSettings(given.wall_display, names)
+        self._server = PanelServer(settings, self.parts, access)
         self._server.start()
         self.get_logger().info(f'{ADDRESS_WORDS}{self._server.address}')
+        self._warn_of_open_network()
+        self._show_code(self._server.address)
 
     def deactivate(self) -> None:
         """
@@ -163,10 +208,9 @@ class PanelNode(InspectionNode[PanelParameters]):
 
     def cleanup(self) -> None:
         """
-        Let go of the client.
+        Let go of the endpoints.
 
         """
-        self.destroy_client(self._reset)
 
     def destroy_node(self) -> None:
         """
@@ -176,7 +220,51 @@ class PanelNode(InspectionNode[PanelParameters]):
         # A node whose parameters are refused was never completed.
         if self._teaching is not None:
             self._teaching.destroy()
+        if self.people is not None:
+            self.people.close()
+            self.people = None
         super().destroy_node()
+
+    # People
+
+    def _people_folder(self) -> Path | None:
+        if self.parameters.people_folder:
+            return Path(self.parameters.people_folder).expanduser()
+        folder = self.parameters.state_folder
+        if folder == NO_FOLDER:
+            return None
+        # The people of a machine are the same for all its cells.
+        return (Path(folder).expanduser() if folder else default_state_folder()) / 'people'
+
+    def _tell_of_record(self, problem: str) -> None:
+        if problem:
+            self.report('record of changes', DiagnosticStatus.WARN, problem)
+        else:
+            self.clear('record of changes')
+
+    def _warn_of_open_network(self) -> None:
+        host = self.parameters.host
+        if not self.parameters.certificate and host not in ('127.0.0.1', 'localhost', '::1'):
+            self.get_logger().warning(
+                f'host is {host} and there is no certificate: passwords cross the network '
+                'readable; set the parameters certificate and key'
+            )
+
+    def _show_code(self, address: str) -> None:
+        try:
+            code = self.people.new_code()
+        except StateError as error:
+            self.report('people', DiagnosticStatus.ERROR, f'nobody can log in: {error}')
+            return
+        self.clear('people')
+        if code is not None:
+            # On the terminal and not in the log: whoever reads it can become the engineer.
+            print(
+                f'There is no engineer yet. Open {address}first-engineer and enter the one-time '
+                f'code {code}, or run: anomaly-inspection account add NAME --role engineer',
+                file=sys.stderr,
+                flush=True,
+            )
 
     def diagnostic_values(self) -> dict[str, object]:
         """
@@ -185,22 +273,6 @@ class PanelNode(InspectionNode[PanelParameters]):
         """
         address = self._server.address if self._server is not None else ''
         return {'address': address, 'viewers of the picture': self.parts.frames.viewer_count}
-
-    def call(self, client: Any, request: Any) -> Answer:
-        """
-        Call a service that answers with `success` and `message`; blocks, never raises.
-
-        """
-        if not client.service_is_ready():
-            return Answer(False, f'{client.srv_name.rpartition("/")[0]} is not running')
-        answered = threading.Event()
-        future = client.call_async(request)
-        future.add_done_callback(lambda _: answered.set())
-        if not answered.wait(_ANSWER_TIMEOUT_S):
-            client.remove_pending_request(future)
-            return Answer(False, f'{client.srv_name} did not answer in {_ANSWER_TIMEOUT_S:g} s')
-        response = future.result()
-        return Answer(bool(response.success), str(response.message))
 
     # The counts outlive the process
 
@@ -293,23 +365,6 @@ class PanelNode(InspectionNode[PanelParameters]):
         namespace = self.get_namespace()
         statuses = panel_views.health_views(message, namespace, steady_s())
         self.parts.state.set_health(statuses)
-
-
-class _Commands:
-    """
-    Carries the commands of the pages out.
-
-    """
-
-    def __init__(self, node: PanelNode) -> None:
-        self._node = node
-
-    def reset_line(self) -> Answer:
-        """
-        Let the line run again after a stop; refused while the cause lasts.
-
-        """
-        return self._node.call(self._node._reset, Trigger.Request())
 
 
 def check_panel_packages() -> None:

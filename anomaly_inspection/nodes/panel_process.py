@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from anomaly_inspection.errors import SettingError
 from anomaly_inspection.nodes.panel_node import ADDRESS_WORDS
 from anomaly_inspection.nodes.spinning import END_WITH_STDIN
-from anomaly_inspection.state_file import NO_FOLDER
+from anomaly_inspection.state_file import default_state_folder, NO_FOLDER
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -40,6 +40,8 @@ class PanelProcess:
         Of the cell.
     port : int or None
         TCP port; None = that of the parameter file.
+    wall_display : bool
+        Whether everybody may look on without log-in.
 
     Raises
     ------
@@ -48,9 +50,14 @@ class PanelProcess:
 
     """
 
-    def __init__(self, parameter_file: Path, namespace: str, port: int | None) -> None:
-        # A run keeps nothing: its page counts its own parts.
+    def __init__(
+        self, parameter_file: Path, namespace: str, port: int | None, *, wall_display: bool = False
+    ) -> None:
+        # A run keeps nothing: its page counts its own parts. Only people are those of the machine.
         of_panel = ['-p', f'state_folder:={NO_FOLDER}']
+        of_panel += ['-p', f'people_folder:={default_state_folder() / "people"}']
+        if wall_display:
+            of_panel += ['-p', 'wall_display:=true']
         if port is not None:
             of_panel += ['-p', f'port:={port}']
         self._options = [

@@ -16,6 +16,7 @@ from std_srvs.srv import Trigger
 from anomaly_inspection.action import AcceptDraft, RecordParts, Teach
 from anomaly_inspection.deciding.frame_judge import Reason
 from anomaly_inspection.msg import Decision, ShadowVerdict, TeacherState
+from anomaly_inspection.nodes.panel_commands import call_service
 from anomaly_inspection.nodes.qos import EVENT, LATCHED
 from anomaly_inspection.panel import teacher_state
 from anomaly_inspection.panel.cell_commands import Answer
@@ -219,7 +220,7 @@ class PanelTeaching:
         client = self._services[name]
         if not client.service_is_ready():
             return Answer(False, _NOT_RUNNING)
-        return self._node.call(client, client.srv_type.Request(**fields))
+        return call_service(client, client.srv_type.Request(**fields))
 
     def _begin(self, name: str, goal: Any) -> Answer:
         """

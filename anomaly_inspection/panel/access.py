@@ -274,7 +274,7 @@ class AccessGuard:
         try:
             while not call.done():
                 await asyncio.wait({call}, timeout=_WATCH_S)
-                if not call.done() and not self._still_may(rule, visitor):
+                if not call.done() and not self._still_may(visitor):
                     ended.set()
                     await state.end(is_socket, send)
                     await asyncio.wait({call}, timeout=_GOODBYE_S)
@@ -289,12 +289,13 @@ class AccessGuard:
             # What went wrong after the end is of no interest to anybody.
             call.exception()
 
-    def _still_may(self, rule: Rule, visitor: Visitor) -> bool:
+    def _still_may(self, visitor: Visitor) -> bool:
         try:
             now = self._people.now(visitor)
         except StateError:
             return False
-        return now is not None and rule.role is not None and now.role >= rule.role
+        # A page was made for a role; one that may do more than its visitor must go.
+        return now is not None and now.role >= visitor.role
 
 
 def visitor_of(connection: HTTPConnection) -> Visitor | None:

@@ -7,7 +7,10 @@ What a page may ask of the cell.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,34 @@ class CellCommands(Protocol):
     def reset_line(self) -> Answer:
         """
         Let the line run again after a stop; refused while the cause lasts.
+
+        """
+        ...
+
+    def grab(self) -> Answer:
+        """
+        Take the values of the potentiometers over as limits.
+
+        """
+        ...
+
+    def set_limits(self, limits: Mapping[str, float]) -> Answer:
+        """
+        Change limits, 'scorer.measure' -> value, together: all or none.
+
+        """
+        ...
+
+    def save_limits(self) -> Answer:
+        """
+        Write the limits in force as a new version of the recipe.
+
+        """
+        ...
+
+    def load_recipe(self, path: str) -> Answer:
+        """
+        Switch to the recipe in a folder, between two parts; a bad one leaves the old one in force.
 
         """
         ...

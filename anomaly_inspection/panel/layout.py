@@ -23,15 +23,19 @@ from fastapi import FastAPI, Request
 from fastapi.responses import RedirectResponse, Response
 from nicegui import ui
 
+from anomaly_inspection.panel.access import visitor_of
 from anomaly_inspection.panel.asking import asked
 from anomaly_inspection.panel.explaining import advice
+from anomaly_inspection.panel.guarded_commands import LEAST_ROLES
+from anomaly_inspection.panel.route_rules import rule_for
 from anomaly_inspection.panel.words import languages, preferred_language, Words
 
 if TYPE_CHECKING:
     from anomaly_inspection.panel.panel_parts import PanelParts
+    from anomaly_inspection.panel.roles import Visitor
 
 #: Pages in the order of the navigation: key of their name in the language files -> address.
-PAGES = {'line': '/', 'teach': '/teach'}
+PAGES = {'line': '/', 'teach': '/teach', 'people': '/people'}
 
 _LANGUAGE_COOKIE = 'panel_language'
 _THEME_COOKIE = 'panel_theme'
@@ -95,10 +99,14 @@ def frame(
     ui.dark_mode(_THEMES.get(request.cookies.get(_THEME_COOKIE, 'auto')))
     ui.colors(primary='#5b7690')
     ui.page_title(f'{words(f"page.{page}")} · {parts.cell_name}')
-    ui.add_head_html('<link rel="stylesheet" href="/assets/panel.css">')
+    ui.add_head_html(
+        '<link rel="stylesheet" href="/assets/panel.css">'
+        '<script src="/assets/session.js" defer></script>'
+    )
     with ui.element('div').classes('page' + (' wall' if is_wall else '')):
-        _head(parts, words, page, is_wall=is_wall)
-        _line_stop_banner(parts, words, is_wall=is_wall)
+        visitor = visitor_of(request)
+        _head(parts, words, page, visitor, is_wall=is_wall)
+        _line_stop_banner(parts, words, visitor, is_wall=is_wall)
         with ui.element('main').classes(f'content {page}'):
             yield words
 
@@ -129,19 +137,24 @@ def on_change(parts: PanelParts, show: Callable[[], None]) -> None:
     ui.timer(REFRESH_S, look)
 
 
-def _head(parts: PanelParts, words: Words, page: str, *, is_wall: bool) -> None:
+def _head(
+    parts: PanelParts, words: Words, page: str, visitor: Visitor | None, *, is_wall: bool
+) -> None:
     with ui.element('header').classes('head'):
         text(words('page.title'), 'product')
         text(parts.cell_name, 'cell-name')
         if not is_wall:
             with ui.element('nav').classes('navigation'):
                 for name, address in PAGES.items():
+                    if not _may_open(address, visitor):
+                        continue
                     is_here = ' is-here' if name == page else ''
                     ui.link(words(f'page.{name}'), address).classes(f'tab{is_here}')
         ui.element('div').classes('gap')
         recipe = text(classes='recipe')
         clock = text(classes='clock')
         if not is_wall:
+            _who(words, visitor)
             _settings_menu(words)
 
     def show() -> None:
@@ -162,6 +175,32 @@ def _head(parts: PanelParts, words: Words, page: str, *, is_wall: bool) -> None:
     ui.timer(5.0, tick)
 
 
+def _may_open(address: str, visitor: Visitor | None) -> bool:
+    rule = rule_for('GET', address)
+    if rule is None or visitor is None:
+        return False
+    is_known = visitor.may_act or not rule.needs_account
+    return is_known and (rule.role is None or visitor.role >= rule.role)
+
+
+def _who(words: Words, visitor: Visitor | None) -> None:
+    """
+    Show who is logged in, with a way out; or the way in.
+
+    """
+    if visitor is None or not visitor.may_act:
+        ui.link(words('log_in.button'), '/log-in').classes('who-link')
+        return
+    with ui.element('div').classes('who'):
+        text(visitor.name, 'who-name')
+        text(words(f'role.{visitor.role.word}'), 'who-role')
+    with (
+        ui.element('form').props('method=post action=/log-out'),
+        ui.element('button').props('type=submit').classes('who-out'),
+    ):
+        text(words('log_in.log_out'))
+
+
 def _settings_menu(words: Words) -> None:
     with ui.button(icon='settings').props('flat round dense').classes('settings') as button:
         button.props(f'aria-label="{words("page.language")}"')
@@ -176,7 +215,11 @@ def _settings_menu(words: Words) -> None:
                 )
 
 
-def _line_stop_banner(parts: PanelParts, words: Words, *, is_wall: bool) -> None:
+def _line_stop_banner(
+    parts: PanelParts, words: Words, visitor: Visitor | None, *, is_wall: bool
+) -> None:
+    commands = parts.commands_for(visitor)
+    may_reset = visitor is not None and visitor.role >= LEAST_ROLES['reset_line']
     with ui.element('section').classes('line-stop').props('role=alert') as banner:
         ui.icon('front_hand').classes('line-stop-icon')
         with ui.element('div').classes('line-stop-words'):
@@ -189,12 +232,12 @@ def _line_stop_banner(parts: PanelParts, words: Words, *, is_wall: bool) -> None
         button = ui.button(words('line_stop.reset'), color='white').props(
             'unelevated no-caps text-color=red-10'
         )
-        button.classes('reset').set_visibility(not is_wall)
+        button.classes('reset').set_visibility(may_reset and not is_wall)
 
     async def reset() -> None:
         button.disable()
         refused.text = ''
-        answer = await asked(parts.commands.reset_line)
+        answer = await asked(commands.reset_line)
         button.enable()
         if answer.success:
             ui.notify(words('line_stop.done'), type='info', position='top')

@@ -6,14 +6,19 @@ What every page of the panel is given.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from anomaly_inspection.panel.cell_state import CellState
 from anomaly_inspection.panel.frame_hub import FrameHub
+from anomaly_inspection.panel.guarded_commands import GuardedCommands
+from anomaly_inspection.panel.guarded_teaching import GuardedTeaching
+from anomaly_inspection.panel.people_work import PeopleWork
 
 if TYPE_CHECKING:
     from anomaly_inspection.panel.cell_commands import CellCommands
+    from anomaly_inspection.panel.people import People
+    from anomaly_inspection.panel.roles import Visitor
     from anomaly_inspection.panel.teach_commands import TeachCommands
 
 
@@ -28,17 +33,38 @@ class PanelParts:
         What a page may ask of the cell.
     teaching : TeachCommands
         What a page may ask of the teacher.
+    people : People
+        Who may log in and do what.
     cell_name : str
         Shown on every page, so that nobody takes one cell for another.
     state : CellState
         What is known of the cell.
     frames : FrameHub
         Pictures of the parts.
+    people_work : PeopleWork
+        Runs what takes long about people.
 
     """
 
     commands: CellCommands
     teaching: TeachCommands
+    people: People
     cell_name: str = 'inspection'
     state: CellState = field(default_factory=CellState)
     frames: FrameHub = field(default_factory=FrameHub)
+    people_work: PeopleWork = field(default_factory=PeopleWork)
+
+    def commands_for(self, visitor: Visitor | None) -> GuardedCommands:
+        """
+        Give the commands of the cell as this visitor may give them.
+
+        """
+        return GuardedCommands(self.commands, self.people, visitor, self.state)
+
+    def for_visitor(self, visitor: Visitor | None) -> PanelParts:
+        """
+        Give the same with all commands as this visitor may give them; pages use these alone.
+
+        """
+        teaching = GuardedTeaching(self.teaching, self.people, visitor)
+        return replace(self, commands=self.commands_for(visitor), teaching=teaching)

@@ -21,7 +21,19 @@ from nicegui import ui
 import uvicorn
 
 from anomaly_inspection.errors import SettingError
-from anomaly_inspection.panel import frame_routes, layout, line_page, teach_page, teach_routes
+from anomaly_inspection.panel import (
+    api,
+    frame_routes,
+    layout,
+    line_page,
+    people_forms,
+    people_page,
+    teach_page,
+    teach_routes,
+)
+from anomaly_inspection.panel.access import AccessGuard, AccessSettings
+from anomaly_inspection.panel.page_sockets import is_own_page
+from anomaly_inspection.panel.strict_template import use_nonces
 from anomaly_inspection.printable import printable
 
 if TYPE_CHECKING:
@@ -74,11 +86,19 @@ class PanelServer:
         Where.
     parts : PanelParts
         What the pages show and do.
+    access : AccessSettings
+        Who may look on without log-in, and under which names the page may be called.
 
     """
 
-    def __init__(self, settings: ServerSettings, parts: PanelParts) -> None:
+    def __init__(
+        self,
+        settings: ServerSettings,
+        parts: PanelParts,
+        access: AccessSettings | None = None,
+    ) -> None:
         self._settings = settings
+        self._access = access or AccessSettings()
         self._parts = parts
         self._server: uvicorn.Server | None = None
         self._thread: threading.Thread | None = None
@@ -109,7 +129,10 @@ class PanelServer:
         shown = f'[{host}]' if ':' in host else host
         self.address = f'{settings.scheme}://{shown}:{port}/'
         config = uvicorn.Config(
-            build_app(self._parts),
+            guarded_app(self._parts, self._access),
+            # Otherwise anybody on this machine could claim to come from another address.
+            proxy_headers=False,
+            ws_max_size=2 * 1024 * 1024,
             log_level='warning',
             access_log=False,
             timeout_graceful_shutdown=_GOODBYE_S,
@@ -142,6 +165,14 @@ class PanelServer:
         self._server = self._thread = None
 
 
+def guarded_app(parts: PanelParts, access: AccessSettings) -> AccessGuard:
+    """
+    Build the application with the guard around it.
+
+    """
+    return AccessGuard(build_app(parts), parts.people, access, is_own_page=is_own_page)
+
+
 _app: FastAPI | None = None
 
 
@@ -156,9 +187,13 @@ def build_app(parts: PanelParts) -> FastAPI:
         _app.mount('/assets', StaticFiles(directory=_ASSETS), name='assets')
         frame_routes.add_routes(_app, parts)
         layout.add_routes(_app)
+        people_forms.add_routes(_app, parts.people, parts.people_work, parts.cell_name)
+        api.add_routes(_app, parts)
         line_page.add_page(parts)
         teach_routes.add_routes(_app, parts)
         teach_page.add_page(parts)
+        people_page.add_page(parts)
+        use_nonces()
         ui.run_with(
             _app,
             title='anomaly_inspection',

@@ -14,6 +14,7 @@ from fastapi import Request
 from nicegui import ui
 
 from anomaly_inspection.panel import layout
+from anomaly_inspection.panel.access import visitor_of
 from anomaly_inspection.panel.asking import asked, tell_refusal
 from anomaly_inspection.panel.layout import text
 from anomaly_inspection.panel.live_picture import LivePicture
@@ -41,38 +42,46 @@ def add_page(parts: PanelParts) -> None:
 
     @ui.page('/teach')
     def teach(request: Request) -> None:
-        with layout.frame(parts, request, 'teach') as words:
-            with ui.element('div').classes('teach-missing') as missing:
-                ui.icon('school')
-                text(words('teach.not_running'))
-            with ui.element('div').classes('teach-columns') as columns:
-                with ui.element('div').classes('teach-column'):
-                    record = _RecordBox(parts, words)
-                    with ui.element('section').classes('box teach-live'):
-                        LivePicture(words)
-                with ui.element('div').classes('teach-column'):
-                    images = SessionImages(parts, words)
-                    details = DraftDetails(words)
-                with ui.element('div').classes('teach-column'):
-                    teach_box = TeachBox(parts, words, lambda: images.region)
-                    accepted = text(classes='teach-accepted')
-                    draft = DraftBox(parts, words)
+        _show(parts.for_visitor(visitor_of(request)), request)
 
-            def show() -> None:
-                picture = parts.state.picture()
-                missing.set_visibility(not picture.teacher_is_running)
-                columns.set_visibility(picture.teacher_is_running)
-                session = record.show(picture)
-                images.show(session.name if session else '', session.images if session else 0)
-                teach_box.show(picture, session)
-                draft.show(picture, session)
-                details.show(session)
-                answer = picture.teacher_answers.get('accept')
-                is_accepted = answer is not None and answer.success
-                accepted.text = answer.message if answer is not None and is_accepted else ''
-                accepted.set_visibility(is_accepted and not (session and session.draft))
 
-            layout.on_change(parts, show)
+def _show(parts: PanelParts, request: Request) -> None:
+    """
+    Make the page for one visitor.
+
+    """
+    with layout.frame(parts, request, 'teach') as words:
+        with ui.element('div').classes('teach-missing') as missing:
+            ui.icon('school')
+            text(words('teach.not_running'))
+        with ui.element('div').classes('teach-columns') as columns:
+            with ui.element('div').classes('teach-column'):
+                record = _RecordBox(parts, words)
+                with ui.element('section').classes('box teach-live'):
+                    LivePicture(words)
+            with ui.element('div').classes('teach-column'):
+                images = SessionImages(parts, words)
+                details = DraftDetails(words)
+            with ui.element('div').classes('teach-column'):
+                teach_box = TeachBox(parts, words, lambda: images.region)
+                accepted = text(classes='teach-accepted')
+                draft = DraftBox(parts, words)
+
+        def show() -> None:
+            picture = parts.state.picture()
+            missing.set_visibility(not picture.teacher_is_running)
+            columns.set_visibility(picture.teacher_is_running)
+            session = record.show(picture)
+            images.show(session.name if session else '', session.images if session else 0)
+            teach_box.show(picture, session)
+            draft.show(picture, session)
+            details.show(session)
+            answer = picture.teacher_answers.get('accept')
+            is_accepted = answer is not None and answer.success
+            accepted.text = answer.message if answer is not None and is_accepted else ''
+            accepted.set_visibility(is_accepted and not (session and session.draft))
+
+        layout.on_change(parts, show)
 
 
 class _RecordBox:

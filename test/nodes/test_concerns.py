@@ -56,7 +56,7 @@ PROBLEMS = {
         'link': ['link'],
         'knobs': [f'channel {X}', 'thresholds', 'button'],
     },
-    PanelNode: {},
+    PanelNode: {'people': ['people', 'record of changes']},
 }
 # Of the node as a whole, beside the failures of its callbacks.
 OF_THE_NODE = ['lifecycle', f'qos {X}', 'gate thread']

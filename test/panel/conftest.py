@@ -89,6 +89,20 @@ def processes(
     processes.close()
 
 
+@pytest.fixture(scope='session')
+def panel_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """
+    The whole panel, served, on a cell that the tests make up.
+
+    """
+    pytest.importorskip('nicegui', reason='NiceGUI is not installed: pip install .[panel]')
+    from support.panel_site import PanelSite
+
+    site = PanelSite(tmp_path_factory.mktemp('panel_site'))
+    yield site
+    site.close()
+
+
 @pytest.fixture
 def shoot(page: Any) -> Any:
     """

@@ -19,6 +19,7 @@ from playwright.sync_api import expect
 
 from anomaly_inspection.msg import Decision, Fault
 from anomaly_inspection.nodes.qos import LATCHED
+from support.panel_people import log_in
 from support.processes import address_of, wait_for
 from support.small_recipe import SMALL_LINE
 
@@ -36,7 +37,7 @@ def test_parts_pass_a_reject_says_why_and_a_stopped_line_is_reset(
 ):
     processes.start('viewer')
     processes.start('panel', port=0)
-    page.goto(address_of(processes))
+    log_in(page, address_of(processes))
     expect(page.get_by_text('No part has come yet.')).to_be_visible()
 
     processes.start_all(watcher, SOURCE)
@@ -82,7 +83,7 @@ def test_parts_pass_a_reject_says_why_and_a_stopped_line_is_reset(
 
 
 def test_counts_outlive_a_killed_panel_and_inspection_does_not_notice(page, processes, watcher):
-    processes.start('panel', port=0)
+    processes.start('panel', port=0, wall_display=True)
     address = address_of(processes)
     processes.start_all(watcher, SOURCE)
     page.goto(f'{address}wall')
@@ -97,8 +98,8 @@ def test_counts_outlive_a_killed_panel_and_inspection_does_not_notice(page, proc
     decided = len(watcher.decisions)
     watcher.wait(lambda: len(watcher.decisions) >= decided + 5)
 
-    processes.start('panel', port=int(urlsplit(address).port))
-    wait_for(lambda: processes.log('panel').count(address) == 2, processes)
+    processes.start('panel', port=int(urlsplit(address).port), wall_display=True)
+    wait_for(lambda: processes.log('panel').count(f'page: {address}') == 2, processes)
     page.goto(f'{address}wall')
     parts = page.locator('.counter-value').first
     expect(parts).to_be_visible()

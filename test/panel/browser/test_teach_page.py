@@ -13,6 +13,7 @@ import pytest
 pytest.importorskip('anomaly_inspection.msg', reason='needs ROS 2 and the built messages')
 from anomaly_inspection.recipes.folder import read_recipe
 from anomaly_inspection.teaching.session import TeachingFolder
+from support.panel_people import log_in
 from support.processes import address_of, wait_for
 from support.small_recipe import SMALL_LINE
 from support.teaching import recorded_session
@@ -55,7 +56,7 @@ def test_a_new_product_is_recorded_taught_tried_and_accepted(
     processes.start('viewer')
     processes.start('panel', port=0)
     processes.start_all(watcher, f'{SMALL_LINE},parts=4000,defect_rate=0')
-    page.goto(address_of(processes))
+    log_in(page, address_of(processes))
     page.get_by_role('link', name='Teach', exact=True).click()
 
     # Record: a live counter, and a hint for each part.
@@ -114,7 +115,9 @@ def test_a_panel_that_dies_while_it_records_loses_nothing_and_its_successor_stop
     folder, _ = start_teacher(processes, tmp_path)
     processes.start('panel', port=0)
     processes.start_all(watcher, f'{SMALL_LINE},parts=4000,defect_rate=0')
-    page.goto(f'{address_of(processes)}teach')
+    address = address_of(processes)
+    log_in(page, address)
+    page.goto(f'{address}teach')
     page.get_by_label('Product', exact=True).fill('Pump 3')
     page.get_by_label('Parts', exact=True).fill('0')
     page.get_by_role('button', name='Record').click()
@@ -132,7 +135,10 @@ def test_a_panel_that_dies_while_it_records_loses_nothing_and_its_successor_stop
     processes.start('panel', port=0)
     words = "the operator's page: "
     wait_for(lambda: processes.log('panel').count(words) == 2, processes)
-    page.goto(processes.log('panel').rpartition(words)[2].split()[0] + 'teach')
+    # On another port, where the first log-in does not count.
+    address = processes.log('panel').rpartition(words)[2].split()[0]
+    log_in(page, address)
+    page.goto(f'{address}teach')
     page.get_by_role('button', name='Stop').click()
     expect(page.get_by_role('button', name='Record')).to_be_enabled()
     count = len(session.image_names())
@@ -149,6 +155,7 @@ def test_a_hostile_name_is_text_and_other_files_are_not_served(page, processes, 
     dialogs = []
     page.on('dialog', lambda dialog: (dialogs.append(dialog.message), dialog.dismiss()))
     address = address_of(processes)
+    log_in(page, address)
     page.goto(f'{address}teach')
     expect(page.get_by_text(evil).first).to_be_visible()
     assert page.locator('img[src="x"]').count() == 0
@@ -162,15 +169,17 @@ def test_a_hostile_name_is_text_and_other_files_are_not_served(page, processes, 
         'draft/..%2F..%2Fsession.json',
     ):
         answer = page.request.get(f'{address}teaching/{session.name}/{path}')
-        assert answer.status == 404, path
-    assert page.request.get(f'{address}teaching/..%2F..%2Fetc/images/passwd').status == 404
+        assert answer.status in (400, 404), path
+    assert page.request.get(f'{address}teaching/..%2F..%2Fetc/images/passwd').status in (400, 404)
 
 
 def test_files_are_uploaded_and_what_is_no_image_is_refused(page, processes, tmp_path):
     folder, _ = start_teacher(processes, tmp_path)
     session = recorded_session(folder.path, count=2)
     processes.start('panel', port=0)
-    page.goto(f'{address_of(processes)}teach')
+    address = address_of(processes)
+    log_in(page, address)
+    page.goto(f'{address}teach')
     expect(page.locator('.teach-tile')).to_have_count(2)
     image = np.random.default_rng(1).integers(0, 200, (240, 320), np.uint8)
     good = {'name': 'good.png', 'mimeType': 'image/png'}
@@ -186,5 +195,7 @@ def test_files_are_uploaded_and_what_is_no_image_is_refused(page, processes, tmp
 
 def test_without_a_teacher_the_page_says_what_to_do(page, processes):
     processes.start('panel', port=0)
-    page.goto(f'{address_of(processes)}teach')
+    address = address_of(processes)
+    log_in(page, address)
+    page.goto(f'{address}teach')
     expect(page.get_by_text('Start the cell with teacher:=true')).to_be_visible()

@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+Carries the commands of the operator's page out, with the services and actions of the nodes.
+
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+import threading
+from typing import Any, TYPE_CHECKING
+
+from rclpy.action import ActionClient
+from std_srvs.srv import Trigger
+
+from anomaly_inspection.action import LoadRecipe
+from anomaly_inspection.msg import Limit
+from anomaly_inspection.panel.cell_commands import Answer
+from anomaly_inspection.srv import SetLimits
+
+if TYPE_CHECKING:
+    from rclpy.lifecycle import LifecycleNode
+
+_ANSWER_TIMEOUT_S = 5.0
+# Scorers read a recipe before it can be in force.
+_RECIPE_TIMEOUT_S = 60.0
+
+
+class PanelCommands:
+    """
+    Calls the nodes of the cell; every command blocks until the answer, and never raises.
+
+    Parameters
+    ----------
+    node : LifecycleNode
+        Has the clients; another thread spins it.
+
+    """
+
+    def __init__(self, node: LifecycleNode) -> None:
+        self._node = node
+        self._reset = node.create_client(Trigger, 'sorter/reset')
+        self._grab = node.create_client(Trigger, 'threshold_bridge/grab')
+        self._set_limits = node.create_client(SetLimits, 'decider/set_limits')
+        self._save_limits = node.create_client(Trigger, 'decider/save_limits')
+        self._load_recipe = ActionClient(node, LoadRecipe, 'decider/load_recipe')
+
+    def close(self) -> None:
+        """
+        Let go of the clients.
+
+        """
+        for client in (self._reset, self._grab, self._set_limits, self._save_limits):
+            self._node.destroy_client(client)
+        self._load_recipe.destroy()
+
+    def reset_line(self) -> Answer:
+        """
+        Let the line run again after a stop; refused while the cause lasts.
+
+        """
+        return call_service(self._reset, Trigger.Request())
+
+    def grab(self) -> Answer:
+        """
+        Take the values of the potentiometers over as limits.
+
+        """
+        return call_service(self._grab, Trigger.Request())
+
+    def set_limits(self, limits: Mapping[str, float]) -> Answer:
+        """
+        Change limits together, all or none.
+
+        """
+        request = SetLimits.Request()
+        for name, value in limits.items():
+            scorer, _, measure = name.partition('.')
+            request.limits.append(Limit(scorer=scorer, measure=measure, value=float(value)))
+        return call_service(self._set_limits, request)
+
+    def save_limits(self) -> Answer:
+        """
+        Write the limits in force as a new version of the recipe.
+
+        """
+        return call_service(self._save_limits, Trigger.Request())
+
+    def load_recipe(self, path: str) -> Answer:
+        """
+        Switch to the recipe in a folder.
+
+        """
+        if not self._load_recipe.server_is_ready():
+            return Answer(False, 'the decider is not running')
+        goal = _result(self._load_recipe.send_goal_async(LoadRecipe.Goal(path=path)))
+        if goal is None:
+            return Answer(False, f'the decider did not answer in {_ANSWER_TIMEOUT_S:g} s')
+        wrapped = _result(goal.get_result_async(), _RECIPE_TIMEOUT_S)
+        if wrapped is None:
+            goal.cancel_goal_async()
+            return Answer(False, f'the recipe was not in force after {_RECIPE_TIMEOUT_S:g} s')
+        return Answer(bool(wrapped.result.success), str(wrapped.result.message))
+
+
+def call_service(client: Any, request: Any) -> Answer:
+    """
+    Call a service that answers with `success` and `message`; blocks, never raises.
+
+    """
+    if not client.service_is_ready():
+        return Answer(False, f'{client.srv_name.rpartition("/")[0]} is not running')
+    future = client.call_async(request)
+    response = _result(future)
+    if response is None:
+        client.remove_pending_request(future)
+        return Answer(False, f'{client.srv_name} did not answer in {_ANSWER_TIMEOUT_S:g} s')
+    return Answer(bool(response.success), str(response.message))
+
+
+def _result(future: Any, timeout_s: float = _ANSWER_TIMEOUT_S) -> Any:
+    """
+    Wait for a future that another thread completes; None = it has not in time.
+
+    """
+    done = threading.Event()
+    future.add_done_callback(lambda _: done.set())
+    return future.result() if done.wait(timeout_s) else None

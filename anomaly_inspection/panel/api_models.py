@@ -1,0 +1,309 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+What the JSON interface takes and gives.
+
+JSON knows no NaN: what was not measured is null.
+
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Any, TYPE_CHECKING
+
+from pydantic import BaseModel, ConfigDict, Field
+
+if TYPE_CHECKING:
+    from anomaly_inspection.panel.cell_commands import Answer
+    from anomaly_inspection.panel.cell_state import (
+        CellPicture,
+        Counts,
+        LimitView,
+        PartView,
+    )
+
+Why = Annotated[str, Field(max_length=500, description='The reason, for the record of changes.')]
+#: More limits than any recipe has.
+MOST_LIMITS = 200
+
+
+class Model(BaseModel):
+    """
+    A model that takes nothing it does not know.
+
+    """
+
+    model_config = ConfigDict(extra='forbid', allow_inf_nan=False)
+
+
+class Problem(Model):
+    """
+    Why a request was refused.
+
+    """
+
+    detail: str
+
+
+class LimitModel(Model):
+    """
+    One limit in force.
+
+    """
+
+    name: str = Field(description="'scorer.measure'")
+    value: float | None
+    typical: float | None = Field(description='What a typical good part has.')
+    unit: str
+    high_is_bad: bool
+    is_from_recipe: bool = Field(description='False: somebody has set it since.')
+
+    @classmethod
+    def of(cls, limit: LimitView) -> LimitModel:
+        """
+        Make it from what the panel knows.
+
+        """
+        return cls(
+            name=limit.name,
+            value=_number(limit.value),
+            typical=_number(limit.typical),
+            unit=limit.unit,
+            high_is_bad=limit.high_is_bad,
+            is_from_recipe=limit.is_from_recipe,
+        )
+
+
+class LimitsModel(Model):
+    """
+    All limits in force.
+
+    """
+
+    limits: list[LimitModel]
+    are_unsaved: bool = Field(description='Whether they differ from the recipe on disk.')
+
+    @classmethod
+    def of(cls, picture: CellPicture) -> LimitsModel:
+        """
+        Make it from what the panel knows.
+
+        """
+        limits = [LimitModel.of(limit) for limit in picture.limits]
+        return cls(limits=limits, are_unsaved=picture.limits_are_unsaved)
+
+
+class ShiftModel(Model):
+    """
+    Production parts of one shift; known parts of a challenge are not counted.
+
+    """
+
+    shift: str = Field(description="Name of the shift; '' = there is no shift table")
+    began_s: float = Field(description='Seconds since 1970.')
+    passed: int
+    rejected: int
+    by_reason: dict[str, int]
+
+    @classmethod
+    def of(cls, counts: Counts) -> ShiftModel:
+        """
+        Make it from what the panel knows.
+
+        """
+        return cls(
+            shift=counts.shift.name,
+            began_s=counts.shift.began_s,
+            passed=counts.passed,
+            rejected=counts.rejected,
+            by_reason=dict(counts.by_reason),
+        )
+
+
+class CountersModel(Model):
+    """
+    The counts of the last shifts, the present one last.
+
+    """
+
+    shifts: list[ShiftModel]
+
+
+class MeasureModel(Model):
+    """
+    One measured value.
+
+    """
+
+    name: str
+    value: float | None
+    unit: str
+
+
+class PartModel(Model):
+    """
+    One part and its verdict.
+
+    """
+
+    session_id: str
+    part_id: int
+    time_s: float | None = Field(description='Exposure, seconds since 1970.')
+    verdict: str = Field(description="'PASS', 'REJECT', or '' while undecided")
+    reason: str
+    comparison: str
+    anomaly_score: float | None = Field(description='1 = exactly at a limit.')
+    recipe: str
+    recipe_version: int
+    latency_s: float | None = Field(description='From exposure to decision.')
+    known_as: str = Field(description="'good' or 'bad' for a known part of a challenge")
+    measures: list[MeasureModel]
+
+    @classmethod
+    def of(cls, part: PartView) -> PartModel:
+        """
+        Make it from what the panel knows.
+
+        """
+        decision = part.decision
+        return cls(
+            session_id=part.key[0],
+            part_id=part.key[1],
+            time_s=_number(part.time_s),
+            verdict='' if decision is None else 'PASS' if decision.has_passed else 'REJECT',
+            reason=decision.reason if decision else '',
+            comparison=decision.comparison if decision else '',
+            anomaly_score=_number(decision.anomaly_score) if decision else None,
+            recipe=decision.recipe_name if decision else '',
+            recipe_version=decision.recipe_version if decision else 0,
+            latency_s=_number(decision.latency_s) if decision else None,
+            known_as=decision.known_as if decision else '',
+            measures=[
+                MeasureModel(name=measure.name, value=_number(measure.value), unit=measure.unit)
+                for score in part.scores
+                for measure in score.measures
+            ],
+        )
+
+
+class HealthModel(Model):
+    """
+    How one concern of one node is.
+
+    """
+
+    node: str
+    concern: str
+    level: str = Field(description="'ok', 'warn', 'error' or 'stale'")
+    message: str
+
+
+class StateModel(Model):
+    """
+    The cell at one moment.
+
+    """
+
+    recipe: str = Field(description="'' = no recipe is in force")
+    recipe_version: int
+    line_is_stopped: bool
+    line_stop_reason: str
+    last_part: PartModel | None
+    health: list[HealthModel]
+
+    @classmethod
+    def of(cls, picture: CellPicture) -> StateModel:
+        """
+        Make it from what the panel knows.
+
+        """
+        return cls(
+            recipe=picture.recipe.name,
+            recipe_version=picture.recipe.version,
+            line_is_stopped=picture.line_stop.is_active,
+            line_stop_reason=picture.line_stop.reason,
+            last_part=PartModel.of(picture.last_part) if picture.last_part else None,
+            health=[
+                HealthModel(
+                    node=status.node,
+                    concern=status.concern,
+                    level=status.level,
+                    message=status.message,
+                )
+                for status in picture.health
+            ],
+        )
+
+
+class RecipesModel(Model):
+    """
+    The recipes that the cell can switch to.
+
+    """
+
+    in_force: str
+    names: list[str]
+
+
+class AnswerModel(Model):
+    """
+    What came of a command.
+
+    """
+
+    success: bool
+    message: str
+
+    @classmethod
+    def of(cls, answer: Answer) -> AnswerModel:
+        """
+        Make it from the answer of the cell.
+
+        """
+        return cls(success=answer.success, message=answer.message)
+
+
+class CommandBody(Model):
+    """
+    A command without settings.
+
+    """
+
+    why: Why = ''
+
+
+class LimitsBody(Model):
+    """
+    Limits to change together, all or none; those not named stay.
+
+    """
+
+    limits: dict[Annotated[str, Field(max_length=200)], float] = Field(
+        min_length=1,
+        max_length=MOST_LIMITS,
+        description="'scorer.measure' -> the limit in its unit",
+    )
+    why: Why = ''
+
+
+class RecipeBody(Model):
+    """
+    The recipe to switch to.
+
+    """
+
+    name: str = Field(min_length=1, max_length=200)
+    why: Why = ''
+
+
+class ChangesModel(Model):
+    """
+    The last changes, the newest first.
+
+    """
+
+    changes: list[dict[str, Any]]
+
+
+def _number(value: float) -> float | None:
+    return value if math.isfinite(value) else None

@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+The commands of the cell as one visitor may give them: roles hold here, whatever a page shows.
+
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+from anomaly_inspection.errors import InspectionError
+from anomaly_inspection.panel.cell_commands import Answer
+from anomaly_inspection.panel.roles import Role, Visitor
+
+if TYPE_CHECKING:
+    from anomaly_inspection.panel.cell_commands import CellCommands
+    from anomaly_inspection.panel.cell_state import CellState
+    from anomaly_inspection.panel.people import People
+
+#: The least role for each command; a command that is missing here can be given by nobody.
+LEAST_ROLES: Mapping[str, Role] = {
+    'reset_line': Role.OPERATOR,
+    'grab': Role.OPERATOR,
+    'set_limits': Role.ENGINEER,
+    'save_limits': Role.ENGINEER,
+    'load_recipe': Role.ENGINEER,
+}
+
+
+class GuardedCommands:
+    """
+    Checks the role for each command, gives it to the cell, and records it.
+
+    The role is looked up at each command: a page stays open when its visitor is logged out or gets
+    another role. Like the commands themselves, these block and never raise.
+
+    Parameters
+    ----------
+    commands : CellCommands
+        The cell.
+    people : People
+        Who may do what, and the record.
+    visitor : Visitor or None
+        Who gives the commands; None = nobody, who may do nothing.
+    state : CellState
+        What was in force before, for the record.
+
+    """
+
+    def __init__(
+        self, commands: CellCommands, people: People, visitor: Visitor | None, state: CellState
+    ) -> None:
+        self._commands = commands
+        self._people = people
+        self._visitor = visitor or Visitor('', Role.VIEWER)
+        self._state = state
+
+    def reset_line(self, why: str = '') -> Answer:
+        """
+        Let the line run again after a stop; refused while the cause lasts.
+
+        """
+        stop = self._state.picture().line_stop
+        return self._do('reset_line', self._commands.reset_line, old=stop.reason, why=why)
+
+    def grab(self, why: str = '') -> Answer:
+        """
+        Take the values of the potentiometers over as limits.
+
+        """
+        return self._do('grab', self._commands.grab, old=self._limits(), why=why)
+
+    def set_limits(self, limits: Mapping[str, float], why: str = '') -> Answer:
+        """
+        Change limits together, all or none.
+
+        """
+        return self._do(
+            *('set_limits', lambda: self._commands.set_limits(limits)),
+            old={name: value for name, value in self._limits().items() if name in limits},
+            new=dict(limits),
+            why=why,
+        )
+
+    def save_limits(self, why: str = '') -> Answer:
+        """
+        Write the limits in force as a new version of the recipe.
+
+        """
+        return self._do('save_limits', self._commands.save_limits, new=self._limits(), why=why)
+
+    def load_recipe(self, path: str, why: str = '') -> Answer:
+        """
+        Switch the cell to the recipe in this folder.
+
+        """
+        recipe = self._state.picture().recipe
+        old = f'{recipe.name}, version {recipe.version}' if recipe.name else ''
+        return self._do(
+            'load_recipe', lambda: self._commands.load_recipe(path), old=old, new=path, why=why
+        )
+
+    def _limits(self) -> dict[str, float]:
+        return {limit.name: limit.value for limit in self._state.picture().limits}
+
+    def _do(
+        self,
+        name: str,
+        command: Callable[[], Answer],
+        *,
+        old: object = None,
+        new: object = None,
+        why: str = '',
+    ) -> Answer:
+        what = name.replace('_', ' ')
+        try:
+            visitor = self._people.check_role(self._visitor, LEAST_ROLES[name], what)
+        except InspectionError as error:
+            return Answer(False, str(error))
+        answer = command()
+        self._people.audit.record(
+            visitor,
+            what,
+            subject=answer.message,
+            old=old,
+            new=new,
+            why=why,
+            is_refused=not answer.success,
+        )
+        return answer

@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+The whole panel on a cell that the test makes up: served for real, without ROS.
+
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+import threading
+
+from anomaly_inspection.panel.access import AccessSettings
+from anomaly_inspection.panel.cell_commands import Answer
+from anomaly_inspection.panel.cell_state import (
+    DecisionView,
+    LimitView,
+    LineStopView,
+    MeasureView,
+    RecipeView,
+    ScoreView,
+)
+from anomaly_inspection.panel.panel_parts import PanelParts
+from anomaly_inspection.panel.people import People
+from anomaly_inspection.panel.server import PanelServer, ServerSettings
+from support.panel_people import add_accounts
+
+SCRIPT = '<img src=x onerror="window.hacked=1"><script>window.hacked=1</script>'
+
+
+class FakeCell:
+    """
+    Notes the commands it is given; the lock keeps the count right on many threads.
+
+    """
+
+    def __init__(self) -> None:
+        self.given: list[tuple[str, object]] = []
+        self.answer = Answer(True, 'done')
+        self._lock = threading.Lock()
+
+    def _take(self, name: str, value: object = None) -> Answer:
+        with self._lock:
+            self.given.append((name, value))
+        return self.answer
+
+    def reset_line(self) -> Answer:
+        return self._take('reset_line')
+
+    def grab(self) -> Answer:
+        return self._take('grab')
+
+    def set_limits(self, limits: Mapping[str, float]) -> Answer:
+        return self._take('set_limits', dict(limits))
+
+    def save_limits(self) -> Answer:
+        return self._take('save_limits')
+
+    def load_recipe(self, path: str) -> Answer:
+        return self._take('load_recipe', path)
+
+
+class FakeTeacher:
+    """
+    Notes all commands as those of the cell.
+
+    """
+
+    def __init__(self, cell: FakeCell) -> None:
+        self._cell = cell
+
+    def __getattr__(self, name: str) -> Callable[..., Answer]:
+        return lambda *values: self._cell._take(name, values)
+
+
+class PanelSite:
+    """
+    A running panel with an account for each role, and texts of the cell that try to be scripts.
+
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.people = People(folder / 'people')
+        add_accounts(self.people)
+        self.cell = FakeCell()
+        self.teacher = FakeTeacher(self.cell)
+        self.parts = PanelParts(self.cell, self.teacher, self.people, 'cell one')
+        self.recipes = folder / 'recipes'
+        for name in ('pump', 'valve'):
+            (self.recipes / name).mkdir(parents=True)
+            (self.recipes / name / 'recipe.yaml').touch()
+        self._fill()
+        # NiceGUI runs once in a process.
+        self.server = PanelServer(ServerSettings(port=0), self.parts, AccessSettings())
+        self.server.start()
+        self.address = self.server.address
+
+    def close(self) -> None:
+        """
+        End it.
+
+        """
+        self.server.stop()
+        self.people.close()
+
+    def cookie(self, role: str) -> dict[str, str]:
+        """
+        Give the cookie of a new log-in.
+
+        """
+        from support.panel_people import PASSWORD
+
+        port = self.address.rstrip('/').rpartition(':')[2]
+        secret = self.people.log_in(role, PASSWORD, '127.0.0.1')
+        return {f'anomaly_inspection_{port}': secret}
+
+    def token(self, role: str) -> str:
+        """
+        Make a token; all of an account's older ones are revoked.
+
+        """
+        from anomaly_inspection.panel.roles import role_of
+
+        for token in self.people.tokens.all(role):
+            self.people.tokens.revoke(token.id)
+        return self.people.tokens.create(role, 'test', role_of(role), 1)[0]
+
+    def forget_attempts(self) -> None:
+        """
+        Forget the wrong passwords of other tests.
+
+        """
+        with self.people.attempts._file.change() as content:
+            content['attempts'] = {}
+
+    def _fill(self) -> None:
+        state = self.parts.state
+        limit = LimitView('ssim.mean_ssim', 0.8, 0.95, high_is_bad=False)
+        state.set_limits((limit, replace(limit, name='ssim.mse', value=9.0)), are_unsaved=True)
+        path = str(self.recipes / 'pump')
+        state.set_recipe(RecipeView('pump', 3, path, 'abc'))
+        state.set_line_stop(LineStopView(True, SCRIPT, 0.0))
+        for number in range(1, 4):
+            key = ('session', number)
+            state.take_part(key, 1.7e9 + number, SCRIPT)
+            measures = (MeasureView('ssim.mean_ssim', 0.7),)
+            state.take_score(key, ScoreView('ssim', True, SCRIPT, measures))
+            state.take_decision(
+                key, DecisionView(False, SCRIPT, SCRIPT, 1.5, SCRIPT, SCRIPT), 1.7e9
+            )
