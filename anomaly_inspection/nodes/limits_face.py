@@ -241,7 +241,8 @@ class LimitsFace:
             additional_constraints=f'{side} {limit.typical:g}, '
             f'from {limit.minimum:g} to {limit.maximum:g}; unit {limit.unit}',
             floating_point_range=[
-                FloatingPointRange(from_value=limit.minimum, to_value=limit.maximum)
+                # A whole number would go over the wire as 0.
+                FloatingPointRange(from_value=float(limit.minimum), to_value=float(limit.maximum))
             ],
         )
         self._node.declare_parameter(

@@ -43,6 +43,7 @@ class PanelCommands:
         self._grab = node.create_client(Trigger, 'threshold_bridge/grab')
         self._set_limits = node.create_client(SetLimits, 'decider/set_limits')
         self._save_limits = node.create_client(Trigger, 'decider/save_limits')
+        self._undo_limits = node.create_client(Trigger, 'decider/undo_limits')
         self._load_recipe = ActionClient(node, LoadRecipe, 'decider/load_recipe')
 
     def close(self) -> None:
@@ -50,7 +51,10 @@ class PanelCommands:
         Let go of the clients.
 
         """
-        for client in (self._reset, self._grab, self._set_limits, self._save_limits):
+        for client in (
+            *(self._reset, self._grab, self._set_limits, self._save_limits),
+            self._undo_limits,
+        ):
             self._node.destroy_client(client)
         self._load_recipe.destroy()
 
@@ -85,6 +89,13 @@ class PanelCommands:
 
         """
         return call_service(self._save_limits, Trigger.Request())
+
+    def undo_limits(self) -> Answer:
+        """
+        Put the limits of the recipe back into force.
+
+        """
+        return call_service(self._undo_limits, Trigger.Request())
 
     def load_recipe(self, path: str) -> Answer:
         """

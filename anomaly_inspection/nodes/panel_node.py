@@ -35,6 +35,7 @@ from anomaly_inspection.nodes import panel_views
 from anomaly_inspection.nodes.inspection_node import InspectionNode, NodeParameters, steady_s
 from anomaly_inspection.nodes.panel_commands import PanelCommands
 from anomaly_inspection.nodes.panel_teaching import PanelTeaching
+from anomaly_inspection.nodes.panel_tuning import PanelTuning
 from anomaly_inspection.nodes.parameters import parameter
 from anomaly_inspection.nodes.qos import EVENT, LATCHED, WATCH_IMAGE
 from anomaly_inspection.nodes.spinning import PARAMETERS_REFUSED, spin_node
@@ -150,6 +151,7 @@ class PanelNode(InspectionNode[PanelParameters]):
             shifts=ShiftTable(given.shifts, given.time_zone), counts=self._counts_before()
         )
         self._teaching = PanelTeaching(self)
+        self._tuning = PanelTuning(self)
         self.parts = PanelParts(self._commands, self._teaching, self.people, cell_name, state)
         self._keys_by_stamp: OrderedDict[int, tuple[str, int]] = OrderedDict()
         self._server: Any = None
@@ -173,6 +175,7 @@ class PanelNode(InspectionNode[PanelParameters]):
         ):
             self.listen(message_type, topic, callback, qos)
         self._teaching.configure()
+        self._tuning.configure()
         self.every(0.2, self._look_around)
         self.every(_KEEP_EVERY_S, self._keep_counts)
 
@@ -353,7 +356,12 @@ class PanelNode(InspectionNode[PanelParameters]):
 
     def _take_limits(self, message: LimitsInForce) -> None:
         views = panel_views.limit_views(message)
-        self.parts.state.set_limits(views, are_unsaved=message.is_unsaved)
+        self.parts.state.set_limits(
+            views,
+            are_unsaved=message.is_unsaved,
+            needs_all=message.combination == LimitsInForce.COMBINATION_ALL,
+        )
+        self._tuning.take_limits(message)
 
     def _take_recipe(self, message: RecipeInForce) -> None:
         self.parts.state.set_recipe(panel_views.recipe_view(message))

@@ -18,6 +18,7 @@ from anomaly_inspection.errors import RecipeError, SettingError
 from anomaly_inspection.msg import RecipeInForce, RecipePrepared
 from anomaly_inspection.nodes.action_server import GoalEndedError
 from anomaly_inspection.nodes.inspection_node import ERROR, steady_s
+from anomaly_inspection.nodes.limits_face import UsedLimits
 from anomaly_inspection.nodes.qos import LATCHED, LATCHED_BY_MANY
 from anomaly_inspection.nodes.recipe_reading import read_within_budget
 from anomaly_inspection.recipes.folder import write_recipe
@@ -64,6 +65,7 @@ class RecipeFace:
         node.listen(RecipePrepared, 'recipe_prepared', self._take_answer, LATCHED_BY_MANY)
         node.serve_action(LoadRecipe, '~/load_recipe', self._load)
         node.serve(Trigger, '~/save_limits', self._save_limits)
+        node.serve(Trigger, '~/undo_limits', self._undo_limits)
         node.serve(Trigger, '~/confirm_recipe', self._confirm)
 
     def announce_first(self) -> None:
@@ -115,6 +117,19 @@ class RecipeFace:
             self._see_how_it_stands()
         return (
             f'{recipe.name} version {recipe.version} comes into force when its scorers are ready'
+        )
+
+    def _undo_limits(self, request: Any) -> str:
+        self._check_free()
+        node = self._node
+        if not node.is_ready:
+            raise RecipeError('no recipe is in force yet; try again')
+        recipe = node.recipe
+        node.calibration.forget('the limits of the recipe were put back')
+        node.use_limits(UsedLimits(limit_table(recipe)))
+        return (
+            f'the limits of {recipe.name} version {recipe.version} are in force from the next '
+            'part on'
         )
 
     async def _save_limits(self, request: Any) -> str:

@@ -156,6 +156,13 @@ def _add_commands(router: APIRouter, parts: PanelParts) -> None:
         return answered(lambda: commands.save_limits(body.why))  # type: ignore[no-any-return]
 
     @router.post(
+        '/commands/undo_limits', summary='Put the limits of the recipe back', responses=_CONFLICT
+    )
+    def undo_limits(body: CommandBody, request: Request) -> AnswerModel:
+        commands = commands_of(request)
+        return answered(lambda: commands.undo_limits(body.why))  # type: ignore[no-any-return]
+
+    @router.post(
         '/commands/load_recipe',
         summary='Switch to another recipe',
         responses={**_CONFLICT, **_NOT_FOUND},

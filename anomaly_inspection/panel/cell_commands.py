@@ -68,6 +68,13 @@ class CellCommands(Protocol):
         """
         ...
 
+    def undo_limits(self) -> Answer:
+        """
+        Put the limits of the recipe back into force.
+
+        """
+        ...
+
     def load_recipe(self, path: str) -> Answer:
         """
         Switch to the recipe in a folder, between two parts; a bad one leaves the old one in force.

@@ -325,6 +325,30 @@ class RecipeView:
 
 
 @dataclass(frozen=True)
+class PotentiometerView:
+    """
+    Where a potentiometer stands, and what it would set.
+
+    Parameters
+    ----------
+    channel : int
+        As the device numbers it.
+    position : float
+        0 = left end, 1 = right end; NaN = not read.
+    limit : str
+        The limit that it moves, 'scorer.measure'; '' = not known.
+    value : float
+        What a grab would set now, in the unit of the limit; NaN = it moves nothing.
+
+    """
+
+    channel: int
+    position: float
+    limit: str = ''
+    value: float = math.nan
+
+
+@dataclass(frozen=True)
 class HealthView:
     """
     One status of /diagnostics.
@@ -441,6 +465,12 @@ class CellPicture:
         In force now.
     limits_are_unsaved : bool
         Whether they differ from the recipe on disk.
+    needs_all_limits : bool
+        Whether a part is rejected only when all its measures lie beyond their limits.
+    limit_ranges : dict of str to (float, float)
+        Least and greatest value that the decider takes, by the name of the limit.
+    potentiometers : tuple of PotentiometerView
+        Empty = there are none.
     recipe : RecipeView
         In force now.
     line_stop : LineStopView
@@ -464,6 +494,9 @@ class CellPicture:
     parts: tuple[PartView, ...] = ()
     limits: tuple[LimitView, ...] = ()
     limits_are_unsaved: bool = False
+    needs_all_limits: bool = False
+    limit_ranges: dict[str, tuple[float, float]] = field(default_factory=dict)
+    potentiometers: tuple[PotentiometerView, ...] = ()
     recipe: RecipeView = field(default_factory=RecipeView)
     line_stop: LineStopView = field(default_factory=LineStopView)
     health: tuple[HealthView, ...] = ()
@@ -623,12 +656,29 @@ class CellState:
 
     # What is in force
 
-    def set_limits(self, limits: tuple[LimitView, ...], *, are_unsaved: bool) -> None:
+    def set_limits(
+        self, limits: tuple[LimitView, ...], *, are_unsaved: bool, needs_all: bool = False
+    ) -> None:
         """
         Other limits act now.
 
         """
-        self._set(limits=limits, limits_are_unsaved=are_unsaved)
+        self._set(limits=limits, limits_are_unsaved=are_unsaved, needs_all_limits=needs_all)
+
+    def set_limit_ranges(self, ranges: dict[str, tuple[float, float]]) -> None:
+        """
+        The decider has told which values it takes.
+
+        """
+        self._set(limit_ranges=ranges)
+
+    def set_potentiometers(self, potentiometers: tuple[PotentiometerView, ...]) -> None:
+        """
+        Somebody has turned a potentiometer.
+
+        """
+        if potentiometers != self._picture.potentiometers:
+            self._set(potentiometers=potentiometers)
 
     def set_recipe(self, recipe: RecipeView) -> None:
         """

@@ -24,6 +24,7 @@ LEAST_ROLES: Mapping[str, Role] = {
     'grab': Role.OPERATOR,
     'set_limits': Role.ENGINEER,
     'save_limits': Role.ENGINEER,
+    'undo_limits': Role.ENGINEER,
     'load_recipe': Role.ENGINEER,
 }
 
@@ -89,6 +90,13 @@ class GuardedCommands:
 
         """
         return self._do('save_limits', self._commands.save_limits, new=self._limits(), why=why)
+
+    def undo_limits(self, why: str = '') -> Answer:
+        """
+        Put the limits of the recipe back into force.
+
+        """
+        return self._do('undo_limits', self._commands.undo_limits, old=self._limits(), why=why)
 
     def load_recipe(self, path: str, why: str = '') -> Answer:
         """

@@ -96,6 +96,7 @@ RULES: Sequence[Rule] = (
     # Pages.
     _page('/', Role.VIEWER),
     _page('/teach', Role.ENGINEER),
+    _page('/tune', Role.OPERATOR),
     _page('/wall', Role.VIEWER),
     Rule('GET', '/people', Role.VIEWER, needs_account=True, is_page=True),
     Rule('GET POST', '/password', Role.VIEWER, needs_account=True, is_page=True),
@@ -129,6 +130,7 @@ RULES: Sequence[Rule] = (
     _api('POST', '/commands/reset_line', Role.OPERATOR),
     _api('POST', '/commands/grab', Role.OPERATOR),
     _api('POST', '/commands/save_limits', Role.ENGINEER),
+    _api('POST', '/commands/undo_limits', Role.ENGINEER),
     _api('POST', '/commands/load_recipe', Role.ENGINEER),
     _api('GET', '/changes', Role.ENGINEER),
 )

@@ -30,6 +30,7 @@ from anomaly_inspection.panel import (
     people_page,
     teach_page,
     teach_routes,
+    tune_page,
 )
 from anomaly_inspection.panel.access import AccessGuard, AccessSettings
 from anomaly_inspection.panel.page_sockets import is_own_page
@@ -192,6 +193,7 @@ def build_app(parts: PanelParts) -> FastAPI:
         line_page.add_page(parts)
         teach_routes.add_routes(_app, parts)
         teach_page.add_page(parts)
+        tune_page.add_page(parts)
         people_page.add_page(parts)
         use_nonces()
         ui.run_with(

@@ -13,6 +13,7 @@ import pytest
 pytest.importorskip('anomaly_inspection.msg', reason='needs ROS 2 and the built messages')
 
 from action_msgs.msg import GoalStatus
+from rcl_interfaces.srv import DescribeParameters
 from std_srvs.srv import Trigger
 
 from anomaly_inspection.learning.cell_calibration import CalibrationState
@@ -152,6 +153,29 @@ def test_parameter_thresholds_and_service_move_the_same_limits(bench):
     bench.line.part(2)
     bench.line.scores(2, ssim__mse=typical + 6.5)
     assert bench.decision(2).verdict == Decision.VERDICT_PASS
+
+
+def test_undo_limits_puts_those_of_the_recipe_back(bench):
+    before = bench.limit('ssim', 'mse').value
+    assert bench.set_parameter('limits.ssim.mse', before + 5.0).successful
+    bench.wait(lambda: bench.line.heard[LimitsInForce][-1].is_unsaved)
+    undone = bench.call(Trigger, 'decider/undo_limits')
+    assert undone.success, undone.message
+    bench.wait(lambda: not bench.line.heard[LimitsInForce][-1].is_unsaved)
+    assert bench.limit('ssim', 'mse').value == before
+    assert bench.node.get_parameter('limits.ssim.mse').value == before
+    bench.line.part(1)
+    bench.line.scores(1, ssim__mse=before + 2.5)
+    assert bench.decision(1).reason == Decision.REASON_LIMIT_EXCEEDED
+
+
+def test_the_range_of_a_limit_is_told_as_it_is_checked(bench):
+    names = [f'limits.{limit.name}' for limit in bench.node.limits.table]
+    described = bench.call(DescribeParameters, 'decider/describe_parameters', names=names)
+    ranges = [descriptor.floating_point_range[0] for descriptor in described.descriptors]
+    assert [(told.from_value, told.to_value) for told in ranges] == [
+        (limit.minimum, limit.maximum) for limit in bench.node.limits.table
+    ]
 
 
 def test_an_integer_is_taken_for_a_limit(bench):

@@ -34,6 +34,7 @@ COMMANDS = {
     'reset_line': ('POST', '/api/commands/reset_line', {}),
     'grab': ('POST', '/api/commands/grab', {}),
     'save_limits': ('POST', '/api/commands/save_limits', {}),
+    'undo_limits': ('POST', '/api/commands/undo_limits', {}),
     'set_limits': ('PUT', '/api/limits', {'limits': {'ssim.mse': 5.0}}),
     'load_recipe': ('POST', '/api/commands/load_recipe', {'name': 'valve'}),
 }

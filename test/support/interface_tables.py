@@ -87,6 +87,7 @@ SERVICES = {
     ),
     'decider/set_limits': 'Changes limits together, or none of them.',
     'decider/save_limits': 'Writes the limits in force into a new version of the recipe.',
+    'decider/undo_limits': 'Puts the limits of the recipe back into force.',
     'decider/undo_calibration': 'Puts back the limits from before the last calibration.',
     'sorter/reset': 'Lets the line run again after a stop; refused while the cause lasts.',
     'threshold_bridge/grab': 'Puts the limits that the knobs show into force.',

@@ -57,6 +57,9 @@ class FakeCell:
     def save_limits(self) -> Answer:
         return self._take('save_limits')
 
+    def undo_limits(self) -> Answer:
+        return self._take('undo_limits')
+
     def load_recipe(self, path: str) -> Answer:
         return self._take('load_recipe', path)
 

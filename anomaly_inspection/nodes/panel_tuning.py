@@ -1,0 +1,174 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+What the page Tune needs beside the limits: their allowed ranges, and the potentiometers.
+
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, TYPE_CHECKING
+
+from rcl_interfaces.msg import ParameterType
+from rcl_interfaces.srv import DescribeParameters, GetParameters
+from rclpy.parameter import parameter_value_to_python
+
+from anomaly_inspection.errors import InspectionError
+from anomaly_inspection.msg import (
+    LimitInForce,
+    LimitsInForce,
+    PotentiometerReading,
+    Potentiometers,
+)
+from anomaly_inspection.nodes.inspection_node import steady_s
+from anomaly_inspection.nodes.limits_face import LIMIT_PREFIX
+from anomaly_inspection.nodes.qos import EVENT
+from anomaly_inspection.nodes.threshold_channels import (
+    Channel,
+    CHANNEL_PREFIX,
+    channel_scale,
+    ChannelParameters,
+)
+from anomaly_inspection.panel.cell_state import PotentiometerView
+
+if TYPE_CHECKING:
+    from anomaly_inspection.nodes.panel_node import PanelNode
+
+_EVERY_S = 0.2
+# A silent bridge has no potentiometers to show, and may come back with others.
+_SILENT_AFTER_S = 2.0
+_ANSWER_TIMEOUT_S, _ASK_AGAIN_S = 5.0, 1.0
+_CHANNEL_FIELDS = ('measure', 'low', 'high', 'curve', 'is_reversed')
+
+
+class PanelTuning:
+    """
+    Asks the decider and the threshold bridge, and keeps the state of the pages up to date.
+
+    Parameters
+    ----------
+    node : PanelNode
+        Has the endpoints.
+
+    """
+
+    def __init__(self, node: PanelNode) -> None:
+        self._node = node
+        self._decider = _Question(node, DescribeParameters, 'decider/describe_parameters')
+        self._bridge = _Question(node, GetParameters, 'threshold_bridge/get_parameters')
+        self._in_force: dict[tuple[str, str], LimitInForce] = {}
+        self._ranges: dict[str, tuple[float, float]] = {}
+        self._readings: list[PotentiometerReading] = []
+        self._heard_s = -math.inf
+        self._channels: dict[int, Channel] = {}
+
+    def configure(self) -> None:
+        """
+        Subscribe.
+
+        """
+        self._node.listen(Potentiometers, 'potentiometers', self._take_potentiometers, EVENT)
+        self._node.every(_EVERY_S, self._tick)
+
+    def take_limits(self, message: LimitsInForce) -> None:
+        """
+        Other limits act now.
+
+        """
+        self._in_force = {(limit.scorer, limit.measure): limit for limit in message.limits}
+
+    def _take_potentiometers(self, message: Potentiometers) -> None:
+        self._heard_s = steady_s()
+        self._readings = list(message.readings)
+
+    def _tick(self) -> None:
+        if steady_s() - self._heard_s > _SILENT_AFTER_S:
+            self._readings, self._channels = [], {}
+        self._ask_ranges()
+        self._ask_channels()
+        self._node.parts.state.set_potentiometers(tuple(map(self._view, self._readings)))
+
+    def _view(self, reading: PotentiometerReading) -> PotentiometerView:
+        # In steps that can be seen, so that noise does not draw the page anew all the time.
+        position = round(float(reading.smoothed), 3)
+        channel = self._channels.get(reading.channel)
+        if channel is None:
+            return PotentiometerView(reading.channel, position)
+        try:
+            value = channel_scale(channel, self._in_force).value(position)
+        except InspectionError:
+            value = math.nan
+        return PotentiometerView(reading.channel, position, channel.parameters.measure, value)
+
+    def _ask_ranges(self) -> None:
+        # A range belongs to its measure and is the same in every recipe.
+        names = ['.'.join(key) for key in self._in_force]
+        missing = [name for name in names if name not in self._ranges]
+        if not missing:
+            return
+
+        def take(response: Any) -> None:
+            # Fewer, or without a range, where another recipe has come meanwhile.
+            for name, descriptor in zip(missing, response.descriptors, strict=False):
+                for bounds in descriptor.floating_point_range:
+                    self._ranges[name] = (bounds.from_value, bounds.to_value)
+            self._node.parts.state.set_limit_ranges(dict(self._ranges))
+
+        self._decider.ask(
+            DescribeParameters.Request(names=[f'{LIMIT_PREFIX}{name}' for name in missing]), take
+        )
+
+    def _ask_channels(self) -> None:
+        missing = [r.channel for r in self._readings if r.channel not in self._channels]
+        if not missing:
+            return
+        names = [
+            f'{CHANNEL_PREFIX}{number}.{field}' for number in missing for field in _CHANNEL_FIELDS
+        ]
+
+        def take(response: Any) -> None:
+            known = {
+                name: parameter_value_to_python(value)
+                for name, value in zip(names, response.values, strict=False)
+                if value.type != ParameterType.PARAMETER_NOT_SET
+            }
+            for number in missing:
+                given = {
+                    field: known[name]
+                    for field in _CHANNEL_FIELDS
+                    if (name := f'{CHANNEL_PREFIX}{number}.{field}') in known
+                }
+                self._channels[number] = Channel(number, ChannelParameters(**given))
+
+        self._bridge.ask(GetParameters.Request(names=names), take)
+
+
+class _Question:
+    """
+    One service that is asked without waiting, one question at a time.
+
+    """
+
+    def __init__(self, node: PanelNode, service_type: type, name: str) -> None:
+        self._client = node.create_client(service_type, name)
+        self._asked_s = -math.inf
+        self._future: Any = None
+
+    def ask(self, request: Any, take: Any) -> None:
+        waited_s = steady_s() - self._asked_s
+        if waited_s < (_ASK_AGAIN_S if self._future is None else _ANSWER_TIMEOUT_S):
+            return
+        if self._future is not None:
+            self._client.remove_pending_request(self._future)
+            self._future = None
+        if not self._client.service_is_ready():
+            return
+
+        def answered(future: Any) -> None:
+            if future is self._future:
+                self._future = None
+                take(future.result())
+
+        self._asked_s = steady_s()
+        self._future = self._client.call_async(request)
+        self._future.add_done_callback(answered)

@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+The Tune page in a real browser: a limit moves, and the next part is judged by it.
+
+"""
+
+import re
+import shutil
+
+import pytest
+
+pytest.importorskip('playwright.sync_api')
+pytest.importorskip('anomaly_inspection.msg', reason='needs ROS 2 and the built messages')
+
+from playwright.sync_api import expect
+
+from anomaly_inspection.msg import Decision, LimitsInForce
+from anomaly_inspection.nodes.qos import LATCHED
+from anomaly_inspection.recipes.folder import read_recipe
+from support.panel_people import log_in
+from support.processes import address_of
+from support.small_recipe import SMALL_LINE
+from support.wire_bench import PtyDevice
+
+pytestmark = [pytest.mark.ros, pytest.mark.timeout(240)]
+
+SOURCE = f'{SMALL_LINE},parts=900,defect_rate=0'
+MEASURE = 'variation.peak_z'
+
+
+@pytest.fixture
+def device():
+    device = PtyDevice()
+    yield device
+    device.close()
+
+
+def value_of(heard, name=MEASURE):
+    return next(
+        limit.value for limit in heard[-1].limits if f'{limit.scorer}.{limit.measure}' == name
+    )
+
+
+def test_the_next_part_is_judged_by_a_moved_limit_and_undo_save_and_grab_work(
+    page, processes, watcher, device, taught_recipe, tmp_path, shoot
+):
+    # It is saved into.
+    recipe = tmp_path / 'recipes' / 'small'
+    shutil.copytree(taught_recipe, recipe)
+    processes._recipe = recipe
+    heard = watcher.hear(LimitsInForce, 'limits_in_force', LATCHED)
+    processes.start('viewer')
+    processes.start('panel', port=0)
+    channels = {'channel_34.measure': MEASURE, 'channel_39.measure': 'ssim.mse'}
+    processes.start('threshold_bridge', port=device.path, max_age_s=5.0, **channels)
+    processes.start_all(watcher, SOURCE)
+    address = address_of(processes)
+    log_in(page, address)
+    page.get_by_role('link', name='Tune').click()
+
+    row = page.locator('.tune-limit', has_text='largest deviation')
+    sentence = row.locator('.tune-sentence')
+    expect(sentence).to_have_text(re.compile(r'With this limit \d+ of the last \d+ parts'))
+    watcher.wait(lambda: len(watcher.decisions) >= 12)
+    in_recipe = value_of(heard)
+    save = page.get_by_role('button', name='Save')
+    expect(save).to_be_disabled()
+
+    # The strict end of the slider: no good part is that good.
+    slider = row.locator('.tune-slider')
+    box = slider.bounding_box()
+    slider.click(position={'x': box['width'] * 0.2, 'y': box['height'] / 2})
+    watcher.wait(lambda: value_of(heard) < in_recipe)
+    number = len(watcher.decisions)
+    watcher.wait(
+        lambda: any(
+            decision.reason == Decision.REASON_LIMIT_EXCEEDED and decision.worst_measure == MEASURE
+            for decision in list(watcher.decisions.values())[number:]
+        )
+    )
+    expect(sentence).to_have_text(re.compile(r'With this limit [1-9]\d* of the last'))
+    expect(page.get_by_text('differ from version 1')).to_be_visible()
+    expect(page.locator('.live figcaption')).to_have_text(re.compile('REJECT'))
+    shoot('tune')
+
+    # What the decider refuses is said in its own words, and the field shows what is in force.
+    field = row.locator('.tune-number input')
+    shown = field.input_value()
+    field.fill('-5')
+    field.press('Enter')
+    expect(row.locator('.tune-refused')).to_contain_text('limit -5.0 refused, allowed: above')
+    expect(field).to_have_value(shown)
+
+    page.get_by_role('button', name='Undo').click()
+    watcher.wait(lambda: value_of(heard) == in_recipe)
+    expect(page.get_by_text('those of version 1')).to_be_visible()
+    expect(row.locator('.tune-refused')).to_be_hidden()
+
+    knobs = page.locator('.box', has_text='Potentiometers')
+    expect(knobs.locator('.measure-value').first).not_to_have_text('moves nothing')
+    page.get_by_role('button', name='Grab values').click()
+    watcher.wait(lambda: not heard[-1].limits or value_of(heard) != in_recipe)
+    grabbed = value_of(heard)
+    save.click()
+    expect(page.get_by_text('those of version 2')).to_be_visible()
+    assert read_recipe(recipe).scorers['variation'].limits['peak_z'].limit == grabbed
+
+    page.context.clear_cookies()
+    log_in(page, address, 'operator')
+    page.get_by_role('link', name='Tune').click()
+    expect(page.get_by_text('You may look.')).to_be_visible()
+    expect(page.get_by_role('button', name='Grab values')).to_be_visible()
+    expect(save).to_be_hidden()
+    expect(field).to_be_disabled()
