@@ -7,6 +7,7 @@ Carries the commands of the operator's page out, with the services and actions o
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 import threading
 from typing import Any, TYPE_CHECKING
 
@@ -14,8 +15,11 @@ from rclpy.action import ActionClient
 from std_srvs.srv import Trigger
 
 from anomaly_inspection.action import LoadRecipe
+from anomaly_inspection.errors import InspectionError
 from anomaly_inspection.msg import Limit
 from anomaly_inspection.panel.cell_commands import Answer
+from anomaly_inspection.panel.recipe_library import kept_folder
+from anomaly_inspection.recipes.folder import read_recipe, write_recipe
 from anomaly_inspection.srv import SetLimits
 
 if TYPE_CHECKING:
@@ -112,6 +116,24 @@ class PanelCommands:
             goal.cancel_goal_async()
             return Answer(False, f'the recipe was not in force after {_RECIPE_TIMEOUT_S:g} s')
         return Answer(bool(wrapped.result.success), str(wrapped.result.message))
+
+    def roll_back(self, path: str, version: int) -> Answer:
+        """
+        Write an older version of the recipe in a folder as its next version, and switch to it.
+
+        """
+        folder = Path(path)
+        try:
+            older = read_recipe(kept_folder(folder, version))
+            written = write_recipe(older, folder)
+        except InspectionError as error:
+            return Answer(False, str(error))
+        answer = self.load_recipe(path)
+        if answer.success:
+            return answer
+        return Answer(
+            False, f'version {written.version} is written, but not in force: {answer.message}'
+        )
 
 
 def call_service(client: Any, request: Any) -> Answer:

@@ -9,7 +9,6 @@ The guard has checked who asks before anything here runs; commands check it agai
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path as FilePath
 from typing import Annotated, Any, TYPE_CHECKING
 
 from fastapi import APIRouter, FastAPI, Path, Query, Request, Response
@@ -31,6 +30,7 @@ from anomaly_inspection.panel.api_models import (
     Problem,
     RecipeBody,
     RecipesModel,
+    RollBackBody,
     ShiftModel,
     StateModel,
 )
@@ -175,6 +175,19 @@ def _add_commands(router: APIRouter, parts: PanelParts) -> None:
             return _problem(404, str(error))  # type: ignore[return-value]
         return answered(lambda: commands.load_recipe(str(folder), body.why))  # type: ignore[no-any-return]
 
+    @router.post(
+        '/commands/roll_back',
+        summary='Make an older version of a recipe the next one, and switch to it',
+        responses={**_CONFLICT, **_NOT_FOUND},
+    )
+    def roll_back(body: RollBackBody, request: Request) -> AnswerModel:
+        commands = commands_of(request)
+        try:
+            folder = _library(parts).folder_of(body.name)
+        except RecipeError as error:
+            return _problem(404, str(error))  # type: ignore[return-value]
+        return answered(lambda: commands.roll_back(str(folder), body.version, body.why))  # type: ignore[no-any-return]
+
 
 def _not_as_described(request: Request, error: Exception) -> Response:
     """
@@ -190,9 +203,7 @@ def _not_as_described(request: Request, error: Exception) -> Response:
 
 
 def _library(parts: PanelParts) -> RecipeLibrary:
-    path = parts.state.picture().recipe.path
-    # Without a recipe in force there is nothing beside it.
-    return RecipeLibrary(FilePath(path).parent if path else FilePath('/nonexistent'))
+    return RecipeLibrary.beside(parts.state.picture().recipe.path)
 
 
 def _problem(status: int, detail: str) -> JSONResponse:

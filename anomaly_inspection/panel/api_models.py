@@ -296,6 +296,15 @@ class RecipeBody(Model):
     why: Why = ''
 
 
+class RollBackBody(RecipeBody):
+    """
+    The recipe, and which of its older versions shall be the next.
+
+    """
+
+    version: int = Field(ge=1, le=2**31 - 1)
+
+
 class ChangesModel(Model):
     """
     The last changes, the newest first.

@@ -81,3 +81,10 @@ class CellCommands(Protocol):
 
         """
         ...
+
+    def roll_back(self, path: str, version: int) -> Answer:
+        """
+        Write an older version of the recipe in a folder as its next version, and switch to it.
+
+        """
+        ...

@@ -26,6 +26,7 @@ LEAST_ROLES: Mapping[str, Role] = {
     'save_limits': Role.ENGINEER,
     'undo_limits': Role.ENGINEER,
     'load_recipe': Role.ENGINEER,
+    'roll_back': Role.ENGINEER,
 }
 
 
@@ -107,6 +108,20 @@ class GuardedCommands:
         old = f'{recipe.name}, version {recipe.version}' if recipe.name else ''
         return self._do(
             'load_recipe', lambda: self._commands.load_recipe(path), old=old, new=path, why=why
+        )
+
+    def roll_back(self, path: str, version: int, why: str = '') -> Answer:
+        """
+        Write an older version of a recipe as its next version, and switch the cell to it.
+
+        """
+        recipe = self._state.picture().recipe
+        old = f'{recipe.name}, version {recipe.version}' if recipe.name else ''
+        return self._do(
+            *('roll_back', lambda: self._commands.roll_back(path, version)),
+            old=old,
+            new=f'{path}, as in version {version}',
+            why=why,
         )
 
     def _limits(self) -> dict[str, float]:

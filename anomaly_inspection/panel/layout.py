@@ -35,7 +35,13 @@ if TYPE_CHECKING:
     from anomaly_inspection.panel.roles import Visitor
 
 #: Pages in the order of the navigation: key of their name in the language files -> address.
-PAGES = {'line': '/', 'tune': '/tune', 'teach': '/teach', 'people': '/people'}
+PAGES = {
+    'line': '/',
+    'tune': '/tune',
+    'teach': '/teach',
+    'recipes': '/recipes',
+    'people': '/people',
+}
 
 _LANGUAGE_COOKIE = 'panel_language'
 _THEME_COOKIE = 'panel_theme'

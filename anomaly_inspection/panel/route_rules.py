@@ -97,6 +97,7 @@ RULES: Sequence[Rule] = (
     _page('/', Role.VIEWER),
     _page('/teach', Role.ENGINEER),
     _page('/tune', Role.OPERATOR),
+    _page('/recipes', Role.OPERATOR),
     _page('/wall', Role.VIEWER),
     Rule('GET', '/people', Role.VIEWER, needs_account=True, is_page=True),
     Rule('GET POST', '/password', Role.VIEWER, needs_account=True, is_page=True),
@@ -106,6 +107,7 @@ RULES: Sequence[Rule] = (
     Rule(WEBSOCKET, '/frames', Role.VIEWER, takes_token=True, is_long=True, keeps_logged_in=False),
     Rule('GET', '/stream.mjpeg', Role.VIEWER, takes_token=True, is_long=True),
     Rule('GET', '/parts/{session_id}/{part_id}/{kind}.jpg', Role.VIEWER, takes_token=True),
+    Rule('GET', '/recipes/{name}/picture.jpg', Role.OPERATOR),
     Rule('GET', '/teaching/{session}/images/{name}', Role.ENGINEER),
     Rule('GET', '/teaching/{session}/thumbnails/{name}', Role.ENGINEER),
     Rule('GET', '/teaching/{session}/draft/{name}', Role.ENGINEER),
@@ -132,6 +134,7 @@ RULES: Sequence[Rule] = (
     _api('POST', '/commands/save_limits', Role.ENGINEER),
     _api('POST', '/commands/undo_limits', Role.ENGINEER),
     _api('POST', '/commands/load_recipe', Role.ENGINEER),
+    _api('POST', '/commands/roll_back', Role.ENGINEER),
     _api('GET', '/changes', Role.ENGINEER),
 )
 

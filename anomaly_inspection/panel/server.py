@@ -28,6 +28,7 @@ from anomaly_inspection.panel import (
     line_page,
     people_forms,
     people_page,
+    recipes_page,
     teach_page,
     teach_routes,
     tune_page,
@@ -194,6 +195,7 @@ def build_app(parts: PanelParts) -> FastAPI:
         teach_routes.add_routes(_app, parts)
         teach_page.add_page(parts)
         tune_page.add_page(parts)
+        recipes_page.add_page(_app, parts)
         people_page.add_page(parts)
         use_nonces()
         ui.run_with(

@@ -36,6 +36,7 @@ COMMANDS = {
     'save_limits': ('POST', '/api/commands/save_limits', {}),
     'undo_limits': ('POST', '/api/commands/undo_limits', {}),
     'set_limits': ('PUT', '/api/limits', {'limits': {'ssim.mse': 5.0}}),
+    'roll_back': ('POST', '/api/commands/roll_back', {'name': 'valve', 'version': 1}),
     'load_recipe': ('POST', '/api/commands/load_recipe', {'name': 'valve'}),
 }
 
@@ -109,7 +110,11 @@ def test_a_page_whose_log_in_has_ended_gives_no_commands(panel_site: Any, comman
     people: People = panel_site.people
     secret = people.log_in('engineer', PASSWORD, '127.0.0.1')
     visitor = people.sessions.visitor(secret, '127.0.0.1')
-    arguments = {'set_limits': [{'ssim.mse': 5.0}], 'load_recipe': ['x']}.get(command, [])
+    arguments = {
+        'set_limits': [{'ssim.mse': 5.0}],
+        'load_recipe': ['x'],
+        'roll_back': ['x', 1],
+    }.get(command, [])
     panel_site.cell.given.clear()
     for who in (None, Visitor('', Role.ENGINEER)):
         assert not getattr(panel_site.parts.commands_for(who), command)(*arguments).success

@@ -63,6 +63,9 @@ class FakeCell:
     def load_recipe(self, path: str) -> Answer:
         return self._take('load_recipe', path)
 
+    def roll_back(self, path: str, version: int) -> Answer:
+        return self._take('roll_back', (path, version))
+
 
 class FakeTeacher:
     """
