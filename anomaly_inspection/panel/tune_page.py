@@ -176,7 +176,7 @@ class _LimitRow:
                 )
                 self._number.props(f'aria-label="{words("line.limit")}"')
                 self._number.set_enabled(may_change)
-                text(unit, 'quiet')
+                text(unit, 'tune-unit')
             self._chart = ui.echart(_chart_options(limit, scale)).classes('tune-chart')
             self._slider = ui.slider(
                 min=scale.low, max=scale.high, step=scale.step, value=scale.rounded(limit.value)
