@@ -177,13 +177,13 @@ def spin_node(make_node: Callable[[], InspectionNode[Any]]) -> None:
             f'this process stood still for {stood_still_s:.1f} s and may hear nothing any more: '
             'it starts anew'
         )
-        threading.Timer(_LAST_WORDS_S, _start_anew).start()
+        threading.Timer(_LAST_WORDS_S, _start_anew, args=(interrupted,)).start()
     thread.stop()
     node.shut_down()
     node.destroy_node()
     rclpy.try_shutdown()
     if stood_still_s > 0:
-        _start_anew()
+        _start_anew(interrupted)
     if thread.error is not None:
         sys.exit(1)
 
@@ -215,13 +215,15 @@ def _watch(thread: NodeThread, interrupted: threading.Event) -> float:
     return 0.0
 
 
-def _start_anew() -> NoReturn:
+def _start_anew(interrupted: threading.Event) -> NoReturn:
     """
-    Put the same program in the place of this one, in the same process.
+    Put the same program in the place of this one, in the same process; end when it is to end.
 
     """
+    if interrupted.is_set():
+        os._exit(0)
     sys.stdout.flush()
     sys.stderr.flush()
     # Fast DDS tells by its locked files which processes live.
-    os.closerange(3, os.sysconf('SC_OPEN_MAX'))
+    os.closerange(3, max(map(int, os.listdir('/proc/self/fd'))) + 1)
     os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])

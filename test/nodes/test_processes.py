@@ -129,6 +129,18 @@ def test_a_process_that_stood_still_starts_anew_and_is_heard_again(processes, wa
     assert processes.running['sorter'].poll() is None
 
 
+def test_a_process_that_stood_still_ends_when_it_is_told_to(processes, watcher):
+    processes.start('sorter')
+    watcher.wait(lambda: watcher.line_stops)
+    processes.signal('sorter', signal.SIGSTOP)
+    threading.Event().wait(3.5)
+    processes.signal('sorter', signal.SIGCONT)
+    wait_for(lambda: 'it starts anew' in processes.log('sorter'), processes)
+    # Either the old program ends on it, or the new one.
+    processes.signal('sorter', signal.SIGTERM)
+    assert processes.running['sorter'].wait(20) in (0, -signal.SIGTERM)
+
+
 def test_timeouts_in_a_row_stop_the_line_until_it_is_reset(processes, watcher):
     from std_srvs.srv import Trigger
 
