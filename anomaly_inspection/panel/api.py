@@ -9,6 +9,7 @@ The guard has checked who asks before anything here runs; commands check it agai
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import islice
 from typing import Annotated, Any, TYPE_CHECKING
 
 from fastapi import APIRouter, FastAPI, Path, Query, Request, Response
@@ -30,6 +31,8 @@ from anomaly_inspection.panel.api_models import (
     Problem,
     RecipeBody,
     RecipesModel,
+    RejectModel,
+    ReviewBody,
     RollBackBody,
     ShiftModel,
     StateModel,
@@ -119,6 +122,15 @@ def _add_reading(router: APIRouter, parts: PanelParts) -> None:
             in_force=parts.state.picture().recipe.name, names=_library(parts).names()
         )
 
+    @router.get('/reviews', summary='Rejects, the newest first')
+    def reviews(
+        number: Annotated[int, Query(ge=1, le=MOST_PARTS)] = 100, only_new: bool = False
+    ) -> list[RejectModel]:
+        wanted = (
+            reject for reject in parts.reviews.rejects() if not only_new or reject.verdict is None
+        )
+        return [RejectModel.of(reject) for reject in islice(wanted, number)]
+
     @router.get('/changes', summary='Who changed what, the newest first')
     def changes(number: Annotated[int, Query(ge=1, le=1000)] = 100) -> ChangesModel:
         return ChangesModel(changes=parts.people.audit.last(number))
@@ -147,6 +159,20 @@ def _add_commands(router: APIRouter, parts: PanelParts) -> None:
     def grab(body: CommandBody, request: Request) -> AnswerModel:
         commands = commands_of(request)
         return answered(lambda: commands.grab(body.why))  # type: ignore[no-any-return]
+
+    @router.put(
+        '/reviews/{session_id}/{part_id}',
+        summary='Say what a reject was',
+        responses={**_CONFLICT, **_NOT_FOUND},
+    )
+    def judge(
+        session_id: str, part_id: _PartId, body: ReviewBody, request: Request
+    ) -> AnswerModel:
+        key = (session_id, part_id)
+        if parts.reviews.reject(key) is None:
+            return _problem(404, 'this reject is not in the review set, or not any more')  # type: ignore[return-value]
+        mine = parts.reviews_for(visitor_of(request))
+        return answered(lambda: mine.judge(key, body.verdict, body.comment))  # type: ignore[no-any-return]
 
     @router.post(
         '/commands/save_limits', summary='Save the limits as a new version', responses=_CONFLICT

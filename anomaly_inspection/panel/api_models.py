@@ -13,6 +13,8 @@ from typing import Annotated, Any, TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from anomaly_inspection.panel.reject import LONGEST_COMMENT, ReviewVerdict
+
 if TYPE_CHECKING:
     from anomaly_inspection.panel.cell_commands import Answer
     from anomaly_inspection.panel.cell_state import (
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
         LimitView,
         PartView,
     )
+    from anomaly_inspection.panel.reject import Reject
 
 Why = Annotated[str, Field(max_length=500, description='The reason, for the record of changes.')]
 #: More limits than any recipe has.
@@ -303,6 +306,60 @@ class RollBackBody(RecipeBody):
     """
 
     version: int = Field(ge=1, le=2**31 - 1)
+
+
+class RejectModel(Model):
+    """
+    One reject of the review set and what was said about it.
+
+    """
+
+    session_id: str
+    part_id: int
+    time_s: float = Field(description='When it was decided, seconds since 1970.')
+    reason: str
+    comparison: str
+    anomaly_score: float | None = Field(description='1 = exactly at a limit.')
+    recipe: str
+    recipe_version: int
+    has_picture: bool
+    verdict: ReviewVerdict | None = Field(description='null = nobody has reviewed it')
+    comment: str
+    who: str
+    judged_s: float | None = Field(description='Seconds since 1970.')
+
+    @classmethod
+    def of(cls, reject: Reject) -> RejectModel:
+        """
+        Make it from what the review set holds.
+
+        """
+        decision = reject.part.decision
+        return cls(
+            session_id=reject.key[0],
+            part_id=reject.key[1],
+            time_s=reject.kept_s,
+            reason=reject.reason,
+            comparison=decision.comparison if decision else '',
+            anomaly_score=_number(decision.anomaly_score) if decision else None,
+            recipe=reject.recipe,
+            recipe_version=decision.recipe_version if decision else 0,
+            has_picture=not reject.image_problem,
+            verdict=reject.verdict,
+            comment=reject.comment,
+            who=reject.who,
+            judged_s=_number(reject.judged_s),
+        )
+
+
+class ReviewBody(Model):
+    """
+    What a reject was.
+
+    """
+
+    verdict: ReviewVerdict
+    comment: str = Field('', max_length=LONGEST_COMMENT)
 
 
 class ChangesModel(Model):

@@ -32,7 +32,7 @@ _SHADOWS_KEPT = 50
 SHIFTS_KEPT = 10
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class MeasureView:
     """
     One measured value of a part.
@@ -53,7 +53,7 @@ class MeasureView:
     unit: str = '1'
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class LimitView:
     """
     One limit that acts now.
@@ -112,7 +112,7 @@ class LimitView:
         return (value - self.typical) / span if span else math.nan
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class RegionView:
     """
     One connected area over the region limit, in pixels of the frame; the box is half-open.
@@ -136,7 +136,7 @@ class RegionView:
     times_limit: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ScoreView:
     """
     What one scorer found in the newest frame of a part.
@@ -166,7 +166,7 @@ class ScoreView:
     part_class: str = ''
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class DecisionView:
     """
     The verdict on a part.
@@ -205,7 +205,7 @@ class DecisionView:
     known_as: str = ''
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class SortView:
     """
     What the gate did with a part.
@@ -226,7 +226,7 @@ class SortView:
     detail: str = ''
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class PartView:
     """
     All that is known of one part.

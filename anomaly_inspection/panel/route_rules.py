@@ -98,6 +98,7 @@ RULES: Sequence[Rule] = (
     _page('/teach', Role.ENGINEER),
     _page('/tune', Role.OPERATOR),
     _page('/recipes', Role.OPERATOR),
+    _page('/review', Role.OPERATOR),
     _page('/wall', Role.VIEWER),
     Rule('GET', '/people', Role.VIEWER, needs_account=True, is_page=True),
     Rule('GET POST', '/password', Role.VIEWER, needs_account=True, is_page=True),
@@ -108,6 +109,7 @@ RULES: Sequence[Rule] = (
     Rule('GET', '/stream.mjpeg', Role.VIEWER, takes_token=True, is_long=True),
     Rule('GET', '/parts/{session_id}/{part_id}/{kind}.jpg', Role.VIEWER, takes_token=True),
     Rule('GET', '/recipes/{name}/picture.jpg', Role.OPERATOR),
+    Rule('GET', '/rejects/{session_id}/{part_id}/{kind}', Role.OPERATOR, takes_token=True),
     Rule('GET', '/teaching/{session}/images/{name}', Role.ENGINEER),
     Rule('GET', '/teaching/{session}/thumbnails/{name}', Role.ENGINEER),
     Rule('GET', '/teaching/{session}/draft/{name}', Role.ENGINEER),
@@ -135,6 +137,8 @@ RULES: Sequence[Rule] = (
     _api('POST', '/commands/undo_limits', Role.ENGINEER),
     _api('POST', '/commands/load_recipe', Role.ENGINEER),
     _api('POST', '/commands/roll_back', Role.ENGINEER),
+    _api('GET', '/reviews', Role.OPERATOR),
+    _api('PUT', '/reviews/{session_id}/{part_id}', Role.OPERATOR),
     _api('GET', '/changes', Role.ENGINEER),
 )
 
