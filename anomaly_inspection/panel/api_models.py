@@ -15,12 +15,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 if TYPE_CHECKING:
     from anomaly_inspection.panel.cell_commands import Answer
-    from anomaly_inspection.panel.cell_state import (
-        CellPicture,
-        Counts,
-        LimitView,
-        PartView,
-    )
+    from anomaly_inspection.panel.cell_state import CellPicture
+    from anomaly_inspection.panel.part_views import LimitView, PartView
+    from anomaly_inspection.panel.shift_counts import Counts
 
 Why = Annotated[str, Field(max_length=500, description='The reason, for the record of changes.')]
 #: More limits than any recipe has.

@@ -13,15 +13,9 @@ import threading
 
 from anomaly_inspection.panel.access import AccessSettings
 from anomaly_inspection.panel.cell_commands import Answer
-from anomaly_inspection.panel.cell_state import (
-    DecisionView,
-    LimitView,
-    LineStopView,
-    MeasureView,
-    RecipeView,
-    ScoreView,
-)
+from anomaly_inspection.panel.cell_views import LineStopView, RecipeView
 from anomaly_inspection.panel.panel_parts import PanelParts
+from anomaly_inspection.panel.part_views import DecisionView, LimitView, MeasureView, ScoreView
 from anomaly_inspection.panel.people import People
 from anomaly_inspection.panel.server import PanelServer, ServerSettings
 from support.panel_people import add_accounts
