@@ -147,7 +147,7 @@ class PanelNode(InspectionNode[PanelParameters]):
         given = self.parameters
         times = SessionTimes(given.session_idle_min * 60, given.session_hours * 3600)
         self.people = People(self._people_folder(), times, self._tell_of_record)
-        self._commands = PanelCommands(self)
+        self._commands = PanelCommands(self, lambda: self.parts.state.picture().recipe.path)
         state = CellState(
             shifts=ShiftTable(given.shifts, given.time_zone), counts=self._counts_before()
         )

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 import threading
+from typing import BinaryIO
 
 from anomaly_inspection.panel.access import AccessSettings
 from anomaly_inspection.panel.cell_commands import Answer
@@ -59,6 +60,12 @@ class FakeCell:
 
     def roll_back(self, path: str, version: int) -> Answer:
         return self._take('roll_back', (path, version))
+
+    def import_recipe(self, file: BinaryIO, library: str) -> Answer:
+        return self._take('import_recipe', library)
+
+    def delete_recipe(self, path: str) -> Answer:
+        return self._take('delete_recipe', path)
 
 
 class FakeTeacher:
