@@ -132,6 +132,8 @@ def _add_carrying(router: APIRouter, parts: PanelParts) -> None:
         openapi_extra={'requestBody': {'required': True, 'content': {_ZIP: _ARCHIVE}}},
     )
     async def import_recipe(request: Request, why: Annotated[Why, Query()] = '') -> AnswerModel:
+        if not parts.state.picture().recipe.path:
+            return refused('no recipe is in force, so the library is not known')  # type: ignore[no-any-return]
         library = _library(parts).folder
         commands = parts.commands_for(visitor_of(request))
         try:

@@ -26,6 +26,8 @@ _LONGEST_TEXT = 300
 _NOT_COMPARED = {'name', 'version', 'created', 'format_version', 'preprocessing_fingerprint'}
 # Compared by a number: the names say nothing.
 _COUNTED = {'references', 'left_out'}
+# Their values make sense only together.
+_WHOLE = {'region', 'region_of_interest', 'accepted_sizes'}
 
 
 @dataclass(frozen=True)
@@ -219,16 +221,22 @@ def _texts(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def _flat(key: str, value: object) -> Iterator[tuple[str, str]]:
-    if isinstance(value, dict):
+    name = key.rpartition('.')[2]
+    if isinstance(value, dict) and name not in _WHOLE:
         for inner, one in value.items():
             yield from _flat(f'{key}.{_text(inner)}', one)
-    elif isinstance(value, list):
-        if key.rpartition('.')[2] in _COUNTED:
-            yield key, str(len(value))
-        else:
-            yield key, _text('; '.join(map(str, value)))
+    elif isinstance(value, list) and name in _COUNTED:
+        yield key, str(len(value))
     else:
-        yield key, '' if value is None else _text(value)
+        yield key, _line(value)[:_LONGEST_TEXT]
+
+
+def _line(value: object) -> str:
+    if isinstance(value, dict):
+        return ', '.join(f'{_text(name)} {_line(one)}' for name, one in value.items())
+    if isinstance(value, list):
+        return '; '.join(map(_line, value))
+    return '' if value is None else _text(value)
 
 
 def _mapping(value: object) -> dict[Any, Any]:
