@@ -239,7 +239,7 @@ def _members(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
     # Packed with its folder, or the files alone.
     inner = f'{tops.pop()}/' if YAML not in found and len(tops) == 1 else ''
     if f'{inner}{YAML}' not in found:
-        names = ', '.join(sorted(found))[:200] or 'nothing'
+        names = ', '.join(sorted(found))[:100] or 'nothing'
         raise RecipeError(
             f'the archive is refused: it must hold one recipe folder with its {YAML}; it holds: '
             f'{names}'
