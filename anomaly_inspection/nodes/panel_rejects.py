@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 
     from anomaly_inspection.msg import Part, Score
     from anomaly_inspection.nodes.inspection_node import InspectionNode
-    from anomaly_inspection.panel.cell_state import CellState, PartKey
+    from anomaly_inspection.panel.cell_state import CellState
+    from anomaly_inspection.panel.part_views import PartKey
     from anomaly_inspection.panel.review_set import ReviewSet
 
 # An image waits here for the verdict on its part.

@@ -13,17 +13,13 @@ from typing import Annotated, Any, TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from anomaly_inspection.panel.reject import LONGEST_COMMENT, ReviewVerdict
-
 if TYPE_CHECKING:
     from anomaly_inspection.panel.cell_commands import Answer
-    from anomaly_inspection.panel.cell_state import (
-        CellPicture,
-        Counts,
-        LimitView,
-        PartView,
-    )
-    from anomaly_inspection.panel.reject import Reject
+    from anomaly_inspection.panel.cell_state import CellPicture
+    from anomaly_inspection.panel.cell_views import RecipeView
+    from anomaly_inspection.panel.part_views import LimitView, PartView
+    from anomaly_inspection.panel.recipe_library import RecipeEntry, RecipeSummary
+    from anomaly_inspection.panel.shift_counts import Counts
 
 Why = Annotated[str, Field(max_length=500, description='The reason, for the record of changes.')]
 #: More limits than any recipe has.
@@ -238,6 +234,53 @@ class StateModel(Model):
         )
 
 
+class RecipeVersionModel(Model):
+    """
+    One version of a recipe, as its recipe.yaml says.
+
+    """
+
+    version: int = Field(description='0 = not known.')
+    product: str
+    taught_by: str
+    created_s: float | None = Field(description='Seconds since 1970.')
+    image_count: int
+    width_px: int
+    height_px: int
+    scorers: list[str]
+    problem: str = Field(description="Why it cannot be read; '' = it can.")
+
+    @classmethod
+    def of(cls, summary: RecipeSummary) -> RecipeVersionModel:
+        """
+        Make it from what the library says.
+
+        """
+        return cls(
+            version=summary.version,
+            product=summary.product,
+            taught_by=summary.taught_by,
+            created_s=_number(summary.created_s),
+            image_count=summary.image_count,
+            width_px=summary.width_px,
+            height_px=summary.height_px,
+            scorers=list(summary.scorers),
+            problem=summary.problem,
+        )
+
+
+class RecipeModel(Model):
+    """
+    A recipe of the library.
+
+    """
+
+    name: str
+    is_in_force: bool = Field(description='Whether its newest version judges the parts.')
+    newest: RecipeVersionModel
+    older: list[RecipeVersionModel] = Field(description='Kept beside it, newest first.')
+
+
 class RecipesModel(Model):
     """
     The recipes that the cell can switch to.
@@ -246,6 +289,27 @@ class RecipesModel(Model):
 
     in_force: str
     names: list[str]
+    recipes: list[RecipeModel]
+
+    @classmethod
+    def of(cls, entries: list[RecipeEntry], in_force: RecipeView) -> RecipesModel:
+        """
+        Make it from what the library says.
+
+        """
+        return cls(
+            in_force=in_force.name,
+            names=[entry.name for entry in entries],
+            recipes=[
+                RecipeModel(
+                    name=entry.name,
+                    is_in_force=entry.is_in_force(in_force),
+                    newest=RecipeVersionModel.of(entry.summary),
+                    older=[RecipeVersionModel.of(older) for older in entry.older],
+                )
+                for entry in entries
+            ],
+        )
 
 
 class AnswerModel(Model):
@@ -306,60 +370,6 @@ class RollBackBody(RecipeBody):
     """
 
     version: int = Field(ge=1, le=2**31 - 1)
-
-
-class RejectModel(Model):
-    """
-    One reject of the review set and what was said about it.
-
-    """
-
-    session_id: str
-    part_id: int
-    time_s: float = Field(description='When it was decided, seconds since 1970.')
-    reason: str
-    comparison: str
-    anomaly_score: float | None = Field(description='1 = exactly at a limit.')
-    recipe: str
-    recipe_version: int
-    has_picture: bool
-    verdict: ReviewVerdict | None = Field(description='null = nobody has reviewed it')
-    comment: str
-    who: str
-    judged_s: float | None = Field(description='Seconds since 1970.')
-
-    @classmethod
-    def of(cls, reject: Reject) -> RejectModel:
-        """
-        Make it from what the review set holds.
-
-        """
-        decision = reject.part.decision
-        return cls(
-            session_id=reject.key[0],
-            part_id=reject.key[1],
-            time_s=reject.kept_s,
-            reason=reject.reason,
-            comparison=decision.comparison if decision else '',
-            anomaly_score=_number(decision.anomaly_score) if decision else None,
-            recipe=reject.recipe,
-            recipe_version=decision.recipe_version if decision else 0,
-            has_picture=not reject.image_problem,
-            verdict=reject.verdict,
-            comment=reject.comment,
-            who=reject.who,
-            judged_s=_number(reject.judged_s),
-        )
-
-
-class ReviewBody(Model):
-    """
-    What a reject was.
-
-    """
-
-    verdict: ReviewVerdict
-    comment: str = Field('', max_length=LONGEST_COMMENT)
 
 
 class ChangesModel(Model):

@@ -14,7 +14,7 @@ from anomaly_inspection.panel.cell_commands import Answer
 from anomaly_inspection.panel.roles import Role, Visitor
 
 if TYPE_CHECKING:
-    from anomaly_inspection.panel.cell_state import PartKey
+    from anomaly_inspection.panel.part_views import PartKey
     from anomaly_inspection.panel.people import People
     from anomaly_inspection.panel.reject import ReviewVerdict
     from anomaly_inspection.panel.review_set import ReviewSet

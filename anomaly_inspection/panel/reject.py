@@ -15,7 +15,7 @@ from typing import ClassVar
 
 from pydantic import ConfigDict, TypeAdapter
 
-from anomaly_inspection.panel.cell_state import PartKey, PartView
+from anomaly_inspection.panel.part_views import PartKey, PartView
 
 #: Longest comment, in characters.
 LONGEST_COMMENT = 500

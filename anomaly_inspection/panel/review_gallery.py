@@ -17,7 +17,7 @@ from anomaly_inspection.panel.reject import ReviewVerdict
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from anomaly_inspection.panel.cell_state import PartKey
+    from anomaly_inspection.panel.part_views import PartKey
     from anomaly_inspection.panel.reject import Reject
     from anomaly_inspection.panel.review_list import ReviewList
     from anomaly_inspection.panel.review_set import ReviewSet

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from anomaly_inspection.panel.cell_state import PartKey
+    from anomaly_inspection.panel.part_views import PartKey
     from anomaly_inspection.panel.reject import Reject
     from anomaly_inspection.panel.shifts import ShiftTable
 

@@ -36,9 +36,9 @@ if TYPE_CHECKING:
 
     from nicegui.events import GenericEventArguments, KeyEventArguments
 
-    from anomaly_inspection.panel.cell_state import LimitView, PartKey, PartView
     from anomaly_inspection.panel.guarded_reviews import GuardedReviews
     from anomaly_inspection.panel.panel_parts import PanelParts
+    from anomaly_inspection.panel.part_views import LimitView, PartKey, PartView
     from anomaly_inspection.panel.reject import Reject
     from anomaly_inspection.panel.words import Words
 

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from anomaly_inspection.panel.cell_state import PartView
     from anomaly_inspection.panel.panel_parts import PanelParts
+    from anomaly_inspection.panel.part_views import PartView
 
 _THUMBNAIL_PX = 240
 _QUALITY = (cv2.IMWRITE_JPEG_QUALITY, 90)

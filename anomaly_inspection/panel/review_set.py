@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from anomaly_inspection.panel.cell_state import PartKey, PartView
+    from anomaly_inspection.panel.part_views import PartKey, PartView
 
 #: Below this much free space nothing is kept: the cell needs the rest for its state and logs.
 LEAST_FREE_BYTES = 200 * 10**6

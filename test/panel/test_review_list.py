@@ -13,7 +13,7 @@ import pytest
 
 pytest.importorskip('pydantic', reason='NiceGUI is not installed: pip install .[panel]')
 
-from anomaly_inspection.panel.cell_state import DecisionView, PartView
+from anomaly_inspection.panel.part_views import DecisionView, PartView
 from anomaly_inspection.panel.reject import Reject, ReviewVerdict
 from anomaly_inspection.panel.review_list import ALL, NEW, ReviewFilter, ReviewList, time_span
 from anomaly_inspection.panel.shifts import ShiftTable

@@ -24,7 +24,7 @@ from anomaly_inspection.capture.image_file import read_image
 from anomaly_inspection.capture.image_folder import ImageFolder
 from anomaly_inspection.errors import FrameError, SettingError, StateError
 from anomaly_inspection.panel import review_set as review_set_module
-from anomaly_inspection.panel.cell_state import (
+from anomaly_inspection.panel.part_views import (
     DecisionView,
     LimitView,
     MeasureView,

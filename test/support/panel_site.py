@@ -10,20 +10,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 import threading
+from typing import BinaryIO
 
 import numpy as np
 
 from anomaly_inspection.panel.access import AccessSettings
 from anomaly_inspection.panel.cell_commands import Answer
-from anomaly_inspection.panel.cell_state import (
-    DecisionView,
-    LimitView,
-    LineStopView,
-    MeasureView,
-    RecipeView,
-    ScoreView,
-)
+from anomaly_inspection.panel.cell_views import LineStopView, RecipeView
 from anomaly_inspection.panel.panel_parts import PanelParts
+from anomaly_inspection.panel.part_views import DecisionView, LimitView, MeasureView, ScoreView
 from anomaly_inspection.panel.people import People
 from anomaly_inspection.panel.review_set import ReviewSet
 from anomaly_inspection.panel.server import PanelServer, ServerSettings
@@ -68,6 +63,12 @@ class FakeCell:
 
     def roll_back(self, path: str, version: int) -> Answer:
         return self._take('roll_back', (path, version))
+
+    def import_recipe(self, file: BinaryIO, library: str) -> Answer:
+        return self._take('import_recipe', library)
+
+    def delete_recipe(self, path: str) -> Answer:
+        return self._take('delete_recipe', path)
 
 
 class FakeTeacher:
