@@ -17,7 +17,7 @@ arg(turn) is the angle, clockwise as seen in the image.
 from __future__ import annotations
 
 import cmath
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 import math
 from typing import Any, NamedTuple, TYPE_CHECKING
 
@@ -75,7 +75,8 @@ class AlignmentSettings:
         An alignment less sure than this is refused, 0 to 1.
     if_not_found : str
         What happens to a part that is not found, not surely enough, or outside of the search
-        range: 'reject', or 'as_it_lies': the scorers judge it where it lies.
+        range: 'reject', or 'as_it_lies': the scorers judge it where it lies, and also at the pose
+        that the alignment takes for the likeliest; see `Aligner.poses`.
 
     Raises
     ------
@@ -140,7 +141,7 @@ class Alignment:
         0 to 1: the share of the reference's edges that the frame shows at their places, in their
         directions; the lowest of that of all edges and of those that tell x, y, angle and scale.
     is_found : bool
-        False for a part that was not found, and is judged as it lies.
+        False for a part that was not found surely, and is judged nevertheless.
 
     """
 
@@ -150,6 +151,14 @@ class Alignment:
     scale: float
     confidence: float
     is_found: bool = True
+
+    @property
+    def is_still(self) -> bool:
+        """
+        Tell whether the part lies as the reference does.
+
+        """
+        return (self.x_px, self.y_px, self.angle_rad, self.scale) == (0.0, 0.0, 0.0, 1.0)
 
     def to_frame(self, region: RegionOfInterest) -> NDArray[np.float64]:
         """
@@ -265,18 +274,43 @@ class Aligner:
             settings reject it then; says the numbers.
 
         """
+        return self.poses(frame)[0]
+
+    def poses(self, frame: NDArray[np.uint8]) -> tuple[Alignment, ...]:
+        """
+        Find the part, and say in which ways it may lie.
+
+        Returns
+        -------
+        tuple of Alignment
+            What `align` gives. For a part that is not found, and judged nevertheless, also its
+            likeliest pose when that lies within the search range.
+
+        Raises
+        ------
+        AlignmentError
+            As `align`.
+
+        """
         pose, agreement, least, _ = self._find(frame)
         confidence = min(agreement, least)
         angle = -cmath.phase(pose.turn)
         x_px, y_px = pose.shift.real, pose.shift.imag
         alignment = Alignment(x_px, y_px, angle, abs(pose.turn), confidence)
-        try:
-            self._check(alignment)
-        except AlignmentError:
-            if self._settings.if_not_found == 'reject':
-                raise
-            return Alignment(0.0, 0.0, 0.0, 1.0, confidence, is_found=False)
-        return alignment
+        excess = self._excess(alignment)
+        settings = self._settings
+        is_sure = confidence >= settings.min_confidence
+        if is_sure and not excess:
+            return (alignment,)
+        if settings.if_not_found == 'reject':
+            raise AlignmentError(
+                excess
+                if is_sure
+                else f'part not found: confidence {confidence:.2f}, '
+                f'wanted at least {settings.min_confidence:.2f}'
+            )
+        still = Alignment(0.0, 0.0, 0.0, 1.0, confidence, is_found=False)
+        return (still,) if excess else (still, replace(alignment, is_found=False))
 
     def _find(self, frame: NDArray[np.uint8]) -> _Found:
         pyramid = self._pyramid(frame)
@@ -328,25 +362,24 @@ class Aligner:
                 model.keep(np.mean(collected, axis=0) >= _STABLE_COSINE)
         self._tell_round()
 
-    def _check(self, alignment: Alignment) -> None:
+    def _excess(self, alignment: Alignment) -> str:
+        """
+        Say how a pose lies outside of the search range; '' when it does not.
+
+        """
         settings = self._settings
-        if alignment.confidence < settings.min_confidence:
-            raise AlignmentError(
-                f'part not found: confidence {alignment.confidence:.2f}, '
-                f'wanted at least {settings.min_confidence:.2f}'
-            )
         if (
-            max(abs(alignment.x_px), abs(alignment.y_px)) > settings.search_px + _SLACK_PX
-            or abs(alignment.angle_rad) > self._search_rad + _SLACK_RAD
-            or abs(alignment.scale - 1) > self._search_scale + _SLACK_SCALE
+            max(abs(alignment.x_px), abs(alignment.y_px)) <= settings.search_px + _SLACK_PX
+            and abs(alignment.angle_rad) <= self._search_rad + _SLACK_RAD
+            and abs(alignment.scale - 1) <= self._search_scale + _SLACK_SCALE
         ):
-            raise AlignmentError(
-                f'part lies outside of the search range: shifted by {alignment.x_px:.1f}, '
-                f'{alignment.y_px:.1f} px, '
-                f'turned by {math.degrees(alignment.angle_rad):.1f} degrees, '
-                f'scale {alignment.scale:.3f}; allowed: {settings.search_px} px, '
-                f'{math.degrees(self._search_rad):.1f} degrees, 1 +- {self._search_scale}'
-            )
+            return ''
+        return (
+            f'part lies outside of the search range: shifted by {alignment.x_px:.1f}, '
+            f'{alignment.y_px:.1f} px, turned by {math.degrees(alignment.angle_rad):.1f} degrees, '
+            f'scale {alignment.scale:.3f}; allowed: {settings.search_px} px, '
+            f'{math.degrees(self._search_rad):.1f} degrees, 1 +- {self._search_scale}'
+        )
 
     def _search_window(
         self, shape: tuple[int, ...], region: RegionOfInterest

@@ -6,7 +6,7 @@ From a camera frame to the image that scorers see: the same way for teaching and
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 import hashlib
 import json
@@ -268,15 +268,39 @@ class Preprocessor:
             When the part is not surely found within the search range.
 
         """
+        return next(self._ways(image))
+
+    def prepare_ways(self, image: NDArray[np.uint8]) -> list[Prepared]:
+        """
+        Prepare one frame in each way that its part may lie.
+
+        Returns
+        -------
+        list of Prepared
+            First what `prepare` gives. A part that was not surely found, and is judged
+            nevertheless, may have a second one, at its likeliest pose.
+
+        Raises
+        ------
+        FrameError, AlignmentError
+            As `prepare`.
+
+        """
+        return list(self._ways(image))
+
+    def _ways(self, image: NDArray[np.uint8]) -> Iterator[Prepared]:
         check_frame(image, self._format)
         fitted, to_original = fit_frame(image, self._format)
         gray = _gray(fitted)
-        alignment = None if self._aligner is None else self._aligner.align(gray)
-        prepared, valid, to_frame = self._lay(self._scored(fitted, gray), alignment or self._still)
-        if fitted.shape[:2] != image.shape[:2]:
-            to_frame = to_original @ np.vstack([to_frame, [0.0, 0.0, 1.0]])
-        light = self._light_meter.measure(prepared, valid)
-        return Prepared(light.remove(prepared), valid, to_frame, alignment, light)
+        alignments = (None,) if self._aligner is None else self._aligner.poses(gray)
+        for alignment in alignments:
+            prepared, valid, to_frame = self._lay(
+                self._scored(fitted, gray), alignment or self._still
+            )
+            if fitted.shape[:2] != image.shape[:2]:
+                to_frame = to_original @ np.vstack([to_frame, [0.0, 0.0, 1.0]])
+            light = self._light_meter.measure(prepared, valid)
+            yield Prepared(light.remove(prepared), valid, to_frame, alignment, light)
 
     def _part(self) -> NDArray[np.bool_] | None:
         """

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import IntEnum
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -221,14 +222,30 @@ class FrameScorer:
 
         """
         try:
-            prepared = self._preprocessor.prepare(image)
+            ways = self._preprocessor.prepare_ways(image)
         except Exception as error:  # noqa: BLE001  whatever fails here must reject the part
             status, detail = _failure(error)
             return [
                 ScorerResult(name, status, detail, regions.limit)
                 for name, (_, regions) in self._scorers.items()
             ]
-        return [self._score_with(name, prepared, image) for name in self._scorers]
+        scores = [
+            [self._score_with(name, prepared, image) for name in self._scorers]
+            for prepared in ways
+        ]
+        return min(scores, key=self._badness)
+
+    def _badness(self, scores: Sequence[ScorerResult]) -> float:
+        """
+        Tell how bad a part looks by the first measure of the first scorer.
+
+        """
+        first = scores[0]
+        if first.status is not ScoreStatus.OK:
+            return math.inf
+        spec = self._scorers[first.scorer][0].measures[0]
+        value = first.measures[spec.name]
+        return value if spec.bad_side is BadSide.HIGH else -value
 
     def _score_with(self, name: str, prepared: Prepared, image: NDArray[np.uint8]) -> ScorerResult:
         scorer, settings = self._scorers[name]
@@ -268,7 +285,8 @@ class FrameScorer:
         if alignment is None:
             return ''
         if not alignment.is_found:
-            return f'part not found, confidence {alignment.confidence:.2f}; judged as it lies'
+            how = 'as it lies' if alignment.is_still else 'where it seems to lie'
+            return f'part not found, confidence {alignment.confidence:.2f}; judged {how}'
         return '' if self._tolerance is None else self._tolerance.excess(alignment)
 
 

@@ -279,6 +279,27 @@ def test_a_part_that_is_not_found_may_be_judged_as_it_lies(reference: NDArray[np
     assert lost.confidence < NARROW.min_confidence
 
 
+def test_an_unsure_pose_is_given_beside_the_part_as_it_lies(
+    reference: NDArray[np.uint8],
+) -> None:
+    unsure = replace(NARROW, if_not_found='as_it_lies', min_confidence=0.999)
+    aligner = Aligner(unsure, reference, WHOLE)
+    still, likely = aligner.poses(camera(flange(x=12, y=-9, deg=7, seed=6)))
+    assert still.is_still
+    assert error_px(likely, 12, -9, 7) < 0.5
+    assert not still.is_found
+    assert not likely.is_found
+    sure = Aligner(replace(unsure, min_confidence=0.35), reference, WHOLE)
+    assert len(sure.poses(camera(flange(x=12, y=-9, deg=7, seed=6)))) == 1
+
+
+def test_a_pose_beyond_the_search_range_is_not_given(reference: NDArray[np.uint8]) -> None:
+    aligner = Aligner(replace(NARROW, if_not_found='as_it_lies'), reference, WHOLE)
+    poses = aligner.poses(camera(flange(x=-45, seed=4)))
+    assert all(pose.is_still or abs(pose.x_px) <= NARROW.search_px + 2 for pose in poses)
+    assert poses[0].is_still
+
+
 def test_settings_of_older_recipes_keep_their_mapping() -> None:
     # The fingerprint of a trained model is made of it.
     assert 'if_not_found' not in NARROW.to_mapping()

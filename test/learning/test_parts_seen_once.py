@@ -6,6 +6,8 @@ Eight pictures of one part that lies still: nobody knows yet how the next part d
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -119,6 +121,21 @@ def test_a_part_unlike_the_only_one_taught_is_judged_as_it_lies() -> None:
     assert lost.detail.endswith('; judged as it lies')
     assert lost.alignment is not None
     assert (lost.alignment.x_px, lost.alignment.y_px, lost.alignment.angle_rad) == (0, 0, 0)
+
+
+def test_a_good_part_that_is_not_surely_found_is_judged_where_it_fits_better() -> None:
+    recipe = recipe_of(printed_part(0), 'variation')
+    alignment = replace(recipe.preprocessing.alignment, min_confidence=0.999)
+    unsure = replace(recipe, preprocessing=replace(recipe.preprocessing, alignment=alignment))
+    shift = np.array([[1.0, 0.0, 4.0], [0.0, 1.0, -3.0]])
+    part = taken(printed_part(0), 50)
+    moved = cv2.warpAffine(part, shift, part.shape[1::-1], borderMode=cv2.BORDER_REPLICATE)
+    score = next(iter(unsure.frame_scorer().score(np.asarray(moved, np.uint8))))
+    assert score.detail.endswith('; judged where it seems to lie')
+    assert score.alignment is not None
+    assert (score.alignment.x_px, score.alignment.y_px) == pytest.approx((4, -3), abs=0.5)
+    limits = recipe.scorers['variation'].limits
+    assert all(score.measures[name] <= limit.limit for name, limit in limits.items())
 
 
 def test_enough_different_parts_set_a_limit_to_alignment() -> None:
