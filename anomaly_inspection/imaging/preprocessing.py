@@ -57,6 +57,8 @@ class Prepared:
         How the light differed from the reference's, and was brought back.
     part_class : str
         Of a good part to teach with, the class it was given; '' when none, and in scoring.
+    unlit : ndarray of uint8, or None
+        The image before its light was brought back; None when nothing was to be brought back.
 
     """
 
@@ -66,6 +68,15 @@ class Prepared:
     alignment: Alignment | None
     light: Light = AS_TAUGHT
     part_class: str = ''
+    unlit: NDArray[np.uint8] | None = None
+
+    @property
+    def as_seen(self) -> NDArray[np.uint8]:
+        """
+        Give the image in the light that the camera saw.
+
+        """
+        return self.image if self.unlit is None else self.unlit
 
 
 @dataclass(frozen=True)
@@ -300,7 +311,14 @@ class Preprocessor:
             if fitted.shape[:2] != image.shape[:2]:
                 to_frame = to_original @ np.vstack([to_frame, [0.0, 0.0, 1.0]])
             light = self._light_meter.measure(prepared, valid)
-            yield Prepared(light.remove(prepared), valid, to_frame, alignment, light)
+            yield Prepared(
+                light.remove(prepared),
+                valid,
+                to_frame,
+                alignment,
+                light,
+                unlit=None if light == AS_TAUGHT else prepared,
+            )
 
     def _part(self) -> NDArray[np.bool_] | None:
         """

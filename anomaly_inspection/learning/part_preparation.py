@@ -124,8 +124,16 @@ def are_few_different(parts: Sequence[GoodPart]) -> bool:
     Tell whether the images show so few different parts that nobody knows how the next one differs.
 
     """
+    return different_count(parts) < FEWEST_PARTS
+
+
+def different_count(parts: Sequence[GoodPart]) -> int:
+    """
+    Give how many different parts the images show; near copies count once.
+
+    """
     copies = {part.group for part in parts if part.group is not None}
-    return len(copies) + sum(part.group is None for part in parts) < FEWEST_PARTS
+    return len(copies) + sum(part.group is None for part in parts)
 
 
 def images_to_fit(scorer: str, parts: Iterable[GoodPart]) -> list[Prepared]:

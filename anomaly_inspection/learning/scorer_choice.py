@@ -6,8 +6,9 @@ Each of the `CANDIDATES` is tried on held-out good parts, as they are and with s
 (`trial_parts.py`, `scorer_trial.py`). What counts is how well the anomaly score separates damaged
 parts from good ones (AUROC). On real sets this order of the candidates agreed with their order on
 real defects; the share of defects seen at the limits, which is small where parts are few, did not.
-The first candidate is taken unless a later one is clearly better. A second scorer joins only when
-both together see clearly more at their limits.
+The first candidate is taken unless a later one is clearly better; with fewer than twenty different
+parts, `features` are taken where they can be. A second scorer joins only when both together see
+clearly more at their limits.
 
 Nothing is timed, all is counted: the same images give the same choice on an idle and on a busy
 machine. Candidates that are far behind after the first fold of the parts are not tried further.
@@ -24,8 +25,9 @@ from scipy.stats import binomtest
 
 from anomaly_inspection.errors import FrameError, SettingError
 from anomaly_inspection.learning.backbones import is_packaged_backbone_installed
+from anomaly_inspection.learning.false_rejects import FEWEST_TO_PROMISE
 from anomaly_inspection.learning.outliers import FEWEST_PARTS
-from anomaly_inspection.learning.part_preparation import are_few_different
+from anomaly_inspection.learning.part_preparation import are_few_different, different_count
 from anomaly_inspection.learning.scorer_cost import counted_ms
 from anomaly_inspection.learning.scorer_trial import (
     check_alike_enough,
@@ -156,6 +158,8 @@ def choose_scorers(
     reasons += [f'{trial.text}: {trial.figures}' for trial in trials]
     has_classes = images.classes is not None
     tell_classes = [t for t in trials if _tells_classes(t)] if has_classes else []
+    if not tell_classes and FEWEST_PARTS <= different_count(parts.parts) < FEWEST_TO_PROMISE:
+        trials = _features_of(trials) or trials
     best = _best(tell_classes or trials)
     reasons.append(
         f'chosen: {best.text}' + (', as it tells the classes apart' if tell_classes else '')
@@ -329,6 +333,17 @@ def _blindness(auroc: float) -> str:
         'Do not rely on this recipe. Fix the place and the light of the part, give --roi around '
         'it, and teach again with more images'
     )
+
+
+def _features_of(trials: Sequence[Trial]) -> list[Trial]:
+    """
+    Give the trials of `features`.
+
+    With few different parts, synthetic defects tell too little to leave them: what is learned
+    from other images holds for parts that were not seen; what the few parts show may not.
+
+    """
+    return [one for one in trials if FeaturesScorer.name in one.measured.settings]
 
 
 def _tells_classes(trial: Trial) -> bool:

@@ -75,6 +75,8 @@ class FeatureNetwork:
         Of the prepared images.
     side_px : int
         See `input_size_px`.
+    is_as_seen : bool
+        Show the network the parts in the light that the camera saw, not in that of the reference.
     is_keeping : bool
         Keep the features of each part as long as it lives: for teaching, where the same parts are
         fitted to and scored again and again.
@@ -92,6 +94,7 @@ class FeatureNetwork:
         shape: Sequence[int],
         side_px: int,
         *,
+        is_as_seen: bool = False,
         is_keeping: bool = False,
     ) -> None:
         self.files = dict(files)
@@ -115,6 +118,7 @@ class FeatureNetwork:
                 f'output, 1 x {self.grid[0]} x {self.grid[1]} x channels'
             )
         self.channels = int(given[0][3])
+        self._is_as_seen = is_as_seen
         self._is_keeping = is_keeping
         self._lock = threading.Lock()
         self._kept: WeakKeyDictionary[Prepared, NDArray[np.float16]] = WeakKeyDictionary()
@@ -132,7 +136,8 @@ class FeatureNetwork:
         with self._lock:
             found = self._kept.get(part)
         if found is None:
-            [(_, values)] = self._model.outputs(self._input(part.image)[np.newaxis])
+            image = part.as_seen if self._is_as_seen else part.image
+            [(_, values)] = self._model.outputs(self._input(image)[np.newaxis])
             # Half precision always, so that it does not matter whether they were kept.
             bounded = np.clip(values[0], -_LARGEST_FEATURE, _LARGEST_FEATURE)
             found = bounded.astype(np.float16)
@@ -212,7 +217,9 @@ def read_backbone(path: Path) -> dict[str, NDArray[Any]]:
         raise SettingError(f'{path} is damaged ({error}); delete it and teach again') from error
 
 
-def network_of_backbone(name: str, shape: Sequence[int], side_px: int) -> FeatureNetwork:
+def network_of_backbone(
+    name: str, shape: Sequence[int], side_px: int, *, is_as_seen: bool = False
+) -> FeatureNetwork:
     """
     Give the network of a converted backbone, ready to run; see `FeatureNetwork`.
 
@@ -224,13 +231,13 @@ def network_of_backbone(name: str, shape: Sequence[int], side_px: int) -> Featur
         changed_ns = path.stat().st_mtime_ns
     except OSError:
         changed_ns = 0
-    return _network_of_file(path, changed_ns, tuple(shape), side_px)
+    return _network_of_file(path, changed_ns, tuple(shape), side_px, is_as_seen)
 
 
 @functools.lru_cache(maxsize=4)
 def _network_of_file(
-    path: Path, _changed_ns: int, shape: tuple[int, ...], side_px: int
+    path: Path, _changed_ns: int, shape: tuple[int, ...], side_px: int, is_as_seen: bool
 ) -> FeatureNetwork:
     files = read_backbone(path)
     del files[SOURCE]
-    return FeatureNetwork(files, shape, side_px, is_keeping=True)
+    return FeatureNetwork(files, shape, side_px, is_as_seen=is_as_seen, is_keeping=True)

@@ -62,6 +62,7 @@ _LEAST_VARIATION, _LEAST_DEVIATION = 0.01, 0.01
 _USUAL_SPREAD = 0.065
 # Nothing looks stranger than that; teaching holds maps in half precision.
 _LARGEST_DISTANCE = 10_000.0
+_AS_SEEN, _AS_TAUGHT = 'as_seen', 'as_taught'
 
 
 class FeaturesScorer:
@@ -85,6 +86,7 @@ class FeaturesScorer:
     )
     settings: ClassVar[Mapping[str, Setting]] = {
         'backbone': Setting(PACKAGED_BACKBONE),
+        'light': Setting(_AS_SEEN, choices=(_AS_SEEN, _AS_TAUGHT)),
         'statistics': Setting('position', choices=('position', 'pooled')),
         'kinds': Setting(16, 1, 64),
         'rank': Setting(32, 1, 64),
@@ -123,6 +125,10 @@ class FeaturesScorer:
             At least four. A pixel is judged later only when it is valid in at least half of them.
         settings : mapping
             ``backbone``: name of the pretrained network in the user's cache.
+            ``light``: the network sees the part in the light that the camera saw (`as_seen`), or
+            in that of the reference (`as_taught`). A network for photographs bears other light
+            better than what bringing it back does to a part of another colour or gloss: where
+            levels are clipped, what was on them is lost.
             ``statistics``: a Gaussian for every `position`, or `pooled`, one for each of so many
             ``kinds`` of patch.
             ``side_px``: the network sees the image at the area of a square of this side.
@@ -145,7 +151,12 @@ class FeaturesScorer:
         chosen = checked_settings(cls.name, cls.settings, settings)
         check_alike(images, at_least=_FEWEST_IMAGES)
         like = np.zeros_like(images[0].image)
-        network = network_of_backbone(chosen['backbone'], like.shape, chosen['side_px'])
+        network = network_of_backbone(
+            chosen['backbone'],
+            like.shape,
+            chosen['side_px'],
+            is_as_seen=chosen['light'] == _AS_SEEN,
+        )
         pooled = chosen['statistics'] == 'pooled'
         count = min(chosen['dimensions'], network.channels)
         if not pooled:
@@ -184,7 +195,9 @@ class FeaturesScorer:
         files = {key: array for key, array in arrays.items() if '.' in key}
         if strangers := files.keys() - {MODEL_XML, MODEL_BIN}:
             raise RecipeError(f'{min(strangers)} is not a file of the scorer {cls.name}')
-        network = FeatureNetwork(files, shape, chosen['side_px'])
+        # Recipes from before the setting came were taught in the light of the reference.
+        light = settings.get('light', _AS_TAUGHT)
+        network = FeatureNetwork(files, shape, chosen['side_px'], is_as_seen=light == _AS_SEEN)
         projection = _Projection.from_arrays(arrays, network.channels, chosen['dimensions'])
         distance: PatchDistance | LowRankDistance
         grid, count = network.grid, projection.matrix.shape[1]

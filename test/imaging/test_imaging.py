@@ -328,6 +328,9 @@ def test_gain_is_measured_and_removed(gain: float) -> None:
     assert prepared.light.offset == 0
     apart = prepared.image.astype(float) - reference
     assert abs(apart.mean()) < 0.5
+    assert prepared.as_seen.mean() == pytest.approx(reference.mean() * gain, rel=0.02)
+    unchanged = preprocessor.prepare(reference)
+    assert unchanged.as_seen.mean() == pytest.approx(reference.mean(), rel=0.005)
 
 
 def test_gain_and_offset_are_measured_together() -> None:

@@ -34,6 +34,7 @@ from anomaly_inspection.recipes.folder import read_recipe, write_recipe
 from anomaly_inspection.scoring.registry import scorer_class
 from anomaly_inspection.scoring.template import TemplateScorer
 from anomaly_inspection.scoring.variation import VariationScorer
+from support.small_backbone import keep_small_backbone
 
 Named = tuple[str, NDArray[np.uint8]]
 
@@ -222,6 +223,24 @@ def test_few_parts_give_a_choice(monkeypatch: pytest.MonkeyPatch, count: int) ->
     parts = trial_parts.TrialParts.of(few(count), UNALIGNED, None, no_progress)
     assert parts.folds == 5
     assert set(choose_scorers(few(count), UNALIGNED, 0.005).settings)
+
+
+@pytest.mark.parametrize(('count', 'best'), [(8, 'features'), (24, 'variation')])
+def test_synthetic_defects_on_few_parts_do_not_replace_features(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, count: int, best: str
+) -> None:
+    given = {'backbone': keep_small_backbone(tmp_path), 'side_px': 64, 'dimensions': 16}
+    monkeypatch.setattr(scorer_choice, 'CANDIDATES', (('features', given), ('variation', {})))
+    monkeypatch.setattr(scorer_choice, 'is_packaged_backbone_installed', lambda: True)
+
+    def blind_features(parts: Any, fold: int, scorer: str, settings: Any) -> Any:
+        good, damaged = try_scorer(parts, fold, scorer, settings)
+        if scorer == 'features':
+            damaged = {key: np.median(good[key]) + 0 * values for key, values in damaged.items()}
+        return good, damaged
+
+    monkeypatch.setattr(scorer_choice, 'try_scorer', blind_features)
+    assert next(iter(choose_scorers(few(count), UNALIGNED, 0.005).settings)) == best
 
 
 def few(count: int) -> GoodImages:

@@ -6,6 +6,7 @@ The features scorer: what it learns from good parts, whatever the network, and w
 
 from __future__ import annotations
 
+from dataclasses import replace
 import gc
 from typing import Any
 import weakref
@@ -102,6 +103,28 @@ def test_colour_counts_where_frames_have_it(given: dict[str, Any]) -> None:
     image[56:76, 60:80] += np.array([0.0, -25.0, 25 * 0.587 / 0.299])
     tinted = prepared(np.clip(image, 0, 255).astype(np.uint8))
     assert scorer.score(tinted).measures['peak_distance'] > 1.5 * good
+
+
+def test_the_network_sees_the_light_that_the_camera_saw(given: dict[str, Any]) -> None:
+    seen = part_image(100)
+    clipped = Prepared(np.full_like(seen, 255), np.ones(SIZE, np.bool_), np.eye(2, 3), None)
+    lit = replace(clipped, unlit=seen)
+    for light, is_same in (('as_seen', True), ('as_taught', False)):
+        scorer = FeaturesScorer.fit(good_parts(), {**given, 'light': light})
+        plain = scorer.score(prepared(seen)).measures
+        assert (scorer.score(lit).measures == plain) is is_same
+        assert (scorer.score(clipped).measures == plain) is False
+
+
+def test_recipes_from_before_the_setting_see_the_light_of_the_reference(
+    given: dict[str, Any],
+) -> None:
+    old = {**FeaturesScorer.default_settings, **given, 'light': 'as_taught'}
+    arrays = FeaturesScorer.fit(good_parts(), old).to_arrays()
+    del old['light']
+    scorer = FeaturesScorer.from_arrays(arrays, old)
+    lit = replace(prepared(part_image(100)), unlit=np.zeros(SIZE, np.uint8))
+    assert scorer.score(lit).measures == scorer.score(prepared(part_image(100))).measures
 
 
 def test_comes_back_the_same_from_its_arrays(

@@ -34,13 +34,13 @@ class ShiftingPreprocessor:
         self.calls = 0
         self.error = error
 
-    def prepare(self, image):
+    def prepare_ways(self, image):
         self.calls += 1
         if self.error is not None:
             raise self.error
         region = np.ascontiguousarray(image[10:40, 20:60])
         to_frame = np.array([[1.0, 0, 20], [0, 1, 10]])
-        return Prepared(region, np.ones(region.shape, np.bool_), to_frame, ALIGNMENT)
+        return [Prepared(region, np.ones(region.shape, np.bool_), to_frame, ALIGNMENT)]
 
 
 class BrightnessScorer:
@@ -238,7 +238,7 @@ def test_registered_scorers_score_through_the_frame_scorer(name):
 
     scorer = scorer_class(name)
     assert SCORERS[name] is scorer
-    fitted = scorer.fit([preprocessor.prepare(frame()) for _ in range(8)], {})
+    fitted = scorer.fit([preprocessor.prepare_ways(frame())[0] for _ in range(8)], {})
     again = scorer.from_arrays(fitted.to_arrays(), scorer.default_settings)
     bad = frame()
     bad[20:28, 40:48] = 255
