@@ -106,12 +106,14 @@ def frame(
     ui.dark_mode(_THEMES.get(request.cookies.get(_THEME_COOKIE, 'auto')))
     ui.colors(primary='#5b7690')
     ui.page_title(f'{words(f"page.{page}")} · {parts.cell_name}')
+    visitor = visitor_of(request)
+    # A word of ours: nothing from outside becomes HTML.
+    role = visitor.role.word if visitor is not None else ''
     ui.add_head_html(
         '<link rel="stylesheet" href="/assets/panel.css">'
-        '<script src="/assets/session.js" defer></script>'
+        f'<script src="/assets/session.js" data-role="{role}" defer></script>'
     )
     with ui.element('div').classes('page' + (' wall' if is_wall else '')):
-        visitor = visitor_of(request)
         _head(parts, words, page, visitor, is_wall=is_wall)
         _line_stop_banner(parts, words, visitor, is_wall=is_wall)
         with ui.element('main').classes(f'content {page}'):

@@ -29,18 +29,20 @@ SCRIPT = '<img src=x onerror="window.hacked=1"><script>window.hacked=1</script>'
 
 class FakeCell:
     """
-    Notes the commands it is given; the lock keeps the count right on many threads.
+    Notes the commands it is given, from many threads.
 
     """
 
     def __init__(self) -> None:
         self.given: list[tuple[str, object]] = []
         self.answer = Answer(True, 'done')
-        self._lock = threading.Lock()
+        #: Told of every command.
+        self.changed = threading.Condition()
 
     def _take(self, name: str, value: object = None) -> Answer:
-        with self._lock:
+        with self.changed:
             self.given.append((name, value))
+            self.changed.notify_all()
         return self.answer
 
     def reset_line(self) -> Answer:
