@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 #: Pages in the order of the navigation: key of their name in the language files -> address.
 PAGES = {
     'line': '/',
+    'review': '/review',
     'tune': '/tune',
     'teach': '/teach',
     'recipes': '/recipes',
@@ -123,6 +124,23 @@ def text(content: str = '', classes: str = '') -> ui.label:
 
     """
     return ui.label(content).classes(classes)
+
+
+def keep_in_sight(grid: ui.element, tile: ui.element) -> None:
+    """
+    Scroll a grid until a tile of it is seen; the page itself stays where it is.
+
+    """
+    # `scrollIntoView` would move the whole page while somebody reads it.
+    ui.run_javascript(f"""
+        const grid = getHtmlElement({grid.id}), tile = getHtmlElement({tile.id});
+        if (grid && tile) {{
+          const top = tile.offsetTop - grid.offsetTop;
+          const last = top + tile.offsetHeight - grid.clientHeight;
+          if (top < grid.scrollTop) grid.scrollTop = top - 6;
+          if (last > grid.scrollTop) grid.scrollTop = last + 6;
+        }}
+    """)
 
 
 def on_change(parts: PanelParts, show: Callable[[], None]) -> None:
