@@ -82,6 +82,9 @@ class ChallengeBox:
         if found.is_under_way:
             return self._words('challenge.put_on')
         sentence = _COMMAND.sub('', found.detail)
+        if found.is_blocked:
+            # The page says so itself.
+            sentence = sentence.removesuffix('; production is blocked')
         if not math.isnan(found.next_due_s):
             local = self._parts.state.shifts.local(found.next_due_s)
             sentence += '. ' + self._words('challenge.next_due', time=f'{local:%Y-%m-%d %H:%M}')
@@ -111,4 +114,6 @@ class ChallengeBox:
         button.disable()
         answer = await asked(command)
         button.enable()
-        self._refused.text = '' if answer.success else answer.message
+        # What was begun and then failed is told by the decider.
+        is_told = self._parts.state.picture().challenge.state == 'failed'
+        self._refused.text = '' if answer.success or is_told else answer.message

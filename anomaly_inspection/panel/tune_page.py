@@ -187,7 +187,9 @@ class _LimitRow:
                 self._number.set_enabled(may_change)
                 text(unit, 'tune-unit')
                 if ask_for_range is not None:
-                    button = ui.button(icon='width', on_click=lambda: ask_for_range(self._limit))
+                    button = ui.button(
+                        icon='straighten', on_click=lambda: ask_for_range(self._limit)
+                    )
                     button.props(f'flat round dense aria-label="{words("tune.range_set")}"')
                     button.tooltip(words('tune.range_set'))
             self._chart = ui.echart(_chart_options(limit, scale)).classes('tune-chart')

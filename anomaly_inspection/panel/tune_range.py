@@ -28,10 +28,10 @@ def range_text(limit: LimitView, words: Words) -> str:
     """
     if not limit.is_narrowed:
         return ''
-    lowest, highest = (_shown(end) for end in (limit.lowest, limit.highest))
-    if lowest is None:
+    lowest, highest = f'{limit.lowest:.6g}', f'{limit.highest:.6g}'
+    if math.isinf(limit.lowest):
         return words('tune.range_up_to', highest=highest)
-    if highest is None:
+    if math.isinf(limit.highest):
         return words('tune.range_from', lowest=lowest)
     return words('tune.range_between', lowest=lowest, highest=highest)
 

@@ -114,6 +114,19 @@ def test_the_next_part_is_judged_by_a_moved_limit_and_undo_save_and_grab_work(
     expect(field).to_be_disabled()
 
 
+def taught_parts(recipe, folder):
+    """
+    Make a source of parts that are all like those taught, whichever of them are looked at.
+
+    """
+    folder.mkdir()
+    # The recipe keeps more references than one scorer compares with.
+    references = sorted((recipe / 'references').glob('*.png'))[:5]
+    for number in range(900):
+        (folder / f'{number:04d}.png').hardlink_to(references[number % len(references)])
+    return folder
+
+
 def test_calibrate_narrow_and_challenge_on_the_real_cell(
     page, processes, watcher, taught_recipe, tmp_path, shoot
 ):
@@ -124,7 +137,7 @@ def test_calibrate_narrow_and_challenge_on_the_real_cell(
     processes.start('viewer')
     processes.start('panel', port=0)
     known = {'challenge_parts': '[good gold sample, bad scratch]', 'challenge_at_start': False}
-    processes.start_all(watcher, SOURCE, **known)
+    processes.start_all(watcher, taught_parts(taught_recipe, tmp_path / 'parts'), **known)
     address = address_of(processes)
     log_in(page, address)
     page.get_by_role('link', name='Tune').click()
@@ -139,7 +152,7 @@ def test_calibrate_narrow_and_challenge_on_the_real_cell(
     box.get_by_role('button', name='Cancel').click()
     expect(box).to_contain_text('cancelled')
     assert value_of(heard) == in_recipe
-    count.fill('8')
+    count.fill('20')
     start.click()
     undo = page.get_by_role('button', name='Undo calibration')
     expect(undo).to_be_visible(timeout=60_000)
