@@ -147,7 +147,7 @@ def _add_carrying(router: APIRouter, parts: PanelParts) -> None:
                     await run_in_threadpool(file.write, chunk)
             except OSError as error:
                 return refused(f'the archive cannot be kept: {error.strerror or error}')  # type: ignore[no-any-return]
-            return await run_in_threadpool(  # type: ignore[no-any-return]
+            return await run_in_threadpool(
                 answered, lambda: commands.import_recipe(file, str(library), why)
             )
 
