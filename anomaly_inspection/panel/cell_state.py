@@ -247,6 +247,8 @@ class PartView:
         One a scorer, in the order in which they came first.
     limits : tuple of LimitView
         What the part was judged by.
+    frame_px : (width, height)
+        Size of its frame, pixels; (0, 0) = not known.
 
     """
 
@@ -258,6 +260,7 @@ class PartView:
     sorted: SortView | None = None
     scores: tuple[ScoreView, ...] = ()
     limits: tuple[LimitView, ...] = ()
+    frame_px: tuple[int, int] = (0, 0)
 
     @property
     def number(self) -> int:
@@ -315,6 +318,8 @@ class RecipeView:
         Its folder, as the decider sees it.
     hash : str
         Of its files.
+    frame_px : (width, height)
+        Size of the frames that it judges, pixels; (0, 0) = not known.
 
     """
 
@@ -322,6 +327,7 @@ class RecipeView:
     version: int = 0
     path: str = ''
     hash: str = ''
+    frame_px: tuple[int, int] = (0, 0)
 
 
 @dataclass(frozen=True)
@@ -624,7 +630,12 @@ class CellState:
         with self._lock:
             if key not in self._decided:
                 self._count(decision, now_s)
-            self._change(key, decision=decision, limits=self._picture.limits)
+            self._change(
+                key,
+                decision=decision,
+                limits=self._picture.limits,
+                frame_px=self._picture.recipe.frame_px,
+            )
             self._decided[key] = None
 
     def _count(self, decision: DecisionView, now_s: float) -> None:
