@@ -35,10 +35,7 @@ if TYPE_CHECKING:
     T = TypeVar('T')
 
 _TIMEOUT_S = 20.0
-NO_RECIPE = (
-    'no recipe is in force, and every part is rejected: teach a product, or load a recipe with '
-    '~/load_recipe'
-)
+NO_RECIPE = 'no recipe is in force, and every part is rejected: teach a product, or load a recipe'
 
 
 @dataclass
