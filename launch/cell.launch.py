@@ -29,7 +29,8 @@ from launch import LaunchDescription
 PACKAGE = 'anomaly_inspection'
 # The sorter first: whoever listens is there before whoever speaks.
 NODES = ['sorter', 'decider', 'threshold_bridge', 'viewer', 'scorer', 'part_detector', 'camera']
-# What a node exits with when it refuses its parameters; to start it again would not help.
+# What a node exits with when it refuses its parameters or lacks a package; to start it again would
+# not help.
 REFUSED = 2
 # Kilted brought the new name and warns of the old one; Jazzy does not know the new one.
 IS_JAZZY = os.environ.get('ROS_DISTRO') == 'jazzy'
@@ -112,7 +113,8 @@ class CellNode(Node):
             name=name,
             namespace=LaunchConfiguration('namespace'),
             additional_env=environment(),
-            output='both',
+            # The one-time code that the panel prints must not get into the log of the launch.
+            output='screen' if name == 'panel' else 'both',
             respawn=True,
             respawn_delay=1.0,
             on_exit=stay_down_when_refused,
@@ -167,16 +169,15 @@ def environment() -> dict[str, object]:
 
 def stay_down_when_refused(event: ProcessExited, _: LaunchContext) -> list[object]:
     """
-    End the restarts of a node that refuses its parameters.
+    End the restarts of a node that refuses its parameters or lacks a package.
 
     """
     if event.returncode != REFUSED:
         return []
     return [
         LogInfo(
-            msg=f'{event.process_name} is not started again, because it refuses its parameters '
-            '(see its message above). Correct the launch argument or the parameter file, '
-            'then launch again.'
+            msg=f'{event.process_name} is not started again, because it refuses to run as it is '
+            'set up. Correct what its message above names, then launch again.'
         ),
         EmitEvent(event=ShutdownProcess(process_matcher=matches_action(event.action))),
     ]

@@ -16,6 +16,7 @@ from anomaly_inspection.cli.account import account
 from anomaly_inspection.cli.calibrate import calibrate
 from anomaly_inspection.cli.evaluate import evaluate
 from anomaly_inspection.cli.output import errors, escaped, EXIT_USAGE
+from anomaly_inspection.cli.recipe import recipe
 from anomaly_inspection.cli.run import run
 from anomaly_inspection.cli.self_test import self_test
 from anomaly_inspection.cli.simulate import simulate
@@ -67,5 +68,5 @@ def main() -> None:
     """
 
 
-for command in (teach, train, calibrate, self_test, run, evaluate, simulate, account):
+for command in (*(teach, train, calibrate, self_test, run, evaluate, simulate, recipe, account),):
     main.add_command(command)

@@ -6,10 +6,10 @@ Carries the commands of the operator's page out, with the services and actions o
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 import threading
-from typing import Any, TYPE_CHECKING
+from typing import Any, BinaryIO, TYPE_CHECKING
 
 from rclpy.action import ActionClient
 from std_srvs.srv import Trigger
@@ -19,7 +19,9 @@ from anomaly_inspection.errors import InspectionError
 from anomaly_inspection.msg import Limit
 from anomaly_inspection.panel.cell_commands import Answer
 from anomaly_inspection.panel.recipe_library import kept_folder
+from anomaly_inspection.recipes.archive import import_archive
 from anomaly_inspection.recipes.folder import read_recipe, write_recipe
+from anomaly_inspection.recipes.removal import delete_recipe
 from anomaly_inspection.srv import SetLimits
 
 if TYPE_CHECKING:
@@ -38,11 +40,16 @@ class PanelCommands:
     ----------
     node : LifecycleNode
         Has the clients; another thread spins it.
+    path_in_force : callable
+        Gives the folder of the recipe in force; '' = none is.
 
     """
 
-    def __init__(self, node: LifecycleNode) -> None:
+    def __init__(self, node: LifecycleNode, path_in_force: Callable[[], str]) -> None:
         self._node = node
+        self._path_in_force = path_in_force
+        # A recipe must not be deleted while it comes into force.
+        self._recipes = threading.Lock()
         self._reset = node.create_client(Trigger, 'sorter/reset')
         self._grab = node.create_client(Trigger, 'threshold_bridge/grab')
         self._set_limits = node.create_client(SetLimits, 'decider/set_limits')
@@ -106,6 +113,10 @@ class PanelCommands:
         Switch to the recipe in a folder.
 
         """
+        with self._recipes:
+            return self._switch_to(path)
+
+    def _switch_to(self, path: str) -> Answer:
         if not self._load_recipe.server_is_ready():
             return Answer(False, 'the decider is not running')
         goal = _result(self._load_recipe.send_goal_async(LoadRecipe.Goal(path=path)))
@@ -122,18 +133,52 @@ class PanelCommands:
         Write an older version of the recipe in a folder as its next version, and switch to it.
 
         """
-        folder = Path(path)
+        with self._recipes:
+            return self._roll_back(Path(path), version)
+
+    def _roll_back(self, folder: Path, version: int) -> Answer:
         try:
             older = read_recipe(kept_folder(folder, version))
             written = write_recipe(older, folder)
         except InspectionError as error:
             return Answer(False, str(error))
-        answer = self.load_recipe(path)
+        answer = self._switch_to(str(folder))
         if answer.success:
             return answer
         return Answer(
             False, f'version {written.version} is written, but not in force: {answer.message}'
         )
+
+    def import_recipe(self, file: BinaryIO, library: str) -> Answer:
+        """
+        Put the recipe of an archive into a library.
+
+        """
+        try:
+            return Answer(True, import_archive(file, Path(library)).summary)
+        except InspectionError as error:
+            return Answer(False, str(error))
+
+    def delete_recipe(self, path: str) -> Answer:
+        """
+        Delete the recipe in a folder with its older versions, but never the one in force.
+
+        """
+        with self._recipes:
+            return self._delete(Path(path))
+
+    def _delete(self, folder: Path) -> Answer:
+        in_force = self._path_in_force()
+        if not in_force:
+            return Answer(False, 'no recipe is in force, so nobody knows which one must stay')
+        if folder.resolve() == Path(in_force).resolve():
+            return Answer(False, f'{folder.name} is in force; load another recipe first')
+        try:
+            count = delete_recipe(folder)
+        except InspectionError as error:
+            return Answer(False, str(error))
+        versions = 'the only version' if count == 1 else f'all {count} versions'
+        return Answer(True, f'{folder.name} is deleted, {versions} of it')
 
 
 def call_service(client: Any, request: Any) -> Answer:

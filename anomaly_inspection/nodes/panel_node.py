@@ -40,9 +40,10 @@ from anomaly_inspection.nodes.parameters import parameter
 from anomaly_inspection.nodes.qos import EVENT, LATCHED, WATCH_IMAGE
 from anomaly_inspection.nodes.spinning import PARAMETERS_REFUSED, spin_node
 from anomaly_inspection.nodes.stamps import nanoseconds_from_stamp
-from anomaly_inspection.panel.cell_state import CellState, Counts, counts_from_json, counts_to_json
+from anomaly_inspection.panel.cell_state import CellState
 from anomaly_inspection.panel.frame_hub import Frame, MAP, MARKED, PLAIN
 from anomaly_inspection.panel.panel_parts import PanelParts
+from anomaly_inspection.panel.shift_counts import Counts, counts_from_json, counts_to_json
 from anomaly_inspection.panel.shifts import ShiftTable
 from anomaly_inspection.state_file import default_state_folder, NO_FOLDER
 
@@ -146,7 +147,7 @@ class PanelNode(InspectionNode[PanelParameters]):
         given = self.parameters
         times = SessionTimes(given.session_idle_min * 60, given.session_hours * 3600)
         self.people = People(self._people_folder(), times, self._tell_of_record)
-        self._commands = PanelCommands(self)
+        self._commands = PanelCommands(self, lambda: self.parts.state.picture().recipe.path)
         state = CellState(
             shifts=ShiftTable(given.shifts, given.time_zone), counts=self._counts_before()
         )

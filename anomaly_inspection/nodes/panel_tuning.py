@@ -29,7 +29,7 @@ from anomaly_inspection.nodes.threshold_channels import (
     channel_scale,
     ChannelParameters,
 )
-from anomaly_inspection.panel.cell_state import PotentiometerView
+from anomaly_inspection.panel.cell_views import PotentiometerView
 
 if TYPE_CHECKING:
     from anomaly_inspection.nodes.panel_node import PanelNode

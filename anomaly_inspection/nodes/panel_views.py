@@ -22,13 +22,11 @@ from anomaly_inspection.msg import (
     SortEvent,
 )
 from anomaly_inspection.nodes.stamps import nanoseconds_from_stamp
-from anomaly_inspection.panel.cell_state import (
+from anomaly_inspection.panel.cell_views import HealthView, LineStopView, RecipeView
+from anomaly_inspection.panel.part_views import (
     DecisionView,
-    HealthView,
     LimitView,
-    LineStopView,
     MeasureView,
-    RecipeView,
     RegionView,
     ScoreView,
     SortView,

@@ -19,6 +19,11 @@ from sensor_msgs.msg import CompressedImage, Image
 from anomaly_inspection.deciding.frame_judge import Reason, Verdict
 from anomaly_inspection.deciding.limits import Limit
 from anomaly_inspection.msg import Decision, LimitsInForce, Part, Score
+from anomaly_inspection.nodes.detections import (
+    DetectionStream,
+    missing_sentence,
+    vision_messages,
+)
 from anomaly_inspection.nodes.image_conversion import (
     array_from_image,
     float_array_from_image,
@@ -83,7 +88,8 @@ class _Picture:
 class ViewerNode(InspectionNode[ViewerParameters]):
     """
     Joins frame, score, anomaly map and decision by part; gives overlay and overlay/compressed. For
-    pages with words of their own there are the part, the frame and the map alone.
+    pages with words of their own there are the part, the frame and the map alone. Where
+    vision_msgs is installed it gives detections as well.
 
     While nobody subscribes to any of them it subscribes to nothing itself.
 
@@ -101,6 +107,7 @@ class ViewerNode(InspectionNode[ViewerParameters]):
         self._limits: LimitsInForce | None = None
         self._inputs: list[Any] = []
         self._part_images: ImageStream | None = None
+        self._detections: DetectionStream | None = None
         self._drawn = 0
 
     def configure(self) -> None:
@@ -120,6 +127,8 @@ class ViewerNode(InspectionNode[ViewerParameters]):
         self._start_listening()
         self._stop_listening()
         self.every(0.2, self._look_around)
+        messages = vision_messages()
+        self._detections = DetectionStream(self, messages) if messages is not None else None
 
     def deactivate(self) -> None:
         """
@@ -127,13 +136,19 @@ class ViewerNode(InspectionNode[ViewerParameters]):
 
         """
         self._stop_listening()
+        if self._detections is not None:
+            self._detections.close()
 
     def diagnostic_values(self) -> dict[str, object]:
         """
-        Give the number of pictures drawn.
+        Give the number of pictures drawn, and of detections published.
 
         """
-        return {'overlays drawn': self._drawn, 'is watched': bool(self._inputs)}
+        return {
+            'overlays drawn': self._drawn,
+            'is watched': bool(self._inputs),
+            'detections': self._detections.published if self._detections else missing_sentence(),
+        }
 
     def _look_around(self) -> None:
         outputs = (self._overlay, self._compressed, self._part, self._frame, self._map)
@@ -182,6 +197,8 @@ class ViewerNode(InspectionNode[ViewerParameters]):
 
     def _take_limits(self, message: LimitsInForce) -> None:
         self._limits = message
+        if self._detections is not None:
+            self._detections.take_limits(message)
 
     def _take_part(self, message: Part) -> None:
         self._picture(message).stamp_ns = nanoseconds_from_stamp(message.frame_stamps[-1])

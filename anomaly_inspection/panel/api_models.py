@@ -15,12 +15,11 @@ from pydantic import BaseModel, ConfigDict, Field
 
 if TYPE_CHECKING:
     from anomaly_inspection.panel.cell_commands import Answer
-    from anomaly_inspection.panel.cell_state import (
-        CellPicture,
-        Counts,
-        LimitView,
-        PartView,
-    )
+    from anomaly_inspection.panel.cell_state import CellPicture
+    from anomaly_inspection.panel.cell_views import RecipeView
+    from anomaly_inspection.panel.part_views import LimitView, PartView
+    from anomaly_inspection.panel.recipe_library import RecipeEntry, RecipeSummary
+    from anomaly_inspection.panel.shift_counts import Counts
 
 Why = Annotated[str, Field(max_length=500, description='The reason, for the record of changes.')]
 #: More limits than any recipe has.
@@ -235,6 +234,53 @@ class StateModel(Model):
         )
 
 
+class RecipeVersionModel(Model):
+    """
+    One version of a recipe, as its recipe.yaml says.
+
+    """
+
+    version: int = Field(description='0 = not known.')
+    product: str
+    taught_by: str
+    created_s: float | None = Field(description='Seconds since 1970.')
+    image_count: int
+    width_px: int
+    height_px: int
+    scorers: list[str]
+    problem: str = Field(description="Why it cannot be read; '' = it can.")
+
+    @classmethod
+    def of(cls, summary: RecipeSummary) -> RecipeVersionModel:
+        """
+        Make it from what the library says.
+
+        """
+        return cls(
+            version=summary.version,
+            product=summary.product,
+            taught_by=summary.taught_by,
+            created_s=_number(summary.created_s),
+            image_count=summary.image_count,
+            width_px=summary.width_px,
+            height_px=summary.height_px,
+            scorers=list(summary.scorers),
+            problem=summary.problem,
+        )
+
+
+class RecipeModel(Model):
+    """
+    A recipe of the library.
+
+    """
+
+    name: str
+    is_in_force: bool = Field(description='Whether its newest version judges the parts.')
+    newest: RecipeVersionModel
+    older: list[RecipeVersionModel] = Field(description='Kept beside it, newest first.')
+
+
 class RecipesModel(Model):
     """
     The recipes that the cell can switch to.
@@ -243,6 +289,27 @@ class RecipesModel(Model):
 
     in_force: str
     names: list[str]
+    recipes: list[RecipeModel]
+
+    @classmethod
+    def of(cls, entries: list[RecipeEntry], in_force: RecipeView) -> RecipesModel:
+        """
+        Make it from what the library says.
+
+        """
+        return cls(
+            in_force=in_force.name,
+            names=[entry.name for entry in entries],
+            recipes=[
+                RecipeModel(
+                    name=entry.name,
+                    is_in_force=entry.is_in_force(in_force),
+                    newest=RecipeVersionModel.of(entry.summary),
+                    older=[RecipeVersionModel.of(older) for older in entry.older],
+                )
+                for entry in entries
+            ],
+        )
 
 
 class AnswerModel(Model):

@@ -7,7 +7,7 @@ What a page may ask of the cell.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol, TYPE_CHECKING
+from typing import BinaryIO, Protocol, TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -85,6 +85,20 @@ class CellCommands(Protocol):
     def roll_back(self, path: str, version: int) -> Answer:
         """
         Write an older version of the recipe in a folder as its next version, and switch to it.
+
+        """
+        ...
+
+    def import_recipe(self, file: BinaryIO, library: str) -> Answer:
+        """
+        Put the recipe of an archive into a library; nothing that is there is changed.
+
+        """
+        ...
+
+    def delete_recipe(self, path: str) -> Answer:
+        """
+        Delete the recipe in a folder with its older versions; refused for the one in force.
 
         """
         ...

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import math
 import threading
 
-from anomaly_inspection.panel.cell_state import PartKey
+from anomaly_inspection.panel.part_views import PartKey
 
 #: The part with its differences marked, the frame as it was taken, and the anomaly map.
 KINDS = MARKED, PLAIN, MAP = 'marked', 'frame', 'map'

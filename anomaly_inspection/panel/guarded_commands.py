@@ -7,7 +7,7 @@ The commands of the cell as one visitor may give them: roles hold here, whatever
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
+from typing import BinaryIO, TYPE_CHECKING
 
 from anomaly_inspection.errors import InspectionError
 from anomaly_inspection.panel.cell_commands import Answer
@@ -27,6 +27,8 @@ LEAST_ROLES: Mapping[str, Role] = {
     'undo_limits': Role.ENGINEER,
     'load_recipe': Role.ENGINEER,
     'roll_back': Role.ENGINEER,
+    'import_recipe': Role.ENGINEER,
+    'delete_recipe': Role.ENGINEER,
 }
 
 
@@ -122,6 +124,26 @@ class GuardedCommands:
             old=old,
             new=f'{path}, as in version {version}',
             why=why,
+        )
+
+    def import_recipe(self, file: BinaryIO, library: str, why: str = '') -> Answer:
+        """
+        Put the recipe of an archive into a library.
+
+        """
+        return self._do(
+            *('import_recipe', lambda: self._commands.import_recipe(file, library)),
+            new=library,
+            why=why,
+        )
+
+    def delete_recipe(self, path: str, why: str = '') -> Answer:
+        """
+        Delete the recipe in a folder with its older versions.
+
+        """
+        return self._do(
+            *('delete_recipe', lambda: self._commands.delete_recipe(path)), old=path, why=why
         )
 
     def _limits(self) -> dict[str, float]:

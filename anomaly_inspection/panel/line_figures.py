@@ -17,7 +17,9 @@ from anomaly_inspection.panel.explaining import NO_NUMBER
 from anomaly_inspection.panel.layout import text
 
 if TYPE_CHECKING:
-    from anomaly_inspection.panel.cell_state import CellPicture, CellState, Counts, HealthView
+    from anomaly_inspection.panel.cell_state import CellPicture, CellState
+    from anomaly_inspection.panel.cell_views import HealthView
+    from anomaly_inspection.panel.shift_counts import Counts
     from anomaly_inspection.panel.words import Words
 
 _REASONS_SHOWN = 3

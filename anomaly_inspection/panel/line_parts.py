@@ -18,8 +18,9 @@ from anomaly_inspection.panel.layout import text
 from anomaly_inspection.panel.measure_bars import MeasureBars
 
 if TYPE_CHECKING:
-    from anomaly_inspection.panel.cell_state import CellPicture, PartKey, PartView
+    from anomaly_inspection.panel.cell_state import CellPicture
     from anomaly_inspection.panel.panel_parts import PanelParts
+    from anomaly_inspection.panel.part_views import PartKey, PartView
     from anomaly_inspection.panel.words import Words
 
 _TILES = 24

@@ -17,7 +17,8 @@ from anomaly_inspection.panel.layout import text
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from anomaly_inspection.panel.cell_state import CellPicture, LimitView, PartView
+    from anomaly_inspection.panel.cell_state import CellPicture
+    from anomaly_inspection.panel.part_views import LimitView, PartView
     from anomaly_inspection.panel.words import Words
 
 # The bar of a measure begins and ends at these anomaly scores: a typical good part fills a quarter

@@ -12,13 +12,17 @@ from functools import lru_cache
 import math
 from pathlib import Path
 import re
-from typing import Any
+from typing import Any, TYPE_CHECKING
 
 from anomaly_inspection.errors import RecipeError
 from anomaly_inspection.printable import printable, shown
 from anomaly_inspection.recipes.layout import CREATED_FORMAT, YAML
 from anomaly_inspection.recipes.plain_yaml import LONGEST_BYTES, plain_yaml
 from anomaly_inspection.recipes.recipe import NAME_ALLOWED, NAME_PATTERN
+from anomaly_inspection.recipes.removal import kept_versions
+
+if TYPE_CHECKING:
+    from anomaly_inspection.panel.cell_views import RecipeView
 
 _LONGEST_TEXT = 200
 
@@ -81,6 +85,13 @@ class RecipeEntry:
     summary: RecipeSummary
     older: tuple[RecipeSummary, ...] = ()
 
+    def is_in_force(self, recipe: RecipeView) -> bool:
+        """
+        Whether the newest version is in force; one may lie there that nobody has loaded.
+
+        """
+        return (str(self.summary.folder), self.summary.version) == (recipe.path, recipe.version)
+
 
 def kept_folder(folder: Path, version: int) -> Path:
     """
@@ -132,14 +143,22 @@ class RecipeLibrary:
         except OSError:
             return []
 
-    def folder_of(self, name: str) -> Path:
+    @property
+    def folder(self) -> Path:
         """
-        Give the folder of a recipe.
+        The folder that holds the recipes.
+
+        """
+        return self._folder
+
+    def folder_of(self, name: str, older_version: int = 0) -> Path:
+        """
+        Give the folder of a recipe, or of one of its older versions.
 
         Raises
         ------
         RecipeError
-            When the name is not allowed, or there is no such recipe.
+            When the name is not allowed, or there is no such recipe or version.
 
         """
         if not re.fullmatch(NAME_PATTERN, name):
@@ -148,14 +167,18 @@ class RecipeLibrary:
         if not self._is_recipe(folder):
             names = ', '.join(self.names()[:20]) or 'none'
             raise RecipeError(f'there is no recipe {shown(name)}; there are: {names}')
-        return folder
+        if not older_version:
+            return folder
+        kept = kept_versions(folder)
+        if older_version not in kept:
+            versions = ', '.join(map(str, sorted(kept))) or 'none'
+            raise RecipeError(
+                f'there is no older version {older_version} of {name}; there are: {versions}'
+            )
+        return kept[older_version]
 
     def _older(self, name: str) -> tuple[RecipeSummary, ...]:
-        found = {}
-        for path in self._folder.glob(f'{name}.v*'):
-            match = re.fullmatch(r'v([1-9][0-9]{0,8})', path.name.removeprefix(f'{name}.'))
-            if match and (path / YAML).is_file() and not path.is_symlink():
-                found[int(match[1])] = path
+        found = kept_versions(self._folder / name)
         return tuple(summary_of(found[version]) for version in sorted(found, reverse=True))
 
     def _is_recipe(self, path: Path) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import math
 import struct
-from typing import TYPE_CHECKING
+from typing import Any, TYPE_CHECKING
 
 import cv2
 from fastapi import FastAPI, Request, Response
@@ -22,8 +22,11 @@ from anomaly_inspection.panel.access import visitor_of
 from anomaly_inspection.panel.asking import asked
 from anomaly_inspection.panel.guarded_commands import LEAST_ROLES
 from anomaly_inspection.panel.layout import text
+from anomaly_inspection.panel.recipe_carrying import ask_for_archive, ask_to_delete, export
+from anomaly_inspection.panel.recipe_comparing import ComparingDialog
 from anomaly_inspection.panel.recipe_library import RecipeEntry, RecipeLibrary, RecipeSummary
 from anomaly_inspection.recipes.layout import reference_name, REFERENCES
+from anomaly_inspection.recipes.removal import kept_versions
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,7 +35,7 @@ if TYPE_CHECKING:
     from anomaly_inspection.panel.panel_parts import PanelParts
     from anomaly_inspection.panel.words import Words
 
-_PICTURE_PX = 360
+_PICTURE_PX = 640
 _OLDER_SHOWN = 5
 _MOST_PIXELS, _MOST_BYTES = 100_000_000, 2**26
 # Another program may write recipes as well.
@@ -47,9 +50,11 @@ def add_page(app: FastAPI, parts: PanelParts) -> None:
 
     # Not a coroutine: it reads a file, and FastAPI runs it on a thread.
     @app.get('/recipes/{name}/picture.jpg')
-    def picture(name: str) -> Response:
+    def picture(name: str, version: int = 0) -> Response:
         try:
-            folder = RecipeLibrary.beside(parts.state.picture().recipe.path).folder_of(name)
+            library = RecipeLibrary.beside(parts.state.picture().recipe.path)
+            folder = library.folder_of(name)
+            folder = kept_versions(folder).get(version, folder)
             with (folder / REFERENCES / reference_name(0)).open('rb') as file:
                 content = _thumbnail(file.read(_MOST_BYTES))
         except (InspectionError, OSError, cv2.error, struct.error, ValueError):
@@ -61,7 +66,12 @@ def add_page(app: FastAPI, parts: PanelParts) -> None:
         visitor = visitor_of(request)
         may_load = visitor is not None and visitor.role >= LEAST_ROLES['load_recipe']
         with layout.frame(parts, request, 'recipes') as words:
+            head = ui.element('div').classes('recipe-import')
             cards = _Cards(parts.for_visitor(visitor), words, may_load=may_load)
+            if may_load:
+                with head:
+                    button = ui.button(words('recipes.import'), on_click=cards.ask_for_archive)
+                    button.props('outline no-caps color=primary icon=upload')
             ui.timer(_LOOK_AGAIN_S, cards.look)
             layout.on_change(parts, cards.see_what_is_in_force)
 
@@ -76,6 +86,7 @@ class _Cards:
         self._parts, self._words, self._may_load = parts, words, may_load
         self._in_force: object = None
         self._shown: object = None
+        self._entries: list[RecipeEntry] = []
         self._list = ui.element('div').classes('recipe-cards')
         self._dialogs = ui.element('div').classes('dialogs')
 
@@ -98,7 +109,7 @@ class _Cards:
         entries = await run.io_bound(RecipeLibrary.beside(recipe.path).entries)
         if entries is None or (entries, recipe) == self._shown:
             return
-        self._shown = (entries, recipe)
+        self._shown, self._entries = (entries, recipe), entries
         self._list.clear()
         with self._list:
             if not entries:
@@ -106,11 +117,19 @@ class _Cards:
             for entry in entries:
                 self._card(entry)
 
+    def ask_for_archive(self) -> None:
+        """
+        Open the dialog that imports a recipe.
+
+        """
+        self._dialogs.clear()
+        with self._dialogs:
+            ask_for_archive(self._words, self.look)
+
     def _card(self, entry: RecipeEntry) -> None:
         words, summary = self._words, entry.summary
         in_force = self._parts.state.picture().recipe
-        # A newer version may lie there that nobody has loaded.
-        is_in_force = (str(summary.folder), summary.version) == (in_force.path, in_force.version)
+        is_in_force = entry.is_in_force(in_force)
         with ui.element('section').classes(
             'box recipe-card' + (' is-here' if is_in_force else '')
         ):
@@ -152,6 +171,37 @@ class _Cards:
                 if len(entry.older) > _OLDER_SHOWN:
                     more = len(entry.older) - _OLDER_SHOWN
                     text(words('recipes.more', count=more), 'quiet small')
+                self._actions(entry, is_here=str(summary.folder) == in_force.path)
+
+    def _actions(self, entry: RecipeEntry, *, is_here: bool) -> None:
+        with ui.element('div').classes('recipe-actions'):
+            self._action('compare', 'compare_arrows', lambda: self._compare(entry))
+            if self._may_load:
+                self._action('export', 'download', lambda: export(entry))
+            if self._may_load and not is_here:
+                self._action('delete', 'delete', lambda: self._ask_to_delete(entry))
+
+    def _action(self, key: str, icon: str, click: Callable[[], Any]) -> None:
+        button = ui.button(self._words(f'recipes.{key}'), on_click=click)
+        button.props(f'flat dense no-caps color=primary icon={icon}')
+
+    async def _compare(self, entry: RecipeEntry) -> None:
+        in_force = self._parts.state.picture().recipe
+        new = (entry.name, entry.summary.version)
+        if str(entry.summary.folder) != in_force.path:
+            others = [one for one in self._entries if str(one.summary.folder) == in_force.path]
+            old = [(one.name, one.summary.version) for one in others]
+        else:
+            old = [(entry.name, older.version) for older in entry.older]
+        self._dialogs.clear()
+        with self._dialogs:
+            dialog = ComparingDialog(self._words, self._entries, (old or [new])[0], new)
+        await dialog.open()
+
+    def _ask_to_delete(self, entry: RecipeEntry) -> None:
+        self._dialogs.clear()
+        with self._dialogs:
+            ask_to_delete(self._parts, self._words, entry, self.look)
 
     def _button(self, key: str, click: Callable[[], None], *, is_small: bool = False) -> None:
         button = ui.button(self._words(key), on_click=click)

@@ -9,13 +9,14 @@ A new page or address needs a line here; `test_route_rules.py` fails without it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 import re
 from typing import TYPE_CHECKING
 
 from starlette.routing import compile_path
 
 from anomaly_inspection.panel.roles import Role
+from anomaly_inspection.recipes.archive import LARGEST_ARCHIVE_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -135,6 +136,9 @@ RULES: Sequence[Rule] = (
     _api('POST', '/commands/undo_limits', Role.ENGINEER),
     _api('POST', '/commands/load_recipe', Role.ENGINEER),
     _api('POST', '/commands/roll_back', Role.ENGINEER),
+    _api('POST', '/commands/delete_recipe', Role.ENGINEER),
+    _api('GET', '/recipes/{name}/archive.zip', Role.ENGINEER),
+    replace(_api('POST', '/recipes', Role.ENGINEER), most_bytes=LARGEST_ARCHIVE_BYTES),
     _api('GET', '/changes', Role.ENGINEER),
 )
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 import socket
-import ssl
 import threading
 from typing import TYPE_CHECKING
 
@@ -36,7 +35,7 @@ from anomaly_inspection.panel import (
 from anomaly_inspection.panel.access import AccessGuard, AccessSettings
 from anomaly_inspection.panel.page_sockets import is_own_page
 from anomaly_inspection.panel.strict_template import use_nonces
-from anomaly_inspection.printable import printable
+from anomaly_inspection.panel.tls_files import tls_files
 
 if TYPE_CHECKING:
     from anomaly_inspection.panel.panel_parts import PanelParts
@@ -125,7 +124,7 @@ class PanelServer:
 
         """
         settings = self._settings
-        _check_tls(settings)
+        certificate, key = tls_files(settings.certificate, settings.key)
         listener = _listener(settings)
         host, port = listener.getsockname()[:2]
         shown = f'[{host}]' if ':' in host else host
@@ -138,8 +137,8 @@ class PanelServer:
             log_level='warning',
             access_log=False,
             timeout_graceful_shutdown=_GOODBYE_S,
-            ssl_certfile=settings.certificate or None,
-            ssl_keyfile=settings.key or None,
+            ssl_certfile=certificate or None,
+            ssl_keyfile=key or None,
             server_header=False,
         )
         self._server = uvicorn.Server(config)
@@ -209,28 +208,6 @@ def build_app(parts: PanelParts) -> FastAPI:
             show_welcome_message=False,
         )
     return _app
-
-
-def _check_tls(settings: ServerSettings) -> None:
-    if bool(settings.certificate) != bool(settings.key):
-        raise SettingError(
-            f'certificate = {settings.certificate!r} and key = {settings.key!r} are refused: '
-            'give both for TLS, or neither'
-        )
-    if not settings.certificate:
-        return
-    for name, path in (('certificate', settings.certificate), ('key', settings.key)):
-        if not Path(path).is_file():
-            raise SettingError(f'{name} = {printable(path)} is refused: there is no such file')
-    try:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        # Without a password: a server that starts by itself has nobody to ask.
-        context.load_cert_chain(settings.certificate, settings.key, password=lambda: '')
-    except (OSError, ssl.SSLError) as error:
-        raise SettingError(
-            f'certificate = {printable(settings.certificate)} with key = '
-            f'{printable(settings.key)} is refused: {error}'
-        ) from error
 
 
 def _listener(settings: ServerSettings) -> socket.socket:

@@ -25,13 +25,10 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from anomaly_inspection.panel.cell_commands import Answer
-    from anomaly_inspection.panel.cell_state import (
-        CellPicture,
-        LimitView,
-        PartView,
-        PotentiometerView,
-    )
+    from anomaly_inspection.panel.cell_state import CellPicture
+    from anomaly_inspection.panel.cell_views import PotentiometerView
     from anomaly_inspection.panel.panel_parts import PanelParts
+    from anomaly_inspection.panel.part_views import LimitView, PartView
     from anomaly_inspection.panel.tuning import SliderScale
     from anomaly_inspection.panel.words import Words
 

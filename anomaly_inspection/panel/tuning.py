@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from anomaly_inspection.panel.cell_state import LimitView, PartView
+    from anomaly_inspection.panel.part_views import LimitView, PartView
 
 #: Parts that a limit is tried on.
 PARTS_TRIED = 100

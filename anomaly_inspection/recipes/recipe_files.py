@@ -53,22 +53,40 @@ def read_files(folder: Path, budget: Budget) -> dict[str, bytes]:
         that is no part of a recipe, too many of them, or more than the budget allows; names it.
 
     """
-    contents, images = {}, 0
+    contents: dict[str, bytes] = {}
+    for name, descriptor in open_files(folder):
+        is_image = name.startswith(f'{IMAGES}/')
+        contents[name] = b'' if is_image else _content(folder / name, descriptor, budget)
+    return dict(sorted(contents.items()))
+
+
+def open_files(folder: Path) -> Iterator[tuple[str, int]]:
+    """
+    Give the path of each file, relative to the recipe folder, with an open descriptor.
+
+    The descriptor is closed when the next file is asked for.
+
+    Raises
+    ------
+    RecipeError
+        When the folder cannot be read, or holds a link, a device or other special file, a file
+        that is no part of a recipe, or too many of them; names it.
+
+    """
+    count = 0
     try:
         opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
         try:
             for name, descriptor in _files(folder, opened, ''):
-                is_image = name.startswith(f'{IMAGES}/')
-                images += is_image
-                contents[name] = b'' if is_image else _content(folder / name, descriptor, budget)
-                if len(contents) - images > MOST_FILES:
+                count += not name.startswith(f'{IMAGES}/')
+                if count > MOST_FILES:
                     _refuse_number(folder)
+                yield name, descriptor
         finally:
             os.close(opened)
     except (OSError, ValueError) as error:
         cause = getattr(error, 'strerror', None) or error
         raise RecipeError(f'cannot read the recipe folder {printable(folder)}: {cause}') from error
-    return dict(sorted(contents.items()))
 
 
 def hash_of(files: Mapping[str, bytes]) -> str:
@@ -93,7 +111,7 @@ def _files(folder: Path, opened: int, above: str) -> Iterator[tuple[str, int]]:
     # level for no reason.
     for name in sorted(_names(folder / above, opened)):
         path = above + name
-        _check_place(folder, path)
+        check_is_part(folder, path)
         mode = os.stat(name, dir_fd=opened, follow_symlinks=False).st_mode
         is_folder = path in (REFERENCES, MODEL, IMAGES) or (
             path.count('/') == 1 and above == f'{MODEL}/'
@@ -126,7 +144,7 @@ def _names(folder: Path, opened: int) -> list[str]:
     return names
 
 
-def _check_place(folder: Path, path: str) -> None:
+def check_is_part(folder: Path, path: str) -> None:
     """
     Refuse what is no part of a recipe, by its path.
 
@@ -178,9 +196,12 @@ def _check_kind(path: Path, mode: int, is_folder: bool) -> None:
 def _content(path: Path, descriptor: int, budget: Budget) -> bytes:
     size = os.fstat(descriptor).st_size
     budget.take(printable(path), size)
-    with open(descriptor, 'rb', closefd=False) as file:
-        # It may have grown since, or be one of those in /proc that have no size.
-        content = file.read(size + 1)
+    try:
+        with open(descriptor, 'rb', closefd=False) as file:
+            # It may have grown since, or be one of those in /proc that have no size.
+            content = file.read(size + 1)
+    except OSError as error:
+        raise RecipeError(f'cannot read {printable(path)}: {error.strerror}') from error
     if len(content) > size:
         raise RecipeError(f'{printable(path)} grows while it is read')
     return content

@@ -16,6 +16,7 @@ import numpy as np
 
 from anomaly_inspection.errors import RecipeError
 from anomaly_inspection.recipes.budget import size_text
+from anomaly_inspection.recipes.zip_directory import check_directory_size, ENCRYPTED
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -31,13 +32,8 @@ _UNPACKED_BYTES, _UNPACKED_TIMES = 64 * 10**6, 50
 
 _SUFFIX = '.npy'
 _COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-# Encrypted, patched, strongly encrypted, directory encrypted.
-_ENCRYPTED = 0x1 | 0x20 | 0x40 | 0x2000
 _LONGEST_HEADER = 10_000
 _MOST_DIMENSIONS = 8
-_END = struct.Struct('<4s4H2LH')
-_END_MARK, _LARGE_END_MARK = b'PK\x05\x06', b'PK\x06\x07'
-_LONGEST_DIRECTORY = 500 * MOST_ARRAYS
 
 
 def statistics_bytes(arrays: Mapping[str, NDArray[Any]]) -> bytes:
@@ -75,7 +71,7 @@ def read_statistics(
         budget; names the array.
 
     """
-    _check_directory_size(content)
+    check_directory_size(content, MOST_ARRAYS, '.npz archive', 'arrays')
     try:
         archive = zipfile.ZipFile(io.BytesIO(content))
     except (zipfile.BadZipFile, NotImplementedError, ValueError, struct.error) as error:
@@ -108,25 +104,10 @@ def read_statistics(
     return arrays
 
 
-def _check_directory_size(content: bytes) -> None:
-    """
-    Look at the archive's end: zipfile takes whatever directory it names, of millions of entries.
-
-    """
-    place = content.rfind(_END_MARK, -(_END.size + 0xFFFF))
-    if place < 0 or place + _END.size > len(content):
-        raise RecipeError('it is truncated or no .npz archive: its end is missing')
-    *_, count, size, _, _ = _END.unpack_from(content, place)
-    if count > MOST_ARRAYS or size > _LONGEST_DIRECTORY:
-        raise RecipeError(f'it names {count} arrays; allowed: {MOST_ARRAYS}')
-    if content[max(place - 20, 0) : place].startswith(_LARGE_END_MARK):
-        raise RecipeError('it is an archive of more than 4 GB or 65535 arrays; allowed: less')
-
-
 def _check_member(member: zipfile.ZipInfo, key: str, known: Collection[str]) -> None:
     if not member.filename.endswith(_SUFFIX):
         raise RecipeError(f'{key!r} is no array; allowed: <name>{_SUFFIX}')
-    if member.flag_bits & _ENCRYPTED:
+    if member.flag_bits & ENCRYPTED:
         raise RecipeError(f'array {key!r} is encrypted; allowed: plain arrays')
     if member.compress_type not in _COMPRESSIONS:
         raise RecipeError(

@@ -5,6 +5,7 @@ The launch file with the real `ros2 launch`: what its arguments do, what it says
 """
 
 from collections.abc import Iterator
+from importlib.util import find_spec
 import os
 from pathlib import Path
 import re
@@ -14,6 +15,7 @@ import subprocess
 import threading
 import time
 from typing import Any
+import urllib.request
 
 import pytest
 
@@ -42,6 +44,12 @@ SITE_FILE = """
 # These tests need no pictures and no potentiometers; each node less starts sooner.
 WITHOUT_EXTRAS = ('viewer:=false', 'threshold_bridge:=false')
 JUST_THE_CAMERA = (*WITHOUT_EXTRAS, 'part_detector:=false')
+PANEL_ON_ANY_PORT = """
+/**/panel:
+  ros__parameters:
+    port: 0
+"""
+ADDRESS = r"the operator's page: (http://127\.0\.0\.1:\d+/)"
 
 
 class Launched:
@@ -133,6 +141,31 @@ def site_file(tmp_path: Path) -> Path:
     return file
 
 
+def page_of(recipe: Path, folder: Path) -> tuple[str, ...]:
+    """
+    Give the arguments for a cell with the page on a port that is free.
+
+    """
+    file = folder / 'panel.yaml'
+    file.write_text(PANEL_ON_ANY_PORT)
+    return (f'recipe:={recipe}', f'source:={SMALL_LINE}', f'config:={file}', 'panel:=true')
+
+
+def hide_nicegui(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    """
+    Let the processes that are started from now on find no NiceGUI.
+
+    """
+    (folder / 'sitecustomize.py').write_text(
+        'from importlib.machinery import PathFinder\n'
+        'find = PathFinder.find_spec\n'
+        'PathFinder.find_spec = staticmethod(\n'
+        "    lambda name, *rest: None if name == 'nicegui' else find(name, *rest)\n"
+        ')\n'
+    )
+    monkeypatch.setenv('PYTHONPATH', str(folder), prepend=os.pathsep)
+
+
 def test_a_cell_says_when_it_is_ready_and_one_line_a_part_on_request(
     launched: Launched, taught_recipe: Path
 ) -> None:
@@ -172,6 +205,39 @@ def test_what_the_parameter_file_says_holds_until_an_argument_is_given(
     assert launched.parameter(camera, 'rate_hz', spin_until) == 7.0
 
 
+@pytest.mark.skipif(find_spec('nicegui') is None, reason='nicegui is not installed')
+def test_the_page_comes_with_the_cell_and_no_log_holds_its_one_time_code(
+    launched: Launched, tmp_path: Path, taught_recipe: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv('ROS_LOG_DIR', str(tmp_path / 'logs'))
+    launched.start(*JUST_THE_CAMERA, *page_of(taught_recipe, tmp_path), 'teacher:=true')
+    address = launched.wait_for(ADDRESS)[1]
+    code = launched.wait_for(r'one-time code (\S+),')[1]
+    assert launched.wait_for(r'cell ready: .* active: (.*)')[1].endswith('teacher, panel')
+    with urllib.request.urlopen(f'{address}log-in', timeout=30) as answer:
+        assert answer.status == 200
+    os.kill(launched.pid('panel'), signal.SIGKILL)
+    launched.wait_for(rf'(?s)\[panel_node-\d+\]: process has died.*{ADDRESS}.*one-time code')
+    assert launched.interrupt() == 0
+    assert 'Traceback' not in launched.terminal
+    logs = [file.read_text() for file in (tmp_path / 'logs').rglob('*') if file.is_file()]
+    assert any("operator's page" in log for log in logs)
+    assert not [log for log in logs if code in log]
+
+
+def test_without_nicegui_the_page_says_what_to_install_and_the_cell_runs_on(
+    launched: Launched, tmp_path: Path, taught_recipe: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hide_nicegui(monkeypatch, tmp_path)
+    launched.start(*JUST_THE_CAMERA, *page_of(taught_recipe, tmp_path), 'log_parts:=true')
+    launched.wait_for(r"the panel needs nicegui, .*pip install 'anomaly_inspection\[panel\]'")
+    launched.wait_for(r'panel_node-\d+ is not started again')
+    launched.wait_for(r'it lacks: panel \(does not answer\)\n')
+    launched.wait_for(r'\[inspection\.decider\]: part \d+: PASS')
+    assert 'Traceback' not in launched.terminal
+    assert launched.interrupt() == 0
+
+
 def test_a_camera_is_named_by_its_number(
     launched: Launched, taught_recipe: Path, spin_until: Any
 ) -> None:
@@ -200,7 +266,7 @@ def test_a_node_that_refuses_its_parameters_says_why_and_is_not_started_again(
         *JUST_THE_CAMERA, f'recipe:={taught_recipe}', 'rate_hz:=fast', f'source:={SMALL_LINE}'
     )
     launched.wait_for(r"rate_hz = 'fast' is refused: allowed is a number from 0\.01 to 1000 Hz")
-    launched.wait_for(r'camera_node-\d+ is not started again, because it refuses its parameters')
+    launched.wait_for(r'camera_node-\d+ is not started again, because it refuses to run as it is')
     # Longer than respawn_delay: readiness is reported on after the camera would have come back.
     launched.wait_for(r'it lacks: .*camera \(does not answer\)')
     assert launched.interrupt() == 0
@@ -275,6 +341,6 @@ def test_every_argument_is_explained(launched: Launched) -> None:
     launched.start('--show-args')
     assert launched.ended() == 0
     explained = re.findall(r"^    '(\w+)':.*\n        (.+)", launched.terminal, re.MULTILINE)
-    assert len(explained) == 14
+    assert len(explained) == 16
     assert all(re.search(r'\.( Valid choices are: .*)?$', text) for _, text in explained)
     assert 'no description given' not in launched.terminal

@@ -13,20 +13,18 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from anomaly_inspection.errors import SettingError
-from anomaly_inspection.panel.cell_state import (
-    CellState,
-    counts_from_json,
-    counts_to_json,
+from anomaly_inspection.panel.cell_state import CellState
+from anomaly_inspection.panel.cell_views import HealthView, RecipeView
+from anomaly_inspection.panel.explaining import explained
+from anomaly_inspection.panel.frame_hub import Frame, FrameHub, MAP
+from anomaly_inspection.panel.part_views import (
     DecisionView,
-    HealthView,
     LimitView,
     MeasureView,
-    RecipeView,
     RegionView,
     ScoreView,
 )
-from anomaly_inspection.panel.explaining import explained
-from anomaly_inspection.panel.frame_hub import Frame, FrameHub, MAP
+from anomaly_inspection.panel.shift_counts import counts_from_json, counts_to_json
 from anomaly_inspection.panel.shifts import ShiftTable
 from anomaly_inspection.panel.words import Words
 

@@ -6,6 +6,7 @@ The real panel over the wire: who gets in, who may do what, and what hostile tex
 
 from __future__ import annotations
 
+from io import BytesIO
 import re
 from typing import Any
 
@@ -38,6 +39,8 @@ COMMANDS = {
     'set_limits': ('PUT', '/api/limits', {'limits': {'ssim.mse': 5.0}}),
     'roll_back': ('POST', '/api/commands/roll_back', {'name': 'valve', 'version': 1}),
     'load_recipe': ('POST', '/api/commands/load_recipe', {'name': 'valve'}),
+    'import_recipe': ('POST', '/api/recipes', {}),
+    'delete_recipe': ('POST', '/api/commands/delete_recipe', {'name': 'valve'}),
 }
 
 
@@ -114,6 +117,8 @@ def test_a_page_whose_log_in_has_ended_gives_no_commands(panel_site: Any, comman
         'set_limits': [{'ssim.mse': 5.0}],
         'load_recipe': ['x'],
         'roll_back': ['x', 1],
+        'import_recipe': [BytesIO(), 'x'],
+        'delete_recipe': ['x'],
     }.get(command, [])
     panel_site.cell.given.clear()
     for who in (None, Visitor('', Role.ENGINEER)):

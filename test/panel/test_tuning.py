@@ -8,7 +8,7 @@ import math
 
 import pytest
 
-from anomaly_inspection.panel.cell_state import (
+from anomaly_inspection.panel.part_views import (
     DecisionView,
     LimitView,
     MeasureView,

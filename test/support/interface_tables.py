@@ -121,6 +121,8 @@ SETTINGS: dict[str, list[dict[str, Any]]] = {
     'sorter': [{'gate': 'topic', 'gate_rests_in': 'pass'}],
 }
 STANDARD_PACKAGES = ('rcl_interfaces', 'lifecycle_msgs', 'type_description_interfaces')
+# Their topics exist only where they are installed; the page tells of them in words.
+OPTIONAL_PACKAGES = ('vision_msgs',)
 
 Row = tuple[str, ...]
 
@@ -184,7 +186,7 @@ class Interfaces:
         topic = endpoint.topic_name
         topic = topic if topic == '/diagnostics' else _relative(topic)
         package, kind = _package_and_name(endpoint.msg_type)
-        if package in STANDARD_PACKAGES:
+        if package in (*STANDARD_PACKAGES, *OPTIONAL_PACKAGES):
             return
         self.types[topic] = f'{package}/{kind}'
         ends.setdefault(topic, {})[name] = _quality(endpoint.qos_profile)

@@ -10,18 +10,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 import threading
+from typing import BinaryIO
 
 from anomaly_inspection.panel.access import AccessSettings
 from anomaly_inspection.panel.cell_commands import Answer
-from anomaly_inspection.panel.cell_state import (
-    DecisionView,
-    LimitView,
-    LineStopView,
-    MeasureView,
-    RecipeView,
-    ScoreView,
-)
+from anomaly_inspection.panel.cell_views import LineStopView, RecipeView
 from anomaly_inspection.panel.panel_parts import PanelParts
+from anomaly_inspection.panel.part_views import DecisionView, LimitView, MeasureView, ScoreView
 from anomaly_inspection.panel.people import People
 from anomaly_inspection.panel.server import PanelServer, ServerSettings
 from support.panel_people import add_accounts
@@ -65,6 +60,12 @@ class FakeCell:
 
     def roll_back(self, path: str, version: int) -> Answer:
         return self._take('roll_back', (path, version))
+
+    def import_recipe(self, file: BinaryIO, library: str) -> Answer:
+        return self._take('import_recipe', library)
+
+    def delete_recipe(self, path: str) -> Answer:
+        return self._take('delete_recipe', path)
 
 
 class FakeTeacher:
