@@ -92,6 +92,16 @@ def _keep_showing(
     ui.timer(1.0, lambda: show(each_second))
 
 
+def has_no_recipe(picture: CellPicture) -> bool:
+    """
+    Whether parts are rejected because no recipe is in force.
+
+    """
+    part = picture.last_part
+    decision = part.decision if part else None
+    return not picture.recipe.name and decision is not None and decision.reason == 'NOT_READY'
+
+
 class _Verdict:
     """
     The verdict on the last part, large, and why.
@@ -110,7 +120,7 @@ class _Verdict:
     def show(self, picture: CellPicture) -> None:
         words, part = self._words, picture.last_part
         decision = part.decision if part else None
-        if not picture.recipe.name:
+        if has_no_recipe(picture):
             self._look('is-none', 'school', words('verdict.no_recipe'))
             self._part.text = words('verdict.part', number=part.number) if part else ''
             self._reason.text = words('verdict.no_recipe_hint')
@@ -149,4 +159,4 @@ class _FirstProduct:
             teach.props('unelevated no-caps color=primary icon=school size=lg')
 
     def show(self, picture: CellPicture) -> None:
-        self._box.set_visibility(self._may_teach and not picture.recipe.name)
+        self._box.set_visibility(self._may_teach and has_no_recipe(picture))

@@ -71,6 +71,7 @@ class Run:
         finally:
             self.process.kill()
             self._reader.join()
+            self.process.stdout.close()
         return status, self.said
 
 
@@ -104,7 +105,7 @@ def test_the_first_product_is_taught_on_the_page_alone(page, tmp_path, domain_id
         page.locator('input[type=password]').fill(PASSWORD)
         page.locator('form button[type=submit]').last.click()
         expect(page.locator('.verdict-word')).to_have_text('NO RECIPE')
-        expect(page.get_by_text('Until then every part is sorted out')).to_be_visible()
+        expect(page.get_by_text('so every part is sorted out')).to_be_visible()
         shoot('line_no_recipe')
         page.get_by_role('button', name='Teach a product').click()
 
