@@ -239,22 +239,34 @@ def read_small_file(path: Path) -> str | None:
         return file.read(_MOST_BYTES).decode()
 
 
-def replace_file(path: Path, text: str) -> None:
+def replace_file(path: Path, content: str | bytes, *, waits_for_disk: bool = True) -> None:
     """
-    Replace a file atomically and wait for the disk; only its owner may read it (mode 0600).
+    Replace a file atomically; only its owner may read it (mode 0600).
+
+    Parameters
+    ----------
+    path : Path
+        The file; the folders above it are made.
+    content : str or bytes
+        All that it shall hold.
+    waits_for_disk : bool
+        Whether it returns only when a loss of power can no longer undo it.
 
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, temporary = tempfile.mkstemp(prefix=f'.{path.name}-', dir=path.parent)
     try:
-        with open(descriptor, 'w', encoding='utf-8') as file:
-            file.write(text)
+        with open(descriptor, 'wb') as file:
+            file.write(content.encode() if isinstance(content, str) else content)
             file.flush()
-            os.fsync(descriptor)
+            if waits_for_disk:
+                os.fsync(descriptor)
         os.replace(temporary, path)
     except BaseException:
         os.unlink(temporary)
         raise
+    if not waits_for_disk:
+        return
     folder = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(folder)

@@ -34,6 +34,7 @@ from anomaly_inspection.msg import (
 from anomaly_inspection.nodes import panel_views
 from anomaly_inspection.nodes.inspection_node import InspectionNode, NodeParameters, steady_s
 from anomaly_inspection.nodes.panel_commands import PanelCommands
+from anomaly_inspection.nodes.panel_rejects import PanelRejects
 from anomaly_inspection.nodes.panel_teaching import PanelTeaching
 from anomaly_inspection.nodes.panel_tuning import PanelTuning
 from anomaly_inspection.nodes.parameters import parameter
@@ -82,6 +83,21 @@ class PanelParameters(NodeParameters):
     people_folder: str = parameter(
         '',
         "Folder of the accounts and of the record of changes; empty: 'people' in state_folder.",
+        read_only=True,
+    )
+    review_folder: str = parameter(
+        '',
+        "Folder of the rejects that people review; empty: 'review' beside the state of this node; "
+        "'none': rejects are not kept.",
+        read_only=True,
+    )
+    review_mb: int = parameter(
+        2000,
+        'Most disk space for pictures of rejects; when it is used up, the oldest go. 0: rejects '
+        'are not kept.',
+        unit='MB',
+        minimum=0,
+        maximum=1_000_000,
         read_only=True,
     )
     wall_display: bool = parameter(
@@ -133,27 +149,43 @@ class PanelNode(InspectionNode[PanelParameters]):
 
     #: Who may log in; None while there is no such node.
     people: Any = None
-    concerns: ClassVar[dict[str, tuple[str, ...]]] = {'people': ('people', 'record of changes')}
+    concerns: ClassVar[dict[str, tuple[str, ...]]] = {
+        'people': ('people', 'record of changes'),
+        'review': ('review set', 'lost part/image'),
+    }
 
     _teaching: PanelTeaching | None = None
+    _reviews: Any = None
 
     def __init__(self, **options: Any) -> None:
         super().__init__('panel', PanelParameters, **options)
         cell_name = self.get_namespace().strip('/') or 'inspection'
         # The passwords need argon2, which only a process that serves the page needs.
         from anomaly_inspection.panel.people import People
+        from anomaly_inspection.panel.review_set import ReviewBounds, ReviewSet
         from anomaly_inspection.panel.sessions import SessionTimes
 
         given = self.parameters
         times = SessionTimes(given.session_idle_min * 60, given.session_hours * 3600)
-        self.people = People(self._people_folder(), times, self._tell_of_record)
+        told = functools.partial(self._tell, 'record of changes')
+        self.people = People(self._people_folder(), times, told)
         self._commands = PanelCommands(self, lambda: self.parts.state.picture().recipe.path)
         state = CellState(
             shifts=ShiftTable(given.shifts, given.time_zone), counts=self._counts_before()
         )
         self._teaching = PanelTeaching(self)
         self._tuning = PanelTuning(self)
-        self.parts = PanelParts(self._commands, self._teaching, self.people, cell_name, state)
+        self._reviews = ReviewSet(
+            self._review_folder(),
+            functools.partial(self._tell, 'review set'),
+            lambda sentence: self.get_logger().warning(sentence),
+            bounds=ReviewBounds(most_bytes=given.review_mb * 1_000_000),
+        )
+        self.parts = PanelParts(
+            *(self._commands, self._teaching, self.people, cell_name, state),
+            reviews=self._reviews,
+        )
+        self._rejects = PanelRejects(self, state, self._reviews)
         self._keys_by_stamp: OrderedDict[int, tuple[str, int]] = OrderedDict()
         self._server: Any = None
         self._kept_counts: tuple[Counts, ...] = state.picture().counts
@@ -176,6 +208,7 @@ class PanelNode(InspectionNode[PanelParameters]):
         ):
             self.listen(message_type, topic, callback, qos)
         self._teaching.configure()
+        self._rejects.configure()
         self._tuning.configure()
         self.every(0.2, self._look_around)
         self.every(_KEEP_EVERY_S, self._keep_counts)
@@ -206,6 +239,7 @@ class PanelNode(InspectionNode[PanelParameters]):
         """
         self._stop_watching()
         self._keep_counts()
+        self._rejects.hand_over_all()
         if self._server is not None:
             self._server.stop()
             self._server = None
@@ -224,6 +258,8 @@ class PanelNode(InspectionNode[PanelParameters]):
         # A node whose parameters are refused was never completed.
         if self._teaching is not None:
             self._teaching.destroy()
+        if self._reviews is not None:
+            self._reviews.close()
         if self.people is not None:
             self.people.close()
             self.people = None
@@ -240,11 +276,19 @@ class PanelNode(InspectionNode[PanelParameters]):
         # The people of a machine are the same for all its cells.
         return (Path(folder).expanduser() if folder else default_state_folder()) / 'people'
 
-    def _tell_of_record(self, problem: str) -> None:
+    def _review_folder(self) -> Path | None:
+        folder, state_path = self.parameters.review_folder, self._state_path()
+        if folder == NO_FOLDER or not self.parameters.review_mb:
+            return None
+        if folder:
+            return Path(folder).expanduser()
+        return None if state_path is None else state_path.with_name('review')
+
+    def _tell(self, concern: str, problem: str) -> None:
         if problem:
-            self.report('record of changes', DiagnosticStatus.WARN, problem)
+            self.report(concern, DiagnosticStatus.WARN, problem)
         else:
-            self.clear('record of changes')
+            self.clear(concern)
 
     def _warn_of_open_network(self) -> None:
         host = self.parameters.host
@@ -304,6 +348,7 @@ class PanelNode(InspectionNode[PanelParameters]):
             self._start_watching()
         elif not is_watched:
             self._stop_watching()
+        self._rejects.look_around()
         self.parts.state.mark_stale(steady_s(), _STALE_AFTER_S)
 
     def _start_watching(self) -> None:
@@ -339,17 +384,20 @@ class PanelNode(InspectionNode[PanelParameters]):
         self._keys_by_stamp[stamp_ns] = key
         while len(self._keys_by_stamp) > _REMEMBERED_STAMPS:
             self._keys_by_stamp.popitem(last=False)
+        self._rejects.take_part(message)
         self.parts.state.take_part(
             key, stamp_ns / 1e9, message.frame_names[-1], message.frame_problems[-1]
         )
 
     def _take_score(self, message: Score) -> None:
         key = (message.session_id, message.part_id)
+        self._rejects.take_score(message)
         self.parts.state.take_score(key, panel_views.score_view(message))
 
     def _take_decision(self, message: Decision) -> None:
         key = (message.session_id, message.part_id)
         self.parts.state.take_decision(key, panel_views.decision_view(message), time.time())
+        self._rejects.take_decision(message)
 
     def _take_sort_event(self, message: SortEvent) -> None:
         key = (message.session_id, message.part_id)

@@ -53,9 +53,12 @@ class PanelProcess:
     def __init__(
         self, parameter_file: Path, namespace: str, port: int | None, *, wall_display: bool = False
     ) -> None:
-        # A run keeps nothing: its page counts its own parts. Only people are those of the machine.
+        # A run keeps no state: its page counts its own parts. People and what they have reviewed
+        # are those of the machine.
         of_panel = ['-p', f'state_folder:={NO_FOLDER}']
         of_panel += ['-p', f'people_folder:={default_state_folder() / "people"}']
+        review = default_state_folder() / 'review' / (namespace or 'inspection')
+        of_panel += ['-p', f'review_folder:={review}']
         if wall_display:
             of_panel += ['-p', 'wall_display:=true']
         if port is not None:

@@ -29,6 +29,7 @@ from anomaly_inspection.panel.api_models import (
     StateModel,
 )
 from anomaly_inspection.panel.api_recipes import add_recipes
+from anomaly_inspection.panel.api_reviews import add_reviews
 from anomaly_inspection.printable import printable
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ def add_routes(app: FastAPI, parts: PanelParts) -> None:
     _add_reading(router, parts)
     _add_commands(router, parts)
     add_recipes(router, parts)
+    add_reviews(router, parts)
     app.include_router(router)
     app.add_exception_handler(RequestValidationError, _not_as_described)
     description = get_openapi(

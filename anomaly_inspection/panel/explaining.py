@@ -78,6 +78,15 @@ def measure_name(name: str, words: Words) -> str:
     return words(key) if words.has(key) else measure.replace('_', ' ')
 
 
+def reason_name(reason: str, words: Words) -> str:
+    """
+    Give a reason code in a word or two; one that has none keeps its own name.
+
+    """
+    key = f'short_reason.{reason.lower()}'
+    return words(key) if words.has(key) else reason
+
+
 def number(value: float) -> str:
     """
     Write a number with three significant digits; a dash for none.

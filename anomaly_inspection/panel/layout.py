@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 #: Pages in the order of the navigation: key of their name in the language files -> address.
 PAGES = {
     'line': '/',
+    'review': '/review',
     'tune': '/tune',
     'teach': '/teach',
     'recipes': '/recipes',
@@ -105,12 +106,14 @@ def frame(
     ui.dark_mode(_THEMES.get(request.cookies.get(_THEME_COOKIE, 'auto')))
     ui.colors(primary='#5b7690')
     ui.page_title(f'{words(f"page.{page}")} · {parts.cell_name}')
+    visitor = visitor_of(request)
+    # A word of ours: nothing from outside becomes HTML.
+    role = visitor.role.word if visitor is not None else ''
     ui.add_head_html(
         '<link rel="stylesheet" href="/assets/panel.css">'
-        '<script src="/assets/session.js" defer></script>'
+        f'<script src="/assets/session.js" data-role="{role}" defer></script>'
     )
     with ui.element('div').classes('page' + (' wall' if is_wall else '')):
-        visitor = visitor_of(request)
         _head(parts, words, page, visitor, is_wall=is_wall)
         _line_stop_banner(parts, words, visitor, is_wall=is_wall)
         with ui.element('main').classes(f'content {page}'):
@@ -123,6 +126,23 @@ def text(content: str = '', classes: str = '') -> ui.label:
 
     """
     return ui.label(content).classes(classes)
+
+
+def keep_in_sight(grid: ui.element, tile: ui.element) -> None:
+    """
+    Scroll a grid until a tile of it is seen; the page itself stays where it is.
+
+    """
+    # `scrollIntoView` would move the whole page while somebody reads it.
+    ui.run_javascript(f"""
+        const grid = getHtmlElement({grid.id}), tile = getHtmlElement({tile.id});
+        if (grid && tile) {{
+          const top = tile.offsetTop - grid.offsetTop;
+          const last = top + tile.offsetHeight - grid.clientHeight;
+          if (top < grid.scrollTop) grid.scrollTop = top - 6;
+          if (last > grid.scrollTop) grid.scrollTop = last + 6;
+        }}
+    """)
 
 
 def on_change(parts: PanelParts, show: Callable[[], None]) -> None:

@@ -13,7 +13,7 @@ from typing import Any, TYPE_CHECKING
 from nicegui import ui
 import numpy as np
 
-from anomaly_inspection.panel.explaining import NO_NUMBER
+from anomaly_inspection.panel.explaining import NO_NUMBER, reason_name
 from anomaly_inspection.panel.layout import text
 
 if TYPE_CHECKING:
@@ -86,7 +86,8 @@ class Counters:
             counts.by_reason.items() if counts else (), key=lambda entry: entry[1], reverse=True
         )
         self._reasons.text = '  ·  '.join(
-            f'{self._reason(reason)}: {count}' for reason, count in by_reason[:_REASONS_SHOWN]
+            f'{reason_name(reason, words)}: {count}'
+            for reason, count in by_reason[:_REASONS_SHOWN]
         )
         before = picture.counts[-2 if is_current else -1 :][:1] if picture.counts else ()
         if before and (not is_current or len(picture.counts) > 1):
@@ -97,10 +98,6 @@ class Counters:
                 parts=last.total,
                 share=_percent(last),
             )
-
-    def _reason(self, reason: str) -> str:
-        key = f'short_reason.{reason.lower()}'
-        return self._words(key) if self._words.has(key) else reason
 
 
 def _percent(counts: Counts | None) -> str:

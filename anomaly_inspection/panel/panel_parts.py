@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING
 from anomaly_inspection.panel.cell_state import CellState
 from anomaly_inspection.panel.frame_hub import FrameHub
 from anomaly_inspection.panel.guarded_commands import GuardedCommands
+from anomaly_inspection.panel.guarded_reviews import GuardedReviews
 from anomaly_inspection.panel.guarded_teaching import GuardedTeaching
 from anomaly_inspection.panel.people_work import PeopleWork
+from anomaly_inspection.panel.review_set import ReviewSet
 
 if TYPE_CHECKING:
     from anomaly_inspection.panel.cell_commands import CellCommands
@@ -43,6 +45,8 @@ class PanelParts:
         Pictures of the parts.
     people_work : PeopleWork
         Runs what takes long about people.
+    reviews : ReviewSet
+        Rejects and what people said about them; pages judge through `reviews_for`.
 
     """
 
@@ -53,6 +57,7 @@ class PanelParts:
     state: CellState = field(default_factory=CellState)
     frames: FrameHub = field(default_factory=FrameHub)
     people_work: PeopleWork = field(default_factory=PeopleWork)
+    reviews: ReviewSet = field(default_factory=lambda: ReviewSet(None))
 
     def commands_for(self, visitor: Visitor | None) -> GuardedCommands:
         """
@@ -60,6 +65,13 @@ class PanelParts:
 
         """
         return GuardedCommands(self.commands, self.people, visitor, self.state)
+
+    def reviews_for(self, visitor: Visitor | None) -> GuardedReviews:
+        """
+        Give the way in which this visitor may judge rejects.
+
+        """
+        return GuardedReviews(self.reviews, self.people, visitor)
 
     def for_visitor(self, visitor: Visitor | None) -> PanelParts:
         """

@@ -13,7 +13,7 @@ import math
 PartKey = tuple[str, int]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class MeasureView:
     """
     One measured value of a part.
@@ -34,7 +34,7 @@ class MeasureView:
     unit: str = '1'
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class LimitView:
     """
     One limit that acts now.
@@ -93,7 +93,7 @@ class LimitView:
         return (value - self.typical) / span if span else math.nan
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class RegionView:
     """
     One connected area over the region limit, in pixels of the frame; the box is half-open.
@@ -117,7 +117,7 @@ class RegionView:
     times_limit: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ScoreView:
     """
     What one scorer found in the newest frame of a part.
@@ -147,7 +147,7 @@ class ScoreView:
     part_class: str = ''
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class DecisionView:
     """
     The verdict on a part.
@@ -186,7 +186,7 @@ class DecisionView:
     known_as: str = ''
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class SortView:
     """
     What the gate did with a part.
@@ -207,7 +207,7 @@ class SortView:
     detail: str = ''
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class PartView:
     """
     All that is known of one part.

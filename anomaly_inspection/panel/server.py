@@ -28,6 +28,8 @@ from anomaly_inspection.panel import (
     people_forms,
     people_page,
     recipes_page,
+    review_page,
+    review_routes,
     teach_page,
     teach_routes,
     tune_page,
@@ -195,6 +197,8 @@ def build_app(parts: PanelParts) -> FastAPI:
         teach_page.add_page(parts)
         tune_page.add_page(parts)
         recipes_page.add_page(_app, parts)
+        review_routes.add_routes(_app, parts)
+        review_page.add_page(parts)
         people_page.add_page(parts)
         use_nonces()
         ui.run_with(

@@ -14,7 +14,7 @@ from nicegui import ui
 from anomaly_inspection.errors import InspectionError
 from anomaly_inspection.imaging.image_header import image_header
 from anomaly_inspection.panel.asking import asked, tell_refusal
-from anomaly_inspection.panel.layout import text
+from anomaly_inspection.panel.layout import keep_in_sight, text
 from anomaly_inspection.teaching.session import TeachingFolder
 
 if TYPE_CHECKING:
@@ -163,18 +163,8 @@ class SessionImages:
 
     def _scroll_to_current(self) -> None:
         tile = self._tiles.get(f'/teaching/{self._session}/thumbnails/{self._current}')
-        if tile is None:
-            return
-        # The grid alone: `scrollIntoView` would move the whole page while somebody reads it.
-        ui.run_javascript(f"""
-            const grid = getHtmlElement({self._grid.id}), tile = getHtmlElement({tile.id});
-            if (grid && tile) {{
-              const top = tile.offsetTop - grid.offsetTop;
-              const last = top + tile.offsetHeight - grid.clientHeight;
-              if (top < grid.scrollTop) grid.scrollTop = top - 6;
-              if (last > grid.scrollTop) grid.scrollTop = last + 6;
-            }}
-        """)
+        if tile is not None:
+            keep_in_sight(self._grid, tile)
 
     def _size_of_current(self) -> tuple[int, int]:
         folder = TeachingFolder(Path(self._parts.state.picture().teacher.folder))

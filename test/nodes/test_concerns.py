@@ -56,7 +56,10 @@ PROBLEMS = {
         'link': ['link'],
         'knobs': [f'channel {X}', 'thresholds', 'button'],
     },
-    PanelNode: {'people': ['people', 'record of changes']},
+    PanelNode: {
+        'people': ['people', 'record of changes'],
+        'review': ['review set', 'lost part/image'],
+    },
 }
 # Of the node as a whole, beside the failures of its callbacks.
 OF_THE_NODE = ['lifecycle', f'qos {X}', 'gate thread']

@@ -12,12 +12,15 @@ from pathlib import Path
 import threading
 from typing import BinaryIO
 
+import numpy as np
+
 from anomaly_inspection.panel.access import AccessSettings
 from anomaly_inspection.panel.cell_commands import Answer
 from anomaly_inspection.panel.cell_views import LineStopView, RecipeView
 from anomaly_inspection.panel.panel_parts import PanelParts
 from anomaly_inspection.panel.part_views import DecisionView, LimitView, MeasureView, ScoreView
 from anomaly_inspection.panel.people import People
+from anomaly_inspection.panel.review_set import ReviewSet
 from anomaly_inspection.panel.server import PanelServer, ServerSettings
 from support.panel_people import add_accounts
 
@@ -26,18 +29,20 @@ SCRIPT = '<img src=x onerror="window.hacked=1"><script>window.hacked=1</script>'
 
 class FakeCell:
     """
-    Notes the commands it is given; the lock keeps the count right on many threads.
+    Notes the commands it is given, from many threads.
 
     """
 
     def __init__(self) -> None:
         self.given: list[tuple[str, object]] = []
         self.answer = Answer(True, 'done')
-        self._lock = threading.Lock()
+        #: Told of every command.
+        self.changed = threading.Condition()
 
     def _take(self, name: str, value: object = None) -> Answer:
-        with self._lock:
+        with self.changed:
             self.given.append((name, value))
+            self.changed.notify_all()
         return self.answer
 
     def reset_line(self) -> Answer:
@@ -92,7 +97,10 @@ class PanelSite:
         add_accounts(self.people)
         self.cell = FakeCell()
         self.teacher = FakeTeacher(self.cell)
-        self.parts = PanelParts(self.cell, self.teacher, self.people, 'cell one')
+        self.reviews = ReviewSet(folder / 'review')
+        self.parts = PanelParts(
+            self.cell, self.teacher, self.people, 'cell one', reviews=self.reviews
+        )
         self.recipes = folder / 'recipes'
         for name in ('pump', 'valve'):
             (self.recipes / name).mkdir(parents=True)
@@ -109,6 +117,7 @@ class PanelSite:
 
         """
         self.server.stop()
+        self.reviews.close()
         self.people.close()
 
     def cookie(self, role: str) -> dict[str, str]:
@@ -156,3 +165,6 @@ class PanelSite:
             state.take_decision(
                 key, DecisionView(False, SCRIPT, SCRIPT, 1.5, SCRIPT, SCRIPT), 1.7e9
             )
+            image = np.full((60, 80), 50 * number, np.uint8)
+            self.reviews.put(state.part(key), lambda image=image: image, image.size, 1.7e9)
+        assert self.reviews.settle()

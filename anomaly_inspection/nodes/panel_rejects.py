@@ -1,0 +1,177 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+The ROS face of the review set: rejects with the very frame that was judged.
+
+It takes every image of the parts and keeps the last few as they came, without looking into them.
+Only those of rejects are converted, by the thread of the review set.
+
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+import functools
+import time
+from typing import Any, TYPE_CHECKING
+
+from sensor_msgs.msg import Image
+
+from anomaly_inspection.errors import FrameError
+from anomaly_inspection.msg import Decision
+from anomaly_inspection.nodes.image_conversion import array_from_image
+from anomaly_inspection.nodes.image_stream import ImageStream
+from anomaly_inspection.nodes.inspection_node import steady_s
+from anomaly_inspection.nodes.stamps import nanoseconds_from_stamp
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from anomaly_inspection.msg import Part, Score
+    from anomaly_inspection.nodes.inspection_node import InspectionNode
+    from anomaly_inspection.panel.cell_state import CellState
+    from anomaly_inspection.panel.part_views import PartKey
+    from anomaly_inspection.panel.review_set import ReviewSet
+
+# An image waits here for the verdict on its part.
+_MOST_IMAGES, _LEAST_IMAGES, _MOST_IMAGE_BYTES = 24, 4, 96 * 10**6
+_REMEMBERED_PARTS = 200
+# After a decision the scores, and then the image, may still be on their way.
+_SCORES_COME_S, _IMAGE_COMES_S = 0.5, 2.0
+_MOST_PENDING = 100
+
+
+@dataclass
+class _Pending:
+    key: PartKey
+    stamp_ns: int
+    decided_s: float
+    now_s: float
+    image: Image | None = None
+
+
+class PanelRejects:
+    """
+    Joins the rejects of production with their images and hands them to the review set.
+
+    Known parts of a challenge are left out: nobody needs to be asked what they are.
+
+    Parameters
+    ----------
+    node : InspectionNode
+        The panel.
+    state : CellState
+        What is known of the parts.
+    reviews : ReviewSet
+        Where the rejects go.
+
+    """
+
+    def __init__(self, node: InspectionNode[Any], state: CellState, reviews: ReviewSet) -> None:
+        self._node, self._state, self._reviews = node, state, reviews
+        self._stream: ImageStream | None = None
+        self._images: OrderedDict[int, Image] = OrderedDict()
+        self._n_bytes = 0
+        self._stamps: OrderedDict[PartKey, int] = OrderedDict()
+        self._pending: OrderedDict[PartKey, _Pending] = OrderedDict()
+
+    def configure(self) -> None:
+        """
+        Make the endpoint.
+
+        """
+        if self._reviews.is_kept:
+            self._stream = ImageStream(self._node, Image, 'part/image', self._take_image)
+
+    def take_part(self, message: Part) -> None:
+        """
+        A part has come.
+
+        """
+        self._note_stamp(message, message.frame_stamps[-1])
+
+    def take_score(self, message: Score) -> None:
+        """
+        A frame was scored: the last one before the decision is the one that shows why.
+
+        """
+        self._note_stamp(message, message.header.stamp)
+
+    def take_decision(self, message: Decision) -> None:
+        """
+        A part was decided.
+
+        """
+        key = (message.session_id, message.part_id)
+        if (
+            self._stream is None
+            or message.verdict == Decision.VERDICT_PASS
+            or message.known_as in (Decision.KNOWN_AS_GOOD, Decision.KNOWN_AS_BAD)
+            or key in self._pending
+        ):
+            return
+        stamp_ns = self._stamps.get(key, -1)
+        self._pending[key] = _Pending(
+            *(key, stamp_ns, steady_s(), time.time()), image=self._images.get(stamp_ns)
+        )
+        if len(self._pending) > _MOST_PENDING:
+            self._hand_over(next(iter(self._pending)))
+
+    def look_around(self) -> None:
+        """
+        Hand over what is complete; to be called a few times a second.
+
+        """
+        if self._stream is None:
+            return
+        self._stream.check()
+        now = steady_s()
+        for pending in list(self._pending.values()):
+            wait_s = _SCORES_COME_S if pending.image else _IMAGE_COMES_S
+            if now - pending.decided_s >= wait_s:
+                self._hand_over(pending.key)
+
+    def hand_over_all(self) -> None:
+        """
+        Wait for nothing more; the panel ends.
+
+        """
+        for key in list(self._pending):
+            self._hand_over(key)
+
+    def _note_stamp(self, message: Part | Score, stamp: Any) -> None:
+        key = (message.session_id, message.part_id)
+        if self._stream is None or key in self._pending:
+            return
+        self._stamps[key] = nanoseconds_from_stamp(stamp)
+        while len(self._stamps) > _REMEMBERED_PARTS:
+            self._stamps.popitem(last=False)
+
+    def _take_image(self, message: Image) -> None:
+        stamp_ns = nanoseconds_from_stamp(message.header.stamp)
+        for pending in self._pending.values():
+            if pending.stamp_ns == stamp_ns:
+                pending.image = message
+        replaced = self._images.pop(stamp_ns, None)
+        self._n_bytes += len(message.data) - (len(replaced.data) if replaced else 0)
+        self._images[stamp_ns] = message
+        while len(self._images) > _MOST_IMAGES or (
+            self._n_bytes > _MOST_IMAGE_BYTES and len(self._images) > _LEAST_IMAGES
+        ):
+            self._n_bytes -= len(self._images.popitem(last=False)[1].data)
+
+    def _hand_over(self, key: PartKey) -> None:
+        pending = self._pending.pop(key)
+        part = self._state.part(key)
+        if part is None:
+            return
+        image = pending.image
+        n_bytes = len(image.data) if image else 0
+        self._reviews.put(part, functools.partial(_pixels, image), n_bytes, pending.now_s)
+
+
+def _pixels(image: Image | None) -> NDArray[np.uint8]:
+    if image is None:
+        raise FrameError('no image of this part has come to the panel')
+    return array_from_image(image)
