@@ -82,8 +82,14 @@ class LimitsFace:
         """
         The limits that parts are judged by once their recipe is in force.
 
+        Raises
+        ------
+        LimitError
+            When there is no recipe.
+
         """
-        assert self._used is not None
+        if self._used is None:
+            raise LimitError('no recipe is in force yet, so there are no limits')
         return self._used
 
     @property

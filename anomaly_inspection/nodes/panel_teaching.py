@@ -138,6 +138,9 @@ class PanelTeaching:
             region_width=width,
             region_height=height,
             highlight_colours=settings.highlight_colours,
+            scorers=list(settings.scorers),
+            tolerance=settings.tolerance,
+            speed_budget_ms=settings.speed_budget_ms,
             taught_by=settings.taught_by,
         )
         return self._begin('teach', goal)

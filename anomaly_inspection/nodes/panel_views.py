@@ -6,6 +6,8 @@ From messages to what the pages of the panel show.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 
 from anomaly_inspection.deciding.frame_judge import Reason
@@ -37,6 +39,7 @@ from anomaly_inspection.panel.part_views import (
     ScoreView,
     SortView,
 )
+from anomaly_inspection.panel.recipe_library import summary_of
 
 _KNOWN_AS = {Decision.KNOWN_AS_GOOD: 'good', Decision.KNOWN_AS_BAD: 'bad'}
 _CALIBRATIONS = {
@@ -175,7 +178,10 @@ def recipe_view(message: RecipeInForce) -> RecipeView:
     Convert the recipe in force.
 
     """
-    return RecipeView(message.name, message.version, message.path, message.hash)
+    # Its frames are the only ones that it judges; no message says their size.
+    summary = summary_of(Path(message.path))
+    frame_px = (summary.width_px, summary.height_px)
+    return RecipeView(message.name, message.version, message.path, message.hash, frame_px)
 
 
 def line_stop_view(message: LineStop) -> LineStopView:

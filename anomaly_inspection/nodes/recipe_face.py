@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     T = TypeVar('T')
 
 _TIMEOUT_S = 20.0
+NO_RECIPE = 'no recipe is in force, and every part is rejected: teach a product, or load a recipe'
 
 
 @dataclass
@@ -73,10 +74,16 @@ class RecipeFace:
 
     def announce_first(self) -> None:
         """
-        Announce the node's recipe; it comes into force when every scorer has confirmed it.
+        Announce the node's recipe, if it has one; it comes into force when every scorer has
+        confirmed it.
 
         """
-        self._announce(self._node.recipe)
+        if self._node.has_recipe:
+            self._announce(self._node.recipe)
+        else:
+            # Latched: it replaces what a switch that failed has left.
+            self._prepare.publish(RecipeInForce())
+            self._node.report('recipe', ERROR, NO_RECIPE)
 
     def tick(self, now: float) -> None:
         """
@@ -156,10 +163,9 @@ class RecipeFace:
         """
         self._check_free()
         node = self._node
-        recipe, used = node.recipe, node.limits.used
-        path = recipe.path
-        if not node.is_ready or path is None:
+        if not node.is_ready or node.recipe.path is None:
             raise RecipeError('no recipe is in force yet; try again')
+        recipe, used, path = node.recipe, node.limits.used, node.recipe.path
         node.calibration.check_idle()
         if used.calibrated is None and used.typical_differs_from(limit_table(recipe)):
             raise SettingError(
@@ -190,10 +196,15 @@ class RecipeFace:
             error = await wait(done)
         except GoalEndedError as end:
             self._give_up()
-            raise GoalEndedError(f'{end}; the old recipe stays in force') from None
+            raise GoalEndedError(f'{end}; {self._still}') from None
         if error:
-            raise RecipeError(f'{recipe.path}: {error}; the old recipe stays in force')
+            raise RecipeError(f'{recipe.path}: {error}; {self._still}')
         return f'{recipe.name} version {recipe.version} is in force from the next part on'
+
+    @property
+    def _still(self) -> str:
+        has_one = self._node.has_recipe
+        return 'the old recipe stays in force' if has_one else 'still no recipe is in force'
 
     def _check_free(self) -> None:
         # The first recipe may wait for ever, e.g. for a scorer that does not have it.

@@ -220,7 +220,12 @@ class CellState:
         with self._lock:
             if key not in self._decided:
                 self._count(decision, now_s)
-            self._change(key, decision=decision, limits=self._picture.limits)
+            self._change(
+                key,
+                decision=decision,
+                limits=self._picture.limits,
+                frame_px=self._picture.recipe.frame_px,
+            )
             self._decided[key] = None
 
     def _count(self, decision: DecisionView, now_s: float) -> None:

@@ -46,6 +46,8 @@ class RecipeView:
         Its folder, as the decider sees it.
     hash : str
         Of its files.
+    frame_px : (width, height)
+        Size of the frames that it judges, pixels; (0, 0) = not known.
 
     """
 
@@ -53,6 +55,7 @@ class RecipeView:
     version: int = 0
     path: str = ''
     hash: str = ''
+    frame_px: tuple[int, int] = (0, 0)
 
 
 @dataclass(frozen=True)

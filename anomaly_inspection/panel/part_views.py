@@ -235,6 +235,8 @@ class PartView:
         One a scorer, in the order in which they came first.
     limits : tuple of LimitView
         What the part was judged by.
+    frame_px : (width, height)
+        Size of its frame, pixels; (0, 0) = not known.
 
     """
 
@@ -246,6 +248,7 @@ class PartView:
     sorted: SortView | None = None
     scores: tuple[ScoreView, ...] = ()
     limits: tuple[LimitView, ...] = ()
+    frame_px: tuple[int, int] = (0, 0)
 
     @property
     def number(self) -> int:

@@ -249,9 +249,9 @@ def test_a_bad_limit_in_the_parameter_file_keeps_the_node_down(make_bench, name,
 # Recipes
 
 
-@pytest.mark.parametrize('recipe', ['', 'nowhere', '.'])
-def test_without_a_recipe_the_node_stays_down_and_says_why(make_bench, tmp_path, recipe):
-    bench = make_bench(recipe=recipe and str(tmp_path / recipe))
+@pytest.mark.parametrize('recipe', ['nowhere', '.'])
+def test_with_a_recipe_that_is_none_the_node_stays_down_and_says_why(make_bench, tmp_path, recipe):
+    bench = make_bench(recipe=str(tmp_path / recipe))
     bench.wait(lambda: bench.node.problem('lifecycle'))
     assert 'recipe' in bench.node.problem('lifecycle')
     assert not bench.node.is_active

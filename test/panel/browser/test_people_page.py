@@ -109,7 +109,7 @@ def test_a_role_that_is_taken_away_counts_on_the_open_page(page, other_page, pan
     other_page.get_by_role('option', name='Operator').click()
 
     # Nobody has touched the page, and it is that of an operator.
-    expect(page.locator('.who-role')).to_have_text('Operator', timeout=20_000)
+    expect(page.locator('.who-role')).to_have_text('Operator')
     expect(page.locator('.tune-number input').first).to_be_disabled()
     assert people.accounts.named('gerda').role is Role.OPERATOR
     assert panel_site.cell.given == []
@@ -212,7 +212,7 @@ def test_an_engineer_adds_a_person_who_chooses_a_password(page, other_page, pane
     menu.click()
     page.get_by_text('Disable', exact=True).click()
     expect(page.get_by_text('disabled', exact=True)).to_be_visible()
-    other_page.wait_for_url(re.compile('/log-in'), timeout=20_000)
+    other_page.wait_for_url(re.compile('/log-in'))
     try_log_in(other_page, address, 'Anna Weiß', 'nine chars')
     expect(other_page.get_by_role('alert')).to_have_text(
         'The name, the password or the code is wrong.'
@@ -283,7 +283,7 @@ def test_log_out_everywhere_ends_the_other_browser_too(page, other_page, panel_s
         expect(one.locator('.person-name').first).to_have_text('hugo')
     page.get_by_role('button', name='Log out everywhere').click()
     page.wait_for_url(re.compile('/log-in'))
-    other_page.wait_for_url(re.compile('/log-in'), timeout=20_000)
+    other_page.wait_for_url(re.compile('/log-in'))
 
 
 def test_a_reset_password_ends_the_log_ins_and_is_shown_once(page, other_page, panel_site, people):
@@ -296,6 +296,6 @@ def test_a_reset_password_ends_the_log_ins_and_is_shown_once(page, other_page, p
     page.get_by_label('More').nth([one.name for one in people.accounts.all()].index('ida')).click()
     page.get_by_text('Reset password', exact=True).click()
     password = page.locator('.secret').inner_text()
-    other_page.wait_for_url(re.compile('/log-in'), timeout=20_000)
+    other_page.wait_for_url(re.compile('/log-in'))
     try_log_in(other_page, address, 'ida', password)
     other_page.wait_for_url(f'{address}password')
