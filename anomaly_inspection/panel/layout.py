@@ -172,7 +172,7 @@ def _head(
         if not is_wall:
             with ui.element('nav').classes('navigation'):
                 for name, address in PAGES.items():
-                    if not _may_open(address, visitor):
+                    if not may_open(address, visitor):
                         continue
                     is_here = ' is-here' if name == page else ''
                     ui.link(words(f'page.{name}'), address).classes(f'tab{is_here}')
@@ -201,7 +201,11 @@ def _head(
     ui.timer(5.0, tick)
 
 
-def _may_open(address: str, visitor: Visitor | None) -> bool:
+def may_open(address: str, visitor: Visitor | None) -> bool:
+    """
+    Whether a visitor may open a page of the navigation.
+
+    """
     rule = rule_for('GET', address)
     if rule is None or visitor is None:
         return False

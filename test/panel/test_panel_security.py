@@ -41,6 +41,12 @@ COMMANDS = {
     'set_limits': ('PUT', '/api/limits', {'limits': {'ssim.mse': 5.0}}),
     'roll_back': ('POST', '/api/commands/roll_back', {'name': 'valve', 'version': 1}),
     'load_recipe': ('POST', '/api/commands/load_recipe', {'name': 'valve'}),
+    'set_limit_ranges': ('PUT', '/api/limit_ranges', {'ranges': {'ssim.mse': {'highest': 9}}}),
+    'calibrate': ('POST', '/api/commands/calibrate', {'parts': 20}),
+    'cancel_calibration': ('POST', '/api/commands/cancel_calibration', {}),
+    'undo_calibration': ('POST', '/api/commands/undo_calibration', {}),
+    'run_challenge': ('POST', '/api/commands/run_challenge', {}),
+    'cancel_challenge': ('POST', '/api/commands/cancel_challenge', {}),
     'import_recipe': ('POST', '/api/recipes', {}),
     'delete_recipe': ('POST', '/api/commands/delete_recipe', {'name': 'valve'}),
 }
@@ -179,6 +185,8 @@ def test_a_page_whose_log_in_has_ended_gives_no_commands(panel_site: Any, comman
         'roll_back': ['x', 1],
         'import_recipe': [BytesIO(), 'x'],
         'delete_recipe': ['x'],
+        'set_limit_ranges': [{'ssim.mse': (None, 9.0)}],
+        'calibrate': [20],
     }.get(command, [])
     panel_site.cell.given.clear()
     for who in (None, Visitor('', Role.ENGINEER)):

@@ -72,6 +72,24 @@ class FakeCell:
     def delete_recipe(self, path: str) -> Answer:
         return self._take('delete_recipe', path)
 
+    def set_limit_ranges(self, ranges: Mapping[str, tuple[float | None, float | None]]) -> Answer:
+        return self._take('set_limit_ranges', dict(ranges))
+
+    def calibrate(self, parts: int, false_reject_rate: float) -> Answer:
+        return self._take('calibrate', (parts, false_reject_rate))
+
+    def cancel_calibration(self) -> Answer:
+        return self._take('cancel_calibration')
+
+    def undo_calibration(self) -> Answer:
+        return self._take('undo_calibration')
+
+    def run_challenge(self) -> Answer:
+        return self._take('run_challenge')
+
+    def cancel_challenge(self) -> Answer:
+        return self._take('cancel_challenge')
+
 
 class FakeTeacher:
     """
