@@ -73,5 +73,5 @@ def test_all_ways_to_run_the_cell_use_the_same_namespace() -> None:
         if isinstance(key, ast.Constant) and key.value == 'namespace'
     )
     assert default == cell.NAMESPACE
-    for layout in ('live_view.foxglove.json', 'live_view.perspective'):
+    for layout in ('live_view.foxglove.json', 'live_view.perspective', 'live_view.rviz'):
         assert f'/{cell.NAMESPACE}/' in (ROOT / 'config' / layout).read_text(encoding='utf-8')

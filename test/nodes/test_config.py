@@ -1,19 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-The files beside the code: parameter file, live-view layouts and launch file fit the nodes.
+The files beside the code: parameter file and aggregator fit the nodes.
 
 """
 
 from dataclasses import fields
-import json
-import re
 
 import pytest
 import yaml
 
 pytest.importorskip('anomaly_inspection.msg', reason='needs ROS 2 and the built messages')
 
-from anomaly_inspection import msg
 from anomaly_inspection.nodes.camera_node import CameraNode, CameraParameters
 from anomaly_inspection.nodes.decider_node import DeciderNode, DeciderParameters
 from anomaly_inspection.nodes.panel_node import PanelNode, PanelParameters
@@ -38,18 +35,6 @@ NODES = {
     'threshold_bridge': (ThresholdBridgeNode, ThresholdBridgeParameters),
     'viewer': (ViewerNode, ViewerParameters),
     'panel': (PanelNode, PanelParameters),
-}
-TOPICS = {
-    '/inspection/overlay': None,
-    '/inspection/overlay/compressed': None,
-    '/inspection/anomaly_map': None,
-    '/inspection/image_raw': None,
-    '/diagnostics': None,
-    '/inspection/decision': msg.Decision,
-    '/inspection/line_stop': msg.LineStop,
-    '/inspection/sort_event': msg.SortEvent,
-    '/inspection/limits_in_force': msg.LimitsInForce,
-    '/inspection/score': msg.Score,
 }
 
 
@@ -99,24 +84,3 @@ def test_the_aggregator_has_a_branch_for_every_node():
         assert branch['contains'] == [f'/{name}']
         # Every status of a node, and none of another.
         assert [node for node in NODES if f'/{name}' in f'/inspection/{node}: concern'] == [name]
-
-
-def test_the_foxglove_layout_shows_topics_and_fields_that_exist():
-    text = json.dumps(json.loads((ROOT / 'config' / 'live_view.foxglove.json').read_text()))
-    shown = re.findall(r'"(/[a-z_/]+)((?:\.[a-z_]+)*)"', text)
-    assert shown
-    for topic, path in shown:
-        assert topic in TOPICS, topic
-        if path and TOPICS[topic] is not None:
-            assert path.split('.')[1] in TOPICS[topic].get_fields_and_field_types()
-
-
-def test_the_rqt_perspective_shows_topics_that_exist():
-    text = (ROOT / 'config' / 'live_view.perspective').read_text()
-    json.loads(text)
-    shown = re.findall(r"'(/[a-z_]+/[a-z_]+)(?:/([a-z_]+))?'", text)
-    assert shown
-    for topic, field in shown:
-        assert topic in TOPICS
-        if field:
-            assert field in TOPICS[topic].get_fields_and_field_types()
