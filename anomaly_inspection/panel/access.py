@@ -39,6 +39,8 @@ _SAFE_METHODS = {'GET', 'HEAD', 'OPTIONS'}
 # How often a stream or a socket asks whether its log-in still holds, and how long it may take to
 # end after that.
 _WATCH_S, _GOODBYE_S = 1.0, 2.0
+# What Starlette's middleware raises when a page gives no answer.
+_NO_ANSWER = 'No response returned.'
 # NiceGUI's socket says by this that a person has done something.
 _CLICK = '42["event"'
 _POLICY_VIOLATION, _TOO_LARGE = 1008, 1009
@@ -226,8 +228,10 @@ class AccessGuard:
             return
         try:
             await self.app(scope, body.receive, body.send)
-        except Exception:
-            if not body.is_too_large:
+        except Exception as error:
+            # Starlette's middleware misses the answer also where nobody waits for it any more.
+            is_unheard = body.has_left and str(error) == _NO_ANSWER
+            if not (body.is_too_large or is_unheard):
                 raise
         if body.is_too_large:
             await body.refuse()
@@ -397,6 +401,8 @@ class _BoundedBody:
         self._n_bytes = 0
         self._has_started = False
         self.is_too_large = False
+        #: Whether the visitor has gone.
+        self.has_left = False
 
     def is_announced_too_large(self) -> bool:
         length = self._headers.get('content-length', '0')
@@ -404,6 +410,7 @@ class _BoundedBody:
 
     async def receive(self) -> Message:
         message = await self._receive()
+        self.has_left |= message['type'] == 'http.disconnect'
         if message['type'] == 'http.request':
             self._n_bytes += len(message.get('body', b''))
             if self._n_bytes > self._most_bytes:
