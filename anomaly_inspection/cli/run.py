@@ -40,7 +40,10 @@ _PARTS_OF_ANOTHER_FORMAT = 10
 
 @click.command(short_help='Run the whole cell on a source.')
 @click.option(
-    '--recipe', required=True, type=click.Path(path_type=Path), help='Folder of the recipe.'
+    '--recipe',
+    type=click.Path(path_type=Path),
+    help='Folder of the recipe. Without one, --panel is needed: every part is rejected until '
+    'somebody teaches a product on the page and accepts it.',
 )
 @click.option(
     '--source',
@@ -55,6 +58,12 @@ _PARTS_OF_ANOTHER_FORMAT = 10
     default=5.0,
     show_default=True,
     help='Parts per second from files and the simulated line. A camera keeps its own pace.',
+)
+@click.option(
+    '--loop',
+    is_flag=True,
+    help='Begin a folder or a video anew at its end, until Ctrl-C; each image is then a new part. '
+    'Always so without --recipe.',
 )
 @click.option(
     '--parts',
@@ -87,9 +96,10 @@ _PARTS_OF_ANOTHER_FORMAT = 10
     '--wall-display', is_flag=True, help='Let everybody look at the page without log-in.'
 )
 def run(
-    recipe: Path,
+    recipe: Path | None,
     source: str,
     rate: float,
+    loop: bool,
     parts: int | None,
     config: Path | None,
     report: Path | None,
@@ -116,7 +126,13 @@ def run(
     check_results_writable(folders=(report,))
     if config is not None:
         check_parameter_file(config)
-    read = read_recipe(recipe)
+    has_page = panel or panel_port is not None
+    if recipe is None and not has_page:
+        raise SettingError(
+            'a recipe is needed: name its folder with --recipe, or add --panel to teach the first '
+            "product on the operator's page"
+        )
+    read = read_recipe(recipe) if recipe else None
     try:
         from anomaly_inspection.nodes.cell import NAMESPACE
         from anomaly_inspection.nodes.cell_run import run_cell
@@ -129,7 +145,7 @@ def run(
 
     parameter_file = config or share_folder() / 'config' / 'cell.yaml'
     page = None
-    if panel or panel_port is not None:
+    if has_page:
         from anomaly_inspection.nodes.panel_node import check_panel_packages
         from anomaly_inspection.nodes.panel_process import PanelProcess
 
@@ -143,8 +159,15 @@ def run(
         # A camera that is not there now is a wrong option; one that is lost later is opened again.
         with truth_source:
             pass
-    frame_time = measure_frame_time(read)
-    console.print(f'Recipe {read.name}, version {read.version}: {frame_time}.', soft_wrap=True)
+    frame_time = measure_frame_time(read) if read else None
+    if read:
+        console.print(f'Recipe {read.name}, version {read.version}: {frame_time}.', soft_wrap=True)
+    else:
+        console.print(
+            'No recipe yet: every part is rejected until a product is taught on the page '
+            'and accepted.',
+            soft_wrap=True,
+        )
     printer = _PartPrinter(interrupted)
     # The truth of files can be read once they are open; a camera has none.
     with nullcontext() if truth_source.is_live else truth_source:
@@ -153,6 +176,7 @@ def run(
             truth_source,
             source,
             rate_hz=rate,
+            loop=loop or recipe is None,
             parameter_file=parameter_file,
             overlays=report / 'overlays' if report else None,
             most_parts=parts,
@@ -163,10 +187,13 @@ def run(
             panel=page,
             tell=lambda sentence: console.print(escaped(sentence), soft_wrap=True),
         )
-    printer.refuse_another_format(read.name)
+    if read:
+        printer.refuse_another_format(read.name)
     summary = _print_summary(result)
     if report:
         _write_report(report, result, summary)
+    if result.recipe is not None and (recipe is None or recipe.resolve() != result.recipe):
+        console.print(f'  next time             --recipe {escaped(result.recipe)}', soft_wrap=True)
     sys.exit(_exit_status(summary, fail_on_escape=fail_on_escape))
 
 

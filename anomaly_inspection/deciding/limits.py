@@ -49,12 +49,14 @@ class Limit:
         Whether a part beyond the limit is of none of the taught classes.
     origin : LimitOrigin
         Where `value` came from.
+    lowest, highest : float
+        The narrower range that an engineer allows for `value`, both included; infinite = none.
 
     Raises
     ------
     LimitError
         When `value` or `typical` is not finite or outside of minimum..maximum, or `value` is not
-        on the bad side of `typical`.
+        on the bad side of `typical` or outside of lowest..highest.
 
     """
 
@@ -68,6 +70,8 @@ class Limit:
     maximum: float = math.inf
     tells_class: bool = False
     origin: LimitOrigin = LimitOrigin.RECIPE
+    lowest: float = -math.inf
+    highest: float = math.inf
 
     def __post_init__(self) -> None:
         if not math.isfinite(self.typical) or not self.minimum <= self.typical <= self.maximum:
@@ -87,6 +91,35 @@ class Limit:
                 '(a typical good part)'
             )
             raise LimitError(f'{self.name}: limit {self.value!r} refused, allowed: {allowed}')
+        if not self.lowest <= self.value <= self.highest:
+            raise LimitError(
+                f'{self.name}: limit {self.value!r} refused, allowed: {self.least!r} to '
+                f'{self.most!r}, the range that an engineer has set'
+            )
+
+    @property
+    def least(self) -> float:
+        """
+        The lowest value that is taken, unless the typical good part lies above it.
+
+        """
+        return max(self.minimum, self.lowest)
+
+    @property
+    def most(self) -> float:
+        """
+        The highest value that is taken, unless the typical good part lies below it.
+
+        """
+        return min(self.maximum, self.highest)
+
+    @property
+    def is_narrowed(self) -> bool:
+        """
+        Whether an engineer allows less than the measure does.
+
+        """
+        return (self.least, self.most) != (self.minimum, self.maximum)
 
     @property
     def name(self) -> str:

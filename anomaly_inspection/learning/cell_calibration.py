@@ -83,6 +83,8 @@ class CellCalibration:
         self._parts: list[tuple[str, Measured]] = []
         self._not_counted: Counter[str] = Counter()
         self._detail = ''
+        #: Once done: what the new limits promise.
+        self.promise = ''
 
     @property
     def parts(self) -> int:
@@ -164,11 +166,12 @@ class CellCalibration:
             f'{".".join(key)} {result.before[key].limit:.4g} -> {limit.limit:.4g}'
             for key, limit in result.limits.items()
         )
+        self.promise = result.summary()
         left_out = f'; left out: {"; ".join(result.left_out)}' if result.left_out else ''
         self.state = CalibrationState.DONE
         self._detail = (
             f'limits from {result.false_rejects.parts} parts are in force: {changes}{left_out}. '
-            f'{result.summary()}'
+            f'{self.promise}'
         )
 
     def fail(self, reason: str) -> None:
@@ -185,4 +188,5 @@ class CellCalibration:
 
         """
         self.state = CalibrationState.UNDONE
+        self.promise = ''
         self._detail = 'the limits from before the calibration are in force again'

@@ -119,12 +119,17 @@ class PartHints:
     def _bright(self, seen: _Seen) -> PartHint | None:
         usual = float(np.median([one.saturated for one in self._seen])) if self._seen else 1.0
         share = seen.saturated
-        if share <= _MOST_SATURATED and share <= usual + _MORE_SATURATED:
+        if share <= usual + _MORE_SATURATED and (
+            share <= _MOST_SATURATED
+            # A white background is the same in every image: a hint that never ends would hide all
+            # others.
+            or len(self._seen) >= _FEWEST_TO_COMPARE
+        ):
             return None
         return PartHint(
             'bright',
             f'{100 * share:.0f} % of the image is white, nothing can be seen there: too bright. '
-            'Shorten the exposure, or dim the light.',
+            'Shorten the exposure, or dim the light, unless it is only the background.',
         )
 
     def _copy(self, seen: _Seen) -> PartHint | None:

@@ -197,7 +197,7 @@ class RecipeCalibration:
         scorers = {
             name: replace(
                 part,
-                limits=part.limits | _of_scorer(name, self.limits),
+                limits=part.limits | _in_ranges_of(part.limits, _of_scorer(name, self.limits)),
                 good=part.good | _of_scorer(name, self.good),
             )
             for name, part in recipe.scorers.items()
@@ -323,6 +323,19 @@ def false_rejects_of(recipe: Recipe) -> FalseRejects | None:
         return found
     # Copies of a part say as much as one of them.
     return FalseRejects(math.ceil(found.rejected * distinct / found.parts), distinct)
+
+
+def _in_ranges_of(
+    before: Mapping[str, MeasureLimit], limits: Mapping[str, MeasureLimit]
+) -> dict[str, MeasureLimit]:
+    """
+    Keep the ranges in which limits may be moved; other good parts do not change them.
+
+    """
+    return {
+        name: replace(limit, lowest=before[name].lowest, highest=before[name].highest)
+        for name, limit in limits.items()
+    }
 
 
 def _of_scorer(name: str, values: Mapping[tuple[str, str], T]) -> dict[str, T]:

@@ -15,7 +15,7 @@ from std_srvs.srv import Trigger
 from anomaly_inspection.action import Calibrate
 from anomaly_inspection.deciding.limits import LimitOrigin, LimitTable
 from anomaly_inspection.deciding.part_decision import KnownAs, PartDecision
-from anomaly_inspection.errors import RecipeError, SettingError
+from anomaly_inspection.errors import LimitError, RecipeError, SettingError
 from anomaly_inspection.learning.cell_calibration import CellCalibration
 from anomaly_inspection.msg import Calibration
 from anomaly_inspection.nodes.action_server import GoalEndedError
@@ -130,6 +130,7 @@ class CalibrationFace:
             message.parts = run.parts
             message.parts_wanted = run.parts_wanted
             message.detail = run.detail
+            message.promise = run.promise
             if self._goal is not None and run.is_collecting:
                 self._goal.tell(parts=run.parts, parts_wanted=run.parts_wanted, detail=run.detail)
         message.header.stamp = self._node.get_clock().now().to_msg()
@@ -167,7 +168,12 @@ class CalibrationFace:
         # It may have been given up while the limits were derived.
         if not run.is_collecting:
             raise SettingError(f'{run.detail}; the limits have not changed')
-        self._finish(run, result)
+        try:
+            self._finish(run, result)
+        except LimitError as error:
+            # E.g. a limit outside of the range that an engineer has set.
+            self.give_up(str(error))
+            raise SettingError(f'{run.detail}; the limits have not changed') from error
         return run.detail
 
     def _finish(self, run: CellCalibration, result: RecipeCalibration) -> None:

@@ -58,6 +58,8 @@ class RunResult:
         Why pictures are missing; '' when all could be written.
     source_problem : str
         Why the source ended before its time; '' when it did not.
+    recipe : Path or None
+        Folder of the recipe that was in force at the end, if any.
 
     """
 
@@ -67,14 +69,16 @@ class RunResult:
     overlays: list[Path] = field(default_factory=list)
     overlay_problem: str = ''
     source_problem: str = ''
+    recipe: Path | None = None
 
 
 def run_cell(
-    recipe: Path,
+    recipe: Path | None,
     source: FrameSource,
     source_name: str,
     *,
     rate_hz: float,
+    loop: bool = False,
     parameter_file: Path,
     overlays: Path | None = None,
     most_parts: int | None = None,
@@ -90,14 +94,16 @@ def run_cell(
 
     Parameters
     ----------
-    recipe : Path
-        Folder of the recipe.
+    recipe : Path or None
+        Folder of the recipe; None = every part is rejected until one is loaded.
     source : FrameSource
         Asked for the truth of each frame only; the camera node opens its own.
     source_name : str
         What the camera node opens.
     rate_hz : float
         Parts per second from files and the simulated line.
+    loop : bool
+        Whether a folder or video begins anew at its end; False = as the parameter file says.
     parameter_file : Path
         Parameters of all nodes.
     overlays : Path or None
@@ -144,7 +150,7 @@ def run_cell(
         stack.callback(observer.destroy_node)
         observer_thread = NodeThread([observer], 'observer', context=context)
         stack.callback(observer_thread.stop)
-        cell = Cell(context=context, overrides=_overrides(recipe, source_name, rate_hz))
+        cell = Cell(context=context, overrides=_overrides(recipe, source_name, rate_hz, loop))
         stack.callback(cell.stop)
         is_paced = cell.announcer is cell.camera and not source.is_live
         _check_rate(cell, rate_hz if is_paced else None, parameter_file, frame_time, warn)
@@ -159,8 +165,11 @@ def run_cell(
         return _watched(cell, observer, source, most_parts, interrupted, part_done)
 
 
-def _overrides(recipe: Path, source_name: str, rate_hz: float) -> dict[str, list[Parameter]]:
-    of_recipe = Parameter('recipe', value=str(recipe.resolve()))
+def _overrides(
+    recipe: Path | None, source_name: str, rate_hz: float, loop: bool
+) -> dict[str, list[Parameter]]:
+    # '': a recipe of the parameter file must not come instead.
+    of_recipe = Parameter('recipe', value=str(recipe.resolve()) if recipe else '')
     # A run begins with what it is given, whatever the run before has left.
     no_state = Parameter('state_folder', value=NO_FOLDER)
     given = {
@@ -168,6 +177,7 @@ def _overrides(recipe: Path, source_name: str, rate_hz: float) -> dict[str, list
             Parameter('source', value=source_name),
             Parameter('rate_hz', value=float(rate_hz)),
             Parameter('autostart', value=False),
+            *([Parameter('loop', value=True)] if loop else []),
         ],
         'scorer': [of_recipe],
         'decider': [of_recipe],
@@ -219,7 +229,8 @@ def _wait_until_ready(cell: Cell, interrupted: threading.Event, *, is_watched: b
         is_heard = all(count >= want for count, want in zip(counts, wanted, strict=True))
         if not cell.part_detector.is_idle:
             is_heard = is_heard and cell.camera.count_subscribers('image_raw') > 0
-        if not waiting and cell.decider.is_ready and is_heard:
+        is_ready = cell.decider.is_ready or not cell.decider.parameters.recipe
+        if not waiting and is_ready and is_heard:
             return
         if steady_s() > end_s:
             raise InspectionError(
@@ -228,7 +239,7 @@ def _wait_until_ready(cell: Cell, interrupted: threading.Event, *, is_watched: b
                     f'{", ".join(waiting)} not active'
                     if waiting
                     else 'the nodes have not found each other'
-                    if cell.decider.is_ready
+                    if is_ready
                     else 'the scorers have not confirmed the recipe'
                 )
             )
@@ -280,6 +291,7 @@ def _watched(
         result.line_stop_reasons.append('a thread of the cell has died')
     result.overlays = observer.overlays
     result.overlay_problem = observer.overlay_problem
+    result.recipe = cell.decider.recipe.path if cell.decider.is_ready else None
     return result
 
 

@@ -27,7 +27,7 @@ from anomaly_inspection.deciding.decider import (
 from anomaly_inspection.deciding.decider_state import DeciderState
 from anomaly_inspection.deciding.frame_judge import Combination, Reason, Verdict
 from anomaly_inspection.deciding.part_decision import KnownAs, PartDecision
-from anomaly_inspection.errors import LimitError
+from anomaly_inspection.errors import LimitError, RecipeError
 from anomaly_inspection.msg import Decision, Fault, Part, Score
 from anomaly_inspection.nodes.calibration_face import CalibrationFace
 from anomaly_inspection.nodes.challenge_face import ChallengeFace, ChallengeParameters
@@ -36,7 +36,7 @@ from anomaly_inspection.nodes.inspection_node import ERROR, InspectionNode, stea
 from anomaly_inspection.nodes.limits_face import is_limit, LimitsFace, UsedLimits
 from anomaly_inspection.nodes.parameters import parameter
 from anomaly_inspection.nodes.qos import EVENT, LATCHED
-from anomaly_inspection.nodes.recipe_face import RecipeFace
+from anomaly_inspection.nodes.recipe_face import NO_RECIPE, RecipeFace
 from anomaly_inspection.nodes.recipe_reading import RecipeParameters
 from anomaly_inspection.nodes.spinning import spin_node
 from anomaly_inspection.nodes.stamps import nanoseconds_from_stamp, stamp_from_nanoseconds
@@ -61,7 +61,8 @@ class DeciderParameters(ChallengeParameters, RecipeParameters):
 
     recipe: str = parameter(
         '',
-        'Folder of the recipe to start with; the action ~/load_recipe switches to another one.',
+        'Folder of the recipe to start with; the action ~/load_recipe switches to another one. '
+        'Empty: every part is rejected until one is loaded.',
         read_only=True,
     )
     mode: str = parameter(
@@ -150,9 +151,23 @@ class DeciderNode(InspectionNode[DeciderParameters]):
         """
         The recipe in force, or the one to start with.
 
+        Raises
+        ------
+        RecipeError
+            When there is none.
+
         """
-        assert self._recipe is not None
+        if self._recipe is None:
+            raise RecipeError(NO_RECIPE)
         return self._recipe
+
+    @property
+    def has_recipe(self) -> bool:
+        """
+        Whether there is a recipe, be it in force or still being prepared by the scorers.
+
+        """
+        return self._recipe is not None
 
     @property
     def unconfirmed(self) -> str:
@@ -182,12 +197,13 @@ class DeciderNode(InspectionNode[DeciderParameters]):
         self._fault = self.publish_on(Fault, 'fault', LATCHED)
         self.limits = LimitsFace(self)
         start = decider_start(self, self._found)
-        self.limits.exchange(start.used)
         self._recipe = start.recipe
+        if start.used is not None:
+            self.limits.exchange(start.used)
         if start.challenge is not None:
             self._challenge.restore(start.challenge)
         self._unconfirmed = ''
-        if start.unconfirmed:
+        if start.recipe is not None and start.unconfirmed:
             self._unconfirmed = (
                 f'production is blocked: {start.unconfirmed}. {start.recipe.name} '
                 f'v{start.recipe.version} comes into force when somebody calls ~/confirm_recipe, '
@@ -239,12 +255,13 @@ class DeciderNode(InspectionNode[DeciderParameters]):
         Give the recipe and the counts.
 
         """
-        if self._recipe is None:
+        recipe = self._recipe
+        if recipe is None and not self.is_active:
             return {}
         challenge = self._challenge.status(steady_s())
         counts = self._decider.counts
         return {
-            'recipe': f'{self._recipe.name} v{self._recipe.version}',
+            'recipe': f'{recipe.name} v{recipe.version}' if recipe else 'none',
             'recipe is in force': self._is_in_force,
             'calibration': self.calibration.summary,
             'challenge': f'{challenge.state.name.lower()}: {challenge.detail}',
@@ -411,9 +428,10 @@ class DeciderNode(InspectionNode[DeciderParameters]):
 
         """
         if recipe is not self._recipe:
-            if self.limits.used.are_unsaved and recipe.name != self.recipe.name:
+            before = self._recipe
+            if before and self.limits.used.are_unsaved and recipe.name != before.name:
                 self.get_logger().warning(
-                    f'limits of {self.recipe.name} that were set at runtime are lost'
+                    f'limits of {before.name} that were set at runtime are lost'
                 )
             self.calibration.forget(f'recipe {recipe.name} v{recipe.version} came into force')
             self._recipe = recipe

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from anomaly_inspection.deciding.decider_state import DeciderState
-from anomaly_inspection.errors import InspectionError, SettingError, StateError
+from anomaly_inspection.errors import InspectionError, StateError
 from anomaly_inspection.nodes.limits_face import is_limit, UsedLimits
 from anomaly_inspection.nodes.recipe_reading import read_within_budget
 from anomaly_inspection.recipes.limit_table import limit_table
@@ -29,10 +29,10 @@ class DeciderStart:
 
     Parameters
     ----------
-    recipe : Recipe
-        To be prepared by the scorers.
-    used : UsedLimits
-        Its limits.
+    recipe : Recipe or None
+        To be prepared by the scorers; None = every part is rejected until somebody loads one.
+    used : UsedLimits or None
+        Its limits; None = there is no recipe.
     challenge : ChallengeMemory or None
         How the challenge stood when the predecessor died; None = there was none.
     unconfirmed : str
@@ -40,8 +40,8 @@ class DeciderStart:
 
     """
 
-    recipe: Recipe
-    used: UsedLimits
+    recipe: Recipe | None
+    used: UsedLimits | None
     challenge: ChallengeMemory | None = None
     unconfirmed: str = ''
 
@@ -60,7 +60,7 @@ def decider_start(node: DeciderNode, found: FoundState) -> DeciderStart:
     Raises
     ------
     InspectionError
-        When there is no recipe to start with.
+        When the recipe to start with cannot be read.
 
     """
     if found.problem:
@@ -77,9 +77,10 @@ def decider_start(node: DeciderNode, found: FoundState) -> DeciderStart:
         return _as_launched(node)
     if not found.is_respawn or state.launched_with != launched_with(node):
         start = _as_launched(node)
-        if start.recipe.hash != state.recipe_hash:
+        if start.recipe is None or start.recipe.hash != state.recipe_hash:
+            name = _text(start.recipe) if start.recipe else 'no recipe'
             node.get_logger().warning(
-                f'fresh start with {_text(start.recipe)}; '
+                f'fresh start with {name}; '
                 f'the last run of this node ended with {state.recipe_text}'
             )
         return start
@@ -117,7 +118,10 @@ def _as_launched(
 ) -> DeciderStart:
     path = node.parameters.recipe
     if not path:
-        raise SettingError("recipe = '' is refused: it must name the folder of a recipe")
+        if unconfirmed:
+            node.get_logger().error(unconfirmed)
+        # Nothing to confirm: whoever loads a recipe knows what comes into force.
+        return DeciderStart(None, None, challenge)
     recipe = read_within_budget(path, node.parameters)
     used = UsedLimits(node.limits.with_parameter_file(limit_table(recipe)))
     return DeciderStart(recipe, used, challenge, unconfirmed)

@@ -82,8 +82,14 @@ class LimitsFace:
         """
         The limits that parts are judged by once their recipe is in force.
 
+        Raises
+        ------
+        LimitError
+            When there is no recipe.
+
         """
-        assert self._used is not None
+        if self._used is None:
+            raise LimitError('no recipe is in force yet, so there are no limits')
         return self._used
 
     @property
@@ -191,6 +197,9 @@ class LimitsFace:
                     bad_side=int(limit.bad_side),
                     typical=limit.typical,
                     origin=int(limit.origin),
+                    lowest=float(limit.least),
+                    highest=float(limit.most),
+                    is_narrowed=limit.is_narrowed,
                 )
                 for limit in self.table
             ],
@@ -239,10 +248,10 @@ class LimitsFace:
             description=f'Limit of {limit.name}: a part {side} it is anomalous. A typical good '
             f'part has {limit.typical:g}.',
             additional_constraints=f'{side} {limit.typical:g}, '
-            f'from {limit.minimum:g} to {limit.maximum:g}; unit {limit.unit}',
+            f'from {limit.least:g} to {limit.most:g}; unit {limit.unit}',
             floating_point_range=[
                 # A whole number would go over the wire as 0.
-                FloatingPointRange(from_value=float(limit.minimum), to_value=float(limit.maximum))
+                FloatingPointRange(from_value=float(limit.least), to_value=float(limit.most))
             ],
         )
         self._node.declare_parameter(

@@ -7,6 +7,7 @@ Carries the commands of the operator's page out, with the services and actions o
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+import math
 from pathlib import Path
 import threading
 from typing import Any, BinaryIO, TYPE_CHECKING
@@ -14,15 +15,16 @@ from typing import Any, BinaryIO, TYPE_CHECKING
 from rclpy.action import ActionClient
 from std_srvs.srv import Trigger
 
-from anomaly_inspection.action import LoadRecipe
+from anomaly_inspection.action import Calibrate, LoadRecipe, RunChallenge
 from anomaly_inspection.errors import InspectionError
-from anomaly_inspection.msg import Limit
+from anomaly_inspection.msg import Limit, LimitRange
+from anomaly_inspection.nodes.begun_action import BegunAction
 from anomaly_inspection.panel.cell_commands import Answer
 from anomaly_inspection.panel.recipe_library import kept_folder
 from anomaly_inspection.recipes.archive import import_archive
 from anomaly_inspection.recipes.folder import read_recipe, write_recipe
 from anomaly_inspection.recipes.removal import delete_recipe
-from anomaly_inspection.srv import SetLimits
+from anomaly_inspection.srv import SetLimitRanges, SetLimits
 
 if TYPE_CHECKING:
     from rclpy.lifecycle import LifecycleNode
@@ -55,7 +57,11 @@ class PanelCommands:
         self._set_limits = node.create_client(SetLimits, 'decider/set_limits')
         self._save_limits = node.create_client(Trigger, 'decider/save_limits')
         self._undo_limits = node.create_client(Trigger, 'decider/undo_limits')
+        self._undo_calibration = node.create_client(Trigger, 'decider/undo_calibration')
+        self._set_ranges = node.create_client(SetLimitRanges, 'decider/set_limit_ranges')
         self._load_recipe = ActionClient(node, LoadRecipe, 'decider/load_recipe')
+        self._calibrate = BegunAction(node, Calibrate, 'decider/calibrate')
+        self._challenge = BegunAction(node, RunChallenge, 'decider/run_challenge')
 
     def close(self) -> None:
         """
@@ -64,10 +70,11 @@ class PanelCommands:
         """
         for client in (
             *(self._reset, self._grab, self._set_limits, self._save_limits),
-            self._undo_limits,
+            *(self._undo_limits, self._undo_calibration, self._set_ranges),
         ):
             self._node.destroy_client(client)
-        self._load_recipe.destroy()
+        for action in (self._load_recipe, self._calibrate, self._challenge):
+            action.destroy()
 
     def reset_line(self) -> Answer:
         """
@@ -180,8 +187,69 @@ class PanelCommands:
         versions = 'the only version' if count == 1 else f'all {count} versions'
         return Answer(True, f'{folder.name} is deleted, {versions} of it')
 
+    def set_limit_ranges(self, ranges: Mapping[str, tuple[float | None, float | None]]) -> Answer:
+        """
+        Set in which range limits may be moved, and write it into the recipe.
 
-def call_service(client: Any, request: Any) -> Answer:
+        """
+        request = SetLimitRanges.Request()
+        for name, (lowest, highest) in ranges.items():
+            scorer, _, measure = name.partition('.')
+            request.ranges.append(
+                LimitRange(
+                    scorer=scorer,
+                    measure=measure,
+                    lowest=math.nan if lowest is None else float(lowest),
+                    highest=math.nan if highest is None else float(highest),
+                )
+            )
+        # It writes a version of the recipe, and the scorers read it.
+        with self._recipes:
+            return call_service(self._set_ranges, request, _RECIPE_TIMEOUT_S)
+
+    def calibrate(self, parts: int, false_reject_rate: float) -> Answer:
+        """
+        Begin to derive the limits from the next parts.
+
+        """
+        if not 0 <= parts < 2**32:
+            return Answer(False, f'{parts} parts are refused; allowed: 5 to 100000')
+        goal = Calibrate.Goal(parts=parts, false_reject_rate=float(false_reject_rate))
+        answer = self._calibrate.begin(goal)
+        begun = f'the next {parts} good parts are collected; until then the limits stay'
+        return answer if answer.message else Answer(True, begun)
+
+    def cancel_calibration(self) -> Answer:
+        """
+        Give up the calibration under way.
+
+        """
+        return self._calibrate.cancel()
+
+    def undo_calibration(self) -> Answer:
+        """
+        Put the limits from before the last calibration back into force.
+
+        """
+        return call_service(self._undo_calibration, Trigger.Request())
+
+    def run_challenge(self) -> Answer:
+        """
+        Begin a challenge.
+
+        """
+        answer = self._challenge.begin(RunChallenge.Goal())
+        return answer if answer.message else Answer(True, 'the next parts are the known ones')
+
+    def cancel_challenge(self) -> Answer:
+        """
+        Give up the challenge under way.
+
+        """
+        return self._challenge.cancel()
+
+
+def call_service(client: Any, request: Any, timeout_s: float = _ANSWER_TIMEOUT_S) -> Answer:
     """
     Call a service that answers with `success` and `message`; blocks, never raises.
 
@@ -189,10 +257,10 @@ def call_service(client: Any, request: Any) -> Answer:
     if not client.service_is_ready():
         return Answer(False, f'{client.srv_name.rpartition("/")[0]} is not running')
     future = client.call_async(request)
-    response = _result(future)
+    response = _result(future, timeout_s)
     if response is None:
         client.remove_pending_request(future)
-        return Answer(False, f'{client.srv_name} did not answer in {_ANSWER_TIMEOUT_S:g} s')
+        return Answer(False, f'{client.srv_name} did not answer in {timeout_s:g} s')
     return Answer(bool(response.success), str(response.message))
 
 

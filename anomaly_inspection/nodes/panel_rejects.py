@@ -81,7 +81,7 @@ class PanelRejects:
         Make the endpoint.
 
         """
-        if self._reviews.folder is not None:
+        if self._reviews.is_kept:
             self._stream = ImageStream(self._node, Image, 'part/image', self._take_image)
 
     def take_part(self, message: Part) -> None:

@@ -6,16 +6,14 @@ Joins the Teach page to the teacher node: its state to the page, the page's comm
 
 from __future__ import annotations
 
-import threading
 from typing import Any, TYPE_CHECKING
 
-from action_msgs.srv import CancelGoal
-from rclpy.action import ActionClient
 from std_srvs.srv import Trigger
 
 from anomaly_inspection.action import AcceptDraft, RecordParts, Teach
 from anomaly_inspection.deciding.frame_judge import Reason
 from anomaly_inspection.msg import Decision, ShadowVerdict, TeacherState
+from anomaly_inspection.nodes.begun_action import BegunAction
 from anomaly_inspection.nodes.panel_commands import call_service
 from anomaly_inspection.nodes.qos import EVENT, LATCHED
 from anomaly_inspection.panel import teacher_state
@@ -44,9 +42,6 @@ _COMMANDS = {
     teacher_state.TEACHING: 'teach',
     teacher_state.ACCEPTING: 'accept',
 }
-_ANSWER_TIMEOUT_S = 5.0
-# A goal that is refused ends at once; one that goes on has begun.
-_REFUSED_WITHIN_S = 0.7
 _NOT_RUNNING = 'the teacher is not running: start the cell with teacher:=true'
 
 
@@ -59,7 +54,7 @@ class PanelTeaching:
     def __init__(self, node: PanelNode) -> None:
         self._node = node
         self._actions = {
-            name: ActionClient(node, action_type, f'teacher/{name}')
+            name: BegunAction(node, action_type, f'teacher/{name}', _NOT_RUNNING)
             for name, action_type in (
                 ('record', RecordParts),
                 ('teach', Teach),
@@ -77,11 +72,6 @@ class PanelTeaching:
                 ('discard', TeachingCommand),
             )
         }
-        # Whoever has begun it, this panel or the one before it, may stop it from here.
-        self._cancels = {
-            name: node.create_client(CancelGoal, f'teacher/{name}/_action/cancel_goal')
-            for name in self._actions
-        }
 
     def configure(self) -> None:
         """
@@ -97,8 +87,8 @@ class PanelTeaching:
         Take the action clients off the network.
 
         """
-        for client in self._actions.values():
-            client.destroy()
+        for action in self._actions.values():
+            action.destroy()
 
     # What the teacher says
 
@@ -148,6 +138,9 @@ class PanelTeaching:
             region_width=width,
             region_height=height,
             highlight_colours=settings.highlight_colours,
+            scorers=list(settings.scorers),
+            tolerance=settings.tolerance,
+            speed_budget_ms=settings.speed_budget_ms,
             taught_by=settings.taught_by,
         )
         return self._begin('teach', goal)
@@ -167,12 +160,8 @@ class PanelTeaching:
         name = _COMMANDS.get(self._node.parts.state.picture().teacher.activity, '')
         if not name:
             return Answer(True, '')
-        client = self._cancels[name]
-        if not client.service_is_ready():
-            return Answer(False, _NOT_RUNNING)
-        # Without the id of a goal it cancels all there are.
-        client.call_async(CancelGoal.Request())
-        return Answer(True, '')
+        # Whoever has begun it, this panel or the one before it, may stop it from here.
+        return self._actions[name].cancel()
 
     def add_image(self, session: str, file_name: str, content: bytes) -> Answer:
         """
@@ -227,28 +216,11 @@ class PanelTeaching:
         Send a goal; answer when it was refused, or has begun.
 
         """
-        client, state = self._actions[name], self._node.parts.state
-        if not client.server_is_ready():
-            return Answer(False, _NOT_RUNNING)
-        accepted, ended = threading.Event(), threading.Event()
-        outcome: list[Answer] = []
+        state = self._node.parts.state
         state.set_teacher_answer(name, None)
-
-        def take_result(future: Any) -> None:
-            answer = future.result().result
-            outcome.append(Answer(bool(answer.success), str(answer.message)))
-            ended.set()
-            state.set_teacher_answer(name, outcome[0])
-
-        def take_handle(future: Any) -> None:
-            future.result().get_result_async().add_done_callback(take_result)
-            accepted.set()
-
-        client.send_goal_async(goal).add_done_callback(take_handle)
-        if not accepted.wait(_ANSWER_TIMEOUT_S):
-            return Answer(False, f'the teacher did not answer in {_ANSWER_TIMEOUT_S:g} s')
-        ended.wait(_REFUSED_WITHIN_S)
-        return outcome[0] if outcome else Answer(True, '')
+        return self._actions[name].begin(
+            goal, lambda answer: state.set_teacher_answer(name, answer)
+        )
 
 
 def teacher_view(message: TeacherState) -> TeacherView:

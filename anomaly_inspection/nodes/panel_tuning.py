@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-What the page Tune needs beside the limits: their allowed ranges, and the potentiometers.
+What the page Tune needs beside the limits: potentiometers, calibration and challenge.
 
 """
 
@@ -10,19 +10,21 @@ import math
 from typing import Any, TYPE_CHECKING
 
 from rcl_interfaces.msg import ParameterType
-from rcl_interfaces.srv import DescribeParameters, GetParameters
+from rcl_interfaces.srv import GetParameters
 from rclpy.parameter import parameter_value_to_python
 
 from anomaly_inspection.errors import InspectionError
 from anomaly_inspection.msg import (
+    Calibration,
+    Challenge,
     LimitInForce,
     LimitsInForce,
     PotentiometerReading,
     Potentiometers,
 )
+from anomaly_inspection.nodes import panel_views
 from anomaly_inspection.nodes.inspection_node import steady_s
-from anomaly_inspection.nodes.limits_face import LIMIT_PREFIX
-from anomaly_inspection.nodes.qos import EVENT
+from anomaly_inspection.nodes.qos import EVENT, LATCHED
 from anomaly_inspection.nodes.threshold_channels import (
     Channel,
     CHANNEL_PREFIX,
@@ -43,7 +45,7 @@ _CHANNEL_FIELDS = ('measure', 'low', 'high', 'curve', 'is_reversed')
 
 class PanelTuning:
     """
-    Asks the decider and the threshold bridge, and keeps the state of the pages up to date.
+    Listens to decider and threshold bridge, and keeps the state of the pages up to date.
 
     Parameters
     ----------
@@ -54,10 +56,8 @@ class PanelTuning:
 
     def __init__(self, node: PanelNode) -> None:
         self._node = node
-        self._decider = _Question(node, DescribeParameters, 'decider/describe_parameters')
         self._bridge = _Question(node, GetParameters, 'threshold_bridge/get_parameters')
         self._in_force: dict[tuple[str, str], LimitInForce] = {}
-        self._ranges: dict[str, tuple[float, float]] = {}
         self._readings: list[PotentiometerReading] = []
         self._heard_s = -math.inf
         self._channels: dict[int, Channel] = {}
@@ -67,6 +67,16 @@ class PanelTuning:
         Subscribe.
 
         """
+        state = self._node.parts.state
+        for message_type, topic, take, view in (
+            (Calibration, 'calibration', state.set_calibration, panel_views.calibration_view),
+            (Challenge, 'challenge', state.set_challenge, panel_views.challenge_view),
+        ):
+            self._node.listen(
+                *(message_type, topic),
+                lambda message, take=take, view=view: take(view(message)),
+                LATCHED,
+            )
         self._node.listen(Potentiometers, 'potentiometers', self._take_potentiometers, EVENT)
         self._node.every(_EVERY_S, self._tick)
 
@@ -84,7 +94,6 @@ class PanelTuning:
     def _tick(self) -> None:
         if steady_s() - self._heard_s > _SILENT_AFTER_S:
             self._readings, self._channels = [], {}
-        self._ask_ranges()
         self._ask_channels()
         self._node.parts.state.set_potentiometers(tuple(map(self._view, self._readings)))
 
@@ -99,24 +108,6 @@ class PanelTuning:
         except InspectionError:
             value = math.nan
         return PotentiometerView(reading.channel, position, channel.parameters.measure, value)
-
-    def _ask_ranges(self) -> None:
-        # A range belongs to its measure and is the same in every recipe.
-        names = ['.'.join(key) for key in self._in_force]
-        missing = [name for name in names if name not in self._ranges]
-        if not missing:
-            return
-
-        def take(response: Any) -> None:
-            # Fewer, or without a range, where another recipe has come meanwhile.
-            for name, descriptor in zip(missing, response.descriptors, strict=False):
-                for bounds in descriptor.floating_point_range:
-                    self._ranges[name] = (bounds.from_value, bounds.to_value)
-            self._node.parts.state.set_limit_ranges(dict(self._ranges))
-
-        self._decider.ask(
-            DescribeParameters.Request(names=[f'{LIMIT_PREFIX}{name}' for name in missing]), take
-        )
 
     def _ask_channels(self) -> None:
         missing = [r.channel for r in self._readings if r.channel not in self._channels]

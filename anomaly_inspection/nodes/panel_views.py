@@ -6,10 +6,14 @@ From messages to what the pages of the panel show.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 
 from anomaly_inspection.deciding.frame_judge import Reason
 from anomaly_inspection.msg import (
+    Calibration,
+    Challenge,
     Decision,
     LimitInForce,
     LimitsInForce,
@@ -20,7 +24,13 @@ from anomaly_inspection.msg import (
     SortEvent,
 )
 from anomaly_inspection.nodes.stamps import nanoseconds_from_stamp
-from anomaly_inspection.panel.cell_views import HealthView, LineStopView, RecipeView
+from anomaly_inspection.panel.cell_views import (
+    CalibrationView,
+    ChallengeView,
+    HealthView,
+    LineStopView,
+    RecipeView,
+)
 from anomaly_inspection.panel.part_views import (
     DecisionView,
     LimitView,
@@ -29,8 +39,22 @@ from anomaly_inspection.panel.part_views import (
     ScoreView,
     SortView,
 )
+from anomaly_inspection.panel.recipe_library import summary_of
 
 _KNOWN_AS = {Decision.KNOWN_AS_GOOD: 'good', Decision.KNOWN_AS_BAD: 'bad'}
+_CALIBRATIONS = {
+    Calibration.STATE_COLLECTING: 'collecting',
+    Calibration.STATE_DONE: 'done',
+    Calibration.STATE_FAILED: 'failed',
+    Calibration.STATE_UNDONE: 'undone',
+}
+_CHALLENGES = {
+    Challenge.STATE_OFF: 'off',
+    Challenge.STATE_PASSED: 'passed',
+    Challenge.STATE_DUE: 'due',
+    Challenge.STATE_RUNNING: 'running',
+    Challenge.STATE_FAILED: 'failed',
+}
 _LEVELS = {
     DiagnosticStatus.OK: 'ok',
     DiagnosticStatus.WARN: 'warn',
@@ -111,8 +135,41 @@ def limit_views(message: LimitsInForce) -> tuple[LimitView, ...]:
             unit=limit.unit,
             high_is_bad=limit.bad_side != Measure.BAD_SIDE_LOW,
             is_from_recipe=limit.origin == LimitInForce.ORIGIN_RECIPE,
+            lowest=limit.lowest,
+            highest=limit.highest,
+            is_narrowed=limit.is_narrowed,
         )
         for limit in message.limits
+    )
+
+
+def calibration_view(message: Calibration) -> CalibrationView:
+    """
+    Convert how far a calibration is.
+
+    """
+    return CalibrationView(
+        _CALIBRATIONS.get(message.state, ''),
+        message.parts,
+        message.parts_wanted,
+        message.detail,
+        message.promise,
+    )
+
+
+def challenge_view(message: Challenge) -> ChallengeView:
+    """
+    Convert how the challenge stands.
+
+    """
+    due_ns = nanoseconds_from_stamp(message.next_due)
+    return ChallengeView(
+        _CHALLENGES.get(message.state, ''),
+        message.detail,
+        message.production_is_blocked,
+        tuple(message.parts),
+        message.parts_done,
+        due_ns / 1e9 if due_ns else float('nan'),
     )
 
 
@@ -121,7 +178,10 @@ def recipe_view(message: RecipeInForce) -> RecipeView:
     Convert the recipe in force.
 
     """
-    return RecipeView(message.name, message.version, message.path, message.hash)
+    # Its frames are the only ones that it judges; no message says their size.
+    summary = summary_of(Path(message.path))
+    frame_px = (summary.width_px, summary.height_px)
+    return RecipeView(message.name, message.version, message.path, message.hash, frame_px)
 
 
 def line_stop_view(message: LineStop) -> LineStopView:

@@ -7,6 +7,7 @@ The ROS face of the recipe switch: announce, collect the answers, bring into for
 from __future__ import annotations
 
 from dataclasses import dataclass
+import math
 from typing import TYPE_CHECKING
 
 from rclpy.task import Future
@@ -14,7 +15,7 @@ from std_srvs.srv import Trigger
 
 from anomaly_inspection.action import LoadRecipe
 from anomaly_inspection.deciding.recipe_switch import RecipeSwitch, SwitchState
-from anomaly_inspection.errors import RecipeError, SettingError
+from anomaly_inspection.errors import LimitError, RecipeError, SettingError
 from anomaly_inspection.msg import RecipeInForce, RecipePrepared
 from anomaly_inspection.nodes.action_server import GoalEndedError
 from anomaly_inspection.nodes.inspection_node import ERROR, steady_s
@@ -23,6 +24,7 @@ from anomaly_inspection.nodes.qos import LATCHED, LATCHED_BY_MANY
 from anomaly_inspection.nodes.recipe_reading import read_within_budget
 from anomaly_inspection.recipes.folder import write_recipe
 from anomaly_inspection.recipes.limit_table import limit_table
+from anomaly_inspection.srv import SetLimitRanges
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     T = TypeVar('T')
 
 _TIMEOUT_S = 20.0
+NO_RECIPE = 'no recipe is in force, and every part is rejected: teach a product, or load a recipe'
 
 
 @dataclass
@@ -65,15 +68,22 @@ class RecipeFace:
         node.listen(RecipePrepared, 'recipe_prepared', self._take_answer, LATCHED_BY_MANY)
         node.serve_action(LoadRecipe, '~/load_recipe', self._load)
         node.serve(Trigger, '~/save_limits', self._save_limits)
+        node.serve(SetLimitRanges, '~/set_limit_ranges', self._set_limit_ranges)
         node.serve(Trigger, '~/undo_limits', self._undo_limits)
         node.serve(Trigger, '~/confirm_recipe', self._confirm)
 
     def announce_first(self) -> None:
         """
-        Announce the node's recipe; it comes into force when every scorer has confirmed it.
+        Announce the node's recipe, if it has one; it comes into force when every scorer has
+        confirmed it.
 
         """
-        self._announce(self._node.recipe)
+        if self._node.has_recipe:
+            self._announce(self._node.recipe)
+        else:
+            # Latched: it replaces what a switch that failed has left.
+            self._prepare.publish(RecipeInForce())
+            self._node.report('recipe', ERROR, NO_RECIPE)
 
     def tick(self, now: float) -> None:
         """
@@ -133,12 +143,29 @@ class RecipeFace:
         )
 
     async def _save_limits(self, request: Any) -> str:
+        return await self._save(lambda recipe: recipe)
+
+    async def _set_limit_ranges(self, request: Any) -> str:
+        if not request.ranges:
+            raise LimitError('no range was given: at least one is needed')
+        ranges = {
+            (one.scorer, one.measure): (_end(one.lowest), _end(one.highest))
+            for one in request.ranges
+        }
+        if len(ranges) < len(request.ranges):
+            raise LimitError('a measure was given twice: each may stand once')
+        return await self._save(lambda recipe: recipe.with_ranges(ranges))
+
+    async def _save(self, change: Callable[[Recipe], Recipe]) -> str:
+        """
+        Write the limits in force, and what else shall change, as the recipe's next version.
+
+        """
         self._check_free()
         node = self._node
-        recipe, used = node.recipe, node.limits.used
-        path = recipe.path
-        if not node.is_ready or path is None:
+        if not node.is_ready or node.recipe.path is None:
             raise RecipeError('no recipe is in force yet; try again')
+        recipe, used, path = node.recipe, node.limits.used, node.recipe.path
         node.calibration.check_idle()
         if used.calibrated is None and used.typical_differs_from(limit_table(recipe)):
             raise SettingError(
@@ -148,7 +175,7 @@ class RecipeFace:
         if used.calibrated is not None:
             recipe = used.calibrated.applied_to(recipe, 'parts on the running cell')
         values = {(limit.scorer, limit.measure): limit.value for limit in used.table}
-        changed = recipe.with_limits(values)
+        changed = change(recipe.with_limits(values))
         budget_bytes = node.parameters.recipe_budget_bytes
         written = await node.in_background(
             lambda: write_recipe(changed, path, budget_bytes=budget_bytes)
@@ -169,10 +196,15 @@ class RecipeFace:
             error = await wait(done)
         except GoalEndedError as end:
             self._give_up()
-            raise GoalEndedError(f'{end}; the old recipe stays in force') from None
+            raise GoalEndedError(f'{end}; {self._still}') from None
         if error:
-            raise RecipeError(f'{recipe.path}: {error}; the old recipe stays in force')
+            raise RecipeError(f'{recipe.path}: {error}; {self._still}')
         return f'{recipe.name} version {recipe.version} is in force from the next part on'
+
+    @property
+    def _still(self) -> str:
+        has_one = self._node.has_recipe
+        return 'the old recipe stays in force' if has_one else 'still no recipe is in force'
 
     def _check_free(self) -> None:
         # The first recipe may wait for ever, e.g. for a scorer that does not have it.
@@ -258,6 +290,10 @@ class RecipeFace:
         )
         message.header.stamp = self._node.get_clock().now().to_msg()
         return message
+
+
+def _end(value: float) -> float | None:
+    return value if math.isfinite(value) else None
 
 
 def _scorers(recipe: Recipe) -> list[str]:

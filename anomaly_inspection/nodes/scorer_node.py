@@ -275,6 +275,10 @@ class ScorerNode(InspectionNode[ScorerParameters]):
 
     def _prepare_recipe(self, message: RecipeInForce) -> None:
         self._announced_hash = message.hash
+        if not message.hash:
+            # The decider has no recipe (any more) to bring into force.
+            self._prepared = None
+            return
         if self._loaded is not None and message.hash == self._loaded.recipe.hash:
             # So the decider ends a switch that failed: what was prepared is not wanted any more.
             self._prepared = None

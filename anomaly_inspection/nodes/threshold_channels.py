@@ -184,6 +184,14 @@ def channel_scale(channel: Channel, in_force: Mapping[tuple[str, str], LimitInFo
     low, high = given.low, given.high
     if not (low or high):
         low, high = range_from_typical(limit.typical, is_high_bad=bad_side is BadSide.HIGH)
+    if limit.is_narrowed:
+        # The whole turn of the knob lies within the engineer's range.
+        low, high = (min(max(end, limit.lowest), limit.highest) for end in (low, high))
+        if low == high:
+            raise LimitError(
+                f'{given.measure}: the range of the knob lies outside of {limit.lowest:g} to '
+                f'{limit.highest:g}, the range that an engineer has set'
+            )
     for end in (low, high):
         Limit(*key, end, bad_side, limit.typical, minimum=-math.inf)
     return Scale(low, high, given.curve, given.is_reversed)

@@ -8,18 +8,20 @@ It stands outside of FastAPI and NiceGUI, so that it sees every request and ever
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from http.cookies import CookieError, SimpleCookie
 import ipaddress
-import json
 import secrets
 import socket
 from typing import Any, TYPE_CHECKING
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
 from anomaly_inspection.errors import StateError
+from anomaly_inspection.panel.asgi import headers_of
+from anomaly_inspection.panel.guarded_connection import call_bounded, call_watched
+from anomaly_inspection.panel.refusal import log_in_first, not_logged_in, Refusal
 from anomaly_inspection.panel.roles import Role, Visitor
 from anomaly_inspection.panel.route_rules import Rule, rule_for, RULES, WEBSOCKET
 from anomaly_inspection.panel.security_headers import Headers, with_security_headers
@@ -27,23 +29,10 @@ from anomaly_inspection.panel.security_headers import Headers, with_security_hea
 if TYPE_CHECKING:
     from starlette.requests import HTTPConnection
 
+    from anomaly_inspection.panel.asgi import App, Message, Receive, Scope, Send
     from anomaly_inspection.panel.people import People
 
-Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-App = Callable[[Scope, Receive, Send], Awaitable[None]]
-
 _SAFE_METHODS = {'GET', 'HEAD', 'OPTIONS'}
-# How often a stream or a socket asks whether its log-in still holds, and how long it may take to
-# end after that.
-_WATCH_S, _GOODBYE_S = 1.0, 2.0
-# What Starlette's middleware raises when a page gives no answer.
-_NO_ANSWER = 'No response returned.'
-# NiceGUI's socket says by this that a person has done something.
-_CLICK = '42["event"'
-_POLICY_VIOLATION, _TOO_LARGE = 1008, 1009
 
 
 @dataclass(frozen=True)
@@ -120,49 +109,54 @@ class AccessGuard:
         try:
             verdict = self._verdict(scope)
         except StateError as error:
-            verdict = _Refusal(503, str(error))
-        if isinstance(verdict, _Refusal):
+            verdict = Refusal(503, str(error))
+        if isinstance(verdict, Refusal):
             await verdict.send(scope, receive, send)
             return
         rule, visitor = verdict
         scope['state']['visitor'] = visitor
+        app = partial(call_bounded, self.app, rule.most_bytes)
         if visitor is None or not (rule.is_long and (visitor.session or visitor.token_id)):
-            await self._bounded(rule, scope, receive, send)
-        else:
-            await self._watched(rule, visitor, scope, receive, send)
+            await app(scope, receive, send)
+            return
+        await call_watched(
+            *(app, scope, receive, send),
+            still_may=partial(self._still_may, visitor),
+            clicked=partial(self._note_click, visitor),
+        )
 
     # Who may
 
-    def _verdict(self, scope: Scope) -> tuple[Rule, Visitor | None] | _Refusal:
-        headers = _headers(scope)
+    def _verdict(self, scope: Scope) -> tuple[Rule, Visitor | None] | Refusal:
+        headers = headers_of(scope)
         host = headers.get('host', '')
         if not self._is_known_host(host):
-            return _Refusal(
+            return Refusal(
                 421,
                 f'this panel is not known as {host[:100]!r}; call it by its address, or add the '
                 'name to the parameter allowed_hosts',
             )
         path = scope['path']
         if not path.startswith('/') or any(bad in path for bad in ('\\', '\0', '//')):
-            return _Refusal(400, 'the address is not valid')
+            return Refusal(400, 'the address is not valid')
         if {'.', '..'} & set(path.split('/')):
-            return _Refusal(400, 'the address is not valid')
+            return Refusal(400, 'the address is not valid')
         is_socket = scope['type'] == 'websocket'
         method = WEBSOCKET if is_socket else scope['method']
         rule = rule_for(method, path, self._rules)
         visitor = self._visitor(scope, headers, rule)
         if rule is None:
             # Who is not logged in learns nothing of what there is.
-            return _Refusal(404, 'there is no such address') if visitor else _not_logged_in()
+            return Refusal(404, 'there is no such address') if visitor else not_logged_in()
         refusal = self._refusal(scope, rule, visitor, method)
         if refusal is not None:
             return refusal
         if method not in _SAFE_METHODS and not _is_own_origin(headers, visitor, is_socket):
             origin = headers.get('origin', 'none')
-            return _Refusal(403, f'the request comes from another site ({origin[:100]!r})')
+            return Refusal(403, f'the request comes from another site ({origin[:100]!r})')
         is_of_page = is_socket and path.startswith('/_nicegui_ws/')
         if is_of_page and visitor and not self._is_own_page(scope, visitor):
-            return _Refusal(403, 'the page was made for another log-in')
+            return Refusal(403, 'the page was made for another log-in')
         return rule, visitor
 
     def _visitor(
@@ -185,24 +179,24 @@ class AccessGuard:
 
     def _refusal(
         self, scope: Scope, rule: Rule, visitor: Visitor | None, method: str
-    ) -> _Refusal | None:
+    ) -> Refusal | None:
         if rule.role is None:
             return None
         is_navigation = rule.is_page and method == 'GET'
         if visitor is None:
-            return _log_in_first(scope) if is_navigation else _not_logged_in()
+            return log_in_first(scope) if is_navigation else not_logged_in()
         if visitor.must_change_password and is_navigation and scope['path'] != '/password':
-            return _Refusal(303, '', location='/password')
+            return Refusal(303, '', location='/password')
         may_be_nobody = rule.role == Role.VIEWER and not rule.needs_account
         if visitor.role >= rule.role and (visitor.may_act or may_be_nobody):
             return None
         if not visitor.may_act:
-            return _log_in_first(scope) if is_navigation else _not_logged_in()
+            return log_in_first(scope) if is_navigation else not_logged_in()
         if method not in _SAFE_METHODS:
             what = f'{method} {scope["path"]}'
             why = f'needs the role {rule.role.word}'
             self._people.audit.record(visitor, what, why=why, is_refused=True)
-        return _Refusal(403, f'this needs the role {rule.role.word}; you are {visitor.role.word}')
+        return Refusal(403, f'this needs the role {rule.role.word}; you are {visitor.role.word}')
 
     def _is_known_host(self, host: str) -> bool:
         # A foreign name that leads here would make a foreign page one of ours.
@@ -215,83 +209,8 @@ class AccessGuard:
             return name in self._hosts
         return True
 
-    # Letting through
-
-    async def _bounded(self, rule: Rule, scope: Scope, receive: Receive, send: Send) -> None:
-        """
-        Call the application, and refuse a body or a message that is too large.
-
-        """
-        body = _BoundedBody(rule, scope, receive, send)
-        if scope['type'] == 'http' and body.is_announced_too_large():
-            await body.refuse()
-            return
-        try:
-            await self.app(scope, body.receive, body.send)
-        except Exception as error:
-            # Starlette's middleware misses the answer also where nobody waits for it any more.
-            is_unheard = body.has_left and str(error) == _NO_ANSWER
-            if not (body.is_too_large or is_unheard):
-                raise
-        if body.is_too_large:
-            await body.refuse()
-
-    async def _watched(
-        self, rule: Rule, visitor: Visitor, scope: Scope, receive: Receive, send: Send
-    ) -> None:
-        """
-        Call the application, and end it when the log-in ends.
-
-        """
-        ended = asyncio.Event()
-        state = _AnswerState()
-        is_socket = scope['type'] == 'websocket'
-
-        async def receive_until_ended() -> Message:
-            if ended.is_set():
-                return _disconnected(is_socket)
-            message = asyncio.ensure_future(receive())
-            end = asyncio.ensure_future(ended.wait())
-            try:
-                await asyncio.wait({message, end}, return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                end.cancel()
-                if not message.done():
-                    message.cancel()
-            if not message.done() or message.cancelled():
-                return _disconnected(is_socket)
-            received = message.result()
-            if str(received.get('text') or '').startswith(_CLICK):
-                self._people.sessions.visitor_of_key(
-                    visitor.session, visitor.address, is_active=True
-                )
-            return received
-
-        async def send_until_ended(message: Message) -> None:
-            if not ended.is_set():
-                state.see(message)
-                await send(message)
-
-        call = asyncio.ensure_future(
-            self._bounded(rule, scope, receive_until_ended, send_until_ended)
-        )
-        try:
-            while not call.done():
-                await asyncio.wait({call}, timeout=_WATCH_S)
-                if not call.done() and not self._still_may(visitor):
-                    ended.set()
-                    await state.end(is_socket, send)
-                    await asyncio.wait({call}, timeout=_GOODBYE_S)
-                    break
-        finally:
-            if not call.done():
-                call.cancel()
-                await asyncio.wait({call})
-        if not call.cancelled() and not ended.is_set():
-            call.result()
-        elif not call.cancelled():
-            # What went wrong after the end is of no interest to anybody.
-            call.exception()
+    def _note_click(self, visitor: Visitor) -> None:
+        self._people.sessions.visitor_of_key(visitor.session, visitor.address, is_active=True)
 
     def _still_may(self, visitor: Visitor) -> bool:
         try:
@@ -324,130 +243,6 @@ def cookie_name(scope: Mapping[str, Any]) -> str:
     return f'{prefix}anomaly_inspection_{port}'
 
 
-@dataclass(frozen=True)
-class _Refusal:
-    status: int
-    detail: str
-    location: str = ''
-
-    async def send(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope['type'] == 'websocket':
-            # Before the socket is accepted the server turns this into status 403.
-            await receive()
-            await send({'type': 'websocket.close', 'code': _POLICY_VIOLATION, 'reason': ''})
-            return
-        headers: Headers = [(b'content-type', b'application/json')]
-        if self.location:
-            headers.append((b'location', self.location.encode('latin-1')))
-        if self.status == 401:
-            headers.append((b'www-authenticate', b'Bearer'))
-        body = json.dumps({'detail': self.detail}).encode() if self.detail else b''
-        headers.append((b'content-length', str(len(body)).encode()))
-        await send({'type': 'http.response.start', 'status': self.status, 'headers': headers})
-        await send({'type': 'http.response.body', 'body': body})
-
-
-def _not_logged_in() -> _Refusal:
-    return _Refusal(401, 'log in, or send a token: Authorization: Bearer ai_...')
-
-
-def _log_in_first(scope: Scope) -> _Refusal:
-    path = quote(scope['path'], safe='/')
-    return _Refusal(303, '', location=f'/log-in?next={quote(path, safe="/")}')
-
-
-class _AnswerState:
-    """
-    How far an answer has come, so that it can be ended in order.
-
-    """
-
-    def __init__(self) -> None:
-        self.has_started = False
-        self.has_ended = False
-
-    def see(self, message: Message) -> None:
-        kind = message['type']
-        self.has_started |= kind in ('http.response.start', 'websocket.accept')
-        self.has_ended |= kind == 'websocket.close'
-        self.has_ended |= kind == 'http.response.body' and not message.get('more_body')
-
-    async def end(self, is_socket: bool, send: Send) -> None:
-        if self.has_ended:
-            return
-        try:
-            if is_socket:
-                await send({'type': 'websocket.close', 'code': _POLICY_VIOLATION, 'reason': ''})
-            elif self.has_started:
-                await send({'type': 'http.response.body', 'body': b''})
-            else:
-                await _not_logged_in().send({'type': 'http'}, _nothing, send)
-        except (OSError, RuntimeError):
-            # The other side has gone already.
-            pass
-
-
-class _BoundedBody:
-    """
-    Counts what comes in, and takes over the answer when it is too much.
-
-    """
-
-    def __init__(self, rule: Rule, scope: Scope, receive: Receive, send: Send) -> None:
-        self._most_bytes = rule.most_bytes
-        self._headers = _headers(scope)
-        self._receive = receive
-        self._send = send
-        self._n_bytes = 0
-        self._has_started = False
-        self.is_too_large = False
-        #: Whether the visitor has gone.
-        self.has_left = False
-
-    def is_announced_too_large(self) -> bool:
-        length = self._headers.get('content-length', '0')
-        return not length.isdecimal() or int(length[:20]) > self._most_bytes
-
-    async def receive(self) -> Message:
-        message = await self._receive()
-        self.has_left |= message['type'] == 'http.disconnect'
-        if message['type'] == 'http.request':
-            self._n_bytes += len(message.get('body', b''))
-            if self._n_bytes > self._most_bytes:
-                self.is_too_large = True
-                return {'type': 'http.disconnect'}
-        elif message['type'] == 'websocket.receive':
-            content = message.get('bytes') or message.get('text') or ''
-            if len(content) > self._most_bytes:
-                await self._send(
-                    {'type': 'websocket.close', 'code': _TOO_LARGE, 'reason': 'too large'}
-                )
-                self._has_started = self.is_too_large = True
-                return {'type': 'websocket.disconnect', 'code': _TOO_LARGE}
-        return message
-
-    async def send(self, message: Message) -> None:
-        if self.is_too_large:
-            return
-        self._has_started |= message['type'] == 'http.response.start'
-        await self._send(message)
-
-    async def refuse(self) -> None:
-        if not self._has_started:
-            detail = f'the body is too large; allowed: up to {self._most_bytes:,} bytes'
-            await _Refusal(413, detail).send({'type': 'http'}, _nothing, self._send)
-
-
-async def _nothing() -> Message:
-    return {'type': 'http.disconnect'}
-
-
-def _disconnected(is_socket: bool) -> Message:
-    if is_socket:
-        return {'type': 'websocket.disconnect', 'code': _POLICY_VIOLATION}
-    return {'type': 'http.disconnect'}
-
-
 def _with_headers(send: Send, nonce: str) -> Send:
     async def send_with_headers(message: Message) -> None:
         if message['type'] == 'http.response.start':
@@ -465,12 +260,6 @@ def _own_headers(headers: Headers) -> Headers:
         for name, value in headers
         if not name.lower().startswith((b'x-forwarded-', b'x-real-ip', b'forwarded'))
     ]
-
-
-def _headers(scope: Scope) -> dict[str, str]:
-    return {
-        name.decode('latin-1').lower(): value.decode('latin-1') for name, value in scope['headers']
-    }
 
 
 def _cookies(headers: Mapping[str, str]) -> dict[str, str]:

@@ -30,6 +30,7 @@ from anomaly_inspection.panel.api_models import (
 )
 from anomaly_inspection.panel.api_recipes import add_recipes
 from anomaly_inspection.panel.api_reviews import add_reviews
+from anomaly_inspection.panel.api_tuning import add_tuning
 from anomaly_inspection.printable import printable
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ def add_routes(app: FastAPI, parts: PanelParts) -> None:
     _add_reading(router, parts)
     _add_commands(router, parts)
     add_recipes(router, parts)
+    add_tuning(router, parts)
     add_reviews(router, parts)
     app.include_router(router)
     app.add_exception_handler(RequestValidationError, _not_as_described)

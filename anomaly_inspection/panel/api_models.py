@@ -8,6 +8,7 @@ JSON knows no NaN: what was not measured is null.
 
 from __future__ import annotations
 
+from dataclasses import asdict
 import math
 from typing import Annotated, Any, TYPE_CHECKING
 
@@ -16,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field
 if TYPE_CHECKING:
     from anomaly_inspection.panel.cell_commands import Answer
     from anomaly_inspection.panel.cell_state import CellPicture
-    from anomaly_inspection.panel.cell_views import RecipeView
+    from anomaly_inspection.panel.cell_views import CalibrationView, ChallengeView, RecipeView
     from anomaly_inspection.panel.part_views import LimitView, PartView
     from anomaly_inspection.panel.recipe_library import RecipeEntry, RecipeSummary
     from anomaly_inspection.panel.shift_counts import Counts
@@ -56,6 +57,9 @@ class LimitModel(Model):
     unit: str
     high_is_bad: bool
     is_from_recipe: bool = Field(description='False: somebody has set it since.')
+    lowest: float | None = Field(description='The lowest limit that is taken; null = no end.')
+    highest: float | None = Field(description='The highest limit that is taken; null = no end.')
+    is_narrowed: bool = Field(description='Whether an engineer has narrowed this range.')
 
     @classmethod
     def of(cls, limit: LimitView) -> LimitModel:
@@ -70,6 +74,9 @@ class LimitModel(Model):
             unit=limit.unit,
             high_is_bad=limit.high_is_bad,
             is_from_recipe=limit.is_from_recipe,
+            lowest=_number(limit.lowest),
+            highest=_number(limit.highest),
+            is_narrowed=limit.is_narrowed,
         )
 
 
@@ -234,6 +241,52 @@ class StateModel(Model):
         )
 
 
+class CalibrationModel(Model):
+    """
+    How far the calibration on the next good parts is.
+
+    """
+
+    state: str = Field(
+        description="'collecting', 'done', 'failed', 'undone', or '' when none was begun"
+    )
+    parts: int
+    parts_wanted: int
+    detail: str
+    promise: str = Field(description='Once done: what the new limits promise.')
+
+    @classmethod
+    def of(cls, calibration: CalibrationView) -> CalibrationModel:
+        """
+        Make it from what the panel knows.
+
+        """
+        return cls(**asdict(calibration))
+
+
+class ChallengeModel(Model):
+    """
+    How the challenge with known parts stands.
+
+    """
+
+    state: str = Field(description="'off', 'passed', 'due', 'running', 'failed', '' = not known")
+    detail: str
+    is_blocked: bool = Field(description='Whether every production part is rejected now.')
+    parts: list[str] = Field(description="The known parts in order, 'good ...' or 'bad ...'.")
+    parts_done: int = Field(description='Came out right in the challenge under way.')
+    next_due_s: float | None = Field(description='Seconds since 1970; null = never by itself.')
+
+    @classmethod
+    def of(cls, challenge: ChallengeView) -> ChallengeModel:
+        """
+        Make it from what the panel knows.
+
+        """
+        known = {**asdict(challenge), 'parts': list(challenge.parts)}
+        return cls(**{**known, 'next_due_s': _number(challenge.next_due_s)})
+
+
 class RecipeVersionModel(Model):
     """
     One version of a recipe, as its recipe.yaml says.
@@ -349,6 +402,44 @@ class LimitsBody(Model):
         min_length=1,
         max_length=MOST_LIMITS,
         description="'scorer.measure' -> the limit in its unit",
+    )
+    why: Why = ''
+
+
+class RangeModel(Model):
+    """
+    The range in which a limit may be moved, both ends included.
+
+    """
+
+    lowest: float | None = Field(default=None, description='null = as far as the measure allows')
+    highest: float | None = Field(default=None, description='null = as far as the measure allows')
+
+
+class RangesBody(Model):
+    """
+    Ranges to change together, all or none; those not named stay.
+
+    """
+
+    ranges: dict[Annotated[str, Field(max_length=200)], RangeModel] = Field(
+        min_length=1, max_length=MOST_LIMITS, description="'scorer.measure' -> its range"
+    )
+    why: Why = ''
+
+
+class CalibrateBody(Model):
+    """
+    How many of the next parts, all of them good, give the limits.
+
+    """
+
+    parts: int = Field(ge=5, le=100_000)
+    false_reject_rate: float = Field(
+        default=0.0,
+        ge=0.0,
+        lt=0.5,
+        description='Share of good parts that may be rejected; 0 = as the recipe was taught.',
     )
     why: Why = ''
 

@@ -64,7 +64,7 @@ def _add_switching(router: APIRouter, parts: PanelParts) -> None:
     )
     def load_recipe(body: RecipeBody, request: Request) -> AnswerModel:
         commands = parts.commands_for(visitor_of(request))
-        return _with_folder(
+        return _with_folder(  # type: ignore[no-any-return]
             parts, body.name, lambda folder: commands.load_recipe(str(folder), body.why)
         )
 
@@ -75,7 +75,7 @@ def _add_switching(router: APIRouter, parts: PanelParts) -> None:
     )
     def roll_back(body: RollBackBody, request: Request) -> AnswerModel:
         commands = parts.commands_for(visitor_of(request))
-        return _with_folder(
+        return _with_folder(  # type: ignore[no-any-return]
             *(parts, body.name),
             lambda folder: commands.roll_back(str(folder), body.version, body.why),
         )
@@ -87,7 +87,7 @@ def _add_switching(router: APIRouter, parts: PanelParts) -> None:
     )
     def delete_recipe(body: RecipeBody, request: Request) -> AnswerModel:
         commands = parts.commands_for(visitor_of(request))
-        return _with_folder(
+        return _with_folder(  # type: ignore[no-any-return]
             parts, body.name, lambda folder: commands.delete_recipe(str(folder), body.why)
         )
 
@@ -147,7 +147,7 @@ def _add_carrying(router: APIRouter, parts: PanelParts) -> None:
                     await run_in_threadpool(file.write, chunk)
             except OSError as error:
                 return refused(f'the archive cannot be kept: {error.strerror or error}')  # type: ignore[no-any-return]
-            return await run_in_threadpool(  # type: ignore[no-any-return]
+            return await run_in_threadpool(
                 answered, lambda: commands.import_recipe(file, str(library), why)
             )
 

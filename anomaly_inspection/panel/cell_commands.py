@@ -102,3 +102,50 @@ class CellCommands(Protocol):
 
         """
         ...
+
+    def set_limit_ranges(self, ranges: Mapping[str, tuple[float | None, float | None]]) -> Answer:
+        """
+        Set in which range limits may be moved, and write it into the recipe as its next version.
+
+        'scorer.measure' -> lowest and highest limit, both included; None = as far as the measure
+        allows.
+
+        """
+        ...
+
+    def calibrate(self, parts: int, false_reject_rate: float) -> Answer:
+        """
+        Begin to derive the limits from the next parts, all of them good.
+
+        `false_reject_rate` is the share of good parts that may be rejected; 0 = as taught.
+
+        """
+        ...
+
+    def cancel_calibration(self) -> Answer:
+        """
+        Give up the calibration under way; the limits stay as they are.
+
+        """
+        ...
+
+    def undo_calibration(self) -> Answer:
+        """
+        Put the limits from before the last calibration back into force.
+
+        """
+        ...
+
+    def run_challenge(self) -> Answer:
+        """
+        Begin a challenge: the next parts are the known ones, in their order.
+
+        """
+        ...
+
+    def cancel_challenge(self) -> Answer:
+        """
+        Give up the challenge under way; where one was due, it has failed.
+
+        """
+        ...

@@ -15,7 +15,13 @@ import math
 import threading
 from typing import TYPE_CHECKING
 
-from anomaly_inspection.panel.cell_views import HealthView, LineStopView, RecipeView
+from anomaly_inspection.panel.cell_views import (
+    CalibrationView,
+    ChallengeView,
+    HealthView,
+    LineStopView,
+    RecipeView,
+)
 from anomaly_inspection.panel.part_views import PartKey, PartView
 from anomaly_inspection.panel.shift_counts import Counts
 from anomaly_inspection.panel.shifts import ShiftTable
@@ -51,8 +57,12 @@ class CellPicture:
         Whether they differ from the recipe on disk.
     needs_all_limits : bool
         Whether a part is rejected only when all its measures lie beyond their limits.
-    limit_ranges : dict of str to (float, float)
-        Least and greatest value that the decider takes, by the name of the limit.
+    calibration : CalibrationView
+        The calibration on the next good parts.
+    limits_before_calibration : dict of str to float
+        The limits when the last calibration began; empty = not known.
+    challenge : ChallengeView
+        The challenge with known parts.
     potentiometers : tuple of PotentiometerView
         Empty = there are none.
     recipe : RecipeView
@@ -79,7 +89,9 @@ class CellPicture:
     limits: tuple[LimitView, ...] = ()
     limits_are_unsaved: bool = False
     needs_all_limits: bool = False
-    limit_ranges: dict[str, tuple[float, float]] = field(default_factory=dict)
+    calibration: CalibrationView = field(default_factory=CalibrationView)
+    limits_before_calibration: dict[str, float] = field(default_factory=dict)
+    challenge: ChallengeView = field(default_factory=ChallengeView)
     potentiometers: tuple[PotentiometerView, ...] = ()
     recipe: RecipeView = field(default_factory=RecipeView)
     line_stop: LineStopView = field(default_factory=LineStopView)
@@ -208,7 +220,12 @@ class CellState:
         with self._lock:
             if key not in self._decided:
                 self._count(decision, now_s)
-            self._change(key, decision=decision, limits=self._picture.limits)
+            self._change(
+                key,
+                decision=decision,
+                limits=self._picture.limits,
+                frame_px=self._picture.recipe.frame_px,
+            )
             self._decided[key] = None
 
     def _count(self, decision: DecisionView, now_s: float) -> None:
@@ -249,12 +266,24 @@ class CellState:
         """
         self._set(limits=limits, limits_are_unsaved=are_unsaved, needs_all_limits=needs_all)
 
-    def set_limit_ranges(self, ranges: dict[str, tuple[float, float]]) -> None:
+    def set_calibration(self, calibration: CalibrationView) -> None:
         """
-        The decider has told which values it takes.
+        A calibration has come further, or has ended.
 
         """
-        self._set(limit_ranges=ranges)
+        picture = self._picture
+        if calibration.is_under_way and not picture.calibration.is_under_way:
+            before = {limit.name: limit.value for limit in picture.limits}
+            self._set(calibration=calibration, limits_before_calibration=before)
+        else:
+            self._set(calibration=calibration)
+
+    def set_challenge(self, challenge: ChallengeView) -> None:
+        """
+        The challenge stands otherwise.
+
+        """
+        self._set(challenge=challenge)
 
     def set_potentiometers(self, potentiometers: tuple[PotentiometerView, ...]) -> None:
         """

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-What is known of the cell besides its parts: line stop, recipe, potentiometers, health.
+What is known of the cell besides its parts: line stop, recipe, calibration, health and so on.
 
 """
 
@@ -46,6 +46,8 @@ class RecipeView:
         Its folder, as the decider sees it.
     hash : str
         Of its files.
+    frame_px : (width, height)
+        Size of the frames that it judges, pixels; (0, 0) = not known.
 
     """
 
@@ -53,6 +55,7 @@ class RecipeView:
     version: int = 0
     path: str = ''
     hash: str = ''
+    frame_px: tuple[int, int] = (0, 0)
 
 
 @dataclass(frozen=True)
@@ -104,3 +107,82 @@ class HealthView:
     level: str
     message: str
     heard_s: float
+
+
+@dataclass(frozen=True)
+class CalibrationView:
+    """
+    How far the calibration on the next good parts is.
+
+    Parameters
+    ----------
+    state : str
+        'collecting', 'done', 'failed', 'undone', or '' when none was begun.
+    parts, parts_wanted : int
+        Collected so far, of so many.
+    detail : str
+        One sentence of the decider.
+    promise : str
+        Once done: how the old limits judge the parts, and what the new ones promise.
+
+    """
+
+    state: str = ''
+    parts: int = 0
+    parts_wanted: int = 0
+    detail: str = ''
+    promise: str = ''
+
+    @property
+    def is_under_way(self) -> bool:
+        """
+        Whether it can be cancelled.
+
+        """
+        return self.state == 'collecting'
+
+
+@dataclass(frozen=True)
+class ChallengeView:
+    """
+    How the challenge with known parts stands.
+
+    Parameters
+    ----------
+    state : str
+        'off', 'passed', 'due', 'running', 'failed', or '' when nothing was heard.
+    detail : str
+        One sentence of the decider.
+    is_blocked : bool
+        Whether every production part is rejected now.
+    parts : tuple of str
+        The known parts in their order, each 'good ...' or 'bad ...'.
+    parts_done : int
+        How many of them came out right in the challenge under way.
+    next_due_s : float
+        When the next becomes due, seconds since 1970; NaN = never by itself, or it is due.
+
+    """
+
+    state: str = ''
+    detail: str = ''
+    is_blocked: bool = False
+    parts: tuple[str, ...] = ()
+    parts_done: int = 0
+    next_due_s: float = math.nan
+
+    @property
+    def is_configured(self) -> bool:
+        """
+        Whether there are known parts.
+
+        """
+        return bool(self.parts)
+
+    @property
+    def is_under_way(self) -> bool:
+        """
+        Whether the next parts are the known ones.
+
+        """
+        return self.state == 'running'

@@ -18,6 +18,13 @@ if TYPE_CHECKING:
 _LONG = 3.0
 _HOLLOW = 0.35
 _SMALL_PX = 12
+# A region that is wider and higher than this share of the frame has no place in it.
+_WIDE = 0.6
+_PLACES = (
+    ('upper_left', 'top', 'upper_right'),
+    ('left', 'middle', 'right'),
+    ('lower_left', 'bottom', 'lower_right'),
+)
 
 #: Stands where there is no number.
 NO_NUMBER = '—'
@@ -108,6 +115,9 @@ def _limit_exceeded(part: PartView, words: Words) -> str:
     worst = max(regions, key=lambda region: region.times_limit)
     size = max(worst.x_max - worst.x_min, worst.y_max - worst.y_min)
     found = words('reason.found', shape=words(f'shape.{_shape(worst)}'), size=size)
+    place = _place(worst, part.frame_px)
+    if place:
+        found = words('reason.found_at', found=found, place=words(f'place.{place}'))
     others = len({(r.x_min, r.y_min) for r in regions}) - 1
     if others:
         found = words('reason.and_others', found=found, count=others)
@@ -137,3 +147,19 @@ def _shape(region: RegionView) -> str:
     if longer / shorter >= _LONG or region.area_px < _HOLLOW * width * height:
         return 'line'
     return 'area'
+
+
+def _place(region: RegionView, frame_px: tuple[int, int]) -> str:
+    """
+    Say which ninth of the frame a region lies in; '' when the size of the frame is not known.
+
+    """
+    width, height = frame_px
+    if width <= 0 or height <= 0:
+        return ''
+    is_wide = region.x_max - region.x_min > _WIDE * width
+    if is_wide and region.y_max - region.y_min > _WIDE * height:
+        return 'everywhere'
+    column = (region.x_min + region.x_max) * 3 // (2 * width)
+    row = (region.y_min + region.y_max) * 3 // (2 * height)
+    return _PLACES[min(max(0, row), 2)][min(max(0, column), 2)]

@@ -7,6 +7,7 @@ The commands of the cell as one visitor may give them: roles hold here, whatever
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+import math
 from typing import BinaryIO, TYPE_CHECKING
 
 from anomaly_inspection.errors import InspectionError
@@ -16,6 +17,7 @@ from anomaly_inspection.panel.roles import Role, Visitor
 if TYPE_CHECKING:
     from anomaly_inspection.panel.cell_commands import CellCommands
     from anomaly_inspection.panel.cell_state import CellState
+    from anomaly_inspection.panel.part_views import LimitView
     from anomaly_inspection.panel.people import People
 
 #: The least role for each command; a command that is missing here can be given by nobody.
@@ -29,6 +31,12 @@ LEAST_ROLES: Mapping[str, Role] = {
     'roll_back': Role.ENGINEER,
     'import_recipe': Role.ENGINEER,
     'delete_recipe': Role.ENGINEER,
+    'set_limit_ranges': Role.ENGINEER,
+    'calibrate': Role.ENGINEER,
+    'cancel_calibration': Role.ENGINEER,
+    'undo_calibration': Role.ENGINEER,
+    'run_challenge': Role.OPERATOR,
+    'cancel_challenge': Role.OPERATOR,
 }
 
 
@@ -146,6 +154,63 @@ class GuardedCommands:
             *('delete_recipe', lambda: self._commands.delete_recipe(path)), old=path, why=why
         )
 
+    def set_limit_ranges(
+        self, ranges: Mapping[str, tuple[float | None, float | None]], why: str = ''
+    ) -> Answer:
+        """
+        Set in which range limits may be moved.
+
+        """
+        limits = self._state.picture().limits
+        return self._do(
+            *('set_limit_ranges', lambda: self._commands.set_limit_ranges(ranges)),
+            old={one.name: _ends(one) for one in limits if one.name in ranges},
+            new={name: list(ends) for name, ends in ranges.items()},
+            why=why,
+        )
+
+    def calibrate(self, parts: int, false_reject_rate: float = 0.0, why: str = '') -> Answer:
+        """
+        Begin to derive the limits from the next parts.
+
+        """
+        return self._do(
+            *('calibrate', lambda: self._commands.calibrate(parts, false_reject_rate)),
+            old=self._limits(),
+            new={'parts': parts, 'false_reject_rate': false_reject_rate},
+            why=why,
+        )
+
+    def cancel_calibration(self, why: str = '') -> Answer:
+        """
+        Give up the calibration under way.
+
+        """
+        return self._do('cancel_calibration', self._commands.cancel_calibration, why=why)
+
+    def undo_calibration(self, why: str = '') -> Answer:
+        """
+        Put the limits from before the last calibration back into force.
+
+        """
+        return self._do(
+            *('undo_calibration', self._commands.undo_calibration), old=self._limits(), why=why
+        )
+
+    def run_challenge(self, why: str = '') -> Answer:
+        """
+        Begin a challenge.
+
+        """
+        return self._do('run_challenge', self._commands.run_challenge, why=why)
+
+    def cancel_challenge(self, why: str = '') -> Answer:
+        """
+        Give up the challenge under way.
+
+        """
+        return self._do('cancel_challenge', self._commands.cancel_challenge, why=why)
+
     def _limits(self) -> dict[str, float]:
         return {limit.name: limit.value for limit in self._state.picture().limits}
 
@@ -174,3 +239,8 @@ class GuardedCommands:
             is_refused=not answer.success,
         )
         return answer
+
+
+def _ends(limit: LimitView) -> list[float | None]:
+    ends = (limit.lowest, limit.highest)
+    return [end if math.isfinite(end) else None for end in ends]

@@ -106,12 +106,14 @@ def frame(
     ui.dark_mode(_THEMES.get(request.cookies.get(_THEME_COOKIE, 'auto')))
     ui.colors(primary='#5b7690')
     ui.page_title(f'{words(f"page.{page}")} · {parts.cell_name}')
+    visitor = visitor_of(request)
+    # A word of ours: nothing from outside becomes HTML.
+    role = visitor.role.word if visitor is not None else ''
     ui.add_head_html(
         '<link rel="stylesheet" href="/assets/panel.css">'
-        '<script src="/assets/session.js" defer></script>'
+        f'<script src="/assets/session.js" data-role="{role}" defer></script>'
     )
     with ui.element('div').classes('page' + (' wall' if is_wall else '')):
-        visitor = visitor_of(request)
         _head(parts, words, page, visitor, is_wall=is_wall)
         _line_stop_banner(parts, words, visitor, is_wall=is_wall)
         with ui.element('main').classes(f'content {page}'):
@@ -170,7 +172,7 @@ def _head(
         if not is_wall:
             with ui.element('nav').classes('navigation'):
                 for name, address in PAGES.items():
-                    if not _may_open(address, visitor):
+                    if not may_open(address, visitor):
                         continue
                     is_here = ' is-here' if name == page else ''
                     ui.link(words(f'page.{name}'), address).classes(f'tab{is_here}')
@@ -199,7 +201,11 @@ def _head(
     ui.timer(5.0, tick)
 
 
-def _may_open(address: str, visitor: Visitor | None) -> bool:
+def may_open(address: str, visitor: Visitor | None) -> bool:
+    """
+    Whether a visitor may open a page of the navigation.
+
+    """
     rule = rule_for('GET', address)
     if rule is None or visitor is None:
         return False

@@ -12,6 +12,7 @@ from fastapi import Request
 from nicegui import ui
 
 from anomaly_inspection.panel import layout
+from anomaly_inspection.panel.access import visitor_of
 from anomaly_inspection.panel.explaining import explained
 from anomaly_inspection.panel.layout import text
 from anomaly_inspection.panel.line_figures import Counters, Health, ScoreChart
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     from anomaly_inspection.panel.cell_state import CellPicture
     from anomaly_inspection.panel.panel_parts import PanelParts
+    from anomaly_inspection.panel.roles import Visitor
     from anomaly_inspection.panel.words import Words
 
 
@@ -55,11 +57,13 @@ def add_page(parts: PanelParts) -> None:
                 LivePicture(words)
                 strip = Strip(words, dialog.open)
             with ui.element('div').classes('know'):
-                verdict, measures = _Verdict(words), MeasureBars(words)
+                verdict = _Verdict(words)
+                first = _FirstProduct(words, visitor_of(request))
+                measures = MeasureBars(words)
                 counters = Counters(parts.state, words)
                 chart = ScoreChart(words)
                 health = Health(words)
-            _keep_showing(parts, (verdict, measures, strip), (counters, chart, health))
+            _keep_showing(parts, (verdict, first, measures, strip), (counters, chart, health))
 
     @ui.page('/wall')
     def wall(request: Request) -> None:
@@ -88,6 +92,16 @@ def _keep_showing(
     ui.timer(1.0, lambda: show(each_second))
 
 
+def has_no_recipe(picture: CellPicture) -> bool:
+    """
+    Whether parts are rejected because no recipe is in force.
+
+    """
+    part = picture.last_part
+    decision = part.decision if part else None
+    return not picture.recipe.name and decision is not None and decision.reason == 'NOT_READY'
+
+
 class _Verdict:
     """
     The verdict on the last part, large, and why.
@@ -106,6 +120,11 @@ class _Verdict:
     def show(self, picture: CellPicture) -> None:
         words, part = self._words, picture.last_part
         decision = part.decision if part else None
+        if has_no_recipe(picture):
+            self._look('is-none', 'school', words('verdict.no_recipe'))
+            self._part.text = words('verdict.part', number=part.number) if part else ''
+            self._reason.text = words('verdict.no_recipe_hint')
+            return
         if part is None or decision is None:
             self._look('is-none', 'hourglass_empty', words('verdict.none'))
             self._reason.text = words('verdict.none_hint')
@@ -125,3 +144,19 @@ class _Verdict:
         self._box.classes(replace=f'verdict {kind}')
         self._icon.name = icon
         self._word.text = word
+
+
+class _FirstProduct:
+    """
+    While no recipe is in force: the way to one, for those who may go it.
+
+    """
+
+    def __init__(self, words: Words, visitor: Visitor | None) -> None:
+        self._may_teach = layout.may_open('/teach', visitor)
+        with ui.element('div').classes('first-product') as self._box:
+            teach = ui.button(words('line.teach_first'), on_click=lambda: ui.navigate.to('/teach'))
+            teach.props('unelevated no-caps color=primary icon=school size=lg')
+
+    def show(self, picture: CellPicture) -> None:
+        self._box.set_visibility(self._may_teach and has_no_recipe(picture))

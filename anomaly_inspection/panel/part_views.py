@@ -51,6 +51,10 @@ class LimitView:
         Whether values above the limit are anomalous, or values below.
     is_from_recipe : bool
         False: somebody has set it since.
+    lowest, highest : float
+        What the decider takes, both included; infinite = there is no end.
+    is_narrowed : bool
+        Whether an engineer has made this range narrower than the measure allows.
 
     """
 
@@ -60,6 +64,9 @@ class LimitView:
     unit: str = '1'
     high_is_bad: bool = True
     is_from_recipe: bool = True
+    lowest: float = -math.inf
+    highest: float = math.inf
+    is_narrowed: bool = False
 
     @property
     def scorer(self) -> str:
@@ -228,6 +235,8 @@ class PartView:
         One a scorer, in the order in which they came first.
     limits : tuple of LimitView
         What the part was judged by.
+    frame_px : (width, height)
+        Size of its frame, pixels; (0, 0) = not known.
 
     """
 
@@ -239,6 +248,7 @@ class PartView:
     sorted: SortView | None = None
     scores: tuple[ScoreView, ...] = ()
     limits: tuple[LimitView, ...] = ()
+    frame_px: tuple[int, int] = (0, 0)
 
     @property
     def number(self) -> int:

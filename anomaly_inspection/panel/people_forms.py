@@ -8,7 +8,9 @@ They are no NiceGUI pages, because only an answer to a form can set the cookie o
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
 
@@ -21,13 +23,14 @@ from anomaly_inspection.panel.access import cookie_name, visitor_of
 from anomaly_inspection.panel.layout import words_for
 from anomaly_inspection.panel.people_work import PeopleWork
 from anomaly_inspection.panel.route_rules import rule_for
+from anomaly_inspection.panel.words import languages
 
 if TYPE_CHECKING:
     from anomaly_inspection.panel.people import People
     from anomaly_inspection.panel.words import Words
 
 # Everything that is filled in is escaped. No script, and no style outside of the file.
-_FORM = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(
+_PAGE = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(
     """<!doctype html>
 <html lang="{{ words.language }}" class="{{ theme }}">
 <head>
@@ -64,6 +67,49 @@ _FORM = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_
 )
 _THEMES = {'light': 'light', 'dark': 'dark'}
 _MOST_FIELDS = 10
+_LONGEST_FIELD = 200
+
+
+@dataclass(frozen=True)
+class _Field:
+    name: str
+    #: Key in the language files; '' = hidden.
+    label: str
+    autocomplete: str
+
+
+@dataclass(frozen=True)
+class _Form:
+    """
+    One form; title, button and hint are keys in the language files.
+
+    """
+
+    address: str
+    title: str
+    button: str
+    fields: tuple[_Field, ...]
+    hint: str = ''
+
+
+_NAME = _Field('name', 'log_in.name', 'username')
+_PASSWORD = _Field('password', 'log_in.password', 'current-password')
+_NEW_PASSWORD = _Field('new_password', 'log_in.new_password', 'new-password')
+_LOG_IN = _Form(
+    *('/log-in', 'log_in.title', 'log_in.button'),
+    (_NAME, _PASSWORD, _Field('next', '', 'off')),
+)
+_FIRST_ENGINEER = _Form(
+    *('/first-engineer', 'log_in.first_engineer', 'log_in.create'),
+    (_Field('code', 'log_in.code', 'one-time-code'), _NAME, _NEW_PASSWORD),
+    hint='log_in.code_hint',
+)
+_OWN_PASSWORD = _Form(
+    *('/password', 'log_in.own_password', 'log_in.change'),
+    (replace(_PASSWORD, label='log_in.present_password'), _NEW_PASSWORD),
+    hint='log_in.ends_others',
+)
+_MUST_CHANGE = replace(_OWN_PASSWORD, hint='log_in.must_change')
 
 
 def add_routes(app: FastAPI, people: People, work: PeopleWork, cell_name: str) -> None:
@@ -92,45 +138,20 @@ class _Forms:
 
     async def show_log_in(self, request: Request) -> Response:
         visitor = visitor_of(request)
+        next_page = _local_page(request.query_params.get('next', '/'))
         if visitor is not None and visitor.may_act:
-            return RedirectResponse(_local_page(request.query_params.get('next', '/')), 303)
-        return self._log_in_form(request)
+            return RedirectResponse(next_page, 303)
+        return self._page(request, _LOG_IN, {'next': next_page})
 
     async def log_in(self, request: Request) -> Response:
         given = await _fields(request)
-        next_page = _local_page(given.get('next', '/'))
+        given['next'] = _local_page(given.get('next', '/'))
         return await self._answered(
-            request,
+            *(request, _LOG_IN, given),
             lambda: self._people.log_in(
                 given.get('name', ''), given.get('password', ''), _address(request)
             ),
-            next_page,
-            lambda problem, status: self._log_in_form(request, given, problem, status),
-        )
-
-    def _log_in_form(
-        self,
-        request: Request,
-        given: dict[str, str] | None = None,
-        problem: str = '',
-        status: int = 200,
-    ) -> Response:
-        words = words_for(request)
-        given = given or {}
-        next_page = _local_page(given.get('next') or request.query_params.get('next', '/'))
-        links = []
-        if self._people.takes_code():
-            links.append(('/first-engineer', words('log_in.first_engineer')))
-        return self._form(
-            *(request, words('log_in.title'), words('log_in.button'), '/log-in'),
-            [
-                _field('name', words('log_in.name'), 'username', given.get('name', '')),
-                _field('password', words('log_in.password'), 'current-password'),
-                _field('next', '', 'off', next_page),
-            ],
-            problem=problem,
-            status=status,
-            links=links,
+            given['next'],
         )
 
     # The first engineer
@@ -138,76 +159,34 @@ class _Forms:
     async def show_first_engineer(self, request: Request) -> Response:
         if not self._people.takes_code():
             return RedirectResponse('/log-in', 303)
-        return self._first_engineer_form(request)
+        return self._page(request, _FIRST_ENGINEER)
 
     async def add_first_engineer(self, request: Request) -> Response:
         if not self._people.takes_code():
             return RedirectResponse('/log-in', 303)
         given = await _fields(request)
         return await self._answered(
-            request,
+            *(request, _FIRST_ENGINEER, given),
             lambda: self._people.add_first_engineer(
                 *(given.get('code', ''), given.get('name', '')),
                 *(given.get('new_password', ''), _address(request)),
             ),
-            '/',
-            lambda problem, status: self._first_engineer_form(request, given, problem, status),
-        )
-
-    def _first_engineer_form(
-        self,
-        request: Request,
-        given: dict[str, str] | None = None,
-        problem: str = '',
-        status: int = 200,
-    ) -> Response:
-        words = words_for(request)
-        given = given or {}
-        return self._form(
-            *(request, words('log_in.first_engineer'), words('log_in.create')),
-            '/first-engineer',
-            [
-                _field('code', words('log_in.code'), 'one-time-code', given.get('code', '')),
-                _field('name', words('log_in.name'), 'username', given.get('name', '')),
-                _field('new_password', words('log_in.new_password'), 'new-password'),
-            ],
-            hint=words('log_in.code_hint'),
-            problem=problem,
-            status=status,
         )
 
     # One's own password
 
     async def show_password(self, request: Request) -> Response:
-        return self._password_form(request)
+        return self._page(request, _password_form(request))
 
     async def change_password(self, request: Request) -> Response:
         given = await _fields(request)
         visitor = visitor_of(request)
         assert visitor is not None, 'the guard lets nobody else in'
         return await self._answered(
-            request,
+            *(request, _password_form(request), given),
             lambda: self._people.change_own_password(
                 visitor, given.get('password', ''), given.get('new_password', '')
             ),
-            '/',
-            lambda problem, status: self._password_form(request, problem, status),
-        )
-
-    def _password_form(self, request: Request, problem: str = '', status: int = 200) -> Response:
-        words = words_for(request)
-        visitor = visitor_of(request)
-        must_change = visitor is not None and visitor.must_change_password
-        return self._form(
-            *(request, words('log_in.own_password'), words('log_in.change'), '/password'),
-            [
-                _field('password', words('log_in.present_password'), 'current-password'),
-                _field('new_password', words('log_in.new_password'), 'new-password'),
-            ],
-            hint=words('log_in.must_change' if must_change else 'log_in.ends_others'),
-            problem=problem,
-            status=status,
-            links=[] if must_change else [('/people', words('log_in.back'))],
         )
 
     # Log-out, and whether the log-in still holds
@@ -222,7 +201,7 @@ class _Forms:
 
     async def session(self, request: Request) -> dict[str, str]:
         """
-        Tell a page that has lost its socket whether it has to log in again.
+        Tell a page whose log-in it is by now.
 
         """
         visitor = visitor_of(request)
@@ -234,23 +213,29 @@ class _Forms:
     async def _answered(
         self,
         request: Request,
+        form: _Form,
+        given: dict[str, str],
         begin: Callable[[], str],
-        next_page: str,
-        form: Callable[[str, int], Response],
+        next_page: str = '/',
     ) -> Response:
+        """
+        Begin a session and go on to a page, or show the form again and say what was wrong.
+
+        """
         words = words_for(request)
         try:
             secret = await self._work.do(begin)
         except WaitError as error:
-            response = form(words('log_in.wait', seconds=f'{error.wait_s:.0f}'), 429)
+            said = words('log_in.wait', seconds=f'{error.wait_s:.0f}')
+            response = self._page(request, form, given, said, 429)
             response.headers['retry-after'] = f'{error.wait_s + 1:.0f}'
             return response
         except AccessError:
-            return form(words('log_in.wrong'), 403)
+            return self._page(request, form, given, words('log_in.wrong'), 403)
         except SettingError as error:
-            return form(str(error), 400)
+            return self._page(request, form, given, str(error), 400)
         except InspectionError as error:
-            return form(str(error), 503)
+            return self._page(request, form, given, str(error), 503)
         response = RedirectResponse(next_page, 303)
         response.set_cookie(
             cookie_name(request.scope),
@@ -263,47 +248,55 @@ class _Forms:
         )
         return response
 
-    def _form(
+    def _page(
         self,
         request: Request,
-        title: str,
-        button: str,
-        action: str,
-        fields: list[dict[str, object]],
-        *,
-        hint: str = '',
+        form: _Form,
+        given: Mapping[str, str] = MappingProxyType({}),
         problem: str = '',
         status: int = 200,
-        links: list[tuple[str, str]] | None = None,
     ) -> Response:
-        from anomaly_inspection.panel.words import languages
+        """
+        Show a form with what was given, passwords left out.
 
+        """
         words: Words = words_for(request)
-        page = _FORM.render(
+        links = []
+        if form is _LOG_IN and self._people.takes_code():
+            links = [('/first-engineer', words('log_in.first_engineer'))]
+        elif form is _OWN_PASSWORD:
+            links = [('/people', words('log_in.back'))]
+        page = _PAGE.render(
             words=words,
             languages=languages(),
             theme=_THEMES.get(request.cookies.get('panel_theme', ''), ''),
             cell_name=self._cell_name,
-            title=title,
-            button=button,
-            action=action,
-            fields=fields,
-            hint=hint,
+            title=words(form.title),
+            button=words(form.button),
+            action=form.address,
+            fields=[_shown_field(field, given, words) for field in form.fields],
+            hint=words(form.hint) if form.hint else '',
             problem=problem,
-            links=links or [],
+            links=links,
         )
         return HTMLResponse(page, status)
 
 
-def _field(name: str, label: str, autocomplete: str, value: str = '') -> dict[str, object]:
-    kind = 'password' if name.endswith('password') else 'text'
+def _password_form(request: Request) -> _Form:
+    visitor = visitor_of(request)
+    return _MUST_CHANGE if visitor is not None and visitor.must_change_password else _OWN_PASSWORD
+
+
+def _shown_field(field: _Field, given: Mapping[str, str], words: Words) -> dict[str, object]:
+    is_password = field.name.endswith('password')
+    kind = 'password' if is_password else 'text' if field.label else 'hidden'
     return {
-        'name': name,
-        'label': label,
-        'type': 'hidden' if name == 'next' else kind,
-        'autocomplete': autocomplete,
-        'value': value,
-        'longest': 200,
+        'name': field.name,
+        'label': words(field.label) if field.label else '',
+        'type': kind,
+        'autocomplete': field.autocomplete,
+        'value': '' if is_password else given.get(field.name, ''),
+        'longest': _LONGEST_FIELD,
     }
 
 

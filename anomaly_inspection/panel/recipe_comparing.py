@@ -97,6 +97,7 @@ class ComparingDialog:
         for (_, picture), (name, version) in zip(self._sides, keys, strict=True):
             picture.props['src'] = f'/recipes/{name}/picture.jpg?version={version}'
         old, new = (self._summaries[key] for key in keys)
+        found: Comparison | str | None
         try:
             found = await run.io_bound(_compared, old.folder, new.folder)
         except InspectionError as error:

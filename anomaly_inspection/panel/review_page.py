@@ -224,7 +224,7 @@ class _ReviewPage:
             _set_source(self._next_image, picture_address(after, kind))
 
     def _why_none(self) -> str:
-        if self._reviews.folder is None:
+        if not self._reviews.is_kept:
             return 'review.not_kept'
         return 'review.all_done' if self._filters.chosen().verdict == NEW else 'review.none'
 
@@ -302,7 +302,7 @@ class _Filters:
     def __init__(self, parts: PanelParts, words: Words, changed: Callable[[], None]) -> None:
         self._parts, self._words = parts, words
         self._is_offering = False
-        self._changed_by_us = changed
+        self._begin_anew = changed
         verdicts = {NEW: words('review.new'), ALL: words('review.all')}
         verdicts |= {str(verdict): words(f'review.{verdict}') for verdict in ReviewVerdict}
         with ui.element('section').classes('box review-filters'):
@@ -325,7 +325,7 @@ class _Filters:
             return
         # The field would take the keys.
         ui.run_javascript('document.activeElement?.blur()')
-        self._changed_by_us()
+        self._begin_anew()
 
     def offer(self, rejects: list[Reject]) -> None:
         """

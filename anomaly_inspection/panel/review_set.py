@@ -1,65 +1,39 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-Rejected parts on disk, and what people said about them: the review set.
-
-::
-
-    <review folder>/
-      parts/<session>_<number>.json     what was measured, and what a person said
-      images/<session>_<number>.png     of rejects that nobody has judged, or not surely
-      judged/<recipe>/test/good/*.png   rejects that were good: `evaluate` reads judged/<recipe>,
-      judged/<recipe>/test/defect/*.png `teach --add` reads judged/<recipe>/test/good
-
-The JSON file says where the picture belongs; a picture that a crash has left elsewhere is moved.
+Rejected parts and what people said about them: the review set.
 
 """
 
 from __future__ import annotations
 
 from collections import deque, OrderedDict
-from contextlib import suppress
 from dataclasses import dataclass, replace
-import os
-from pathlib import Path
-import re
-import shutil
 import threading
-import time
 from typing import TYPE_CHECKING
 
 import cv2
 
 from anomaly_inspection.errors import FrameError, SettingError, StateError
-from anomaly_inspection.panel.reject import (
-    file_stem,
-    LONGEST_COMMENT,
-    Reject,
-    reject_from_json,
-    reject_to_json,
-    ReviewVerdict,
-)
+from anomaly_inspection.panel.reject import LONGEST_COMMENT, Reject, ReviewVerdict
+from anomaly_inspection.panel.review_folder import cause_of, KeptReject, ReviewFolder
 from anomaly_inspection.printable import printable, shown
-from anomaly_inspection.recipes.recipe import NAME_PATTERN
-from anomaly_inspection.state_file import read_small_file, replace_file
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
+    from pathlib import Path
 
     import numpy as np
     from numpy.typing import NDArray
 
     from anomaly_inspection.panel.part_views import PartKey, PartView
 
-#: Below this much free space nothing is kept: the cell needs the rest for its state and logs.
-LEAST_FREE_BYTES = 200 * 10**6
 #: Rejects and bytes of their pictures that may wait for the disk.
 MOST_ARRIVALS, MOST_ARRIVAL_BYTES = 16, 64 * 10**6
-_PARTS, _IMAGES, _JUDGED = 'parts', 'images', 'judged'
-_NO_RECIPE = 'no_recipe'
-_MISSING = 'the picture is missing'
-_PNG_OPTIONS = (cv2.IMWRITE_PNG_COMPRESSION, 1)
-# What a crash has left half written may be deleted when it is older than this.
-_LEFTOVER_S = 3600.0
+# Faster and smaller than the default for pictures with noise; no loss.
+_PNG_OPTIONS = (
+    *(cv2.IMWRITE_PNG_COMPRESSION, 1),
+    *(cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_HUFFMAN_ONLY),
+)
 _NAMED_FILES = 3
 
 
@@ -120,7 +94,7 @@ class ReviewSet:
         *,
         bounds: ReviewBounds | None = None,
     ) -> None:
-        self.folder = folder
+        self._folder = None if folder is None else ReviewFolder(folder)
         self._told, self._noted = told, noted
         self.bounds = bounds or ReviewBounds()
         half = self.bounds.most_bytes // 2
@@ -129,7 +103,7 @@ class ReviewSet:
         self._changed = threading.Condition()
         self._arrivals: deque[_Arrival] = deque()
         self._arrival_bytes = 0
-        self._is_busy = folder is not None
+        self._is_busy = self.is_kept
         self._is_closing = False
         self._problem = ''
         # The thread of the set and those of people change files in turn.
@@ -139,9 +113,17 @@ class ReviewSet:
         #: Rejects that came faster than the disk could take them.
         self.lost_count = 0
         self._thread: threading.Thread | None = None
-        if folder is not None:
+        if self.is_kept:
             self._thread = threading.Thread(target=self._run, name='review set', daemon=True)
             self._thread.start()
+
+    @property
+    def is_kept(self) -> bool:
+        """
+        Whether rejects are kept at all.
+
+        """
+        return self._folder is not None
 
     # For the cell
 
@@ -164,7 +146,7 @@ class ReviewSet:
             Seconds since 1970.
 
         """
-        if self.folder is None:
+        if not self.is_kept:
             return
         with self._changed:
             n_waiting = len(self._arrivals)
@@ -251,7 +233,7 @@ class ReviewSet:
         with self._disk:
             with self._changed:
                 item = self._new.found(key) or self._judged.found(key)
-            if item is None or self.folder is None:
+            if item is None or self._folder is None:
                 raise SettingError(
                     f'part {key[1]} of session {shown(key[0])} is not in the review set (any more)'
                 )
@@ -262,21 +244,13 @@ class ReviewSet:
                 who=printable(who),
                 judged_s=now_s,
             )
-            try:
-                replace_file(self._part_path(key), reject_to_json(judged))
-            except (OSError, ValueError) as error:
-                raise StateError(
-                    f'the review is not noted: cannot write {self._name()}: {_cause(error)}'
-                ) from error
-            # The disk has the verdict. A picture that cannot be moved now is moved at a restart.
-            with suppress(OSError):
-                self._put_in_place(judged)
+            self._folder.change(judged)
             with self._changed:
                 self._new.remove(key)
                 self._judged.remove(key)
                 self._judged.add(replace(item, reject=judged))
                 self._tell_change()
-            self._make_room(self._judged)
+            self._make_room(self._folder, self._judged)
         return judged
 
     def png_of(self, key: PartKey) -> bytes | None:
@@ -285,28 +259,22 @@ class ReviewSet:
 
         """
         reject = self.reject(key)
-        if reject is None or reject.image_problem:
+        if reject is None or self._folder is None:
             return None
-        for place in self._places(reject):
-            with suppress(OSError):
-                return place.read_bytes()
-        return None
+        return self._folder.png_of(reject)
 
     # The thread of the set
 
     def _run(self) -> None:
-        assert self.folder is not None
-        try:
-            self._load()
-        except OSError as error:
-            self._noted(f'cannot read {self._name()}: {_cause(error)}')
+        assert self._folder is not None
+        self._load(self._folder)
         while (arrival := self._next()) is not None:
-            problem = self._keep(arrival)
+            problem = self._keep(self._folder, arrival)
             with self._changed:
                 if not problem and self.lost_count:
                     problem = (
-                        f'{self.lost_count} rejects came faster than the disk of {self._name()} '
-                        'could take them, and cannot be reviewed'
+                        f'{self.lost_count} rejects came faster than the disk of '
+                        f'{printable(self._folder.path)} could take them, and cannot be reviewed'
                     )
                     if not self._arrivals:
                         self.lost_count = 0
@@ -326,171 +294,59 @@ class ReviewSet:
             self._arrival_bytes -= arrival.n_bytes
             return arrival
 
-    def _keep(self, arrival: _Arrival) -> str:
+    def _keep(self, folder: ReviewFolder, arrival: _Arrival) -> str:
         """
         Write a reject, and say what went wrong.
 
         """
         if self.reject(arrival.part.key) is not None:
             return self._problem
-        assert self.folder is not None
         png, image_problem = _encoded(arrival.image)
-        reject = Reject(arrival.part, arrival.now_s, image_problem)
         with self._disk:
             try:
-                self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-                free = shutil.disk_usage(self.folder).free
-                if free < LEAST_FREE_BYTES:
-                    return (
-                        f'rejects cannot be reviewed: the disk of {self._name()} has '
-                        f'{free / 1e6:.0f} MB left, {LEAST_FREE_BYTES / 1e6:.0f} MB must stay free'
-                    )
-                # The picture first: no part may point to one that is not there.
-                if png:
-                    replace_file(self._place(reject), png, waits_for_disk=False)
-                path = self._part_path(reject.key)
-                replace_file(path, reject_to_json(reject), waits_for_disk=False)
-            except (OSError, ValueError) as error:
-                with suppress(OSError):
-                    self._place(reject).unlink()
-                return f'rejects cannot be reviewed: cannot write {self._name()}: {_cause(error)}'
+                kept = folder.add(Reject(arrival.part, arrival.now_s, image_problem), png)
+            except StateError as error:
+                return f'rejects cannot be reviewed: {error}'
             with self._changed:
-                self._new.add(_Item(reject, len(png)))
+                self._new.add(kept)
                 self._tell_change()
-            self._make_room(self._new)
+            self._make_room(folder, self._new)
         return ''
 
-    def _make_room(self, shelf: _Shelf) -> None:
+    def _make_room(self, folder: ReviewFolder, shelf: _Shelf) -> None:
         while True:
             with self._changed:
                 oldest = shelf.take_surplus()
                 if oldest is None:
                     return
                 self._tell_change()
-            # The part first: a picture without one is found and deleted at the next start.
-            for path in (self._part_path(oldest.key), *self._places(oldest)):
-                with suppress(OSError):
-                    path.unlink()
+            folder.forget(oldest)
 
     def _tell_change(self) -> None:
         self.revision += 1
         self._changed.notify_all()
 
-    # Reading the folder
-
-    def _load(self) -> None:
-        assert self.folder is not None
-        items, strange = [], []
-        for path in sorted((self.folder / _PARTS).glob('*.json')):
-            try:
-                items.append(self._read(path))
-            except (OSError, ValueError) as error:
-                strange.append(f'{printable(path.name)} ({_cause(error)})')
+    def _load(self, folder: ReviewFolder) -> None:
+        try:
+            found, strange = folder.read()
+        except OSError as error:
+            self._noted(f'cannot read {printable(folder.path)}: {cause_of(error)}')
+            return
         with self._changed:
-            for shelf, is_judged in ((self._new, False), (self._judged, True)):
-                of_shelf = [one for one in items if (one.reject.verdict is not None) == is_judged]
-                for item in sorted(of_shelf, key=_age):
-                    shelf.add(item)
+            for kept in sorted(found, key=_age):
+                (self._new if kept.reject.verdict is None else self._judged).add(kept)
             self._tell_change()
         if strange:
-            more = (
-                f' and {len(strange) - _NAMED_FILES} more' if len(strange) > _NAMED_FILES else ''
-            )
+            n_more = len(strange) - _NAMED_FILES
+            more = f' and {n_more} more' if n_more > 0 else ''
             self._noted(
-                f'these files in {printable(self.folder / _PARTS)} cannot be read and are left '
+                f'these files of rejects in {printable(folder.path)} cannot be read and are left '
                 f'out: {"; ".join(strange[:_NAMED_FILES])}{more}'
             )
         with self._disk:
             for shelf in (self._new, self._judged):
-                self._make_room(shelf)
-            self._tidy()
-
-    def _read(self, path: Path) -> _Item:
-        text = read_small_file(path)
-        if text is None:
-            raise ValueError('it is gone')
-        reject = reject_from_json(text)
-        if path.stem != file_stem(reject.key):
-            raise ValueError(f'it is about part {reject.key[1]} of {shown(reject.key[0])}')
-        if reject.image_problem:
-            return _Item(reject, 0)
-        with suppress(OSError):
-            self._put_in_place(reject)
-        for place in self._places(reject):
-            with suppress(OSError):
-                return _Item(reject, place.stat().st_size)
-        return _Item(replace(reject, image_problem=_MISSING), 0)
-
-    def _tidy(self) -> None:
-        """
-        Delete what a crash has left half written, and pictures whose part was forgotten.
-
-        """
-        assert self.folder is not None
-        for path in self._leftovers():
-            with suppress(OSError):
-                if time.time() - path.stat().st_mtime > _LEFTOVER_S:
-                    path.unlink()
-
-    def _leftovers(self) -> Iterator[Path]:
-        assert self.folder is not None
-        yield from (self.folder / _PARTS).glob('.*.json-*')
-        yield from self.folder.rglob('.*.png-*')
-        for path in (self.folder / _IMAGES).glob('*.png'):
-            if not (self.folder / _PARTS / f'{path.stem}.json').exists():
-                yield path
-
-    # Places
-
-    def _name(self) -> str:
-        return printable(self.folder or '')
-
-    def _part_path(self, key: PartKey) -> Path:
-        assert self.folder is not None
-        return self.folder / _PARTS / f'{file_stem(key)}.json'
-
-    def _place(self, reject: Reject) -> Path:
-        """
-        Where the picture belongs.
-
-        """
-        assert self.folder is not None
-        name = f'{file_stem(reject.key)}.png'
-        if reject.verdict in (None, ReviewVerdict.UNSURE):
-            return self.folder / _IMAGES / name
-        return self._split(reject) / str(reject.verdict) / name
-
-    def _split(self, reject: Reject) -> Path:
-        assert self.folder is not None
-        is_plain = re.fullmatch(NAME_PATTERN, reject.recipe) is not None
-        recipe = reject.recipe if is_plain else _NO_RECIPE
-        return self.folder / _JUDGED / recipe / 'test'
-
-    def _places(self, reject: Reject) -> list[Path]:
-        """
-        Where the picture may be, the likeliest place first.
-
-        """
-        verdicts = (reject.verdict, None, ReviewVerdict.GOOD, ReviewVerdict.DEFECT)
-        return [self._place(replace(reject, verdict=verdict)) for verdict in verdicts]
-
-    def _put_in_place(self, reject: Reject) -> None:
-        place = self._place(reject)
-        found = next((path for path in self._places(reject) if path.is_file()), place)
-        if found == place:
-            return
-        if place.parent.parent == self._split(reject):
-            # `evaluate` knows the layout by these two.
-            for verdict in (ReviewVerdict.GOOD, ReviewVerdict.DEFECT):
-                (self._split(reject) / verdict).mkdir(parents=True, exist_ok=True)
-        place.parent.mkdir(parents=True, exist_ok=True)
-        os.replace(found, place)
-
-
-@dataclass(frozen=True)
-class _Item:
-    reject: Reject
-    n_bytes: int
+                self._make_room(folder, shelf)
+            folder.tidy()
 
 
 class _Shelf:
@@ -501,7 +357,7 @@ class _Shelf:
 
     def __init__(self, most: int, most_bytes: int) -> None:
         self._most, self._most_bytes = most, most_bytes
-        self._items: OrderedDict[PartKey, _Item] = OrderedDict()
+        self._items: OrderedDict[PartKey, KeptReject] = OrderedDict()
         self._n_bytes = 0
 
     def __len__(self) -> int:
@@ -510,10 +366,10 @@ class _Shelf:
     def rejects(self) -> list[Reject]:
         return [item.reject for item in self._items.values()]
 
-    def found(self, key: PartKey) -> _Item | None:
+    def found(self, key: PartKey) -> KeptReject | None:
         return self._items.get(key)
 
-    def add(self, item: _Item) -> None:
+    def add(self, item: KeptReject) -> None:
         self._items[item.reject.key] = item
         self._n_bytes += item.n_bytes
 
@@ -531,7 +387,7 @@ class _Shelf:
         return reject
 
 
-def _age(item: _Item) -> float:
+def _age(item: KeptReject) -> float:
     reject = item.reject
     return reject.kept_s if reject.verdict is None else reject.judged_s
 
@@ -547,7 +403,3 @@ def _encoded(image: Callable[[], NDArray[np.uint8]]) -> tuple[bytes, str]:
         return b'', printable(str(error))[:500]
     except Exception as error:  # noqa: BLE001 - a thread's edge: whatever the picture is, go on
         return b'', printable(repr(error))[:500]
-
-
-def _cause(error: Exception) -> str:
-    return getattr(error, 'strerror', None) or str(error)

@@ -22,12 +22,21 @@ class TeachSettings:
     ----------
     region : (left, top, width, height) or empty
         Region of interest in pixels of the images; empty = the whole image.
+    scorers : tuple of str
+        Methods; empty = chosen automatically.
+    tolerance : str
+        'shift=12px,rotation=any'; '' = the usual values.
+    speed_budget_ms : float
+        Longest time for a part; 0 = the usual one.
 
     """
 
     recipe_name: str = ''
     region: tuple[int, int, int, int] | tuple[()] = ()
     highlight_colours: bool = False
+    scorers: tuple[str, ...] = ()
+    tolerance: str = ''
+    speed_budget_ms: float = 0.0
     taught_by: str = ''
 
 

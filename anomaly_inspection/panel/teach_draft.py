@@ -7,13 +7,15 @@ The right side of the Teach page: teach, what came of it, trial run, accept.
 from __future__ import annotations
 
 import math
+import time
 from typing import TYPE_CHECKING
 
 from nicegui import ui
 
 from anomaly_inspection.panel.asking import asked, tell_refusal
+from anomaly_inspection.panel.explaining import NO_NUMBER
 from anomaly_inspection.panel.layout import text
-from anomaly_inspection.panel.teach_commands import TeachSettings
+from anomaly_inspection.panel.teach_options import TeachOptionsBox
 from anomaly_inspection.panel.teacher_state import ACCEPTING, IDLE, TEACHING
 
 if TYPE_CHECKING:
@@ -45,13 +47,12 @@ class TeachBox:
         with ui.element('section').classes('box'):
             text(words('teach.teach_title'), 'box-title')
             with ui.element('div').classes('teach-row'):
-                self._colours = ui.checkbox(words('teach.highlight_colours'))
-                self._colours.tooltip(words('teach.highlight_colours_hint')).classes('grow')
+                self._note = text(classes='quiet grow')
                 self._begin = ui.button(words('teach.teach'), on_click=self._teach)
                 self._begin.props('unelevated no-caps color=primary')
                 self._cancel = ui.button(words('teach.cancel'), on_click=self._stop)
                 self._cancel.props('outline no-caps')
-            self._note = text(classes='quiet')
+            self._options = TeachOptionsBox(words)
             self._bar = ui.linear_progress(0.0, show_value=False).classes('teach-progress')
             self._problem = text(classes='teach-problem')
 
@@ -70,7 +71,8 @@ class TeachBox:
         self._begin.set_enabled(teacher.activity == IDLE and images >= _FEWEST_IMAGES)
         if is_teaching:
             self._bar.value = teacher.done / teacher.wanted if teacher.wanted else 0.0
-            self._note.text = f'{teacher.detail}: {teacher.done} / {teacher.wanted}'
+            detail = teacher.detail[:1].upper() + teacher.detail[1:]
+            self._note.text = f'{detail}: {teacher.done} / {teacher.wanted}'
         elif images < _FEWEST_IMAGES:
             self._note.text = words('teach.too_few', least=_FEWEST_IMAGES)
         else:
@@ -82,9 +84,7 @@ class TeachBox:
     async def _teach(self) -> None:
         if self._session is None:
             return
-        settings = TeachSettings(
-            region=self._region() or (), highlight_colours=bool(self._colours.value)
-        )
+        settings = self._options.settings(self._region() or ())
         self._begin.disable()
         await asked(self._parts.teaching.teach, self._session.name, settings)
 
@@ -115,6 +115,9 @@ class DraftBox:
                 self._numbers = {
                     name: _counter(words(f'teach.{name}'))
                     for name in ('parts', 'draft_rejects', 'rejects_in_force', 'differ')
+                }
+                self._boxes = {
+                    name: label.parent_slot.parent for name, label in self._numbers.items()
                 }
             self._dropped = text(classes='quiet')
             self._list = ui.element('div').classes('teach-shadows')
@@ -149,6 +152,8 @@ class DraftBox:
             self._body.clear()
             with self._body:
                 _headline(draft, self._words)
+                self._rate_words = text()
+        self._show_rate(picture, draft)
         self._show_trial(picture, session)
         is_accepting = picture.teacher.activity == ACCEPTING
         for button in (self._accept, self._discard):
@@ -157,11 +162,29 @@ class DraftBox:
         answer = picture.teacher_answers.get('accept')
         self._problem.text = answer.message if answer is not None and not answer.success else ''
 
+    def _show_rate(self, picture: CellPicture, draft: DraftView) -> None:
+        """
+        Show the time for a part against the rate of the line.
+
+        """
+        per_s = picture.parts_per_minute(time.time()) / 60
+        is_slow = per_s > draft.most_parts_per_s
+        self._rate_words.set_visibility(per_s > 0)
+        key = 'teach.rate_too_high' if is_slow else 'teach.rate_fits'
+        self._rate_words.text = self._words(
+            key, rate=f'{per_s:.2g}', most=f'{draft.most_parts_per_s:.3g}'
+        )
+        self._rate_words.classes(replace='teach-problem' if is_slow else 'quiet')
+
     def _show_trial(self, picture: CellPicture, session: SessionView) -> None:
         trial, words = picture.teacher.trial, self._words
         is_on = trial.session == session.name
         self._trial.text = words('teach.trial_stop' if is_on else 'teach.trial_start')
-        self._trial_words.text = words('teach.trial_on' if is_on else 'teach.trial_off')
+        has_recipe = bool(picture.recipe.name)
+        key = 'trial_on' if is_on else 'trial_off'
+        self._trial_words.text = words(f'teach.{key}' if has_recipe else f'teach.{key}_first')
+        for name in ('rejects_in_force', 'differ'):
+            self._boxes[name].set_visibility(has_recipe)
         self._counts.set_visibility(is_on)
         self._list.set_visibility(is_on)
         self._dropped.set_visibility(is_on and trial.dropped > 0)
@@ -170,7 +193,7 @@ class DraftBox:
         self._dropped.text = words('teach.trial_dropped', count=trial.dropped)
         newest = picture.shadows[::-1]
         for place, row in enumerate(self._rows):
-            row.show(newest[place] if place < len(newest) else None)
+            row.show(newest[place] if place < len(newest) else None, has_recipe=has_recipe)
 
     async def _toggle_trial(self) -> None:
         session, teaching = self._session, self._parts.teaching
@@ -186,9 +209,13 @@ class DraftBox:
         tell_refusal(answer)
 
     async def _accept_draft(self) -> None:
-        if self._session is not None:
-            self._accept.disable()
-            await asked(self._parts.teaching.accept, self._session.name)
+        session = self._session
+        if session is None or session.draft is None:
+            return
+        if session.draft.faults and not await _is_wanted(session.draft, self._words):
+            return
+        self._accept.disable()
+        await asked(self._parts.teaching.accept, session.name)
 
     async def _throw_away(self) -> None:
         if self._session is not None:
@@ -240,14 +267,14 @@ class _ShadowRow:
             self._number = text()
             self._draft, self._in_force = _Verdict(words), _Verdict(words)
 
-    def show(self, shadow: ShadowView | None) -> None:
+    def show(self, shadow: ShadowView | None, *, has_recipe: bool) -> None:
         self._row.set_visibility(shadow is not None)
         if shadow is None:
             return
         self._number.text = str(shadow.number)
         self._draft.show(has_passed=shadow.draft_passes)
-        self._in_force.show(has_passed=shadow.passes_in_force)
-        differs = shadow.draft_passes != shadow.passes_in_force
+        self._in_force.show(has_passed=shadow.passes_in_force if has_recipe else None)
+        differs = has_recipe and shadow.draft_passes != shadow.passes_in_force
         self._row.classes(replace='teach-shadow' + (' differs' if differs else ''))
 
 
@@ -258,7 +285,11 @@ class _Verdict:
             self._icon = ui.icon('')
             self._word = text()
 
-    def show(self, *, has_passed: bool) -> None:
+    def show(self, *, has_passed: bool | None) -> None:
+        self._icon.set_visibility(has_passed is not None)
+        if has_passed is None:
+            self._word.text = NO_NUMBER
+            return
         kind = 'good' if has_passed else 'bad'
         self._box.classes(replace=f'teach-verdict is-{kind}')
         self._icon.name = 'check_circle' if has_passed else 'dangerous'
@@ -274,6 +305,8 @@ def _headline(draft: DraftView, words: Words) -> None:
         with ui.element('div').classes('problem is-error'):
             ui.icon('error').classes('problem-icon')
             text(fault, 'problem-message')
+    if draft.faults:
+        text(words('teach.fault_advice'))
     with ui.element('div').classes('counter-row'):
         for name, value in (
             ('seen_in_all', _percent(draft.seen_in_all)),
@@ -292,6 +325,24 @@ def _headline(draft: DraftView, words: Words) -> None:
         ),
         'quiet',
     )
+
+
+async def _is_wanted(draft: DraftView, words: Words) -> bool:
+    """
+    Ask whether a draft that is not fit for use shall be used all the same.
+
+    """
+    with ui.dialog() as dialog, ui.card().classes('teach-dialog'):
+        text(words('teach.really_accept'), 'teach-hint-title')
+        for fault in draft.faults:
+            text(fault)
+        with ui.element('div').classes('teach-row'):
+            ui.element('div').classes('grow')
+            ui.button(words('teach.cancel'), on_click=dialog.close).props('flat no-caps')
+            ui.button(words('teach.accept_anyway'), on_click=lambda: dialog.submit(True)).props(
+                'unelevated no-caps color=negative'
+            )
+    return bool(await dialog)
 
 
 def _examples(session: str, draft: DraftView, words: Words) -> None:

@@ -70,6 +70,7 @@ class SessionImages:
                 self._delete = ui.button(icon='delete', on_click=self._delete_marked)
                 self._delete.props('flat no-caps')
         ui.keyboard(on_key=self._press)
+        self._show_page()
 
     def show(self, session: str, count: int) -> None:
         """

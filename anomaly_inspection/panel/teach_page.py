@@ -64,7 +64,11 @@ def _show(parts: PanelParts, request: Request) -> None:
                 details = DraftDetails(words)
             with ui.element('div').classes('teach-column'):
                 teach_box = TeachBox(parts, words, lambda: images.region)
-                accepted = text(classes='teach-accepted')
+                with ui.element('section').classes('teach-accepted') as accepted:
+                    accepted_words = text()
+                    ui.button(words('teach.to_line'), on_click=lambda: ui.navigate.to('/')).props(
+                        'unelevated no-caps color=primary'
+                    )
                 draft = DraftBox(parts, words)
 
         def show() -> None:
@@ -78,7 +82,7 @@ def _show(parts: PanelParts, request: Request) -> None:
             details.show(session)
             answer = picture.teacher_answers.get('accept')
             is_accepted = answer is not None and answer.success
-            accepted.text = answer.message if answer is not None and is_accepted else ''
+            accepted_words.text = answer.message if answer is not None and is_accepted else ''
             accepted.set_visibility(is_accepted and not (session and session.draft))
 
         layout.on_change(parts, show)
@@ -97,6 +101,7 @@ class _RecordBox:
         self._wants_new = False
         with ui.element('section').classes('box'):
             text(words('teach.record_title'), 'box-title')
+            text(words('teach.record_hint'), 'quiet teach-hint-above')
             with ui.element('div').classes('teach-row'):
                 self._select = (
                     ui.select({}, label=words('teach.session'), on_change=self._take_choice)
@@ -169,6 +174,8 @@ class _RecordBox:
         self._new.props(f'icon={"close" if self._wants_new else "add"}')
         self._remove.set_visibility(session is not None and teacher.activity == IDLE)
         self._record_button.set_visibility(not is_recording)
+        has_images = session is not None and session.images > 0
+        self._record_button.text = words('teach.record_more' if has_images else 'teach.record')
         self._record_button.set_enabled(teacher.activity == IDLE)
         self._stop_button.set_visibility(is_recording)
         self._upload.set_visibility(session is not None and not is_recording)
@@ -259,5 +266,7 @@ class _RecordBox:
 
 
 def _label(session: SessionView, words: Words) -> str:
-    time = datetime.fromtimestamp(session.created_s).strftime('%Y-%m-%d %H:%M')
-    return words('teach.session_label', product=session.product, time=time, count=session.images)
+    began = datetime.fromtimestamp(session.created_s)
+    is_today = began.date() == datetime.now().date()
+    time = began.strftime('%H:%M' if is_today else '%Y-%m-%d %H:%M')
+    return words('teach.session_label', product=session.product, time=time)

@@ -19,6 +19,9 @@ from anomaly_inspection.panel.explaining import measure_name, number
 from anomaly_inspection.panel.guarded_commands import LEAST_ROLES
 from anomaly_inspection.panel.layout import text
 from anomaly_inspection.panel.live_picture import LivePicture
+from anomaly_inspection.panel.tune_calibration import CalibrationBox
+from anomaly_inspection.panel.tune_challenge import ChallengeBox
+from anomaly_inspection.panel.tune_range import ask_for_range, range_text
 from anomaly_inspection.panel.tuning import beyond, measured_values, slider_scale
 
 if TYPE_CHECKING:
@@ -62,6 +65,8 @@ def add_page(parts: PanelParts) -> None:
                     text(words('tune.only_look'), 'box')
                     save = None
                 knobs = _KnobBox(own, words, may_grab=may('grab'))
+                challenge = ChallengeBox(own, words, may_run=may('run_challenge'))
+                calibration = CalibrationBox(own, words) if may('calibrate') else None
                 with ui.element('section').classes('box tune-live'):
                     LivePicture(words)
 
@@ -69,6 +74,9 @@ def add_page(parts: PanelParts) -> None:
                 picture = parts.state.picture()
                 limits.show(picture)
                 knobs.show(picture)
+                challenge.show(picture)
+                if calibration is not None:
+                    calibration.show(picture)
                 if save is not None:
                     save.show(picture)
 
@@ -88,17 +96,16 @@ class _Limits:
         self._rows: list[_LimitRow] = []
         self._shown: object = None
         self._list = ui.element('div').classes('tune-limits')
+        self._dialogs = ui.element('div').classes('dialogs')
 
     def show(self, picture: CellPicture) -> None:
         """
         Show where the limits stand.
 
         """
-        ranges = [picture.limit_ranges.get(limit.name) for limit in picture.limits]
         shown = (
             picture.recipe.hash,
-            [(limit.name, limit.typical) for limit in picture.limits],
-            ranges,
+            [(one.name, one.typical, one.lowest, one.highest) for one in picture.limits],
         )
         fits = len(self._rows) == len(picture.limits) and all(
             row.fits(limit) for row, limit in zip(self._rows, picture.limits, strict=True)
@@ -111,10 +118,10 @@ class _Limits:
                     text(self._words('line.no_limits'), 'box quiet')
                 self._rows = [
                     _LimitRow(
-                        *(limit, slider_scale(limit, allowed), self._words, self._change),
-                        may_change=self._may_change,
+                        *(limit, slider_scale(limit), self._words, self._change),
+                        ask_for_range=self._ask_for_range if self._may_change else None,
                     )
-                    for limit, allowed in zip(picture.limits, ranges, strict=True)
+                    for limit in picture.limits
                 ]
             self.draw(picture)
         for row, limit in zip(self._rows, picture.limits, strict=True):
@@ -131,6 +138,11 @@ class _Limits:
     async def _change(self, limit: LimitView, value: float) -> Answer:
         return await asked(self._parts.commands.set_limits, {limit.name: value})
 
+    def _ask_for_range(self, limit: LimitView) -> None:
+        self._dialogs.clear()
+        with self._dialogs:
+            ask_for_range(self._parts, self._words, limit)
+
 
 class _LimitRow:
     """
@@ -145,10 +157,10 @@ class _LimitRow:
         words: Words,
         change: Change,
         *,
-        may_change: bool,
+        ask_for_range: Callable[[LimitView], None] | None,
     ) -> None:
         self._limit, self.scale, self._words, self._change = limit, scale, words, change
-        self._may_change = may_change
+        may_change = ask_for_range is not None
         # Where the slider is held, and the limit that it shows.
         self._at = self._made_for = limit.value
         self._in_force = math.nan
@@ -174,6 +186,12 @@ class _LimitRow:
                 self._number.props(f'aria-label="{words("line.limit")}"')
                 self._number.set_enabled(may_change)
                 text(unit, 'tune-unit')
+                if ask_for_range is not None:
+                    button = ui.button(
+                        icon='straighten', on_click=lambda: ask_for_range(self._limit)
+                    )
+                    button.props(f'flat round dense aria-label="{words("tune.range_set")}"')
+                    button.tooltip(words('tune.range_set'))
             self._chart = ui.echart(_chart_options(limit, scale)).classes('tune-chart')
             self._slider = ui.slider(
                 min=scale.low, max=scale.high, step=scale.step, value=scale.rounded(limit.value)
@@ -189,6 +207,7 @@ class _LimitRow:
                 text(words('tune.strict'))
                 self._sentence = text(classes='tune-sentence').props('aria-live=polite')
                 text(words('tune.tolerant'))
+            text(range_text(limit, words), 'tune-range')
             self._refused = text(classes='tune-refused')
         if may_change:
             self._slider.on('update:model-value', self._hold, throttle=0.1, trailing_events=False)

@@ -67,7 +67,7 @@ class SliderScale:
         return min(max(value, self.low), self.high)
 
 
-def slider_scale(limit: LimitView, allowed: tuple[float, float] | None = None) -> SliderScale:
+def slider_scale(limit: LimitView) -> SliderScale:
     """
     Give the scale from better than a typical good part to well beyond the limit.
 
@@ -75,24 +75,42 @@ def slider_scale(limit: LimitView, allowed: tuple[float, float] | None = None) -
     ----------
     limit : LimitView
         As it is in force.
-    allowed : (float, float) or None
-        What the decider takes; None = not known.
 
     """
     span = limit.value - limit.typical
-    step = 10.0 ** math.floor(math.log10(abs(span) / _STEPS))
-    least, most = allowed or (-math.inf, math.inf)
+    least, most = limit.lowest, limit.highest
     if not least <= limit.value <= most:
         least, most = -math.inf, math.inf
+    width = min(abs(span), most - least) or abs(span)
+    step = 10.0 ** math.floor(math.log10(width / _STEPS))
     ends = sorted(limit.typical + share * span for share in (_BEST_SHOWN, _WORST_SHOWN))
-    low = math.floor(max(ends[0], least) / step) * step
-    high = math.ceil(min(ends[1], most) / step) * step
+    if not limit.is_narrowed:
+        ends = [max(ends[0], least), min(ends[1], most)]
+    elif limit.typical >= 0.0:
+        # What the measure itself allows is not known then; hardly any goes below zero.
+        ends[0] = max(ends[0], 0.0)
+    low, high = math.floor(ends[0] / step) * step, math.ceil(ends[1] / step) * step
     # A limit must lie beyond the typical good part; to the last digit of the scale is near enough.
+    first, last = low, high
     if limit.high_is_bad:
-        first, last = (math.floor(limit.typical / step) + 1) * step, min(high, most)
+        first = (math.floor(limit.typical / step) + 1) * step
     else:
-        first, last = max(low, least), (math.ceil(limit.typical / step) - 1) * step
+        last = (math.ceil(limit.typical / step) - 1) * step
+    first, last = max(first, least), min(last, most)
+    if limit.is_narrowed:
+        # Steps that the decider takes; the parts are shown beyond its range as well.
+        first, last = _inward(first, last, step)
     return SliderScale(low, high, first, last, step)
+
+
+def _inward(first: float, last: float, step: float) -> tuple[float, float]:
+    """
+    Give the first and the last step within a range; the range itself where it holds none.
+
+    """
+    # A hair of tolerance: 0.3 / 0.1 is not quite 3.
+    inner = math.ceil(first / step - 1e-9) * step, math.floor(last / step + 1e-9) * step
+    return inner if inner[0] <= inner[1] else (first, last)
 
 
 def measured_values(parts: Sequence[PartView], limit: LimitView) -> list[tuple[int, float]]:

@@ -253,4 +253,4 @@ def _text(value: object) -> str:
 
 def _number(value: object) -> float:
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return float(value) if is_number and abs(value) < 1e300 else math.nan  # type: ignore[arg-type, operator]
+    return float(value) if is_number and abs(value) < 1e300 else math.nan  # type: ignore[arg-type]

@@ -361,7 +361,12 @@ def _scorer(
         measure = measures.mapping(spec.name)
         measure.choice('unit', (spec.unit,))
         measure.choice('bad_side', (spec.bad_side.name.lower(),))
-        limits[spec.name] = MeasureLimit(measure.number('limit'), measure.number('typical'))
+        limits[spec.name] = MeasureLimit(
+            measure.number('limit'),
+            measure.number('typical'),
+            lowest=measure.number('lowest') if measure.has('lowest') else None,
+            highest=measure.number('highest') if measure.has('highest') else None,
+        )
         if not measure.truth('judged', default=True):
             not_judged.add(spec.name)
         measure.finish()

@@ -7,6 +7,7 @@ The recipe: all that the cell knows of one product.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+import math
 import re
 from typing import Any, TYPE_CHECKING
 
@@ -48,11 +49,16 @@ class MeasureLimit:
         measure.
     typical : float
         Median of the measure over held-out good parts, unit of the measure.
+    lowest, highest : float or None
+        The range in which the limit may be moved, both included; None = as far as the measure
+        allows.
 
     """
 
     limit: float
     typical: float
+    lowest: float | None = None
+    highest: float | None = None
 
 
 @dataclass(frozen=True)
@@ -248,18 +254,60 @@ class Recipe:
             When one of them is refused; then none is changed.
 
         """
-        scorers = dict(self.scorers)
-        for (scorer_name, measure_name), value in limits.items():
-            part = scorers.get(scorer_name)
-            if part is None or measure_name not in part.limits:
-                known = ', '.join(f'{s}.{m}' for s, p in self.scorers.items() for m in p.limits)
+        return self._with_measure_limits(
+            {
+                key: replace(self._measure_limit(*key), limit=float(value))
+                for key, value in limits.items()
+            }
+        )
+
+    def with_ranges(
+        self, ranges: Mapping[tuple[str, str], tuple[float | None, float | None]]
+    ) -> Recipe:
+        """
+        Give the recipe with other ranges in which limits may be moved, not yet on disk.
+
+        Parameters
+        ----------
+        ranges : mapping of (scorer, measure) to (float or None, float or None)
+            Lowest and highest limit that is taken, both included, unit of the measure; None = as
+            far as the measure allows. Ranges that are not named stay.
+
+        Raises
+        ------
+        LimitError
+            When one of them is refused, e.g. as it does not hold the limit; then none is changed.
+
+        """
+        changed = {}
+        for key, (lowest, highest) in ranges.items():
+            limit = replace(self._measure_limit(*key), lowest=lowest, highest=highest)
+            low = -math.inf if lowest is None else lowest
+            high = math.inf if highest is None else highest
+            if not low <= limit.limit <= high:
                 raise LimitError(
-                    f'there is no measure {scorer_name}.{measure_name}; there are: {known}'
+                    f'{".".join(key)}: range {low!r} to {high!r} refused, allowed: a range that '
+                    f'holds the limit, {limit.limit!r}'
                 )
+            changed[key] = limit
+        return self._with_measure_limits(changed)
+
+    def _measure_limit(self, scorer_name: str, measure_name: str) -> MeasureLimit:
+        part = self.scorers.get(scorer_name)
+        if part is None or measure_name not in part.limits:
+            known = ', '.join(f'{s}.{m}' for s, p in self.scorers.items() for m in p.limits)
+            raise LimitError(
+                f'there is no measure {scorer_name}.{measure_name}; there are: {known}'
+            )
+        return part.limits[measure_name]
+
+    def _with_measure_limits(self, limits: Mapping[tuple[str, str], MeasureLimit]) -> Recipe:
+        scorers = dict(self.scorers)
+        for (scorer_name, measure_name), limit in limits.items():
             spec = next(spec for spec in measures_of(scorer_name) if spec.name == measure_name)
-            changed = replace(part.limits[measure_name], limit=float(value))
-            checked_limit(scorer_name, spec, changed)
-            scorers[scorer_name] = replace(part, limits={**part.limits, measure_name: changed})
+            checked_limit(scorer_name, spec, limit)
+            part = scorers[scorer_name]
+            scorers[scorer_name] = replace(part, limits={**part.limits, measure_name: limit})
         return replace(self, scorers=scorers, path=None, hash='')
 
     def _check_trained_on(self, scorer_name: str, fingerprint: str) -> None:
@@ -317,4 +365,6 @@ def checked_limit(scorer_name: str, spec: MeasureSpec, limit: MeasureLimit) -> L
         minimum=minimum,
         maximum=maximum,
         tells_class=spec.class_range is not None,
+        lowest=-math.inf if limit.lowest is None else limit.lowest,
+        highest=math.inf if limit.highest is None else limit.highest,
     )

@@ -53,7 +53,8 @@ def recipe_text(recipe: Recipe) -> str:
         '',
         *_tolerance(recipe),
         '# any: one measure beyond its limit rejects the part; all: only all of them together do.',
-        "# A measure with 'judged: false' is published, but plays no part in this.",
+        "# A measure with 'judged: false' is published, but plays no part in this. Where lowest",
+        '# and highest are given, the limit may be moved within them alone.',
         _entry('combination', recipe.combination),
         '',
         'scorers:',
@@ -74,6 +75,9 @@ def recipe_text(recipe: Recipe) -> str:
                 'unit': spec.unit,
                 'bad_side': spec.bad_side.name.lower(),
             }
+            for name, end in (('lowest', limit.lowest), ('highest', limit.highest)):
+                if end is not None:
+                    values[name] = end
             if spec.name in part.not_judged:
                 values['judged'] = False
             lines += [f'      # {spec.description}', f'      {spec.name}: {_flow(values)}']

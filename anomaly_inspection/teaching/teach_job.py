@@ -21,6 +21,11 @@ from anomaly_inspection.progress import no_progress
 from anomaly_inspection.recipes.folder import write_recipe
 from anomaly_inspection.recipes.recipe import Provenance
 from anomaly_inspection.teaching.after_teaching import images_to_keep, short_self_test
+from anomaly_inspection.teaching.autoencoder_training import (
+    AUTOENCODER,
+    check_training_packages,
+    with_trained_autoencoder,
+)
 from anomaly_inspection.teaching.draft import DraftReport, RECIPE, write_report
 from anomaly_inspection.teaching.session import recipe_name_of, TeachingFolder
 
@@ -69,6 +74,14 @@ class TeachJob:
     speed_budget_ms: float = 0.0
     taught_by: str = ''
 
+    @property
+    def trains(self) -> bool:
+        """
+        Whether an autoencoder is wanted as well.
+
+        """
+        return AUTOENCODER in self.scorers
+
     def options(self) -> TeachOptions:
         """
         Give the options of teaching; raises SettingError when one is out of range.
@@ -81,7 +94,7 @@ class TeachJob:
                 f'{LONGEST_BUDGET_MS:g} ms, or 0 = {_DEFAULT_BUDGET_MS:g} ms'
             )
         return TeachOptions(
-            scorers=self.scorers or 'auto',
+            scorers=tuple(one for one in self.scorers if one != AUTOENCODER) or 'auto',
             speed_budget_ms=self.speed_budget_ms or _DEFAULT_BUDGET_MS,
             region_of_interest=RegionOfInterest(*self.region) if self.region else None,
             highlight_colours=self.highlight_colours,
@@ -101,23 +114,36 @@ def run_teach_job(job: TeachJob, progress: Progress = no_progress) -> DraftRepor
 
     """
     options = job.options()
+    if job.trains:
+        # Now, not after minutes of teaching.
+        check_training_packages()
     session = TeachingFolder(Path(job.folder)).open(job.session)
     name = job.recipe_name or recipe_name_of(session.product)
     good = GoodImages.checked(_images(session, progress), region=options.region_of_interest)
     quality = image_quality(good.without(good.unfit), progress)
+    source = f'teaching session {session.name}'
     taught = teach(
         good,
         name=name,
         product=session.product,
         quality=quality,
-        provenance=Provenance(taught_by=job.taught_by, source=f'teaching session {session.name}'),
+        provenance=Provenance(taught_by=job.taught_by, source=source),
         options=options,
         progress=progress,
     )
     work = Path(job.work)
-    progress(0, 1, 'writing the draft')
     try:
         work.mkdir(parents=True)
+        if job.trains:
+            taught = with_trained_autoencoder(
+                taught,
+                good.without({*good.unfit, *taught.provenance.left_out}),
+                work,
+                trained_by=job.taught_by,
+                source=source,
+                progress=progress,
+            )
+        progress(0, 1, 'writing the draft')
         recipe = write_recipe(taught, work / RECIPE / name, images=images_to_keep(taught, good))
         result: SelfTest = short_self_test(recipe, good, progress)
         return write_report(recipe, quality, result, work)

@@ -328,3 +328,9 @@ def test_a_build_that_lacks_a_module_says_so_in_one_line(
     assert result.exit_code == 2
     assert 'the build is older than the source' in words(result)
     assert 'anomaly_inspection.evaluation.evaluate' in words(result)
+
+
+def test_run_without_a_recipe_needs_the_page_that_teaches_one() -> None:
+    result = invoke('run', '--source', 'line')
+    assert result.exit_code == 2
+    assert 'a recipe is needed: name its folder with --recipe, or add --panel' in words(result)

@@ -82,6 +82,19 @@ def test_the_first_image_is_judged_by_itself(good_parts):
     assert PartHints().take(good_parts[0]).code == ''
 
 
+def test_a_white_background_is_told_three_times_and_hides_no_other_hint(good_parts):
+    hints = PartHints()
+    images = [image.copy() for image in good_parts]
+    for image in images:
+        image[: image.shape[0] // 2] = 255
+    codes = [hints.take(image).code for image in images[:-1]]
+    assert codes == ['bright'] * 3 + [''] * (len(images) - 4)
+    assert hints.take(images[-2]).code == 'copy'
+    brighter = images[-1].copy()
+    brighter[: 2 * brighter.shape[0] // 3] = 255
+    assert hints.take(brighter).code == 'bright'
+
+
 def test_a_good_part_after_spoilt_ones_gets_no_hint(hints, good_parts):
     for sigma in (4.0, 5.0):
         hints.take(cv2.GaussianBlur(good_parts[3], (0, 0), sigma))

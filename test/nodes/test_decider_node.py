@@ -22,13 +22,15 @@ from anomaly_inspection.msg import (
     Decision,
     Fault,
     Limit,
+    LimitRange,
     LimitsInForce,
     RecipeInForce,
     RecipePrepared,
     Thresholds,
 )
 from anomaly_inspection.recipes.folder import read_recipe
-from anomaly_inspection.srv import SetLimits
+from anomaly_inspection.recipes.recipe import MeasureLimit
+from anomaly_inspection.srv import SetLimitRanges, SetLimits
 from support.decider_bench import DeciderBench
 
 pytestmark = pytest.mark.ros
@@ -247,9 +249,9 @@ def test_a_bad_limit_in_the_parameter_file_keeps_the_node_down(make_bench, name,
 # Recipes
 
 
-@pytest.mark.parametrize('recipe', ['', 'nowhere', '.'])
-def test_without_a_recipe_the_node_stays_down_and_says_why(make_bench, tmp_path, recipe):
-    bench = make_bench(recipe=recipe and str(tmp_path / recipe))
+@pytest.mark.parametrize('recipe', ['nowhere', '.'])
+def test_with_a_recipe_that_is_none_the_node_stays_down_and_says_why(make_bench, tmp_path, recipe):
+    bench = make_bench(recipe=str(tmp_path / recipe))
     bench.wait(lambda: bench.node.problem('lifecycle'))
     assert 'recipe' in bench.node.problem('lifecycle')
     assert not bench.node.is_active
@@ -276,6 +278,65 @@ def test_limits_are_saved_as_a_new_version_that_comes_into_force(
     assert saved.scorers['ssim'].limits['mse'].limit == 4321.0
     bench.wait(lambda: bench.line.heard[RecipeInForce][-1].hash == saved.hash)
     bench.wait(lambda: not bench.line.heard[LimitsInForce][-1].is_unsaved)
+
+
+def set_range(bench, lowest, highest, measure='mse'):
+    limit_range = LimitRange(scorer='ssim', measure=measure, lowest=lowest, highest=highest)
+    announced = len(bench.line.announced)
+    future = bench.call_async(SetLimitRanges, 'decider/set_limit_ranges', ranges=[limit_range])
+    bench.wait(lambda: future.done() or len(bench.line.announced) > announced)
+    if len(bench.line.announced) > announced:
+        bench.line.confirm(bench.line.announced[-1].hash)
+    bench.wait(future.done)
+    return future.result()
+
+
+def test_an_engineers_range_is_saved_with_the_limits_and_holds_everybody(own_recipe_bench):
+    bench = own_recipe_bench
+    typical = bench.limit('ssim', 'mse').typical
+    assert not bench.limit('ssim', 'mse').is_narrowed
+    bench.set_parameter('limits.ssim.mse', typical + 5.0)
+    answer = set_range(bench, typical + 2.0, typical + 9.0)
+    assert answer.success, answer.message
+    bench.wait(lambda: bench.limit('ssim', 'mse').is_narrowed)
+    told = bench.limit('ssim', 'mse')
+    assert (told.value, told.lowest, told.highest) == (typical + 5, typical + 2, typical + 9)
+    saved = read_recipe(bench.line.recipe.path)
+    assert saved.version == bench.line.recipe.version + 1
+    assert saved.scorers['ssim'].limits['mse'] == MeasureLimit(
+        typical + 5, typical, typical + 2, typical + 9
+    )
+    (ends,) = bench.node.describe_parameter('limits.ssim.mse').floating_point_range
+    assert (ends.from_value, ends.to_value) == (typical + 2, typical + 9)
+
+    for value in (typical + 1.9, typical + 9.1):
+        limits = [Limit(scorer='ssim', measure='mse', value=value)]
+        refused = bench.call(SetLimits, 'decider/set_limits', limits=limits)
+        assert not refused.success
+        assert 'the range that an engineer has set' in refused.message
+        assert not bench.set_parameter('limits.ssim.mse', value).successful
+        bench.line.thresholds_out.publish(Thresholds(source='knobs', limits=limits))
+        bench.wait(lambda: 'an engineer has set' in (bench.node.problem('thresholds') or ''))
+    assert bench.limit('ssim', 'mse').value == typical + 5
+    assert bench.set_parameter('limits.ssim.mse', typical + 9.0).successful
+
+
+@pytest.mark.parametrize(
+    ('lowest', 'highest', 'measure', 'words'),
+    [
+        (1e6, 2e6, 'mse', 'a range that holds the limit'),
+        (9.0, 1.0, 'mse', 'a range that holds the limit'),
+        (math.nan, 9.0, 'nothing', 'there is no measure ssim.nothing'),
+    ],
+)
+def test_a_refused_range_changes_nothing(own_recipe_bench, lowest, highest, measure, words):
+    bench = own_recipe_bench
+    answer = set_range(bench, lowest, highest, measure)
+    assert not answer.success
+    assert words in answer.message
+    assert read_recipe(bench.line.recipe.path).version == bench.line.recipe.version
+    none = bench.call(SetLimitRanges, 'decider/set_limit_ranges', ranges=[])
+    assert 'at least one' in none.message
 
 
 def test_a_bad_recipe_leaves_the_old_one_in_force(bench, tmp_path):
@@ -409,6 +470,8 @@ def test_the_limits_come_from_the_next_parts_and_change_between_two(bench):
     assert cell.goal.result() == (GoalStatus.STATUS_SUCCEEDED, True, said.detail)
     assert [told.parts for told in cell.goal.feedback][:8] == list(range(8))
     assert f'ssim.mse {limit:.4g} -> ' in said.detail
+    assert said.promise
+    assert said.detail.endswith(said.promise)
     assert '590 more good parts (598 in all)' in said.detail
     bench.wait(lambda: cell.limits() != cell.old)
     new, typical = cell.limits()['ssim.mse']
@@ -437,6 +500,23 @@ def test_only_parts_that_came_after_the_call_and_were_measured_count(bench):
     bench.line.scores(3, ssim__mse=1e4)
     assert bench.decision(3).verdict == Decision.VERDICT_REJECT
     assert cell.until(STATE.COLLECTING, '1 of 8').parts == 1, 'a rejected part may be a good one'
+
+
+def test_a_result_outside_of_the_engineers_range_changes_nothing(own_recipe_bench):
+    bench = own_recipe_bench
+    limit = bench.limit('ssim', 'mse').value
+    # The parts below would give a lower limit.
+    assert set_range(bench, limit, math.nan).success
+    bench.wait(lambda: bench.limit('ssim', 'mse').is_narrowed)
+    bench.line.recipe = read_recipe(bench.line.recipe.path)
+    cell = Calibrating(bench)
+    cell.good_parts(*range(1, 9))
+    said = cell.until(STATE.FAILED, 'the range that an engineer has set')
+    assert said.promise == ''
+    _, success, message = cell.goal.result()
+    assert not success
+    assert 'the limits have not changed' in message
+    assert cell.limits() == cell.old
 
 
 def test_undo_brings_exactly_the_old_limits_back_once(bench):

@@ -14,9 +14,10 @@ pytest.importorskip('anomaly_inspection.msg', reason='needs ROS 2 and the built 
 
 from rclpy.parameter import Parameter
 from sensor_msgs.msg import Image
+from std_srvs.srv import Trigger
 
 from anomaly_inspection.action import LoadRecipe
-from anomaly_inspection.msg import Decision, Part
+from anomaly_inspection.msg import Decision, Limit, Part, Thresholds
 from anomaly_inspection.nodes.decider_node import DeciderNode
 from anomaly_inspection.nodes.image_conversion import image_from_array
 from anomaly_inspection.nodes.qos import EVENT, IMAGE
@@ -24,6 +25,7 @@ from anomaly_inspection.nodes.scorer_node import ScorerNode
 from anomaly_inspection.nodes.spinning import NodeThread
 from anomaly_inspection.nodes.stamps import stamp_from_nanoseconds
 from anomaly_inspection.recipes.folder import read_recipe
+from anomaly_inspection.srv import SetLimits
 from anomaly_inspection.steady_clock import steady_clock_id
 from support.cell_bench import NodeBench, Peer
 from support.scorer_recipes import good_frames, SIZES, write_recipe_of
@@ -63,7 +65,7 @@ class SwitchBench(NodeBench):
         self.scorer_mb = scorer_mb
         for number, names in enumerate(scorer_nodes):
             self.start_scorer(f'scorer_{number}', recipe, names)
-        self.wait(lambda: self.node.is_ready)
+        self.wait(lambda: self.node.is_ready if recipe else self.node.problem('recipe'))
         for publisher, listeners in (
             (self.part_out, 1 + len(scorer_nodes)),
             (self.image_out, len(scorer_nodes)),
@@ -211,3 +213,59 @@ def test_scorer_nodes_that_answer_at_the_same_time_are_all_heard(
     for recipe in (other, taught_recipe, other):
         success, message = cell.load(recipe)
         assert success, message
+
+
+def test_without_a_recipe_every_part_is_rejected_until_the_first_one_is_loaded(
+    make_cell, recipes, tmp_path
+):
+    cell = make_cell('')
+    assert 'no recipe is in force' in cell.node.problem('recipe')
+    frame = good_frames('ssim')[0]
+    decision = cell.decision(frame)
+    assert (decision.verdict, decision.reason) == (
+        Decision.VERDICT_REJECT,
+        Decision.REASON_NOT_READY,
+    )
+    assert 'no recipe is in force' in decision.comparison
+
+    # What needs a recipe is refused in words; nothing breaks.
+    limits = [Limit(scorer='ssim', measure='mse', value=1.0)]
+    for service_type, service, fields in (
+        (Trigger, 'save_limits', {}),
+        (Trigger, 'undo_limits', {}),
+        (Trigger, 'undo_calibration', {}),
+        (SetLimits, 'set_limits', {'limits': limits}),
+    ):
+        answer = cell.call(service_type, f'decider/{service}', **fields)
+        assert not answer.success
+        assert 'recipe' in answer.message, service
+    thresholds = cell.line.create_publisher(Thresholds, 'thresholds', EVENT)
+    cell.wait(lambda: thresholds.get_subscription_count() == 1)
+    thresholds.publish(Thresholds(limits=limits))
+    cell.wait(lambda: 'no recipe is in force' in (cell.node.problem('thresholds') or ''))
+
+    # A recipe that is none changes nothing; a scorer that starts now does not go after it.
+    success, message = cell.load(tmp_path)
+    assert not success
+    assert 'no recipe' in cell.node.problem('recipe')
+    assert cell.decision(frame).reason == Decision.REASON_NOT_READY
+
+    success, message = cell.load(recipes['ssim'])
+    assert success, message
+    assert cell.node.problem('recipe') is None
+    decision = cell.decision(frame)
+    assert (decision.verdict, decision.reason) == (
+        Decision.VERDICT_PASS,
+        Decision.REASON_WITHIN_LIMITS,
+    )
+
+
+def test_a_first_recipe_that_a_scorer_refuses_leaves_none_in_force(make_cell, recipes):
+    cell = make_cell('', [('ssim',)])
+    success, message = cell.load(recipes['variation'])
+    assert not success
+    assert message.endswith('still no recipe is in force')
+    assert not cell.node.is_ready
+    success, message = cell.load(recipes['ssim'])
+    assert success, message
+    assert cell.node.is_ready

@@ -26,7 +26,7 @@ from anomaly_inspection.nodes.decider_node import DeciderNode
 from anomaly_inspection.nodes.qos import EVENT, LATCHED
 from anomaly_inspection.nodes.spinning import NodeThread
 from anomaly_inspection.nodes.threshold_bridge_node import ThresholdBridgeNode
-from anomaly_inspection.recipes.folder import read_recipe
+from anomaly_inspection.recipes.folder import read_recipe, write_recipe
 from support.cell_bench import NodeBench, Peer
 from support.wire_bench import PtyDevice
 
@@ -172,6 +172,25 @@ def test_knobs_do_nothing_until_they_are_grabbed(make_bench, taught_recipe):
     assert bench.panel.thresholds[-1].source == 'potentiometers'
     assert len(bench.panel.thresholds) == 1
     bench.wait(lambda: not bench.node._sent)
+    assert not bench.node.problem('thresholds')
+
+
+def test_the_whole_turn_of_a_knob_lies_in_the_range_of_the_engineer(
+    make_bench, taught_recipe, tmp_path
+):
+    recipe = read_recipe(taught_recipe)
+    limit = recipe.scorers['variation'].limits['peak_z']
+    ends = (limit.limit - 0.5, limit.limit + 0.5)
+    write_recipe(recipe.with_ranges({PEAK: ends}), tmp_path / 'small')
+    bench = make_bench(tmp_path / 'small').ready()
+    bench.turn(34, 0.0)
+    bench.settle()
+    assert bench.grab().success
+    bench.wait(lambda: bench.panel.in_force(PEAK) == pytest.approx(ends[0]))
+    bench.turn(34, 1.0)
+    bench.settle()
+    assert bench.grab().success
+    bench.wait(lambda: bench.panel.in_force(PEAK) == pytest.approx(ends[1]))
     assert not bench.node.problem('thresholds')
 
 

@@ -29,6 +29,8 @@ def browser() -> Iterator[Any]:
     if importlib.util.find_spec('nicegui') is None:
         pytest.skip('nicegui is not installed')
     sync_api = pytest.importorskip('playwright.sync_api')
+    # A busy machine must not fail a test.
+    sync_api.expect.set_options(timeout=20_000)
     with sync_api.sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=CHROMIUM, args=['--no-sandbox', '--disable-dev-shm-usage']

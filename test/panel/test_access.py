@@ -22,15 +22,9 @@ from starlette.middleware.base import BaseHTTPMiddleware, RequestResponseEndpoin
 from starlette.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
 
-from anomaly_inspection.panel import access as access_module
-from anomaly_inspection.panel.access import (
-    AccessGuard,
-    AccessSettings,
-    Receive,
-    Scope,
-    Send,
-    visitor_of,
-)
+from anomaly_inspection.panel import guarded_connection
+from anomaly_inspection.panel.access import AccessGuard, AccessSettings, visitor_of
+from anomaly_inspection.panel.asgi import Receive, Scope, Send
 from anomaly_inspection.panel.people import People
 from anomaly_inspection.panel.roles import Role
 from anomaly_inspection.panel.route_rules import Rule, WEBSOCKET
@@ -315,7 +309,7 @@ def test_a_message_of_a_socket_that_is_too_large_ends_it(site: Site) -> None:
 
 
 def test_a_socket_ends_with_its_log_in(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(access_module, '_WATCH_S', 0.01)
+    monkeypatch.setattr(guarded_connection, '_WATCH_S', 0.01)
     with site.client(Role.VIEWER).websocket_connect(SOCKET, headers=OWN) as socket:
         socket.send_text('x')
         assert socket.receive_text() == 'x'
@@ -330,7 +324,7 @@ def test_a_socket_ends_with_its_log_in(site: Site, monkeypatch: pytest.MonkeyPat
 def test_a_stream_ends_with_its_log_in(
     site: Site, monkeypatch: pytest.MonkeyPatch, by: str
 ) -> None:
-    monkeypatch.setattr(access_module, '_WATCH_S', 0.01)
+    monkeypatch.setattr(guarded_connection, '_WATCH_S', 0.01)
     client = site.client(Role.VIEWER if by == 'cookie' else None)
     headers = {} if by == 'cookie' else site.token(Role.VIEWER)
     threading.Timer(0.1, site.people.accounts.set_enabled, ('viewer', False)).start()

@@ -14,10 +14,16 @@ import pytest
 
 from anomaly_inspection.errors import SettingError
 from anomaly_inspection.panel.cell_state import CellState
-from anomaly_inspection.panel.cell_views import HealthView
+from anomaly_inspection.panel.cell_views import HealthView, RecipeView
 from anomaly_inspection.panel.explaining import explained
 from anomaly_inspection.panel.frame_hub import Frame, FrameHub, MAP
-from anomaly_inspection.panel.part_views import DecisionView, LimitView, MeasureView, ScoreView
+from anomaly_inspection.panel.part_views import (
+    DecisionView,
+    LimitView,
+    MeasureView,
+    RegionView,
+    ScoreView,
+)
 from anomaly_inspection.panel.shift_counts import counts_from_json, counts_to_json
 from anomaly_inspection.panel.shifts import ShiftTable
 from anomaly_inspection.panel.words import Words
@@ -214,3 +220,36 @@ def test_the_reason_says_how_far_beyond_the_limit_a_measure_is(limit, value, wor
     state.take_score(key, score)
     state.take_decision(key, DecisionView(False, 'LIMIT_EXCEEDED', worst_measure=limit.name), NOON)
     assert words in explained(state.part(key), Words('en'))
+
+
+@pytest.mark.parametrize(
+    ('box', 'english', 'german'),
+    [
+        ((0, 0, 40, 20), 'in the upper left', 'oben links'),
+        ((300, 0, 320, 20), 'at the top', 'oben'),
+        ((600, 470, 640, 480), 'in the lower right', 'unten rechts'),
+        ((310, 230, 330, 250), 'in the middle', 'in der Mitte'),
+        ((0, 230, 30, 260), 'on the left', 'links'),
+        ((0, 0, 640, 20), 'at the top', 'oben'),
+        ((20, 20, 620, 460), 'over most of the picture', 'über fast dem ganzen Bild'),
+    ],
+)
+def test_the_reason_says_where_the_worst_region_lies(box, english, german):
+    state = CellState()
+    limit = LimitView('ssim.mse', 50.0, 20.0)
+    state.set_limits((limit,), are_unsaved=False)
+    state.set_recipe(RecipeView('pump', 1, '/recipes/pump', 'abc', (640, 480)))
+    key = ('s', 1)
+    regions = (RegionView(300, 200, 310, 210, 50, 1.1), RegionView(*box, 60, 2.0))
+    state.take_score(key, ScoreView('ssim', True, '', (MeasureView(limit.name, 90.0),), regions))
+    state.take_decision(key, DecisionView(False, 'LIMIT_EXCEEDED', worst_measure=limit.name), NOON)
+    assert f' px, {english}, and 1 more: ' in explained(state.part(key), Words('en'))
+    assert f' px, {german} und 1 weitere: ' in explained(state.part(key), Words('de'))
+
+
+def test_without_the_size_of_the_frame_the_reason_names_no_place():
+    state = CellState()
+    key = ('s', 1)
+    state.take_score(key, ScoreView('ssim', regions=(RegionView(0, 0, 9, 9, 50, 2.0),)))
+    state.take_decision(key, DecisionView(False, 'LIMIT_EXCEEDED', worst_measure='ssim.mse'), NOON)
+    assert explained(state.part(key), Words('en')).startswith('Small spot, 9 px: ')

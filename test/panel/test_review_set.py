@@ -23,7 +23,7 @@ pytest.importorskip('pydantic', reason='NiceGUI is not installed: pip install .[
 from anomaly_inspection.capture.image_file import read_image
 from anomaly_inspection.capture.image_folder import ImageFolder
 from anomaly_inspection.errors import FrameError, SettingError, StateError
-from anomaly_inspection.panel import review_set as review_set_module
+from anomaly_inspection.panel import review_folder as review_folder_module
 from anomaly_inspection.panel.part_views import (
     DecisionView,
     LimitView,
@@ -403,7 +403,7 @@ def test_a_full_disk_is_told_and_costs_nothing_else(
     put(reviews, 1)
     usage = namedtuple('usage', 'total used free')
     monkeypatch.setattr(
-        review_set_module.shutil, 'disk_usage', lambda folder: usage(1, 1, 150 * 10**6)
+        review_folder_module.shutil, 'disk_usage', lambda folder: usage(1, 1, 150 * 10**6)
     )
     put(reviews, 2)
     assert '150 MB left, 200 MB must stay free' in told[-1]
@@ -438,7 +438,7 @@ def test_a_verdict_that_the_disk_refuses_changes_nothing(
     def full(*arguments: Any, **options: Any) -> None:
         raise OSError(28, 'No space left on device')
 
-    monkeypatch.setattr(review_set_module, 'replace_file', full)
+    monkeypatch.setattr(review_folder_module, 'replace_file', full)
     with pytest.raises(StateError, match='No space left on device'):
         reviews.judge((SESSION, 1), GOOD, '', 'anna', 1.8e9)
     assert reviews.reject((SESSION, 1)).verdict is None

@@ -28,6 +28,7 @@ from anomaly_inspection.errors import LimitError, RecipeError, SettingError
 from anomaly_inspection.imaging.frame_check import FrameFormat
 from anomaly_inspection.recipes import writing
 from anomaly_inspection.recipes.folder import check_place, read_recipe, write_recipe
+from anomaly_inspection.recipes.limit_table import limit_table
 from anomaly_inspection.recipes.recipe import (
     MeasureLimit,
     measures_of,
@@ -405,6 +406,44 @@ def test_limits_change_together_or_not_at_all(recipe: Recipe) -> None:
     assert recipe.scorers['ssim'].limits['mean_ssim'].limit == 0.4
     with pytest.raises(LimitError):
         recipe.with_limits({('ssim', 'mean_ssim'): 0.7, ('variation', 'peak_z'): NAN})
+
+
+KEY = ('variation', 'peak_z')
+
+
+def test_a_range_stays_with_its_limit(recipe: Recipe, tmp_path: Path) -> None:
+    # Limit 40 of a typical part with 2.
+    narrowed = recipe.with_ranges({KEY: (30.0, 50.0), ('ssim', 'mean_ssim'): (None, 0.6)})
+    written = write_recipe(narrowed, tmp_path / 'pump')
+    assert written.scorers['variation'].limits['peak_z'] == MeasureLimit(40.0, 2.0, 30.0, 50.0)
+    assert written.scorers['ssim'].limits['mean_ssim'] == MeasureLimit(0.4, 0.9, None, 0.6)
+    limit = next(one for one in limit_table(written) if (one.scorer, one.measure) == KEY)
+    assert (limit.least, limit.most, limit.is_narrowed) == (30.0, 50.0, True)
+    moved = write_recipe(written.with_limits({KEY: 50.0}), tmp_path / 'pump')
+    assert moved.scorers['variation'].limits['peak_z'] == MeasureLimit(50.0, 2.0, 30.0, 50.0)
+    for value in (29.9, 50.1):
+        with pytest.raises(LimitError, match=r'allowed: 30\.0 to 50\.0, the range that an eng'):
+            moved.with_limits({KEY: value})
+    wide = write_recipe(moved.with_ranges({KEY: (None, None)}), tmp_path / 'pump')
+    assert wide.scorers['variation'].limits['peak_z'] == MeasureLimit(50.0, 2.0)
+
+
+@pytest.mark.parametrize('ends', [(41.0, None), (None, 39.0), (50.0, 30.0), (NAN, None)])
+def test_a_range_must_hold_the_limit(recipe: Recipe, ends: tuple[float, float]) -> None:
+    with pytest.raises(LimitError, match=r'peak_z: range .* refused, allowed: .* 40\.0'):
+        recipe.with_ranges({KEY: ends})
+    with pytest.raises(LimitError, match=r'no measure ssim\.x; there are: ssim\.mean_ssim'):
+        recipe.with_ranges({('ssim', 'x'): (None, None)})
+
+
+@pytest.mark.parametrize('more', ['lowest: 41', 'highest: 39', 'lowest: x', 'highest: .nan'])
+def test_a_bad_range_in_the_file_is_refused(copy: Path, more: str) -> None:
+    text = (copy / 'recipe.yaml').read_text()
+    changed = text.replace('peak_z: {limit: 40.0,', f'peak_z: {{{more}, limit: 40.0,')
+    assert changed != text
+    (copy / 'recipe.yaml').write_text(changed)
+    with pytest.raises(RecipeError, match='peak_z'):
+        read_recipe(copy)
 
 
 def test_changed_limits_are_no_longer_what_is_on_disk(written: Path) -> None:

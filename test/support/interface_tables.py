@@ -87,6 +87,9 @@ SERVICES = {
     ),
     'decider/set_limits': 'Changes limits together, or none of them.',
     'decider/save_limits': 'Writes the limits in force into a new version of the recipe.',
+    'decider/set_limit_ranges': (
+        'Sets in which range limits may be moved, and writes it into a new version of the recipe.'
+    ),
     'decider/undo_limits': 'Puts the limits of the recipe back into force.',
     'decider/undo_calibration': 'Puts back the limits from before the last calibration.',
     'sorter/reset': 'Lets the line run again after a stop; refused while the cause lasts.',

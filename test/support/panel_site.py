@@ -29,18 +29,20 @@ SCRIPT = '<img src=x onerror="window.hacked=1"><script>window.hacked=1</script>'
 
 class FakeCell:
     """
-    Notes the commands it is given; the lock keeps the count right on many threads.
+    Notes the commands it is given, from many threads.
 
     """
 
     def __init__(self) -> None:
         self.given: list[tuple[str, object]] = []
         self.answer = Answer(True, 'done')
-        self._lock = threading.Lock()
+        #: Told of every command.
+        self.changed = threading.Condition()
 
     def _take(self, name: str, value: object = None) -> Answer:
-        with self._lock:
+        with self.changed:
             self.given.append((name, value))
+            self.changed.notify_all()
         return self.answer
 
     def reset_line(self) -> Answer:
@@ -69,6 +71,24 @@ class FakeCell:
 
     def delete_recipe(self, path: str) -> Answer:
         return self._take('delete_recipe', path)
+
+    def set_limit_ranges(self, ranges: Mapping[str, tuple[float | None, float | None]]) -> Answer:
+        return self._take('set_limit_ranges', dict(ranges))
+
+    def calibrate(self, parts: int, false_reject_rate: float) -> Answer:
+        return self._take('calibrate', (parts, false_reject_rate))
+
+    def cancel_calibration(self) -> Answer:
+        return self._take('cancel_calibration')
+
+    def undo_calibration(self) -> Answer:
+        return self._take('undo_calibration')
+
+    def run_challenge(self) -> Answer:
+        return self._take('run_challenge')
+
+    def cancel_challenge(self) -> Answer:
+        return self._take('cancel_challenge')
 
 
 class FakeTeacher:

@@ -16,7 +16,9 @@ import threading
 import pytest
 
 from anomaly_inspection.errors import RecipeError, SettingError
+from anomaly_inspection.learning.training_settings import TrainingSettings
 from anomaly_inspection.recipes.folder import read_recipe
+from anomaly_inspection.teaching import autoencoder_training
 from anomaly_inspection.teaching.draft import discard, draft_of, install, put_in_place
 from anomaly_inspection.teaching.session import TeachingFolder
 from anomaly_inspection.teaching.teach_job import run_teach_job, TeachJob
@@ -237,3 +239,34 @@ def test_a_discarded_draft_is_gone_and_the_images_stay(session):
     assert leftovers(session) == []
     with pytest.raises(SettingError, match='has no draft'):
         discard(session)
+
+
+def test_an_autoencoder_is_trained_on_request_and_leaves_nothing_else_behind(
+    tmp_path, monkeypatch
+):
+    pytest.importorskip('tensorflow')
+    settings = TrainingSettings(architecture='tutorial_260', input_px=32, epochs=2)
+    monkeypatch.setattr(autoencoder_training, 'TRAINING', settings)
+    session = recorded_session(tmp_path, count=22)
+    work = session.folder / 'work'
+    progress = Progress()
+    scorers = ('ssim', 'autoencoder')
+    job = {**QUICK, 'scorers': scorers, 'folder': str(tmp_path), 'session': session.name}
+    report = run_teach_job(TeachJob(**job, work=str(work)), progress)
+    assert set(report.scorers) == set(scorers)
+    recipe = read_recipe(work / 'recipe' / report.recipe_name)
+    assert set(recipe.scorers) == set(scorers)
+    assert recipe.provenance.taught_by == 'Ada'
+    passes = [(done, total) for done, total, what in progress.said if 'autoencoder, held' in what]
+    assert passes == [(1, 2), (2, 2)]
+    assert not list(work.glob('training_*'))
+
+
+def test_without_the_packages_of_a_training_the_job_says_so_at_once(tmp_path, monkeypatch):
+    monkeypatch.setattr(autoencoder_training, '_NEEDED', ('tensorflow_that_is_not_there',))
+    session = recorded_session(tmp_path, count=6)
+    progress = Progress()
+    job = {**QUICK, 'scorers': ('autoencoder',), 'folder': str(tmp_path)}
+    with pytest.raises(SettingError, match=r'needs tensorflow_that.*pip install .*\[train\]'):
+        run_teach_job(TeachJob(**job, session=session.name, work=str(tmp_path / 'w')), progress)
+    assert progress.said == []

@@ -140,7 +140,7 @@ def test_a_panel_that_dies_while_it_records_loses_nothing_and_its_successor_stop
     log_in(page, address)
     page.goto(f'{address}teach')
     page.get_by_role('button', name='Stop').click()
-    expect(page.get_by_role('button', name='Record')).to_be_enabled()
+    expect(page.get_by_role('button', name='Record more')).to_be_enabled()
     count = len(session.image_names())
     assert count > recorded
     expect(page.locator('.teach-count')).to_have_text(str(count))

@@ -112,3 +112,75 @@ def test_the_next_part_is_judged_by_a_moved_limit_and_undo_save_and_grab_work(
     expect(page.get_by_role('button', name='Grab values')).to_be_visible()
     expect(save).to_be_hidden()
     expect(field).to_be_disabled()
+
+
+def taught_parts(recipe, folder):
+    """
+    Make a source of parts that are all like those taught, whichever of them are looked at.
+
+    """
+    folder.mkdir()
+    # The recipe keeps more references than one scorer compares with.
+    references = sorted((recipe / 'references').glob('*.png'))[:5]
+    for number in range(900):
+        (folder / f'{number:04d}.png').hardlink_to(references[number % len(references)])
+    return folder
+
+
+def test_calibrate_narrow_and_challenge_on_the_real_cell(
+    page, processes, watcher, taught_recipe, tmp_path, shoot
+):
+    recipe = tmp_path / 'recipes' / 'small'
+    shutil.copytree(taught_recipe, recipe)
+    processes._recipe = recipe
+    heard = watcher.hear(LimitsInForce, 'limits_in_force', LATCHED)
+    processes.start('viewer')
+    processes.start('panel', port=0)
+    known = {'challenge_parts': '[good gold sample, bad scratch]', 'challenge_at_start': False}
+    processes.start_all(watcher, taught_parts(taught_recipe, tmp_path / 'parts'), **known)
+    address = address_of(processes)
+    log_in(page, address)
+    page.get_by_role('link', name='Tune').click()
+    in_recipe = value_of(heard)
+
+    box = page.locator('.box', has_text='Calibrate on good parts')
+    count = page.get_by_label('Good parts', exact=True)
+    start = page.get_by_role('button', name='Start', exact=True)
+    count.fill('500')
+    start.click()
+    expect(box.locator('.calibrate-done')).to_have_text(re.compile(r'^[1-9]'))
+    box.get_by_role('button', name='Cancel').click()
+    expect(box).to_contain_text('cancelled')
+    assert value_of(heard) == in_recipe
+    count.fill('20')
+    start.click()
+    undo = page.get_by_role('button', name='Undo calibration')
+    expect(undo).to_be_visible(timeout=60_000)
+    expect(box.locator('.calibrate-limit')).not_to_have_count(0)
+    expect(box).to_contain_text('lie beyond the old limits')
+    watcher.wait(lambda: value_of(heard) != in_recipe)
+    shoot('tune_calibrated_cell')
+    undo.click()
+    watcher.wait(lambda: value_of(heard) == in_recipe)
+    expect(box).to_contain_text('in force again')
+
+    # An engineer narrows the range; it becomes a version of the recipe, and the decider holds it.
+    row = page.locator('.tune-limit', has_text='largest deviation')
+    row.get_by_role('button', name='Set the range').click()
+    dialog = page.locator('.q-dialog')
+    dialog.get_by_label('Highest limit').fill(f'{in_recipe + 1:.3f}')
+    dialog.get_by_role('button', name='Save').click()
+    expect(page.locator('.head .recipe')).to_have_text('small, version 2', timeout=60_000)
+    expect(row.locator('.tune-range')).to_contain_text('Can be moved')
+    assert read_recipe(recipe).scorers['variation'].limits['peak_z'].highest is not None
+    field = row.locator('.tune-number input')
+    field.fill(f'{in_recipe + 2:.3f}')
+    field.press('Enter')
+    expect(row.locator('.tune-refused')).to_contain_text('the range that an engineer has set')
+
+    # The known bad part is a good one here: it must come out wrong.
+    challenge = page.locator('.challenge')
+    challenge.get_by_role('button', name='Start the challenge').click()
+    expect(challenge).to_contain_text('bad scratch came out wrong')
+    expect(challenge).to_contain_text('Production is blocked')
+    shoot('tune_cell')

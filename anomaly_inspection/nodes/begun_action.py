@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+Begin an action from a thread of the operator's page, and leave it to go on by itself.
+
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import Any, TYPE_CHECKING
+
+from action_msgs.srv import CancelGoal
+from rclpy.action import ActionClient
+
+from anomaly_inspection.panel.cell_commands import Answer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rclpy.lifecycle import LifecycleNode
+
+_ANSWER_TIMEOUT_S = 5.0
+# A goal that is refused ends at once; one that goes on has begun.
+_REFUSED_WITHIN_S = 0.7
+
+
+class BegunAction:
+    """
+    An action whose result has `success` and `message`; nobody here waits for its end.
+
+    Parameters
+    ----------
+    node : LifecycleNode
+        Has the clients; another thread spins it.
+    action_type : type
+        The action.
+    name : str
+        Its name, 'decider/calibrate'.
+    not_running : str
+        The answer while nobody offers it.
+
+    """
+
+    def __init__(
+        self, node: LifecycleNode, action_type: type, name: str, not_running: str = ''
+    ) -> None:
+        self._node = node
+        self._server = name.partition('/')[0]
+        self._not_running = not_running or f'the {self._server} is not running'
+        self._client = ActionClient(node, action_type, name)
+        # Whoever has begun it, this panel or another program, it can be cancelled from here.
+        self._cancel = node.create_client(CancelGoal, f'{name}/_action/cancel_goal')
+
+    def destroy(self) -> None:
+        """
+        Take the clients off the network.
+
+        """
+        self._client.destroy()
+        self._node.destroy_client(self._cancel)
+
+    def begin(self, goal: Any, on_end: Callable[[Answer], None] = lambda answer: None) -> Answer:
+        """
+        Send a goal; answer when it was refused, or has begun.
+
+        Parameters
+        ----------
+        goal : message
+            The goal.
+        on_end : callable
+            Called with what came of it, on the thread that spins the node.
+
+        """
+        if not self._client.server_is_ready():
+            return Answer(False, self._not_running)
+        accepted, ended = threading.Event(), threading.Event()
+        outcome: list[Answer] = []
+
+        def take_result(future: Any) -> None:
+            answer = future.result().result
+            outcome.append(Answer(bool(answer.success), str(answer.message)))
+            ended.set()
+            on_end(outcome[0])
+
+        def take_handle(future: Any) -> None:
+            future.result().get_result_async().add_done_callback(take_result)
+            accepted.set()
+
+        self._client.send_goal_async(goal).add_done_callback(take_handle)
+        if not accepted.wait(_ANSWER_TIMEOUT_S):
+            return Answer(False, f'the {self._server} did not answer in {_ANSWER_TIMEOUT_S:g} s')
+        ended.wait(_REFUSED_WITHIN_S)
+        return outcome[0] if outcome else Answer(True, '')
+
+    def cancel(self) -> Answer:
+        """
+        Cancel what is under way.
+
+        """
+        if not self._cancel.service_is_ready():
+            return Answer(False, self._not_running)
+        done = threading.Event()
+        # Without the id of a goal it cancels all there are.
+        future = self._cancel.call_async(CancelGoal.Request())
+        future.add_done_callback(lambda _: done.set())
+        if not done.wait(_ANSWER_TIMEOUT_S):
+            self._cancel.remove_pending_request(future)
+            return Answer(False, f'the {self._server} did not answer in {_ANSWER_TIMEOUT_S:g} s')
+        if not future.result().goals_canceling:
+            return Answer(False, 'there is nothing to cancel')
+        return Answer(True, 'cancelled')
