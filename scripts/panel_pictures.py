@@ -250,10 +250,12 @@ def main() -> None:
                 executable_path=chromium, args=['--no-sandbox', '--disable-dev-shm-usage']
             )
             state = log_in(browser, address)
-            if any(name.startswith('teach') for name in names):
-                images = sorted((good / 'train' / 'good').iterdir())
-                teach_a_draft(browser, address, state, images)
+            images = sorted((good / 'train' / 'good').iterdir())
+            is_taught = False
             for name in names:
+                if name.startswith('teach') and not is_taught:
+                    teach_a_draft(browser, address, state, images)
+                    is_taught = True
                 take(browser, address, state, name, folder)
             browser.close()
 
