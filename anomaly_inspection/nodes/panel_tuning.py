@@ -32,10 +32,13 @@ from anomaly_inspection.nodes.threshold_channels import (
     ChannelParameters,
 )
 from anomaly_inspection.panel.cell_views import PotentiometerView
+from anomaly_inspection.panel.roles import Role, Visitor
 
 if TYPE_CHECKING:
     from anomaly_inspection.nodes.panel_node import PanelNode
 
+# What nobody has done just now.
+_CELL = Visitor('decider', Role.ENGINEER, 'cell')
 _EVERY_S = 0.2
 # A silent bridge has no potentiometers to show, and may come back with others.
 _SILENT_AFTER_S = 2.0
@@ -67,16 +70,8 @@ class PanelTuning:
         Subscribe.
 
         """
-        state = self._node.parts.state
-        for message_type, topic, take, view in (
-            (Calibration, 'calibration', state.set_calibration, panel_views.calibration_view),
-            (Challenge, 'challenge', state.set_challenge, panel_views.challenge_view),
-        ):
-            self._node.listen(
-                *(message_type, topic),
-                lambda message, take=take, view=view: take(view(message)),
-                LATCHED,
-            )
+        self._node.listen(Calibration, 'calibration', self._take_calibration, LATCHED)
+        self._node.listen(Challenge, 'challenge', self._take_challenge, LATCHED)
         self._node.listen(Potentiometers, 'potentiometers', self._take_potentiometers, EVENT)
         self._node.every(_EVERY_S, self._tick)
 
@@ -86,6 +81,17 @@ class PanelTuning:
 
         """
         self._in_force = {(limit.scorer, limit.measure): limit for limit in message.limits}
+
+    def _take_calibration(self, message: Calibration) -> None:
+        parts, view = self._node.parts, panel_views.calibration_view(message)
+        was_under_way = parts.state.picture().calibration.is_under_way
+        parts.state.set_calibration(view)
+        if was_under_way and view.state == 'done':
+            # Who began it is on record already; this is what came of it, minutes later.
+            parts.people.audit.record(_CELL, 'calibrated', subject=view.detail)
+
+    def _take_challenge(self, message: Challenge) -> None:
+        self._node.parts.state.set_challenge(panel_views.challenge_view(message))
 
     def _take_potentiometers(self, message: Potentiometers) -> None:
         self._heard_s = steady_s()

@@ -132,12 +132,13 @@ def _add_carrying(router: APIRouter, parts: PanelParts) -> None:
         openapi_extra={'requestBody': {'required': True, 'content': {_ZIP: _ARCHIVE}}},
     )
     async def import_recipe(request: Request, why: Annotated[Why, Query()] = '') -> AnswerModel:
-        if not parts.state.picture().recipe.path:
+        if not _library(parts).is_known:
             return refused('no recipe is in force, so the library is not known')  # type: ignore[no-any-return]
         library = _library(parts).folder
         commands = parts.commands_for(visitor_of(request))
         try:
-            # Beside the library, where there is room for recipes.
+            library.mkdir(parents=True, exist_ok=True)
+            # Beside the recipes, where there is room for one more.
             file = tempfile.TemporaryFile(dir=library)  # noqa: SIM115
         except OSError as error:
             return refused(f'the library cannot be written: {error.strerror or error}')  # type: ignore[no-any-return]
@@ -161,7 +162,7 @@ def _with_folder(parts: PanelParts, name: str, command: Callable[[Path], Answer]
 
 
 def _library(parts: PanelParts) -> RecipeLibrary:
-    return RecipeLibrary.beside(parts.state.picture().recipe.path)
+    return RecipeLibrary.of(parts.state.picture())
 
 
 def _chunks(file: BinaryIO) -> Iterator[bytes]:

@@ -22,9 +22,11 @@ from anomaly_inspection.recipes.recipe import NAME_ALLOWED, NAME_PATTERN
 from anomaly_inspection.recipes.removal import kept_versions
 
 if TYPE_CHECKING:
+    from anomaly_inspection.panel.cell_state import CellPicture
     from anomaly_inspection.panel.cell_views import RecipeView
 
 _LONGEST_TEXT = 200
+_NOWHERE = '/nonexistent'
 
 
 @dataclass(frozen=True)
@@ -116,12 +118,21 @@ class RecipeLibrary:
         self._folder = folder
 
     @classmethod
-    def beside(cls, path: str) -> RecipeLibrary:
+    def of(cls, picture: CellPicture) -> RecipeLibrary:
         """
-        Give the library that the recipe in force lies in; without one, there is nothing beside it.
+        Give the library that the recipe in force lies in, else the one that the teacher writes to.
 
         """
-        return cls(Path(path).parent if path else Path('/nonexistent'))
+        in_force, taught = picture.recipe.path, picture.teacher.library
+        return cls(Path(in_force).parent if in_force else Path(taught or _NOWHERE))
+
+    @property
+    def is_known(self) -> bool:
+        """
+        Whether there is a folder for recipes; it may not have been made yet.
+
+        """
+        return self._folder != Path(_NOWHERE)
 
     def entries(self) -> list[RecipeEntry]:
         """

@@ -52,7 +52,7 @@ def add_page(app: FastAPI, parts: PanelParts) -> None:
     @app.get('/recipes/{name}/picture.jpg')
     def picture(name: str, version: int = 0) -> Response:
         try:
-            library = RecipeLibrary.beside(parts.state.picture().recipe.path)
+            library = RecipeLibrary.of(parts.state.picture())
             folder = library.folder_of(name)
             folder = kept_versions(folder).get(version, folder)
             with (folder / REFERENCES / reference_name(0)).open('rb') as file:
@@ -105,15 +105,18 @@ class _Cards:
         Read the library, and show it when it has changed.
 
         """
-        recipe = self._parts.state.picture().recipe
-        entries = await run.io_bound(RecipeLibrary.beside(recipe.path).entries)
-        if entries is None or (entries, recipe) == self._shown:
+        picture = self._parts.state.picture()
+        library = RecipeLibrary.of(picture)
+        entries = await run.io_bound(library.entries)
+        shown = (entries, picture.recipe, library.is_known)
+        if entries is None or shown == self._shown:
             return
-        self._shown, self._entries = (entries, recipe), entries
+        self._shown, self._entries = shown, entries
         self._list.clear()
         with self._list:
             if not entries:
-                text(self._words('recipes.none'), 'box quiet')
+                key = 'recipes.empty' if library.is_known else 'recipes.none'
+                text(self._words(key), 'box quiet')
             for entry in entries:
                 self._card(entry)
 

@@ -6,6 +6,7 @@ The real panel over the wire: who gets in, who may do what, and what hostile tex
 
 from __future__ import annotations
 
+import http.client
 from io import BytesIO
 import re
 from typing import Any
@@ -23,6 +24,7 @@ from anomaly_inspection.panel.roles import Role, role_of, Visitor
 from anomaly_inspection.panel.route_rules import Rule, RULES, WEBSOCKET
 from anomaly_inspection.panel.teach_commands import TeachSettings
 from support.panel_people import PASSWORD
+from support.panel_site import SCRIPT
 
 ROLES = [None, *(role.word for role in Role)]
 HTTP_RULES = [
@@ -59,6 +61,16 @@ def client(panel_site: Any) -> Any:
         yield client
 
 
+@pytest.fixture(scope='module')
+def cookies(panel_site: Any) -> dict[str, dict[str, str]]:
+    """
+    Give the cookie of a log-in for each role.
+
+    """
+    panel_site.forget_attempts()
+    return {role.word: panel_site.cookie(role.word) for role in Role}
+
+
 def own(site: Any) -> dict[str, str]:
     return {'origin': site.address.rstrip('/')}
 
@@ -78,6 +90,54 @@ def test_nothing_without_log_in(panel_site: Any, client: Any, rule: Rule, method
         assert answer.status_code == 401
         assert set(answer.json()) == {'detail'}
     assert panel_site.cell.given == []
+
+
+@pytest.mark.parametrize('path', ['/frames', '/_nicegui_ws/socket.io/?client_id=1'])
+@pytest.mark.parametrize('role', ROLES)
+def test_no_socket_without_log_in_or_from_another_site(
+    panel_site: Any, cookies: dict[str, dict[str, str]], path: str, role: str | None
+) -> None:
+    def status(origin: str) -> int:
+        host = panel_site.address.removeprefix('http://').rstrip('/')
+        connection = http.client.HTTPConnection(host, timeout=20)
+        cookie = '; '.join(
+            f'{name}={value}' for name, value in cookies.get(role or '', {}).items()
+        )
+        headers = {'Upgrade': 'websocket', 'Connection': 'Upgrade', 'Origin': origin}
+        headers |= {'Sec-WebSocket-Key': 'x3JJHMbDL1EzLkh9GBhXDw==', 'Sec-WebSocket-Version': '13'}
+        suffix = '&EIO=4&transport=websocket' if '?' in path else ''
+        connection.request('GET', path + suffix, headers={**headers, 'Cookie': cookie})
+        answer = connection.getresponse().status
+        connection.close()
+        return answer
+
+    assert status('http://evil.example') == 403
+    # 101 is the socket itself.
+    assert status(own(panel_site)['origin']) == (403 if role is None else 101)
+
+
+@pytest.mark.parametrize(('rule', 'method'), HTTP_RULES)
+def test_nothing_for_a_lower_role(
+    panel_site: Any, client: Any, cookies: dict[str, dict[str, str]], rule: Rule, method: str
+) -> None:
+    assert rule.role is not None
+    path = re.sub(r'\{[^}]*\}', '1', rule.path)
+    for role in (role for role in Role if role < rule.role):
+        client.cookies = cookies[role.word]
+        answer = client.request(method, path, headers=own(panel_site))
+        assert answer.status_code == 403
+        assert answer.json() == {
+            'detail': f'this needs the role {rule.role.word}; you are {role.word}'
+        }
+    assert panel_site.cell.given == []
+
+
+def test_every_kind_of_answer_is_in_the_table() -> None:
+    tested = {(rule.path, method) for rule, method in (each.values for each in HTTP_RULES)}
+    paths = ['/review', '/rejects/{session_id}/{part_id}/{kind}', '/api/reviews', '/stream.mjpeg']
+    assert {(path, 'GET') for path in paths} <= tested
+    sockets = {rule.path for rule in RULES if WEBSOCKET in rule.methods.split()}
+    assert sockets == {'/frames', '/_nicegui_ws/{path:path}'}
 
 
 @pytest.mark.parametrize('command', LEAST_ROLES)
@@ -277,8 +337,6 @@ def test_a_link_out_of_the_library_is_no_recipe(panel_site: Any, client: Any) ->
     ],
 )
 def test_no_path_leaves_the_assets(panel_site: Any, client: Any, path: str) -> None:
-    import http.client
-
     # Not with httpx, which tidies up the path.
     host = panel_site.address.removeprefix('http://').rstrip('/')
     connection = http.client.HTTPConnection(host, timeout=20)
@@ -287,6 +345,83 @@ def test_no_path_leaves_the_assets(panel_site: Any, client: Any, path: str) -> N
     assert answer.status in (303, 400, 401, 404)
     assert b'PanelServer' not in answer.read()
     connection.close()
+
+
+# Rejects
+
+
+REJECT = '/api/reviews/session/1'
+# 401: of an address that is in no rule, a program with a token learns as little as anybody.
+NOTHING_THERE = (400, 401, 404, 422)
+
+
+def test_operators_judge_rejects_and_it_is_recorded(panel_site: Any, client: Any) -> None:
+    operator = bearer(panel_site, 'operator')
+    body = {'verdict': 'defect', 'comment': f'a scratch {SCRIPT}'}
+    assert client.put(REJECT, json=body, headers=operator).status_code == 200
+    (found,) = (
+        reject
+        for reject in client.get('/api/reviews', headers=operator).json()
+        if (reject['session_id'], reject['part_id']) == ('session', 1)
+    )
+    assert (found['verdict'], found['who']) == ('defect', 'operator')
+    assert found['comment'] == f'a scratch {SCRIPT}'
+    entry = panel_site.people.audit.recent()[0]
+    assert (entry['who'], entry['what'], entry['new']) == ('operator', 'review a reject', 'defect')
+    assert 'token' in entry
+    new = client.get('/api/reviews?only_new=true', headers=operator).json()
+    assert 1 not in {reject['part_id'] for reject in new if reject['session_id'] == 'session'}
+
+
+@pytest.mark.parametrize(
+    ('body', 'status'),
+    [
+        ({'verdict': '../good'}, 422),
+        ({'verdict': None}, 422),
+        ({'verdict': 'good', 'comment': 'x' * 501}, 422),
+        ({'verdict': 'good', 'who': 'somebody else'}, 422),
+    ],
+)
+def test_a_review_that_is_none_changes_nothing(
+    panel_site: Any, client: Any, body: dict[str, Any], status: int
+) -> None:
+    before = panel_site.reviews.reject(('session', 2))
+    address = '/api/reviews/session/2'
+    assert (
+        client.put(address, json=body, headers=bearer(panel_site, 'operator')).status_code
+        == status
+    )
+    assert panel_site.reviews.reject(('session', 2)) is before
+
+
+@pytest.mark.parametrize(
+    'name',
+    [
+        *('..%2f..%2faccounts.json/1', '..%5c..%5cx/1', 'session/99', 'session/-1', 'other/1'),
+        *(f'session/{2**64}', 'session/1e3', '%00/1', 'session%2f1/1'),
+    ],
+)
+def test_only_rejects_of_the_set_are_judged_and_shown(
+    panel_site: Any, client: Any, name: str
+) -> None:
+    operator = bearer(panel_site, 'operator')
+    answer = client.put(f'/api/reviews/{name}', json={'verdict': 'good'}, headers=operator)
+    assert answer.status_code in NOTHING_THERE
+    for kind in ('frame.png', 'marked.jpg', 'small.jpg'):
+        answer = client.get(f'/rejects/{name}/{kind}', headers=operator)
+        assert answer.status_code in NOTHING_THERE
+        assert b'PNG' not in answer.content
+
+
+@pytest.mark.parametrize('kind', ['..%2f..%2fparts%2fsession_1.json', 'frame.jpg', '', 'x'])
+def test_a_reject_has_three_pictures_and_no_other(panel_site: Any, client: Any, kind: str) -> None:
+    operator = bearer(panel_site, 'operator')
+    kinds = {'frame.png': 'image/png', 'marked.jpg': 'image/jpeg', 'small.jpg': 'image/jpeg'}
+    for good, media_type in kinds.items():
+        answer = client.get(f'/rejects/session/1/{good}', headers=operator)
+        assert (answer.status_code, answer.headers['content-type']) == (200, media_type)
+    answer = client.get(f'/rejects/session/1/{kind}', headers=operator)
+    assert answer.status_code in NOTHING_THERE
 
 
 @pytest.mark.parametrize('path', ['/log-in', '/password', '/api/limits', '/api/commands/grab'])

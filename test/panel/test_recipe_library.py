@@ -4,11 +4,15 @@ What the library says of recipes that it only looks at, also of broken and hosti
 
 """
 
+from dataclasses import replace
 import math
 
 import pytest
 
+from anomaly_inspection.panel.cell_state import CellPicture
+from anomaly_inspection.panel.cell_views import RecipeView
 from anomaly_inspection.panel.recipe_library import RecipeLibrary, summary_of
+from anomaly_inspection.panel.teacher_state import TeacherView
 
 TEXT = """\
 version: {version}
@@ -38,6 +42,17 @@ def test_a_recipe_has_its_older_versions_newest_first(tmp_path):
     assert (summary.version, summary.product, summary.taught_by) == (11, 'Pump 40', 'anna')
     assert (summary.image_count, summary.width_px, summary.height_px) == (30, 640, 480)
     assert summary.scorers == ('ssim', 'variation')
+
+
+def test_without_a_recipe_in_force_the_library_is_the_one_of_the_teacher(tmp_path):
+    nothing = CellPicture()
+    assert not RecipeLibrary.of(nothing).is_known
+    assert RecipeLibrary.of(nothing).entries() == []
+    taught = replace(nothing, teacher=TeacherView(library=str(tmp_path / 'taught')))
+    assert RecipeLibrary.of(taught).is_known
+    assert RecipeLibrary.of(taught).folder == tmp_path / 'taught'
+    in_force = replace(taught, recipe=RecipeView('pump', 1, str(tmp_path / 'other' / 'pump')))
+    assert RecipeLibrary.of(in_force).folder == tmp_path / 'other'
 
 
 @pytest.mark.parametrize(

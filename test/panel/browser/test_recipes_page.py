@@ -100,6 +100,32 @@ def test_recipes_are_loaded_refused_and_rolled_back(
         expect(page.get_by_role('button', name=name)).to_have_count(0)
 
 
+def test_a_cell_without_a_recipe_imports_its_first_one(
+    page, processes, watcher, taught_recipe, tmp_path
+):
+    archive, library = tmp_path / 'small.zip', tmp_path / 'library'
+    with archive.open('wb') as file:
+        write_archive(taught_recipe, file)
+    processes.start('teacher', library=library)
+    processes.start('panel', port=0)
+    processes.start('sorter')
+    for name in ('scorer', 'decider'):
+        processes.start(name, recipe="''")
+    log_in(page, address_of(processes))
+    page.get_by_role('link', name='Recipes').click()
+    expect(page.get_by_text('There are no recipes yet.')).to_be_visible()
+    page.get_by_role('button', name='Import a recipe').click()
+    dialog = page.locator('.q-dialog')
+    dialog.locator('input[type=file]').set_input_files(archive)
+    expect(dialog.get_by_role('status')).to_contain_text('is in the library now')
+    dialog.get_by_role('button', name='Close').click()
+    _card(page, 'small').get_by_role('button', name='Load').click()
+    dialog.get_by_role('button', name='Load').click()
+    expect(page.locator('.head .recipe')).to_have_text('small, version 1')
+    processes.start('camera', source=SOURCE)
+    watcher.wait(lambda: any(one.recipe_name == 'small' for one in watcher.decisions.values()))
+
+
 def _card(page, name):
     return page.locator('.recipe-card', has=page.locator(f'.recipe-name:text-is("{name}")'))
 

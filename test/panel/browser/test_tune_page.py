@@ -4,6 +4,7 @@ The Tune page in a real browser: a limit moves, and the next part is judged by i
 
 """
 
+import json
 import re
 import shutil
 
@@ -17,8 +18,9 @@ from playwright.sync_api import expect
 from anomaly_inspection.msg import Decision, LimitsInForce
 from anomaly_inspection.nodes.qos import LATCHED
 from anomaly_inspection.recipes.folder import read_recipe
+from anomaly_inspection.state_file import default_state_folder
 from support.panel_people import log_in
-from support.processes import address_of
+from support.processes import address_of, wait_for
 from support.small_recipe import SMALL_LINE
 from support.wire_bench import PtyDevice
 
@@ -160,6 +162,16 @@ def test_calibrate_narrow_and_challenge_on_the_real_cell(
     expect(box).to_contain_text('lie beyond the old limits')
     watcher.wait(lambda: value_of(heard) != in_recipe)
     shoot('tune_calibrated_cell')
+    record = default_state_folder() / 'people' / 'audit.jsonl'
+    wait_for(lambda: '"calibrated"' in record.read_text(), processes)
+    entries = [json.loads(line) for line in record.read_text().splitlines()]
+    begun = next(
+        one for one in entries if one['what'] == 'calibrate' and one['new']['parts'] == 20
+    )
+    done = next(one for one in entries if one['what'] == 'calibrated')
+    assert (begun['who'], begun['new']['parts']) == ('engineer', 20)
+    assert begun['old'][MEASURE] == pytest.approx(in_recipe)
+    assert f'{MEASURE} {in_recipe:.4g} -> ' in done['subject']
     undo.click()
     watcher.wait(lambda: value_of(heard) == in_recipe)
     expect(box).to_contain_text('in force again')
