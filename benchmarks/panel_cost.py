@@ -4,14 +4,14 @@ Measure what the operator's page costs: the time from exposure to decision with 
 the processor time of its process, with no viewer, one and ten.
 
 `python -m benchmarks.panel_cost` runs the simulated line at 10 parts/s, the cases in turn, several
-times over, so that a machine that becomes busy makes all of them slower.
+times over, so that a machine that becomes busy makes all of them slower. `--come-and-go 30` prints
+the memory of the page over 30 minutes instead, while viewers come and go.
 
 """
 
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 import re
 import statistics
@@ -23,13 +23,11 @@ from typing import Any
 
 import click
 
-from anomaly_inspection.capture.open_source import open_source
-from anomaly_inspection.learning.teach import teach, TeachOptions
-from anomaly_inspection.recipes.folder import write_recipe
-from benchmarks.report import machine, ROOT
+from benchmarks import panel_memory
+from benchmarks.panel_process import ADDRESS, cpu_s, memory_mb, panel_of, prepare, run_command
+from benchmarks.report import machine
 
 RATE_HZ = 10
-TAUGHT_PARTS = 40
 # None = without the page, else so many viewers.
 CASES: tuple[int | None, ...] = (None, 0, 1, 10)
 COLUMNS = {
@@ -40,7 +38,6 @@ COLUMNS = {
     'pictures_per_s': 'pictures/s',
     'age_p50_ms': 'age ms',
 }
-_TICKS_PER_S = os.sysconf('SC_CLK_TCK')
 # From the first picture until the figures count.
 _SETTLING_S = 2.0
 
@@ -48,22 +45,23 @@ _SETTLING_S = 2.0
 @click.command()
 @click.option('--parts', default=200, show_default=True, help='Parts of each run.')
 @click.option('--rounds', default=3, show_default=True, help='Runs of each case.')
+@click.option(
+    '--come-and-go',
+    type=click.FloatRange(min=1),
+    metavar='MINUTES',
+    help='Instead: the memory of the page, each minute, while viewers come and go.',
+)
 @click.option('--report', type=click.Path(path_type=Path), default=Path('out/benchmarks'))
-def main(parts: int, rounds: int, report: Path) -> None:
+def main(parts: int, rounds: int, come_and_go: float | None, report: Path) -> None:
     """
     Run all cases and print the table.
 
     """
+    if come_and_go is not None:
+        panel_memory.measure(come_and_go, report)
+        return
     with tempfile.TemporaryDirectory() as folder:
-        recipe = Path(folder, 'recipe')
-        with open_source(f'line:defect_rate=0,parts={TAUGHT_PARTS},seed=5') as line:
-            frames = [line.read().image for _ in range(TAUGHT_PARTS)]
-        options = TeachOptions(scorers=('ssim', 'variation'))
-        write_recipe(teach(frames, name='panel_cost', options=options), recipe)
-        # Ten parts a second need a quick gate.
-        parameters = (ROOT / 'config' / 'cell.yaml').read_text()
-        config = Path(folder, 'cell.yaml')
-        config.write_text(parameters.replace('window_s: 0.12', 'window_s: 0.06'))
+        recipe, config = prepare(Path(folder))
         runs: list[dict[str, Any]] = []
         for turn in range(rounds):
             for viewers in CASES:
@@ -98,18 +96,14 @@ def _run(recipe: Path, config: Path, parts: int, viewers: int | None) -> dict[st
     Run the line once; give latency of the inspection and cost of the page.
 
     """
-    command = [
-        *(sys.executable, '-m', 'anomaly_inspection.cli', 'run', '--recipe', str(recipe)),
-        *('--source', f'line:parts={parts},seed=6', '--rate', str(RATE_HZ)),
-        *('--config', str(config)),
-    ]
+    command = run_command(recipe, config, parts, RATE_HZ)
     if viewers is not None:
         command += ['--panel-port', '0', '--wall-display']
     figures: dict[str, Any] = {}
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         for text in process.stdout:
-            if match := re.search(r"operator's page: (\S+)", text):
+            if match := ADDRESS.search(text):
                 watched_s = parts / RATE_HZ - 4 * _SETTLING_S
                 figures |= _watched(process.pid, match[1], viewers or 0, watched_s)
             elif match := re.search(r'exposure to decision +p50 ([\d.]+) ms, p99 ([\d.]+)', text):
@@ -120,7 +114,7 @@ def _run(recipe: Path, config: Path, parts: int, viewers: int | None) -> dict[st
 
 
 def _watched(cell_pid: int, address: str, viewers: int, duration_s: float) -> dict[str, Any]:
-    pid = _panel_of(cell_pid)
+    pid = panel_of(cell_pid)
     watching = None
     if viewers:
         # On its own, and gently: a browser runs on another machine.
@@ -133,38 +127,14 @@ def _watched(cell_pid: int, address: str, viewers: int, duration_s: float) -> di
             text=True,
         )
     time.sleep(2 * _SETTLING_S)
-    began, began_s = _cpu_s(pid), time.monotonic()
+    began, began_s = cpu_s(pid), time.monotonic()
     time.sleep(duration_s - _SETTLING_S)
-    used_s, passed_s = _cpu_s(pid) - began, time.monotonic() - began_s
-    figures = {'cpu_percent': 100 * used_s / passed_s, 'memory_mb': _memory_mb(pid)}
+    used_s, passed_s = cpu_s(pid) - began, time.monotonic() - began_s
+    figures = {'cpu_percent': 100 * used_s / passed_s, 'memory_mb': memory_mb(pid)}
     if watching is not None:
         out, _ = watching.communicate()
         figures |= json.loads(out)
     return figures
-
-
-def _panel_of(cell_pid: int) -> int:
-    for path in Path('/proc').glob('[0-9]*/stat'):
-        try:
-            fields = path.read_text().rpartition(')')[2].split()
-            words = path.with_name('cmdline').read_text()
-        except OSError:
-            continue
-        if int(fields[1]) == cell_pid and 'panel_node' in words:
-            return int(path.parent.name)
-    raise RuntimeError('the cell has no panel')
-
-
-def _cpu_s(pid: int) -> float:
-    fields = Path(f'/proc/{pid}/stat').read_text().rpartition(')')[2].split()
-    return (int(fields[11]) + int(fields[12])) / _TICKS_PER_S
-
-
-def _memory_mb(pid: int) -> float:
-    text = Path(f'/proc/{pid}/status').read_text()
-    match = re.search(r'VmRSS:\s+(\d+)', text)
-    assert match
-    return int(match[1]) / 1024
 
 
 if __name__ == '__main__':

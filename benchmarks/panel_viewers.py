@@ -30,6 +30,8 @@ class Viewer:
 
     def __init__(self, address: str) -> None:
         self._address = address
+        # As a browser does: the panel refuses sockets that come from another site.
+        self._headers = {'Origin': address.rstrip('/')}
         self.pictures = 0
         self.ages_s: list[float] = []
         self.page_messages = 0
@@ -64,13 +66,15 @@ class Viewer:
                 f'{self._address}?{urlencode(query)}',
                 socketio_path='/_nicegui_ws/socket.io',
                 transports=['websocket'],
+                headers=self._headers,
             )
             with suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self._take_pictures(session), duration_s)
             await page_socket.disconnect()
 
     async def _take_pictures(self, session: aiohttp.ClientSession) -> None:
-        async with session.ws_connect(f'{self._address}frames', max_msg_size=0) as pictures:
+        address = f'{self._address}frames'
+        async with session.ws_connect(address, max_msg_size=0, headers=self._headers) as pictures:
             async for message in pictures:
                 length = int.from_bytes(message.data[:2], 'big')
                 head = json.loads(message.data[2 : 2 + length])

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-Keep the memory of one frame for the next.
+What happens to memory that is freed: kept for the next frame, or given back to the kernel.
 
 """
 
@@ -12,6 +12,8 @@ import ctypes
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
 # The most that glibc takes, and more than the arrays of a frame.
 _MMAP_BYTES, _TRIM_BYTES = 32 << 20, 1 << 30
+# Python code runs on one thread at a time; the other heap is for the threads of DDS.
+_HEAPS = 2
 
 
 def keep_freed_memory() -> bool:
@@ -37,3 +39,34 @@ def keep_freed_memory() -> bool:
         (_M_TRIM_THRESHOLD, _TRIM_BYTES),
     )
     return all(mallopt(name, value) == 1 for name, value in settings)
+
+
+def share_heaps() -> bool:
+    """
+    Let all threads of this process take their memory from two heaps.
+
+    glibc makes up to eight heaps for each core, and what is free in one is of no use to the
+    threads of another. Call it before there are threads.
+
+    Returns
+    -------
+    bool
+        False where the C library has no such setting (anything but glibc).
+
+    """
+    mallopt = getattr(ctypes.CDLL(None), 'mallopt', None)
+    return mallopt is not None and mallopt(_M_ARENA_MAX, _HEAPS) == 1
+
+
+def give_back_freed_memory() -> None:
+    """
+    Give all memory that this process has freed back to the kernel.
+
+    A page of the panel is some ten thousand small objects, made on several threads. What is freed
+    when its viewer leaves lies in pieces between what stays, and glibc gives back only the end of
+    its heap: the process would grow by 15 MB a minute while viewers come and go.
+
+    """
+    trim = getattr(ctypes.CDLL(None), 'malloc_trim', None)
+    if trim is not None:
+        trim(0)

@@ -32,6 +32,7 @@ from anomaly_inspection.msg import (
     SortEvent,
 )
 from anomaly_inspection.nodes import panel_views
+from anomaly_inspection.nodes.freed_memory import give_back_freed_memory, share_heaps
 from anomaly_inspection.nodes.inspection_node import InspectionNode, NodeParameters, steady_s
 from anomaly_inspection.nodes.panel_commands import PanelCommands
 from anomaly_inspection.nodes.panel_rejects import PanelRejects
@@ -56,6 +57,7 @@ _PICTURES = {MARKED: 'overlay/part', PLAIN: 'overlay/frame', MAP: 'overlay/map'}
 _REMEMBERED_STAMPS = 200
 _STALE_AFTER_S = 5.0
 _KEEP_EVERY_S = 5.0
+_GIVE_BACK_EVERY_S = 30.0
 
 
 @dataclass(frozen=True)
@@ -212,6 +214,7 @@ class PanelNode(InspectionNode[PanelParameters]):
         self._tuning.configure()
         self.every(0.2, self._look_around)
         self.every(_KEEP_EVERY_S, self._keep_counts)
+        self.every(_GIVE_BACK_EVERY_S, give_back_freed_memory)
 
     def activate(self) -> None:
         """
@@ -447,4 +450,5 @@ def main() -> None:
     except SettingError as error:
         print(error, file=sys.stderr)
         sys.exit(PARAMETERS_REFUSED)
+    share_heaps()
     spin_node(PanelNode)

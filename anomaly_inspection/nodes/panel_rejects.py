@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from anomaly_inspection.panel.review_set import ReviewSet
 
 # An image waits here for the verdict on its part.
-_MOST_IMAGES, _LEAST_IMAGES, _MOST_IMAGE_BYTES = 24, 4, 96 * 10**6
+_MOST_IMAGES, _LEAST_IMAGES, _MOST_IMAGE_BYTES = 16, 4, 96 * 10**6
 _REMEMBERED_PARTS = 200
 # After a decision the scores, and then the image, may still be on their way.
 _SCORES_COME_S, _IMAGE_COMES_S = 0.5, 2.0

@@ -23,6 +23,8 @@ _WATCH_S, _GOODBYE_S = 1.0, 2.0
 # NiceGUI's socket says by this that a person has done something.
 _CLICK = '42["event"'
 _TOO_LARGE = 1009
+# What Starlette's middleware raises when a page gives no answer.
+_NO_ANSWER = 'No response returned.'
 
 
 async def call_bounded(
@@ -38,8 +40,10 @@ async def call_bounded(
         return
     try:
         await app(scope, body.receive, body.send)
-    except Exception:
-        if not body.is_too_large:
+    except Exception as error:
+        # Starlette's middleware misses the answer also where nobody waits for it any more.
+        is_unheard = body.has_left and str(error) == _NO_ANSWER
+        if not (body.is_too_large or is_unheard):
             raise
     if body.is_too_large:
         await body.refuse()
@@ -161,6 +165,8 @@ class _BoundedBody:
         self._n_bytes = 0
         self._has_started = False
         self.is_too_large = False
+        #: Whether the visitor has gone.
+        self.has_left = False
 
     def is_announced_too_large(self) -> bool:
         length = self._headers.get('content-length', '0')
@@ -168,6 +174,7 @@ class _BoundedBody:
 
     async def receive(self) -> Message:
         message = await self._receive()
+        self.has_left |= message['type'] == 'http.disconnect'
         if message['type'] == 'http.request':
             self._n_bytes += len(message.get('body', b''))
             if self._n_bytes > self._most_bytes:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from anomaly_inspection.errors import InspectionError
+from anomaly_inspection.errors import InspectionError, StateError
 from anomaly_inspection.panel.cell_commands import Answer
 from anomaly_inspection.panel.roles import Role, Visitor
 
@@ -53,6 +53,8 @@ class GuardedReviews:
         before = self._reviews.reject(key)
         try:
             self._reviews.judge(key, verdict, comment, visitor.name, time.time())
+        except StateError as error:
+            answer = Answer(False, f'part {key[1]} is not reviewed: {error}')
         except InspectionError as error:
             answer = Answer(False, str(error))
         else:

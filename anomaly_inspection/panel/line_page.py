@@ -19,6 +19,7 @@ from anomaly_inspection.panel.line_figures import Counters, Health, ScoreChart
 from anomaly_inspection.panel.line_parts import PartDialog, Strip
 from anomaly_inspection.panel.live_picture import LivePicture
 from anomaly_inspection.panel.measure_bars import MeasureBars
+from anomaly_inspection.panel.roles import Role
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -52,7 +53,9 @@ def add_page(parts: PanelParts) -> None:
     @ui.page('/')
     def line(request: Request) -> None:
         with layout.frame(parts, request, 'line') as words:
-            dialog = PartDialog(parts, words)
+            visitor = visitor_of(request)
+            may_review = visitor is not None and visitor.role >= Role.OPERATOR
+            dialog = PartDialog(parts, words, may_review=may_review)
             with ui.element('div').classes('see'):
                 LivePicture(words)
                 strip = Strip(words, dialog.open)

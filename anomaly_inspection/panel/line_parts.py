@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING
 
 from nicegui import ui
 
+from anomaly_inspection.panel import review_routes
 from anomaly_inspection.panel.explaining import explained
-from anomaly_inspection.panel.frame_hub import KINDS, MARKED
+from anomaly_inspection.panel.frame_hub import KINDS, MARKED, PLAIN
 from anomaly_inspection.panel.layout import text
 from anomaly_inspection.panel.measure_bars import MeasureBars
+from anomaly_inspection.panel.review_routes import picture_address
 
 if TYPE_CHECKING:
     from anomaly_inspection.panel.cell_state import CellPicture
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from anomaly_inspection.panel.words import Words
 
 _TILES = 24
+_OF_REJECTS = {MARKED: review_routes.MARKED, PLAIN: review_routes.FRAME}
 
 
 class Strip:
@@ -93,13 +96,14 @@ class PartDialog:
         As the page was given.
     words : Words
         The viewer's language.
+    may_review : bool
+        Whether the viewer may see the rejects that are kept.
 
     """
 
-    def __init__(self, parts: PanelParts, words: Words) -> None:
-        self._parts, self._words = parts, words
+    def __init__(self, parts: PanelParts, words: Words, *, may_review: bool) -> None:
+        self._parts, self._words, self._may_review = parts, words, may_review
         self._key: PartKey = ('', 0)
-        self._number_of_limits = -1
         with ui.dialog() as self._dialog, ui.element('div').classes('part-dialog'):
             with ui.element('div').classes('part-dialog-head'):
                 self._icon = ui.icon('').classes('part-dialog-icon')
@@ -161,11 +165,19 @@ class PartDialog:
         return ' '.join(filter(None, (self._words(key), part.sorted.detail)))
 
     def _show_picture(self) -> None:
-        kind = self._choice.value
-        is_there = self._parts.frames.jpeg_of(self._key, kind) is not None
-        self._image.set_visibility(is_there)
-        self._no_picture.set_visibility(not is_there)
-        if is_there:
-            session_id, number = self._key
-            self._image.props['src'] = f'/parts/{session_id}/{number}/{kind}.jpg'
+        address = self._address(self._choice.value)
+        self._image.set_visibility(bool(address))
+        self._no_picture.set_visibility(not address)
+        if address:
+            self._image.props['src'] = address
             self._image.update()
+
+    def _address(self, kind: str) -> str:
+        session_id, number = self._key
+        if self._parts.frames.jpeg_of(self._key, kind) is not None:
+            return f'/parts/{session_id}/{number}/{kind}.jpg'
+        # Nobody looked when it came; of a reject there is the frame all the same.
+        reject = self._parts.reviews.reject(self._key) if self._may_review else None
+        if reject is None or reject.image_problem or kind not in _OF_REJECTS:
+            return ''
+        return picture_address(self._key, _OF_REJECTS[kind])

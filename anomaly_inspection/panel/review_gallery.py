@@ -7,12 +7,12 @@ The rejects of a review, small, a page at a time.
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
-from urllib.parse import quote
 
 from nicegui import ui
 
 from anomaly_inspection.panel.layout import keep_in_sight, text
 from anomaly_inspection.panel.reject import ReviewVerdict
+from anomaly_inspection.panel.review_routes import picture_address, SMALL
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,14 +30,6 @@ ICONS = {
     ReviewVerdict.DEFECT: 'dangerous',
     ReviewVerdict.UNSURE: 'help',
 }
-
-
-def picture_address(key: PartKey, kind: str) -> str:
-    """
-    Give the address of a picture of a reject.
-
-    """
-    return f'/rejects/{quote(key[0], safe="")}/{key[1]}/{kind}'
 
 
 class ReviewGallery:
@@ -97,7 +89,7 @@ class _Tile:
         with ui.element('div').classes('review-tile') as self.box:
             image = ui.element('img')
             image._props |= {
-                'src': picture_address(key, 'small.jpg'),
+                'src': picture_address(key, SMALL),
                 'alt': '',
                 'loading': 'lazy',
             }

@@ -20,7 +20,7 @@ from anomaly_inspection.panel.explaining import explained, reason_name
 from anomaly_inspection.panel.layout import text
 from anomaly_inspection.panel.measure_bars import MeasureBars
 from anomaly_inspection.panel.reject import LONGEST_COMMENT, ReviewVerdict
-from anomaly_inspection.panel.review_gallery import ICONS, picture_address, ReviewGallery
+from anomaly_inspection.panel.review_gallery import ICONS, ReviewGallery
 from anomaly_inspection.panel.review_list import (
     ALL,
     ALWAYS,
@@ -30,6 +30,7 @@ from anomaly_inspection.panel.review_list import (
     time_span,
     TIMES,
 )
+from anomaly_inspection.panel.review_routes import FRAME, MARKED, picture_address
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -206,7 +207,7 @@ class _ReviewPage:
             self._comment.value = self._comments.get(reject.key, reject.comment)
 
     def _show_picture(self) -> None:
-        key, kind = self._list.current, 'marked.jpg' if self._marks.value else 'frame.png'
+        key, kind = self._list.current, MARKED if self._marks.value else FRAME
         reject = self._reviews.reject(key) if key is not None else None
         self._shown = reject.key if reject else None
         has_image = reject is not None and not reject.image_problem
@@ -231,7 +232,7 @@ class _ReviewPage:
     def _loaded(self, event: GenericEventArguments) -> None:
         key = self._list.current
         if key is not None and event.args in (
-            picture_address(key, kind) for kind in ('marked.jpg', 'frame.png')
+            picture_address(key, kind) for kind in (MARKED, FRAME)
         ):
             self._seen = key
             self._figure.props(f'data-seen={key[1]}')

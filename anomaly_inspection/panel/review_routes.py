@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 import cv2
 from fastapi import FastAPI, Response
@@ -22,12 +23,22 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from anomaly_inspection.panel.panel_parts import PanelParts
-    from anomaly_inspection.panel.part_views import PartView
+    from anomaly_inspection.panel.part_views import PartKey, PartView
 
+#: Pictures of a reject: as it was judged, with boxes around what was found, and the same small.
+FRAME, MARKED, SMALL = 'frame.png', 'marked.jpg', 'small.jpg'
 _THUMBNAIL_PX = 240
 _QUALITY = (cv2.IMWRITE_JPEG_QUALITY, 90)
 # The picture of a part never changes.
 _KEPT = {'Cache-Control': 'private, max-age=3600, immutable'}
+
+
+def picture_address(key: PartKey, kind: str) -> str:
+    """
+    Give the address of a picture of a reject.
+
+    """
+    return f'/rejects/{quote(key[0], safe="")}/{key[1]}/{kind}'
 
 
 def add_routes(app: FastAPI, parts: PanelParts) -> None:
@@ -43,7 +54,7 @@ def add_routes(app: FastAPI, parts: PanelParts) -> None:
         key = (session_id, part_id)
         reject, png = reviews.reject(key), reviews.png_of(key)
         draw = _KINDS.get(kind)
-        if reject is None or png is None or (draw is None and kind != 'frame.png'):
+        if reject is None or png is None or (draw is None and kind != FRAME):
             return Response(status_code=404)
         if draw is None:
             return Response(png, media_type='image/png', headers=_KEPT)
@@ -72,6 +83,6 @@ def _small(frame: NDArray[np.uint8], part: PartView) -> NDArray[np.uint8]:
 
 
 _KINDS: dict[str, Callable[[NDArray[np.uint8], PartView], NDArray[np.uint8]]] = {
-    'marked.jpg': _marked,
-    'small.jpg': _small,
+    MARKED: _marked,
+    SMALL: _small,
 }

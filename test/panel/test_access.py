@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 import threading
+from typing import Any
 
 import pytest
 
@@ -17,6 +18,7 @@ pytest.importorskip('nicegui', reason='NiceGUI is not installed: pip install .[p
 
 from fastapi import FastAPI, Request, Response, WebSocket
 from fastapi.responses import StreamingResponse
+from starlette.middleware.base import BaseHTTPMiddleware, RequestResponseEndpoint
 from starlette.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
 
@@ -372,3 +374,51 @@ def test_a_broken_file_of_accounts_lets_nobody_in_and_says_so(site: Site, tmp_pa
     answer = client.get('/data')
     assert answer.status_code == 503
     assert 'accounts.json' in answer.json()['detail']
+
+
+async def _no_answer(scope: Scope, receive: Receive, send: Send) -> None:
+    while (await receive())['type'] != 'http.disconnect':
+        pass
+
+
+async def _pass_on(request: Request, call_next: RequestResponseEndpoint) -> Response:
+    return await call_next(request)
+
+
+def call_guard(app: Any, people: People, messages: list[dict[str, Any]]) -> None:
+    """
+    Make one request whose body and end are the messages.
+
+    """
+    scope = {
+        'type': 'http',
+        'method': 'GET',
+        'path': '/open',
+        'query_string': b'',
+        'headers': [(b'host', b'localhost:8080')],
+        'client': ('127.0.0.1', 50000),
+    }
+
+    async def receive() -> Any:
+        return messages.pop(0)
+
+    async def send(message: object) -> None:
+        raise AssertionError(f'nobody hears {message}')
+
+    asyncio.run(AccessGuard(app, people, rules=RULES)(scope, receive, send))
+
+
+def test_a_visitor_who_leaves_before_the_answer_is_no_error(site: Site) -> None:
+    # As NiceGUI's own middleware, which misses the answer that nobody waits for.
+    app = BaseHTTPMiddleware(_no_answer, dispatch=_pass_on)
+    left = {'type': 'http.disconnect'}
+    call_guard(app, site.people, [{'type': 'http.request'}, left, left])
+
+
+def test_a_page_without_an_answer_is_an_error_for_who_waits(site: Site) -> None:
+    async def page(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        raise RuntimeError('No response returned.')
+
+    with pytest.raises(RuntimeError, match='No response returned'):
+        call_guard(page, site.people, [{'type': 'http.request'}])
