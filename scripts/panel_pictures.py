@@ -34,6 +34,7 @@ PASSWORD = 'correct horse battery'
 TIMEOUT_MS = 60_000
 # Time for charts and pictures to be drawn.
 SETTLE_MS = 1200
+_TAUGHT = 30
 
 
 def wait_for(selector: str) -> Callable[[Page], None]:
@@ -49,7 +50,8 @@ def open_part(page: Page) -> None:
     Open the last rejected part that has a picture.
 
     """
-    page.locator('.tile.is-bad').first.wait_for(timeout=TIMEOUT_MS)
+    # Not yet drawn are the pictures of the parts before this page was opened.
+    page.wait_for_timeout(6000)
     page.locator('.tile.is-bad').first.click()
     page.locator('.part-dialog').wait_for()
 
@@ -152,9 +154,9 @@ def log_in(browser: Browser, address: str) -> Any:
     return state
 
 
-def teach_a_draft(browser: Browser, address: str, state: Any) -> None:
+def teach_a_draft(browser: Browser, address: str, state: Any, good: list[Path]) -> None:
     """
-    Record a product, teach a draft of it and put it on trial.
+    Teach a draft on images of good parts and put it on trial.
 
     """
     context = browser.new_context(storage_state=state, locale='en-US')
@@ -162,10 +164,16 @@ def teach_a_draft(browser: Browser, address: str, state: Any) -> None:
     page.set_default_timeout(TIMEOUT_MS)
     page.goto(f'{address}teach')
     page.get_by_label('Product', exact=True).fill('Bearing plate')
-    page.get_by_label('Parts', exact=True).fill('24')
+    page.get_by_label('Parts', exact=True).fill('1')
     page.get_by_role('button', name='Record', exact=True).click()
-    page.locator('.teach-tile:nth-child(24)').wait_for()
     page.get_by_role('button', name='Record more').wait_for()
+    # The line brings bad parts as well; these images are good.
+    page.locator('.teach-tile').first.click()
+    page.locator('input[type=file]').set_input_files(good[:_TAUGHT])
+    page.locator('.teach-tile').nth(_TAUGHT).wait_for()
+    page.locator('.teach-tile').first.click()
+    page.get_by_role('button', name='Delete (1)').click()
+    page.locator('.teach-tile').nth(_TAUGHT).wait_for(state='detached')
     # One method is enough for a picture.
     open_more(page)
     page.get_by_label('Method').click()
@@ -175,6 +183,11 @@ def teach_a_draft(browser: Browser, address: str, state: Any) -> None:
     page.get_by_role('button', name='Start', exact=True).click()
     page.locator('.teach-shadow').nth(5).wait_for()
     context.close()
+
+
+def _shows(page: Page, name: str) -> bool:
+    kind = {'line_pass': 'good', 'line_reject': 'bad', 'wall': 'bad'}.get(name)
+    return kind is None or page.locator(f'.verdict.is-{kind}').count() == 1
 
 
 def take(browser: Browser, address: str, state: Any, name: str, folder: Path) -> None:
@@ -199,11 +212,17 @@ def take(browser: Browser, address: str, state: Any, name: str, folder: Path) ->
                     print(f'{name}: there is no such page')
                     context.close()
                     return
-                if not name.startswith('line_'):
-                    page.wait_for_timeout(SETTLE_MS)
                 prepare(page)
-                page.wait_for_timeout(300 if name.startswith(('line_', 'wall')) else SETTLE_MS)
-                page.screenshot(path=folder / f'{name}_{width}_{theme}_{language}.png')
+                file = folder / f'{name}_{width}_{theme}_{language}.png'
+                page.wait_for_timeout(SETTLE_MS)
+                page.screenshot(path=file)
+                # The next part may have come meanwhile.
+                for _ in range(20):
+                    if _shows(page, name):
+                        break
+                    prepare(page)
+                    page.wait_for_timeout(100)
+                    page.screenshot(path=file)
                 context.close()
     print(name, flush=True)
 
@@ -231,9 +250,12 @@ def main() -> None:
                 executable_path=chromium, args=['--no-sandbox', '--disable-dev-shm-usage']
             )
             state = log_in(browser, address)
-            if any(name.startswith('teach') for name in names):
-                teach_a_draft(browser, address, state)
+            images = sorted((good / 'train' / 'good').iterdir())
+            is_taught = False
             for name in names:
+                if name.startswith('teach') and not is_taught:
+                    teach_a_draft(browser, address, state, images)
+                    is_taught = True
                 take(browser, address, state, name, folder)
             browser.close()
 

@@ -394,7 +394,8 @@ class Decider:
             if self._timeouts_in_a_row >= self._settings.timeouts_to_fault:
                 self._fault_reason = (
                     f'{self._timeouts_in_a_row} parts in a row timed out, '
-                    f'the last: {judgement.comparison}'
+                    # The verdict at its end is no news here.
+                    f'the last: {judgement.comparison.removesuffix(" -> REJECT")}'
                 )
         elif set(part.terms.limits.scorers) <= {
             scorer

@@ -35,6 +35,7 @@ _ADVICE = (
     ('decision', 'decider'),
     ('without a score', 'scorer'),
     ('scores', 'scorer'),
+    ('no score', 'scorer'),
     ('challenge', 'challenge'),
     ('recipe', 'recipe'),
     ('restart', 'restart'),
@@ -85,6 +86,15 @@ def reason_name(reason: str, words: Words) -> str:
     """
     key = f'short_reason.{reason.lower()}'
     return words(key) if words.has(key) else reason
+
+
+def unit_name(unit: str, words: Words) -> str:
+    """
+    Give a unit for people; '' for a pure number.
+
+    """
+    key = f'unit.{unit}'
+    return '' if unit == '1' else words(key) if words.has(key) else unit
 
 
 def number(value: float) -> str:

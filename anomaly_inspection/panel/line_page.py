@@ -147,6 +147,8 @@ class _Verdict:
         self._box.classes(replace=f'verdict {kind}')
         self._icon.name = icon
         self._word.text = word
+        # The style sheet makes it as large as fits.
+        self._word.style(replace=f'--letters: {len(word)}')
 
 
 class _FirstProduct:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from nicegui import ui
 
-from anomaly_inspection.panel.explaining import measure_name, number
+from anomaly_inspection.panel.explaining import measure_name, number, unit_name
 from anomaly_inspection.panel.layout import text
 
 if TYPE_CHECKING:
@@ -87,8 +87,8 @@ class _MeasureRow:
         value = part.value_of(limit) if part else math.nan
         is_bad = part is not None and part.decision is not None and limit.is_exceeded_by(value)
         self._row.classes(replace='measure is-bad' if is_bad else 'measure')
-        unit = '' if limit.unit == '1' else f' {limit.unit}'
-        self._value.text = f'{number(value)}{unit}'
+        unit = unit_name(limit.unit, self._words)
+        self._value.text = f'{number(value)} {unit}'.rstrip()
         sign = '≤' if limit.high_is_bad else '≥'
         self._limit.text = f'{self._words("line.limit")} {sign} {number(limit.value)}'
         score = limit.anomaly_score(value)

@@ -122,7 +122,10 @@ class ComparingDialog:
             return
         text(words('recipes.others'), 'box-title')
         for difference in found.others:
-            self._row(self._label(difference), difference.old, difference.new)
+            old, new = (
+                self._value(difference.key, one) for one in (difference.old, difference.new)
+            )
+            self._row(self._label(difference), old, new)
 
     def _limit_row(self, limit: LimitDifference) -> None:
         words = self._words
@@ -150,6 +153,16 @@ class ComparingDialog:
             with ui.element('div').classes('compare-new'):
                 text(new or NO_NUMBER, 'compare-value')
                 text(hint, 'compare-hint')
+
+    def _value(self, key: str, value: str) -> str:
+        """
+        Give a value in plain words where it is one of a few; what people have written stays.
+
+        """
+        is_choice = key == 'combination' or key.startswith(('frame.', 'preprocessing.'))
+        if is_choice and self._words.has(f'recipes.value.{value}'):
+            return self._words(f'recipes.value.{value}')
+        return value
 
     def _label(self, difference: Difference) -> str:
         """

@@ -116,9 +116,11 @@ class DraftBox:
                     name: _counter(words(f'teach.{name}'))
                     for name in ('parts', 'draft_rejects', 'rejects_in_force', 'differ')
                 }
-                self._boxes = {
-                    name: label.parent_slot.parent for name, label in self._numbers.items()
-                }
+                self._boxes = {}
+                for name, label in self._numbers.items():
+                    slot = label.parent_slot
+                    assert slot is not None, 'it stands in its counter'
+                    self._boxes[name] = slot.parent
             self._dropped = text(classes='quiet')
             self._list = ui.element('div').classes('teach-shadows')
             self._rows: list[_ShadowRow] = []

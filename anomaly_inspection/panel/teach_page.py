@@ -244,7 +244,8 @@ class _RecordBox:
         )
         tell_refusal(answer)
         if answer.success:
-            ui.notify(answer.message, type='info', position='top')
+            # One box for all files that are added together.
+            ui.notify(answer.message, type='info', position='top', group='added')
 
     def _ask_to_delete(self) -> None:
         words, name = self._words, self._chosen

@@ -15,7 +15,7 @@ from nicegui import ui
 from anomaly_inspection.panel import layout
 from anomaly_inspection.panel.access import visitor_of
 from anomaly_inspection.panel.asking import asked
-from anomaly_inspection.panel.explaining import measure_name, number
+from anomaly_inspection.panel.explaining import measure_name, number, unit_name
 from anomaly_inspection.panel.guarded_commands import LEAST_ROLES
 from anomaly_inspection.panel.layout import text
 from anomaly_inspection.panel.live_picture import LivePicture
@@ -168,7 +168,7 @@ class _LimitRow:
         self._values: list[tuple[int, float]] = []
         self._needs_all = False
         self._drawn: object = None
-        unit = '' if limit.unit == '1' else limit.unit
+        unit = unit_name(limit.unit, words)
         with ui.element('section').classes('box tune-limit'):
             with ui.element('div').classes('tune-head'):
                 text(measure_name(limit.name, words), 'tune-name')

@@ -17,6 +17,7 @@ import re
 import secrets
 import shutil
 import stat
+import time
 from typing import BinaryIO, TYPE_CHECKING
 import zipfile
 
@@ -43,6 +44,8 @@ _MOST_ENTRIES = 2 * (MOST_FILES + MOST_TEACHING_IMAGES)
 # A recipe hardly shrinks: images and fitted numbers are most of it.
 _UNPACKED_BYTES, _UNPACKED_TIMES = 64 * 10**6, 20
 _LONGEST_NAME = 300
+_DRAFT = '.import.'
+_REMAINS_S = 24 * 3600.0
 _COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _CHUNK_BYTES = 2**20
 _MOST_COPIES = 1000
@@ -165,8 +168,9 @@ def import_archive(
         the very same recipe. The library is as before.
 
     """
-    draft = library / f'.import.{secrets.token_hex(4)}'
+    draft = library / f'{_DRAFT}{secrets.token_hex(4)}'
     try:
+        _clear_remains(library)
         _unpack(file, library, draft)
         recipe = _read(draft, budget_bytes)
         name = _free_name(library, recipe)
@@ -181,6 +185,17 @@ def import_archive(
     finally:
         shutil.rmtree(draft, ignore_errors=True)
     return ImportedRecipe(recipe.at(library / name), before)
+
+
+def _clear_remains(library: Path) -> None:
+    """
+    Delete what imports have left whose process was killed.
+
+    """
+    for path in library.glob(f'{_DRAFT}*'):
+        # Another import may be under way.
+        if time.time() - path.lstat().st_mtime > _REMAINS_S:
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def _unpack(file: BinaryIO, library: Path, draft: Path) -> None:

@@ -282,6 +282,7 @@ class TeachingFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._locks: dict[str, threading.Lock] = {}
 
     def sessions(self) -> list[TeachingSession]:
         """
@@ -292,7 +293,7 @@ class TeachingFolder:
             names = os.listdir(self.path)
         except OSError:
             return []
-        found = [_opened(self.path / name) for name in names if self._has(name)]
+        found = [self._open(name) for name in names if self._has(name)]
         return sorted(found, key=lambda one: (one.created, one.name), reverse=True)
 
     def open(self, name: str) -> TeachingSession:
@@ -307,7 +308,7 @@ class TeachingFolder:
         """
         if not self._has(name):
             raise SettingError(f'there is no teaching session {shown(name)}')
-        return _opened(self.path / name)
+        return self._open(name)
 
     def begin(self, product: str, now: datetime) -> TeachingSession:
         """
@@ -354,7 +355,7 @@ class TeachingFolder:
             raise SettingError(
                 f'cannot begin a teaching session in {printable(self.path)}: {error.strerror}'
             ) from error
-        return _opened(self.path / name)
+        return self._open(name)
 
     def delete(self, name: str) -> None:
         """
@@ -374,6 +375,12 @@ class TeachingFolder:
             shutil.rmtree(doomed)
         except OSError as error:
             raise SettingError(f'cannot delete session {name}: {error.strerror}') from error
+
+    def _open(self, name: str) -> TeachingSession:
+        session = _opened(self.path / name)
+        # One lock for all who add images at the same time, each with an object of its own.
+        session._lock = self._locks.setdefault(name, session._lock)
+        return session
 
     def tidy(self) -> None:
         """

@@ -224,7 +224,7 @@ def test_row_repeated_timeout_is_a_fault_until_a_part_is_scored() -> None:
         cell.score_received(score('ssim', number=number), number)
         cell.tick(number + 0.5)
     assert cell.fault_reason == (
-        '3 parts in a row timed out, the last: no score of variation within 0.2 s -> REJECT'
+        '3 parts in a row timed out, the last: no score of variation within 0.2 s'
     )
     # A broken frame is no sign of life of the scorers.
     cell.part_seen(part(4, exposure_s=4.0, problems={0: 'truncated'}), 4.0)

@@ -377,6 +377,24 @@ def test_images_are_added_and_deleted(bench):
     assert bench.folder.sessions() == []
 
 
+def test_files_that_come_at_the_same_time_are_all_added(bench):
+    session = bench.folder.begin('pump', NOW)
+    contents = [cv2.imencode('.png', part)[1].tobytes() for part in good_parts(8)]
+    futures = [
+        bench.call_async(
+            AddTeachingImage,
+            'teacher/add_image',
+            session=session.name,
+            file_name=f'{number}.png',
+            content=content,
+        )
+        for number, content in enumerate(contents)
+    ]
+    bench.wait(lambda: all(future.done() for future in futures))
+    assert [future.result().message for future in futures if not future.result().success] == []
+    assert len(session.image_names()) == len(contents)
+
+
 def test_a_session_is_left_alone_while_it_is_recorded(bench):
     goal = bench.record(product='pump')
     session = only_session(bench).name

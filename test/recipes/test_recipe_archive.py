@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from io import BytesIO
+import os
 from pathlib import Path
 import shutil
 import stat
@@ -130,6 +131,15 @@ def test_another_recipe_of_the_same_name_stays_and_the_new_one_gets_another(
 def test_the_very_same_recipe_is_not_imported_twice(packed: bytes, library: Path) -> None:
     import_archive(BytesIO(packed), library)
     refused(packed, library, f'has {NAME} version 1 already')
+
+
+def test_what_a_killed_import_has_left_goes_with_a_later_one(packed: bytes, library: Path) -> None:
+    old, new = library / '.import.01234567', library / '.import.89abcdef'
+    for folder in (old, new):
+        (folder / 'references').mkdir(parents=True)
+    os.utime(old, (1e9, 1e9))
+    import_archive(BytesIO(packed), library)
+    assert {path.name for path in library.iterdir()} == {NAME, new.name}
 
 
 def test_a_folder_that_is_no_recipe_is_not_packed(written: Path, tmp_path: Path) -> None:

@@ -54,7 +54,7 @@ class SentGoal:
 
         """
         future = self.handle.get_result_async()
-        self.bench.wait(future.done)
+        self.bench.wait(future.done, 60.0)
         answer = future.result()
         return answer.status, answer.result.success, answer.result.message
 

@@ -86,7 +86,7 @@ def test_a_new_product_is_recorded_taught_tried_and_accepted(
     # Teach: progress, then the result.
     page.get_by_role('button', name='Teach', exact=True).click()
     expect(page.get_by_role('button', name='Cancel')).to_be_visible()
-    expect(page.get_by_text('of drawn defects seen')).to_be_visible(timeout=150_000)
+    expect(page.get_by_text('defects seen', exact=True)).to_be_visible(timeout=150_000)
     assert page.locator('.teach-cell').count() == 9
     assert page.evaluate("document.querySelector('.teach-examples').naturalWidth") > 100
 
