@@ -156,7 +156,7 @@ class _Visits:
                 self.failed += PROGRAMS
 
     def _let_browsers_come(self) -> None:
-        from playwright.sync_api import sync_playwright
+        from playwright.sync_api import Error, sync_playwright
 
         chromium = shutil.which('chromium') or shutil.which('chromium-browser')
         with sync_playwright() as playwright:
@@ -164,21 +164,30 @@ class _Visits:
                 executable_path=chromium, args=['--no-sandbox', '--disable-dev-shm-usage']
             )
             while not self._is_over.wait(_PAUSE_S):
-                # As a person who has closed the browser: no cookie is left.
-                context = browser.new_context(locale='en-US')
-                page = context.new_page()
-                page.set_default_timeout(60_000)
-                page.goto(f'{self._address}log-in')
-                page.locator('#name').fill('engineer')
-                page.locator('#password').fill(self._password)
-                page.locator('button[type=submit]').click()
-                page.wait_for_url(self._address)
-                for name in PAGES:
-                    page.goto(f'{self._address}{name}')
-                    page.wait_for_timeout(1e3 * _LOOK_S)
-                    self.pages += 1
-                context.close()
+                try:
+                    self._look_at_every_page(browser)
+                except Error:
+                    # On a busy machine a page may not come in time.
+                    self.failed += 1
             browser.close()
+
+    def _look_at_every_page(self, browser: Any) -> None:
+        # As a person who has closed the browser: no cookie is left.
+        context = browser.new_context(locale='en-US')
+        try:
+            page = context.new_page()
+            page.set_default_timeout(60_000)
+            page.goto(f'{self._address}log-in')
+            page.locator('#name').fill('engineer')
+            page.locator('#password').fill(self._password)
+            page.locator('button[type=submit]').click()
+            page.wait_for_url(self._address)
+            for name in PAGES:
+                page.goto(f'{self._address}{name}')
+                page.wait_for_timeout(1e3 * _LOOK_S)
+                self.pages += 1
+        finally:
+            context.close()
 
 
 @contextmanager
