@@ -40,6 +40,7 @@ _REMEMBERED_PARTS = 200
 # After a decision the scores, and then the image, may still be on their way.
 _SCORES_COME_S, _IMAGE_COMES_S = 0.5, 2.0
 _MOST_PENDING = 100
+_UNKNOWN = -1
 
 
 @dataclass
@@ -111,7 +112,7 @@ class PanelRejects:
             or key in self._pending
         ):
             return
-        stamp_ns = self._stamps.get(key, -1)
+        stamp_ns = self._stamps.get(key, _UNKNOWN)
         self._pending[key] = _Pending(
             *(key, stamp_ns, steady_s(), time.time()), image=self._images.get(stamp_ns)
         )
@@ -142,9 +143,15 @@ class PanelRejects:
 
     def _note_stamp(self, message: Part | Score, stamp: Any) -> None:
         key = (message.session_id, message.part_id)
-        if self._stream is None or key in self._pending:
+        pending = self._pending.get(key)
+        if self._stream is None or (pending and pending.stamp_ns != _UNKNOWN):
             return
-        self._stamps[key] = nanoseconds_from_stamp(stamp)
+        stamp_ns = nanoseconds_from_stamp(stamp)
+        if pending:
+            # The decision has overtaken the announcement of its part.
+            pending.stamp_ns, pending.image = stamp_ns, self._images.get(stamp_ns)
+            return
+        self._stamps[key] = stamp_ns
         while len(self._stamps) > _REMEMBERED_PARTS:
             self._stamps.popitem(last=False)
 

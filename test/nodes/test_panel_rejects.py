@@ -155,6 +155,15 @@ def test_the_order_of_the_messages_does_not_matter(bench, order):
     assert bench.node.parts.reviews.reject(('test', 7)).part.scores
 
 
+def test_a_decision_that_overtakes_its_part_keeps_the_picture(bench):
+    cell = bench.peer
+    cell.decide(8)
+    bench.wait(lambda: bench.node._rejects._pending)
+    cell.part(8)
+    cell.image(8)
+    assert kept(bench, 8) == [8]
+
+
 def test_of_many_frames_of_a_held_part_the_one_that_was_scored_last_is_kept(bench):
     cell = bench.peer
     cell.part(1, stamp_ns=10)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 import threading
 from typing import Any
@@ -405,7 +406,10 @@ def call_guard(app: Any, people: People, messages: list[dict[str, Any]]) -> None
     async def send(message: object) -> None:
         raise AssertionError(f'nobody hears {message}')
 
-    asyncio.run(AccessGuard(app, people, rules=RULES)(scope, receive, send))
+    answer = AccessGuard(app, people, rules=RULES)(scope, receive, send)
+    # In a thread of its own: a browser of other tests keeps a loop running in this one.
+    with ThreadPoolExecutor(1) as threads:
+        threads.submit(asyncio.run, answer).result()
 
 
 def test_a_visitor_who_leaves_before_the_answer_is_no_error(site: Site) -> None:
