@@ -107,9 +107,9 @@ class ComparingDialog:
             if isinstance(found, str):
                 text(found, 'tune-refused')
             elif found is not None:
-                self._show_comparison(found, old, new)
+                self._show_comparison(found)
 
-    def _show_comparison(self, found: Comparison, old: RecipeSummary, new: RecipeSummary) -> None:
+    def _show_comparison(self, found: Comparison) -> None:
         words = self._words
         if not found.limits and not found.others:
             text(words('recipes.no_difference'), 'compare-same')
