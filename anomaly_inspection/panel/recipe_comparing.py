@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-    from anomaly_inspection.panel.recipe_library import RecipeEntry, RecipeSummary
+    from anomaly_inspection.panel.recipe_library import RecipeEntry
     from anomaly_inspection.panel.words import Words
 
 
