@@ -56,8 +56,7 @@ _NEEDED = ('nicegui', 'argon2')
 _PICTURES = {MARKED: 'overlay/part', PLAIN: 'overlay/frame', MAP: 'overlay/map'}
 _REMEMBERED_STAMPS = 200
 _STALE_AFTER_S = 5.0
-_KEEP_EVERY_S = 5.0
-_GIVE_BACK_EVERY_S = 30.0
+_TIDY_EVERY_S = 5.0
 
 
 @dataclass(frozen=True)
@@ -213,8 +212,8 @@ class PanelNode(InspectionNode[PanelParameters]):
         self._rejects.configure()
         self._tuning.configure()
         self.every(0.2, self._look_around)
-        self.every(_KEEP_EVERY_S, self._keep_counts)
-        self.every(_GIVE_BACK_EVERY_S, give_back_freed_memory)
+        # Together: rclpy complains of nodes with many timers.
+        self.every(_TIDY_EVERY_S, self._tidy)
 
     def activate(self) -> None:
         """
@@ -336,6 +335,10 @@ class PanelNode(InspectionNode[PanelParameters]):
         except (TypeError, ValueError, KeyError, AttributeError) as error:
             self.get_logger().warning(f'the counts of the shifts begin anew: {error!r}')
             return ()
+
+    def _tidy(self) -> None:
+        give_back_freed_memory()
+        self._keep_counts()
 
     def _keep_counts(self) -> None:
         counts = self.parts.state.picture().counts

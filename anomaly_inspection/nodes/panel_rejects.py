@@ -151,7 +151,8 @@ class PanelRejects:
             # The decision has overtaken the announcement of its part.
             pending.stamp_ns, pending.image = stamp_ns, self._images.get(stamp_ns)
             return
-        self._stamps[key] = stamp_ns
+        # Scores may overtake the announcement, which names an earlier frame.
+        self._stamps[key] = max(stamp_ns, self._stamps.get(key, _UNKNOWN))
         while len(self._stamps) > _REMEMBERED_PARTS:
             self._stamps.popitem(last=False)
 

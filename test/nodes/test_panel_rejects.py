@@ -178,6 +178,18 @@ def test_of_many_frames_of_a_held_part_the_one_that_was_scored_last_is_kept(benc
     assert state.part(('test', 1)) is not None
 
 
+def test_scores_that_overtake_their_part_name_the_frame(bench):
+    cell = bench.peer
+    for stamp_ns in (10, 30):
+        cell.image(stamp_ns)
+        cell.score(1, stamp_ns)
+    bench.wait(lambda: bench.node._rejects._stamps.get(('test', 1)) == 30)
+    cell.part(1, stamp_ns=10)
+    bench.wait(lambda: bench.node.parts.state.part(('test', 1)))
+    cell.decide(1)
+    assert kept(bench, 1) == [30]
+
+
 def test_a_part_without_a_frame_is_kept_and_says_so(bench):
     cell = bench.peer
     cell.part(1)
