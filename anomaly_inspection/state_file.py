@@ -109,7 +109,7 @@ class StateFile:
         Raises
         ------
         StateError
-            When it cannot be written; says where and why. The old file is as it was.
+            When it cannot be written; says where and why. The file is whole, old or new.
 
         """
         if self._path is None:
@@ -125,6 +125,8 @@ class StateFile:
         )
         with self._lock:
             try:
+                # A slow disk takes long: a process that is killed meanwhile must find the news.
+                replace_file(self._path, text, waits_for_disk=False)
                 replace_file(self._path, text)
             except (OSError, ValueError) as error:
                 cause = getattr(error, 'strerror', None) or error

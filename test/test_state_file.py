@@ -146,6 +146,25 @@ def test_a_writer_that_is_killed_leaves_a_whole_state(tmp_path: Path) -> None:
         assert len(content['ballast']) == 100_000
 
 
+def test_what_a_slow_disk_has_not_yet_is_found_after_a_kill(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    path = tmp_path / 'state.json'
+    is_waiting, goes_on = threading.Event(), threading.Event()
+
+    def slow(descriptor: int) -> None:
+        is_waiting.set()
+        assert goes_on.wait(20)
+
+    monkeypatch.setattr(os, 'fsync', slow)
+    keeper = StateKeeper(StateFile(path), lambda problem: None)
+    keeper.keep({'line': 'stopped'})
+    assert is_waiting.wait(20)
+    assert json.loads(path.read_text())['content'] == {'line': 'stopped'}
+    goes_on.set()
+    keeper.close()
+
+
 def test_the_folder_lies_in_ros_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv('ROS_HOME', str(tmp_path))
     assert default_state_folder() == tmp_path / 'anomaly_inspection' / 'state'
