@@ -354,10 +354,12 @@ def test_a_bad_recipe_in_a_good_archive_is_refused(
     refused(zipped(entries), library, 'the recipe in the archive is refused', word)
 
 
-def test_a_pickle_is_never_read(packed: bytes, library: Path) -> None:
+def test_a_pickle_is_never_read(packed: bytes, library: Path, tmp_path: Path) -> None:
+    touched = tmp_path / 'evil'
+
     class Evil:
-        def __reduce__(self) -> tuple[object, tuple[str]]:
-            return Path.touch, (Path('/tmp/evil'),)
+        def __reduce__(self) -> tuple[object, tuple[Path]]:
+            return Path.touch, (touched,)
 
     import numpy as np
 
@@ -366,7 +368,7 @@ def test_a_pickle_is_never_read(packed: bytes, library: Path) -> None:
     entries = entries_of(packed)
     entries[f'{NAME}/statistics.npz'] = file.getvalue()
     refused(zipped(entries), library, 'statistics.npz')
-    assert not Path('/tmp/evil').exists()
+    assert not touched.exists()
 
 
 def test_a_library_that_is_not_there_is_said(packed: bytes, library: Path) -> None:
