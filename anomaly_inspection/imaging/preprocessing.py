@@ -34,6 +34,8 @@ COLOURS = ('gray', 'bgr')
 
 # Fraction bits of the corners given to OpenCV.
 _OUTLINE_BITS = 8
+# Of a part that is judged at a pose that is a guess.
+_LEAST_SHOWN = 0.9
 
 
 @dataclass(frozen=True, eq=False)
@@ -289,7 +291,8 @@ class Preprocessor:
         -------
         list of Prepared
             First what `prepare` gives. A part that was not surely found, and is judged
-            nevertheless, may have a second one, at its likeliest pose.
+            nevertheless, may have a second one, at its likeliest pose; but not where that pose
+            has more than a tenth of the part outside of the frame, which would hide defects.
 
         Raises
         ------
@@ -308,6 +311,9 @@ class Preprocessor:
             prepared, valid, to_frame = self._lay(
                 self._scored(fitted, gray), alignment or self._still
             )
+            is_guess = alignment is not None and not (alignment.is_found or alignment.is_still)
+            if is_guess and valid.mean() < _LEAST_SHOWN:
+                continue
             if fitted.shape[:2] != image.shape[:2]:
                 to_frame = to_original @ np.vstack([to_frame, [0.0, 0.0, 1.0]])
             light = self._light_meter.measure(prepared, valid)
