@@ -217,8 +217,8 @@ def teach(
     for scorer, files in _network_settings(scorers, model, model_metadata).items():
         chosen.setdefault(scorer, {}).update(files)
     if backbone or backbone_layers:
-        name = _backbone(scorers, backbone, backbone_layers)
-        chosen.setdefault('features', {}).setdefault('backbone', name)
+        for scorer, name in _backbones(scorers, backbone, backbone_layers).items():
+            chosen.setdefault(scorer, {}).setdefault('backbone', name)
     named = _named_scorers(scorers)
     old = check_place(recipe)
     if more is None:
@@ -495,18 +495,23 @@ def _network_settings(
     return {OpenvinoScorer.name: {'model': str(model), 'metadata': str(metadata or '')}}
 
 
-def _backbone(scorers: tuple[str, ...], backbone: Path | None, layers: str | None) -> str:
+def _backbones(
+    scorers: tuple[str, ...], backbone: Path | None, layers: str | None
+) -> dict[str, str]:
     """
-    Convert a pretrained network; give its name in the user's cache.
+    Convert a pretrained network; give its name in the user's cache for each scorer that runs it.
 
     """
-    from anomaly_inspection.learning.backbones import keep_backbone_of_file
+    from anomaly_inspection.learning.backbones import keep_backbone_of_file, LAYER_STRIDES
 
-    if 'features' not in scorers or backbone is None:
+    taking = [scorer for scorer in scorers if scorer in LAYER_STRIDES]
+    if not taking or backbone is None:
         raise SettingError(
-            '--backbone needs --scorer features, and --backbone-layers needs --backbone'
+            f'--backbone needs --scorer {" or ".join(LAYER_STRIDES)}, and --backbone-layers needs '
+            '--backbone'
         )
-    return keep_backbone_of_file(backbone, layers.split(',') if layers else ())
+    names = layers.split(',') if layers else ()
+    return {scorer: keep_backbone_of_file(backbone, names, scorer) for scorer in taking}
 
 
 def _classes(names: list[str]) -> dict[str, str] | None:

@@ -74,3 +74,23 @@ def resized(image: NDArray[Any], size_px: tuple[int, int]) -> NDArray[Any]:
     shrinks = size_px[0] < width or size_px[1] < height
     rule = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
     return np.asarray(cv2.resize(image, size_px, interpolation=rule))
+
+
+def then_resized(
+    matrix: NDArray[np.float64], size_px: tuple[int, int], new_size_px: tuple[int, int]
+) -> NDArray[np.float64]:
+    """
+    Give an affine map that ends in the pixels of an image as one that ends in its resized copy.
+
+    Parameters
+    ----------
+    matrix : ndarray of float64, (2, 3)
+        Into the image; integers are the centres of pixels.
+    size_px, new_size_px : tuple of int
+        Width and height of the image and of its copy.
+
+    """
+    scale = np.divide(new_size_px, size_px)
+    return np.asarray(
+        np.column_stack([scale[:, None] * matrix[:, :2], scale * (matrix[:, 2] + 0.5) - 0.5])
+    )

@@ -10,7 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 import hashlib
 import json
-from typing import Any, TYPE_CHECKING
+import math
+from typing import Any, NamedTuple, TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -22,6 +23,7 @@ from anomaly_inspection.imaging.filters import Filter, filter_from_mapping, filt
 from anomaly_inspection.imaging.frame_check import check_frame
 from anomaly_inspection.imaging.frame_fit import fit_frame
 from anomaly_inspection.imaging.light import AS_TAUGHT, Light, LightMeter, LIGHTS
+from anomaly_inspection.imaging.net_input import resized, then_resized
 from anomaly_inspection.imaging.region_of_interest import RegionOfInterest
 from anomaly_inspection.setting_check import check_choice, check_keys
 
@@ -36,6 +38,26 @@ COLOURS = ('gray', 'bgr')
 _OUTLINE_BITS = 8
 # Of a part that is judged at a pose that is a guess.
 _LEAST_SHOWN = 0.9
+# Side of the square whose area an unaligned picture has at most: it is for those who look at the
+# part as a whole.
+_UNALIGNED_SIDE_PX = 256
+
+
+class Picture(NamedTuple):
+    """
+    A picture of the region of interest that is not aligned.
+
+    Parameters
+    ----------
+    image : ndarray of uint8, (h, w) gray or (h, w, 3) BGR
+        May be smaller than the prepared image.
+    from_prepared : ndarray of float64, (2, 3)
+        Affine map from prepared pixel coordinates to those of this image.
+
+    """
+
+    image: NDArray[np.uint8]
+    from_prepared: NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,6 +83,8 @@ class Prepared:
         Of a good part to teach with, the class it was given; '' when none, and in scoring.
     unlit : ndarray of uint8, or None
         The image before its light was brought back; None when nothing was to be brought back.
+    unaligned : Picture or None
+        See `as_it_lies`; None when it is `as_seen`.
 
     """
 
@@ -71,6 +95,7 @@ class Prepared:
     light: Light = AS_TAUGHT
     part_class: str = ''
     unlit: NDArray[np.uint8] | None = None
+    unaligned: Picture | None = None
 
     @property
     def as_seen(self) -> NDArray[np.uint8]:
@@ -79,6 +104,14 @@ class Prepared:
 
         """
         return self.image if self.unlit is None else self.unlit
+
+    @property
+    def as_it_lies(self) -> Picture:
+        """
+        The region of interest in the light of the camera, filtered, and not aligned.
+
+        """
+        return self.unaligned or Picture(self.as_seen, np.eye(2, 3))
 
 
 @dataclass(frozen=True)
@@ -193,6 +226,8 @@ class Preprocessor:
     good_frames : sequence of ndarray of uint8
         Frames of other good parts; see `Aligner`. The same ones must be given wherever the recipe
         is used.
+    gives_unaligned : bool
+        Give `Prepared.as_it_lies` as well. False saves its time where no scorer looks at it.
 
     Raises
     ------
@@ -211,6 +246,8 @@ class Preprocessor:
         frame_format: FrameFormat,
         reference: NDArray[np.uint8],
         good_frames: Sequence[NDArray[np.uint8]] = (),
+        *,
+        gives_unaligned: bool = True,
     ) -> None:
         if settings.colour == 'bgr' and frame_format.encoding == 'mono8':
             raise SettingError('colour is bgr, but frames are mono8; allowed: gray')
@@ -235,6 +272,7 @@ class Preprocessor:
         self._all_valid = np.ones((self._region.height, self._region.width), np.bool_)
         self._all_valid.flags.writeable = False
         self._still = Alignment(0.0, 0.0, 0.0, 1.0, 1.0)
+        self._gives_unaligned = gives_unaligned and settings.alignment.kind != 'none'
         self._aligner = None
         if settings.alignment.kind != 'none':
             for frame in good_frames:
@@ -307,10 +345,13 @@ class Preprocessor:
         fitted, to_original = fit_frame(image, self._format)
         gray = _gray(fitted)
         alignments = (None,) if self._aligner is None else self._aligner.poses(gray)
+        scored = self._scored(fitted, gray)
+        unaligned = self._unaligned(scored) if self._gives_unaligned else None
         for alignment in alignments:
-            prepared, valid, to_frame = self._lay(
-                self._scored(fitted, gray), alignment or self._still
-            )
+            prepared, valid, to_frame = self._lay(scored, alignment or self._still)
+            picture = None
+            if unaligned is not None:
+                picture = Picture(unaligned, self._into_unaligned(to_frame, unaligned))
             is_guess = alignment is not None and not (alignment.is_found or alignment.is_still)
             if is_guess and valid.mean() < _LEAST_SHOWN:
                 continue
@@ -324,7 +365,27 @@ class Preprocessor:
                 alignment,
                 light,
                 unlit=None if light == AS_TAUGHT else prepared,
+                unaligned=picture,
             )
+
+    def _unaligned(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        laid, _, _ = self._lay(image, self._still)
+        height, width = laid.shape[:2]
+        scale = min(1.0, _UNALIGNED_SIDE_PX / math.sqrt(height * width))
+        size_px = max(1, round(scale * width)), max(1, round(scale * height))
+        return np.asarray(resized(laid, size_px), np.uint8)
+
+    def _into_unaligned(
+        self, to_frame: NDArray[np.float64], unaligned: NDArray[np.uint8]
+    ) -> NDArray[np.float64]:
+        """
+        Give the affine map from prepared pixels to those of the unaligned picture.
+
+        """
+        region = self._region
+        into_region = to_frame - [[0.0, 0.0, region.x], [0.0, 0.0, region.y]]
+        height, width = unaligned.shape[:2]
+        return then_resized(into_region, (region.width, region.height), (width, height))
 
     def _part(self) -> NDArray[np.bool_] | None:
         """

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import itertools
 import os
 from pathlib import Path
 import re
@@ -27,13 +28,14 @@ from anomaly_inspection.learning.pretrained_backbone import (
     WEIGHTS_SHA256,
 )
 from anomaly_inspection.printable import printable, shown
+from anomaly_inspection.scoring.deep_features import DEEP_BACKBONE, DeepFeaturesScorer
 from anomaly_inspection.scoring.feature_network import (
     backbone_path,
     read_backbone,
     SOURCE,
     STRIDE_PX,
 )
-from anomaly_inspection.scoring.features import PACKAGED_BACKBONE
+from anomaly_inspection.scoring.features import FeaturesScorer, PACKAGED_BACKBONE
 from anomaly_inspection.scoring.model import MODEL_BIN, MODEL_XML
 
 if TYPE_CHECKING:
@@ -50,7 +52,11 @@ _SEED = 1
 _SUFFIXES = ('.onnx', '.xml')
 # Where a file leaves its size open.
 _SIDE_PX = 256
-_STRIDES = (4, 8, 16)
+#: Which layers each scorer takes, by the pixels that a cell covers.
+LAYER_STRIDES = {FeaturesScorer.name: (4, 8, 16), DeepFeaturesScorer.name: (32,)}
+_KNOWN_STRIDES = sorted(itertools.chain(*LAYER_STRIDES.values()))
+_LAST_STRIDE = 32
+_NAMES = {FeaturesScorer.name: PACKAGED_BACKBONE, DeepFeaturesScorer.name: DEEP_BACKBONE}
 # What ImageNet's networks in PyTorch take: RGB, 0..1, less the mean, by the deviation.
 _MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -63,9 +69,14 @@ def is_packaged_backbone_installed() -> bool:
     return packaged_weights() is not None
 
 
-def keep_packaged_backbone() -> str:
+def keep_packaged_backbone(scorer: str = FeaturesScorer.name) -> str:
     """
     Put the packaged backbone into the user's cache, unless it is there; give its name.
+
+    Parameters
+    ----------
+    scorer : str
+        'features' or 'deep_features': each takes other layers.
 
     Raises
     ------
@@ -74,15 +85,21 @@ def keep_packaged_backbone() -> str:
         cannot be written.
 
     """
-    path = backbone_path(PACKAGED_BACKBONE)
+    name = _NAMES[scorer]
+    path = backbone_path(name)
     source = f'{WEIGHTS_SHA256} {_FORMAT}'
     if not _is_kept(path, source):
         network = packaged_backbone()
-        _keep(path, source, _files(_features_of(network, list(STAGES.values()))))
-    return PACKAGED_BACKBONE
+        layers = dict(zip(STAGES.values(), network.outputs, strict=True))
+        strides = LAYER_STRIDES[scorer]
+        cut = _cut(network, [layers[stride] for stride in strides])
+        _keep(path, source, _files(_features_of(cut, strides)))
+    return name
 
 
-def keep_backbone_of_file(model: Path, layers: Sequence[str] = ()) -> str:
+def keep_backbone_of_file(
+    model: Path, layers: Sequence[str] = (), scorer: str = FeaturesScorer.name
+) -> str:
     """
     Convert a model file into a backbone in the user's cache, unless it is there; give its name.
 
@@ -93,8 +110,11 @@ def keep_backbone_of_file(model: Path, layers: Sequence[str] = ()) -> str:
         height x width: RGB, 0 to 1, normalised by the mean and deviation of ImageNet, as
         torchvision's classifiers are.
     layers : sequence of str, optional
-        Names of the layers to take features from, each at a 4th, an 8th or a 16th of the image's
-        size. By default, for each of these sizes, the first layer that a smaller one is made from.
+        Names of the layers to take features from: for `features` at a 4th, an 8th or a 16th of the
+        image's size, for `deep_features` at a 32nd. By default, for each of these sizes, the first
+        layer that a smaller one is made from.
+    scorer : str
+        'features' or 'deep_features'.
 
     Raises
     ------
@@ -107,7 +127,7 @@ def keep_backbone_of_file(model: Path, layers: Sequence[str] = ()) -> str:
             f'the backbone is {shown(str(model))}; allowed: a file that ends in '
             f'{" or ".join(_SUFFIXES)}'
         )
-    digest = hashlib.sha256(repr(tuple(layers)).encode())
+    digest = hashlib.sha256(repr((*layers, LAYER_STRIDES[scorer])).encode())
     for path in (model, model.with_suffix('.bin')) if model.suffix == '.xml' else (model,):
         try:
             digest.update(path.read_bytes())
@@ -117,7 +137,7 @@ def keep_backbone_of_file(model: Path, layers: Sequence[str] = ()) -> str:
     path = backbone_path(name)
     source = f'{digest.hexdigest()} {_FORMAT}'
     if not _is_kept(path, source):
-        _keep(path, source, _files(_imported(model, layers)))
+        _keep(path, source, _files(_imported(model, layers, LAYER_STRIDES[scorer])))
     return name
 
 
@@ -168,7 +188,7 @@ def _files(network: openvino.Model) -> dict[str, NDArray[np.uint8]]:
         }
 
 
-def _imported(model: Path, layers: Sequence[str]) -> openvino.Model:
+def _imported(model: Path, layers: Sequence[str], wanted: Sequence[int]) -> openvino.Model:
     import openvino
 
     try:
@@ -183,23 +203,39 @@ def _imported(model: Path, layers: Sequence[str]) -> openvino.Model:
             )
         sides = [side.get_length() if side.is_static else _SIDE_PX for side in list(taken)[2:]]
         network.reshape([1, 3, *sides])
-        chosen = _named_layers(network, layers) if layers else _found_layers(network)
+        given = _named_layers(network, layers) if layers else _found_layers(network)
         strides = {
-            name: sides[0] // (_plane(output) or sides[0]) for name, output in chosen.items()
+            name: sides[0] // (_plane(output) or sides[0]) for name, output in given.items()
         }
-        if not chosen or not set(strides.values()) <= set(_STRIDES):
+        chosen = [name for name, stride in strides.items() if stride in wanted]
+        if not chosen or not set(strides.values()) <= set(_KNOWN_STRIDES):
             raise SettingError(
                 f'the layers of {printable(model)} have cells of {strides or "other sizes"} px; '
-                f'allowed: {", ".join(map(str, _STRIDES))}. Name other layers'
+                f'allowed: {", ".join(map(str, wanted))}. Name other layers'
             )
-        cut = openvino.Model(list(chosen.values()), network.get_parameters(), 'backbone')
+        cut = _cut(network, [given[name] for name in chosen])
         cut.reshape([1, 3, -1, -1])
-        return _features_of(cut, list(strides.values()), is_imagenet=True)
+        return _features_of(cut, [strides[name] for name in chosen], is_imagenet=True)
     except RuntimeError as error:
         lines = [line for line in str(error).splitlines() if line.strip()]
         raise SettingError(
             f'{printable(model)} is no usable model: {lines[-1].strip()}'
         ) from error
+
+
+def _cut(network: openvino.Model, layers: Sequence[openvino.Output]) -> openvino.Model:
+    """
+    Give the part of a network that some of its layers need.
+
+    """
+    import openvino
+
+    # An output of a network has nothing behind it but the end of the network.
+    ends = [
+        layer.get_node().input_value(0) if layer.get_node().get_type_name() == 'Result' else layer
+        for layer in layers
+    ]
+    return openvino.Model(ends, network.get_parameters(), 'backbone')
 
 
 def _allows(length: openvino.Dimension, value: int) -> bool:
@@ -240,12 +276,14 @@ def _found_layers(network: openvino.Model) -> dict[str, openvino.Output]:
                 for user in output.get_target_inputs()
                 for given in user.get_node().outputs()
             ]
-            if plane and any(user and user < plane for user in users):
+            # The last features may be averaged to a list without height and width.
+            is_last = plane > 0 and side // plane == _LAST_STRIDE and 0 in users
+            if is_last or (plane and any(user and user < plane for user in users)):
                 found.setdefault(side // plane, output)
     return {
         output.get_node().get_friendly_name(): output
         for stride, output in sorted(found.items())
-        if stride in _STRIDES
+        if stride in _KNOWN_STRIDES
     }
 
 

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 # that knows how a part changes when it moves keeps them narrow. On five real sets `features` then
 # found 77, 79, 34, 95 and 0 % of the defects instead of 73, 71, 3, 89 and 0 %, and still rejected
 # no good part. `patch_statistics` gained on one of them and lost on another.
-_FITTED_TO_COPIES = frozenset({'features'})
+_FITTED_TO_COPIES = frozenset({'features', 'deep_features'})
 _CONFIDENCE = MeasureSpec('confidence', '1', BadSide.LOW, 'Of the alignment.', 0.0, 1.0)
 
 

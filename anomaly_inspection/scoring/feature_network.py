@@ -30,7 +30,7 @@ from anomaly_inspection.printable import shown
 from anomaly_inspection.scoring.model import Model, MODEL_BIN, MODEL_XML, read_network
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -38,8 +38,15 @@ if TYPE_CHECKING:
 
 STRIDE_PX = 8
 SOURCE = 'source'
-# Sides of the network's input are multiples of the largest stride that a feature comes from.
-SIDE_STEP_PX = 16
+AS_TAUGHT, AS_SEEN, AS_IT_LIES = 'as_taught', 'as_seen', 'as_it_lies'
+_SEEN: dict[str, Callable[[Prepared], NDArray[np.uint8]]] = {
+    AS_TAUGHT: lambda part: part.image,
+    AS_SEEN: lambda part: part.as_seen,
+    AS_IT_LIES: lambda part: part.as_it_lies.image,
+}
+# Sides of the network's input are multiples of the largest stride that a feature comes from. The
+# deepest layers see a part as it lies.
+SIDE_STEP_PX, DEEP_SIDE_STEP_PX = 16, 32
 _SHORTEST_SIDE_PX = 32
 _NAME = re.compile(r'[A-Za-z0-9_-]{1,100}')
 # Kept for teaching, where the same parts are fitted to again and again.
@@ -47,7 +54,9 @@ _MOST_KEPT_BYTES = 512_000_000
 _LARGEST_FEATURE = 60_000.0
 
 
-def input_size_px(shape: Sequence[int], side_px: int) -> tuple[int, int]:
+def input_size_px(
+    shape: Sequence[int], side_px: int, step_px: int = SIDE_STEP_PX
+) -> tuple[int, int]:
     """
     Give width and height of the network's input for images of a shape.
 
@@ -57,7 +66,7 @@ def input_size_px(shape: Sequence[int], side_px: int) -> tuple[int, int]:
     """
     scale = side_px / math.sqrt(shape[0] * shape[1])
     width, height = (
-        max(_SHORTEST_SIDE_PX, round(length * scale / SIDE_STEP_PX) * SIDE_STEP_PX)
+        max(_SHORTEST_SIDE_PX, round(length * scale / step_px) * step_px)
         for length in (shape[1], shape[0])
     )
     return width, height
@@ -75,8 +84,9 @@ class FeatureNetwork:
         Of the prepared images.
     side_px : int
         See `input_size_px`.
-    is_as_seen : bool
-        Show the network the parts in the light that the camera saw, not in that of the reference.
+    sees : str
+        What the network is shown: the part in the light of the reference (`AS_TAUGHT`), in the
+        light that the camera saw (`AS_SEEN`), or so and not aligned (`AS_IT_LIES`).
     is_keeping : bool
         Keep the features of each part as long as it lives: for teaching, where the same parts are
         fitted to and scored again and again.
@@ -94,12 +104,14 @@ class FeatureNetwork:
         shape: Sequence[int],
         side_px: int,
         *,
-        is_as_seen: bool = False,
+        sees: str = AS_TAUGHT,
         is_keeping: bool = False,
     ) -> None:
         self.files = dict(files)
         network = read_network(files)
-        self._size_px = width, height = input_size_px(shape, side_px)
+        self.sees = sees
+        step_px = DEEP_SIDE_STEP_PX if sees == AS_IT_LIES else SIDE_STEP_PX
+        self._size_px = width, height = input_size_px(shape, side_px, step_px)
         taken = network.inputs[0].get_partial_shape()
         if (
             taken.rank.is_dynamic
@@ -118,7 +130,6 @@ class FeatureNetwork:
                 f'output, 1 x {self.grid[0]} x {self.grid[1]} x channels'
             )
         self.channels = int(given[0][3])
-        self._is_as_seen = is_as_seen
         self._is_keeping = is_keeping
         self._lock = threading.Lock()
         self._kept: WeakKeyDictionary[Prepared, NDArray[np.float16]] = WeakKeyDictionary()
@@ -136,8 +147,8 @@ class FeatureNetwork:
         with self._lock:
             found = self._kept.get(part)
         if found is None:
-            image = part.as_seen if self._is_as_seen else part.image
-            [(_, values)] = self._model.outputs(self._input(image)[np.newaxis])
+            image = self._input(_SEEN[self.sees](part))
+            [(_, values)] = self._model.outputs(image[np.newaxis])
             # Half precision always, so that it does not matter whether they were kept.
             bounded = np.clip(values[0], -_LARGEST_FEATURE, _LARGEST_FEATURE)
             found = bounded.astype(np.float16)
@@ -218,7 +229,7 @@ def read_backbone(path: Path) -> dict[str, NDArray[Any]]:
 
 
 def network_of_backbone(
-    name: str, shape: Sequence[int], side_px: int, *, is_as_seen: bool = False
+    name: str, shape: Sequence[int], side_px: int, *, sees: str = AS_TAUGHT
 ) -> FeatureNetwork:
     """
     Give the network of a converted backbone, ready to run; see `FeatureNetwork`.
@@ -231,13 +242,13 @@ def network_of_backbone(
         changed_ns = path.stat().st_mtime_ns
     except OSError:
         changed_ns = 0
-    return _network_of_file(path, changed_ns, tuple(shape), side_px, is_as_seen)
+    return _network_of_file(path, changed_ns, tuple(shape), side_px, sees)
 
 
 @functools.lru_cache(maxsize=4)
 def _network_of_file(
-    path: Path, _changed_ns: int, shape: tuple[int, ...], side_px: int, is_as_seen: bool
+    path: Path, _changed_ns: int, shape: tuple[int, ...], side_px: int, sees: str
 ) -> FeatureNetwork:
     files = read_backbone(path)
     del files[SOURCE]
-    return FeatureNetwork(files, shape, side_px, is_as_seen=is_as_seen, is_keeping=True)
+    return FeatureNetwork(files, shape, side_px, sees=sees, is_keeping=True)

@@ -17,7 +17,14 @@ from typing import Any, ClassVar, Self, TYPE_CHECKING
 import numpy as np
 
 from anomaly_inspection.errors import FrameError, RecipeError, SettingError
-from anomaly_inspection.scoring.feature_network import FeatureNetwork, network_of_backbone
+from anomaly_inspection.imaging.net_input import then_resized
+from anomaly_inspection.scoring.feature_network import (
+    AS_IT_LIES,
+    AS_SEEN,
+    AS_TAUGHT,
+    FeatureNetwork,
+    network_of_backbone,
+)
 from anomaly_inspection.scoring.low_rank_gaussians import LowRankDistance, shared_whitening
 from anomaly_inspection.scoring.model import MODEL_BIN, MODEL_XML
 from anomaly_inspection.scoring.patch_distance import (
@@ -62,7 +69,6 @@ _LEAST_VARIATION, _LEAST_DEVIATION = 0.01, 0.01
 _USUAL_SPREAD = 0.065
 # Nothing looks stranger than that; teaching holds maps in half precision.
 _LARGEST_DISTANCE = 10_000.0
-_AS_SEEN, _AS_TAUGHT = 'as_seen', 'as_taught'
 
 
 class FeaturesScorer:
@@ -86,7 +92,7 @@ class FeaturesScorer:
     )
     settings: ClassVar[Mapping[str, Setting]] = {
         'backbone': Setting(PACKAGED_BACKBONE),
-        'light': Setting(_AS_SEEN, choices=(_AS_SEEN, _AS_TAUGHT)),
+        'light': Setting(AS_SEEN, choices=(AS_SEEN, AS_TAUGHT)),
         'statistics': Setting('position', choices=('position', 'pooled')),
         'kinds': Setting(16, 1, 64),
         'rank': Setting(32, 1, 64),
@@ -152,15 +158,12 @@ class FeaturesScorer:
         check_alike(images, at_least=_FEWEST_IMAGES)
         like = np.zeros_like(images[0].image)
         network = network_of_backbone(
-            chosen['backbone'],
-            like.shape,
-            chosen['side_px'],
-            is_as_seen=chosen['light'] == _AS_SEEN,
+            chosen['backbone'], like.shape, chosen['side_px'], sees=cls._sees(chosen)
         )
         pooled = chosen['statistics'] == 'pooled'
         count = min(chosen['dimensions'], network.channels)
         if not pooled:
-            _check_memory(network.grid, count, chosen)
+            _check_memory(cls.name, network.grid, count, chosen)
         judged = judged_area(images)
         patches = _FeaturePatches(
             images, judged, network, _Projection.of(images, network, judged, count)
@@ -179,6 +182,11 @@ class FeaturesScorer:
         return cls(network, patches.projection, distance, judged, like)
 
     @classmethod
+    def _sees(cls, settings: Mapping[str, Any]) -> str:
+        # Recipes from before the setting came were taught in the light of the reference.
+        return str(settings.get('light', AS_TAUGHT))
+
+    @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], settings: Mapping[str, Any]) -> Self:
         """
         Make the fitted scorer again from `to_arrays`; see `Scorer.from_arrays`.
@@ -195,9 +203,7 @@ class FeaturesScorer:
         files = {key: array for key, array in arrays.items() if '.' in key}
         if strangers := files.keys() - {MODEL_XML, MODEL_BIN}:
             raise RecipeError(f'{min(strangers)} is not a file of the scorer {cls.name}')
-        # Recipes from before the setting came were taught in the light of the reference.
-        light = settings.get('light', _AS_TAUGHT)
-        network = FeatureNetwork(files, shape, chosen['side_px'], is_as_seen=light == _AS_SEEN)
+        network = FeatureNetwork(files, shape, chosen['side_px'], sees=cls._sees(settings))
         projection = _Projection.from_arrays(arrays, network.channels, chosen['dimensions'])
         distance: PatchDistance | LowRankDistance
         grid, count = network.grid, projection.matrix.shape[1]
@@ -243,7 +249,16 @@ class FeaturesScorer:
             raise FrameError('no judged pixel lies inside the valid part of the frame')
         features = self._projection.of_features(self._network.features(prepared))
         distance = np.minimum(self._distance.of(features), np.float32(_LARGEST_DISTANCE))
-        return patch_output(distance, inside)
+        return patch_output(distance, inside, self._to_patches(prepared, distance))
+
+    def _to_patches(
+        self, prepared: Prepared, distance: NDArray[np.float32]
+    ) -> NDArray[np.float64] | None:
+        if self._network.sees != AS_IT_LIES:
+            return None
+        image, from_prepared = prepared.as_it_lies
+        (height, width), (rows, columns) = image.shape[:2], distance.shape
+        return then_resized(from_prepared, (width, height), (columns, rows))
 
 
 @dataclass(frozen=True, eq=False)
@@ -278,7 +293,7 @@ class _Projection:
         some = []
         for part in images:
             features = network.features(part)
-            valid = features[patch_weights(part.valid & judged, network.grid) > 0]
+            valid = features[_shown(part, judged, network) > 0]
             some.append(valid[rng.permutation(len(valid))[:share]])
         samples = np.concatenate(some).astype(np.float64)
         centre = samples.mean(axis=0)
@@ -342,11 +357,24 @@ class _FeaturePatches:
 
         """
         features = self.network.features(part)
-        valid = patch_weights(part.valid & self.judged, self.network.grid)
-        return self.projection.of_features(features), valid
+        return self.projection.of_features(features), _shown(part, self.judged, self.network)
 
 
-def _check_memory(grid: tuple[int, int], count: int, settings: Mapping[str, Any]) -> None:
+def _shown(
+    part: Prepared, judged: NDArray[np.bool_], network: FeatureNetwork
+) -> NDArray[np.float32]:
+    """
+    Tell how far each patch that the network sees shows the judged area of the part.
+
+    """
+    if network.sees == AS_IT_LIES:
+        return np.ones(network.grid, np.float32)
+    return patch_weights(part.valid & judged, network.grid)
+
+
+def _check_memory(
+    scorer: str, grid: tuple[int, int], count: int, settings: Mapping[str, Any]
+) -> None:
     """
     Raise SettingError when the Gaussians of a grid would not fit.
 
@@ -354,7 +382,7 @@ def _check_memory(grid: tuple[int, int], count: int, settings: Mapping[str, Any]
     needed = 4 * grid[0] * grid[1] * count * settings['rank']
     if needed > MOST_MATRIX_BYTES:
         raise SettingError(
-            f'features.side_px is {settings["side_px"]}: the Gaussians of {grid[0]} x {grid[1]} '
+            f'{scorer}.side_px is {settings["side_px"]}: the Gaussians of {grid[0]} x {grid[1]} '
             f'positions with {count} dimensions and rank {settings["rank"]} would take '
             f'{needed / 1e6:.0f} MB; allowed: {MOST_MATRIX_BYTES / 1e6:.0f} MB. Give a smaller '
             'side_px, fewer dimensions, a lower rank, or statistics pooled'

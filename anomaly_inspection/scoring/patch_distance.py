@@ -215,7 +215,11 @@ def squared_lengths(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.asarray(np.einsum('rcfo,rcfo->orc', vectors, vectors), np.float32)
 
 
-def patch_output(distance: NDArray[np.float32], inside: NDArray[np.bool_]) -> ScorerOutput:
+def patch_output(
+    distance: NDArray[np.float32],
+    inside: NDArray[np.bool_],
+    to_patches: NDArray[np.float64] | None = None,
+) -> ScorerOutput:
     """
     Give the `PATCH_MEASURES` and the anomaly map.
 
@@ -225,12 +229,23 @@ def patch_output(distance: NDArray[np.float32], inside: NDArray[np.bool_]) -> Sc
         Of every patch.
     inside : ndarray of bool, (h, w)
         The pixels that are judged, at least one.
+    to_patches : ndarray of float64, (2, 3), optional
+        Affine map from pixels to columns and rows of the patches. By default the patches cover the
+        image.
 
     """
     height, width = inside.shape
-    anomaly_map = np.asarray(
-        cv2.resize(distance, (width, height), interpolation=cv2.INTER_LINEAR), np.float32
-    )
+    if to_patches is None:
+        laid = cv2.resize(distance, (width, height), interpolation=cv2.INTER_LINEAR)
+    else:
+        laid = cv2.warpAffine(
+            distance,
+            to_patches,
+            (width, height),
+            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+            borderMode=cv2.BORDER_REPLICATE,
+        )
+    anomaly_map = np.asarray(laid, np.float32)
     judged = cv2.countNonZero(inside.view(np.uint8))
     if judged < inside.size:
         anomaly_map = np.asarray(cv2.copyTo(anomaly_map, inside.view(np.uint8)), np.float32)

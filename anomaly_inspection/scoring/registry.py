@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from anomaly_inspection.errors import SettingError
 from anomaly_inspection.scoring.autoencoder import AutoencoderScorer
+from anomaly_inspection.scoring.deep_features import DeepFeaturesScorer
 from anomaly_inspection.scoring.features import FeaturesScorer
 from anomaly_inspection.scoring.openvino import OpenvinoScorer
 from anomaly_inspection.scoring.patch_statistics import PatchStatisticsScorer
@@ -27,6 +28,7 @@ SCORERS: dict[str, type[Scorer]] = {
         VariationScorer,
         PatchStatisticsScorer,
         FeaturesScorer,
+        DeepFeaturesScorer,
         TemplateScorer,
         AutoencoderScorer,
         OpenvinoScorer,

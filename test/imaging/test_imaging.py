@@ -236,6 +236,37 @@ def test_features_land_where_to_frame_says(region: RegionOfInterest | None) -> N
         assert spot_place(frame, *in_frame) == pytest.approx(tuple(in_frame), abs=0.15)
 
 
+@pytest.mark.parametrize('region', [None, RegionOfInterest(30, 20, 260, 200)])
+def test_the_part_as_it_lies_is_given_and_where_the_aligned_one_is_in_it(
+    region: RegionOfInterest | None,
+) -> None:
+    frame = shot(part(Alignment(6.4, -8.7, math.radians(7), 1, 1)))
+    preprocessor = Preprocessor(settings(region_of_interest=region), MONO, shot(part(), 1))
+    prepared = preprocessor.prepare(frame)
+    picture = prepared.as_it_lies
+    seen = region or RegionOfInterest(0, 0, WIDTH, HEIGHT)
+    assert picture.image.size <= 1.01 * 256**2
+    scale_x, scale_y = np.divide(picture.image.shape[::-1], (seen.width, seen.height))
+    left, top = (seen.x, seen.y) if region else (0, 0)
+    for x, y in SPOTS:
+        laid = spot_place(prepared.image, x - left, y - top)
+        in_frame = prepared.to_frame @ [*laid, 1]
+        in_picture = picture.from_prepared @ [*laid, 1]
+        assert (in_picture[0] + 0.5) / scale_x == pytest.approx(in_frame[0] - left + 0.5)
+        assert (in_picture[1] + 0.5) / scale_y == pytest.approx(in_frame[1] - top + 0.5)
+        assert spot_place(picture.image, *in_picture) == pytest.approx(in_picture, abs=0.3)
+
+
+def test_a_picture_that_is_not_aligned_or_not_wanted_is_the_image_itself() -> None:
+    reference = shot(part(), 1)
+    still = Preprocessor(settings(alignment=AlignmentSettings(kind='none')), MONO, reference)
+    unwanted = Preprocessor(settings(), MONO, reference, gives_unaligned=False)
+    for preprocessor in (still, unwanted):
+        prepared = preprocessor.prepare(reference)
+        assert prepared.as_it_lies.image is prepared.as_seen
+        assert (prepared.as_it_lies.from_prepared == np.eye(2, 3)).all()
+
+
 def test_the_aligned_frame_looks_like_the_reference() -> None:
     reference = shot(part(), 1)
     preprocessor = Preprocessor(settings(), MONO, reference)

@@ -29,6 +29,7 @@ from anomaly_inspection.learning.teach import teach, TeachOptions
 from anomaly_inspection.recipes.folder import read_recipe
 from anomaly_inspection.recipes.recipe import Recipe
 from anomaly_inspection.scoring.feature_network import (
+    AS_IT_LIES,
     backbone_path,
     FeatureNetwork,
     network_of_backbone,
@@ -39,7 +40,13 @@ from anomaly_inspection.scoring.model import Model
 from support.networks import constant, files_of, network, op
 from support.onnx_file import convolutions
 from support.paths import ROOT
-from support.small_backbone import CHANNELS, LAYERS, write_small_backbone
+from support.small_backbone import (
+    CHANNELS,
+    DEEP_CHANNELS,
+    DEEP_LAYER,
+    LAYERS,
+    write_small_backbone,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -71,6 +78,19 @@ def test_layers_are_found_or_named_and_come_to_one_grid(tmp_path: Path) -> None:
         features = fitted.features(part((96, 128)))
         assert features.shape == (*fitted.grid, fitted.channels)
         assert features.std(axis=(0, 1)).max() > 0
+
+
+def test_deep_features_take_the_last_layer_found_or_named(tmp_path: Path) -> None:
+    model = write_small_backbone(tmp_path)
+    for layers in ((), (DEEP_LAYER,), ('late', DEEP_LAYER)):
+        name = keep_backbone_of_file(model, layers, 'deep_features')
+        fitted = network_of_backbone(name, (96, 128), 128, sees=AS_IT_LIES)
+        assert fitted.channels == DEEP_CHANNELS
+        assert fitted.features(part((96, 128))).shape == (*fitted.grid, DEEP_CHANNELS)
+    with pytest.raises(SettingError, match=r'cells of .*16.* px; allowed: 32'):
+        keep_backbone_of_file(model, ('late',), 'deep_features')
+    with pytest.raises(SettingError, match=r'cells of .*32.* px; allowed: 4, 8, 16'):
+        keep_backbone_of_file(model, (DEEP_LAYER,))
 
 
 def test_the_network_sees_colours_as_imagenet_has_them(tmp_path: Path) -> None:
@@ -229,6 +249,21 @@ def test_the_packaged_backbone_gives_what_its_network_gives() -> None:
     np.testing.assert_allclose(features[..., 24:64], by_stride[8], rtol=1e-3, atol=1e-2)
     # Corners of the enlarged map are those of the small one.
     np.testing.assert_allclose(features[0, 0, 64:], by_stride[16][0, 0], rtol=1e-3, atol=1e-2)
+
+
+def test_the_packaged_backbone_gives_its_last_layer_to_deep_features() -> None:
+    pytest.importorskip(PACKAGE, reason='the pretrained backbone is not installed')
+    image = np.random.default_rng(1).integers(0, 256, (128, 128, 3), np.uint8)
+    given = Model(packaged_backbone(), (1, *image.shape)).outputs(image[np.newaxis])
+    [deepest] = [values[0] for names, values in given if 'stride_32' in names]
+    fitted = network_of_backbone(
+        keep_packaged_backbone('deep_features'), image.shape, 128, sees=AS_IT_LIES
+    )
+    seen = fitted.features(Prepared(image, np.ones((128, 128), np.bool_), np.eye(2, 3), None))
+    assert seen.shape == (16, 16, 192)
+    # Between the middles of two cells lies their mean; the middle of a cell lies between patches.
+    middle = seen.reshape(4, 4, 4, 4, 192)[:, 1:3, :, 1:3].mean(axis=(1, 3))
+    np.testing.assert_allclose(middle[1:3, 1:3], deepest.transpose(1, 2, 0)[1:3, 1:3], atol=2.0)
 
 
 def test_files_of_another_network_are_refused(tmp_path: Path) -> None:

@@ -47,7 +47,7 @@ def check_threads(recipe, frames):
 
 @pytest.mark.parametrize('name', SIZES)
 def test_every_scorer_finds_the_same_on_several_threads(name, tmp_path, monkeypatch):
-    if name in ('features', 'autoencoder', 'openvino'):
+    if name in ('features', 'deep_features', 'autoencoder', 'openvino'):
         pytest.importorskip('openvino', reason='networks need OpenVINO')
     monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
     frames = good_frames(name, 12)

@@ -24,6 +24,7 @@ SIZES = {
     'template': (80, 64),
     'patch_statistics': (96, 64),
     'features': (72, 64),
+    'deep_features': (88, 64),
     'autoencoder': (32, 32),
     'openvino': (40, 32),
 }
@@ -51,8 +52,11 @@ def write_recipe_of(scorer, folder: Path) -> Path:
     frames = good_frames(scorer)
     with tempfile.TemporaryDirectory() as models:
         taught = 'ssim' if scorer == 'autoencoder' else scorer
-        made = {'openvino': _model, 'features': _backbone}.get(scorer)
-        settings = {scorer: made(Path(models))} if made else {}
+        settings = {}
+        if scorer == 'openvino':
+            settings = {scorer: _model(Path(models))}
+        elif scorer in ('features', 'deep_features'):
+            settings = {scorer: _backbone(Path(models), scorer)}
         recipe = teach(
             frames,
             name=folder.name,
@@ -79,10 +83,10 @@ def _model(folder):
     return {'model': str(folder / 'model.xml')}
 
 
-def _backbone(folder):
+def _backbone(folder, scorer):
     from support.small_backbone import keep_small_backbone
 
-    return {'backbone': keep_small_backbone(folder), 'side_px': 64, 'dimensions': 8}
+    return {'backbone': keep_small_backbone(folder, scorer), 'side_px': 64, 'dimensions': 8}
 
 
 def _autoencoder(frames):

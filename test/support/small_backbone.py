@@ -15,11 +15,12 @@ from support.networks import files_of, network, op
 
 LAYERS = {'early': 4, 'middle': 8, 'late': 16}
 CHANNELS = {'early': 8, 'middle': 12, 'late': 16}
+DEEP_LAYER, DEEP_CHANNELS = 'deep', 20
 
 
 def write_small_backbone(folder: Path, seed: int = 1, side: int = -1) -> Path:
     """
-    Write it as an OpenVINO model: 1 x 3 x height x width, layers of 4, 8 and 16 px a cell.
+    Write it as an OpenVINO model: 1 x 3 x height x width, layers of 4, 8, 16 and 32 px a cell.
 
     """
     random = np.random.default_rng(seed)
@@ -38,7 +39,8 @@ def write_small_backbone(folder: Path, seed: int = 1, side: int = -1) -> Path:
         for name, channels in CHANNELS.items():
             values = convolved(values, channels, 2, name)
             values = op.add(values, convolved(values, channels, 1))
-        return {'classes': op.reduce_mean(convolved(values, 5, 2), op.constant([2, 3]), False)}
+        values = convolved(values, DEEP_CHANNELS, 2, DEEP_LAYER)
+        return {'classes': op.reduce_mean(values, op.constant([2, 3]), False)}
 
     path = folder / 'small.xml'
     for name, content in files_of(network([1, 3, side, side], classified)).items():
@@ -46,11 +48,12 @@ def write_small_backbone(folder: Path, seed: int = 1, side: int = -1) -> Path:
     return path
 
 
-def keep_small_backbone(folder: Path) -> str:
+def keep_small_backbone(folder: Path, scorer: str = 'features') -> str:
     """
-    Put it into the user's cache, where the scorer `features` finds it by the name given back.
+    Put it into the user's cache, where the scorer finds it by the name given back.
 
     """
     from anomaly_inspection.learning.backbones import keep_backbone_of_file
 
-    return keep_backbone_of_file(write_small_backbone(folder), list(LAYERS))
+    layers = list(LAYERS) if scorer == 'features' else [DEEP_LAYER]
+    return keep_backbone_of_file(write_small_backbone(folder), layers, scorer)
