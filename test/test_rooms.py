@@ -45,6 +45,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     'steady_clock': set(),
     'state_file': {'steady_clock'},
+    'disk_queue': {'state_file'},
     'chart_style': set(),
     'parameter_file': set(),
     'printable': set(),
