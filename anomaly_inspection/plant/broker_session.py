@@ -29,11 +29,12 @@ _REFUSALS = {
     2: 'it refuses the client id',
     3: 'it is not available',
     4: 'user name or password is wrong',
-    5: 'this client is not authorised',
+    # mosquitto says so for a wrong password as well.
+    5: 'user name or password is wrong, or this client is not authorised',
     132: 'it does not speak MQTT 3.1.1',
     133: 'it refuses the client id',
     134: 'user name or password is wrong',
-    135: 'this client is not authorised',
+    135: 'user name or password is wrong, or this client is not authorised',
     136: 'it is not available',
 }
 

@@ -224,7 +224,9 @@ def _refuse_readable_by_others(setting: str, path: Path) -> None:
     try:
         mode = path.stat().st_mode
     except OSError as error:
-        raise SettingError(f'{setting} = {printable(path)} is refused: {error.strerror}') from error
+        raise SettingError(
+            f'{setting} = {printable(path)} is refused: {error.strerror}'
+        ) from error
     if mode & stat.S_IRWXO:
         raise SettingError(
             f'{setting} = {printable(path)} is refused: everybody may read it. '

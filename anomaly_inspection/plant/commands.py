@@ -13,7 +13,7 @@ import re
 from typing import Any
 
 from anomaly_inspection.errors import CommandError, SettingError
-from anomaly_inspection.plant.payloads import PAYLOAD_VERSION, utc_text
+from anomaly_inspection.plant.payloads import PAYLOAD_FORMAT, utc_text
 from anomaly_inspection.printable import shown
 
 LOAD_RECIPE = 'load_recipe'
@@ -67,9 +67,7 @@ def allowed_commands(names: tuple[str, ...]) -> tuple[str, ...]:
     """
     for name in names:
         if name not in COMMANDS:
-            raise SettingError(
-                f'commands: {name!r} is refused: allowed are {", ".join(COMMANDS)}'
-            )
+            raise SettingError(f'commands: {name!r} is refused: allowed are {", ".join(COMMANDS)}')
         if names.count(name) > 1:
             raise SettingError(f'commands: {name!r} stands there twice')
     return names
@@ -129,7 +127,7 @@ def answer_payload(
 
     """
     return {
-        'version': PAYLOAD_VERSION,
+        'format': PAYLOAD_FORMAT,
         'timestamp': utc_text(moment_ns),
         'command': command,
         'id': request_id or None,
@@ -204,4 +202,3 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _refuse_constant(name: str) -> None:
     raise ValueError(f'{name} is no JSON')
-

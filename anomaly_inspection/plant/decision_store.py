@@ -240,7 +240,9 @@ class DecisionStore:
             told, counts = int(content['told_lost']), PartCounts.from_json(content['counts'])
             seen = SeenParts.from_json(content['seen'])
         except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-            self.problem = f'counts begin anew: cannot read {printable(self._memory_path)}: {error}'
+            self.problem = (
+                f'counts begin anew: cannot read {printable(self._memory_path)}: {error}'
+            )
             self._told_lost = self._queue.dropped
             return
         self.stream, self._last_sequence, self._told_lost = stream, last, told

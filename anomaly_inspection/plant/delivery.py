@@ -30,7 +30,7 @@ from anomaly_inspection.plant.broker_session import (
     SessionEvent,
     Will,
 )
-from anomaly_inspection.plant.payloads import lost_payload, PAYLOAD_VERSION, to_json, utc_text
+from anomaly_inspection.plant.payloads import lost_payload, PAYLOAD_FORMAT, to_json, utc_text
 from anomaly_inspection.plant.plant_decision import PlantDecision
 
 if TYPE_CHECKING:
@@ -194,7 +194,7 @@ class Delivery:
         name : str
             Its topic below the cell.
         payload : dict
-            Without version and timestamp, which are added.
+            Without format and timestamp, which are added.
 
         """
         self._inbox.put(_State(name, payload))
@@ -294,7 +294,9 @@ class Delivery:
             self._unstored.popleft()
             self._dropped_in_memory += 1
         dropped = f', {self._dropped_in_memory:,} are lost' if self._dropped_in_memory else ''
-        self._tell('store', f'{problem}; {len(self._unstored):,} decisions wait in memory{dropped}')
+        self._tell(
+            'store', f'{problem}; {len(self._unstored):,} decisions wait in memory{dropped}'
+        )
 
     # The connection
 
@@ -361,7 +363,7 @@ class Delivery:
 
     def _will(self) -> Will:
         # Nobody knows now when it will be published.
-        payload = {'version': PAYLOAD_VERSION, 'timestamp': None, **self._own_state(OFFLINE)}
+        payload = {'format': PAYLOAD_FORMAT, 'timestamp': None, **self._own_state(OFFLINE)}
         return Will(self._paths.topic('state'), to_json(payload))
 
     def _received(self, message: Received) -> None:
@@ -479,5 +481,5 @@ class Delivery:
 
     def _publish_state(self, name: str, payload: dict[str, Any]) -> int:
         assert self._session is not None
-        whole = {'version': PAYLOAD_VERSION, 'timestamp': utc_text(time.time_ns()), **payload}
+        whole = {'format': PAYLOAD_FORMAT, 'timestamp': utc_text(time.time_ns()), **payload}
         return self._session.publish(self._paths.topic(name), to_json(whole), qos=1, retain=True)

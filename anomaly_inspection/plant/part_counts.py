@@ -10,7 +10,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any, TYPE_CHECKING
 
-from anomaly_inspection.plant.payloads import PAYLOAD_VERSION, utc_text
+from anomaly_inspection.plant.payloads import PAYLOAD_FORMAT, utc_text
 
 if TYPE_CHECKING:
     from anomaly_inspection.plant.plant_decision import PlantDecision
@@ -70,7 +70,7 @@ class PartCounts:
 
         """
         return {
-            'version': PAYLOAD_VERSION,
+            'format': PAYLOAD_FORMAT,
             'timestamp': utc_text(moment_ns),
             'since': utc_text(self.since_ns),
             'total': self.passed + self.rejected,

@@ -15,8 +15,8 @@ from typing import Any, TYPE_CHECKING
 if TYPE_CHECKING:
     from anomaly_inspection.plant.plant_decision import PlantDecision, PlantMeasure
 
-#: Version of the payloads; fields are added, and never renamed or dropped, within one version.
-PAYLOAD_VERSION = 1
+#: Format of the payloads; within one, fields are added, and none is renamed or dropped.
+PAYLOAD_FORMAT = 1
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -53,7 +53,7 @@ def decision_payload(decision: PlantDecision, stream: str, sequence: int) -> dic
 
     """
     return {
-        'version': PAYLOAD_VERSION,
+        'format': PAYLOAD_FORMAT,
         'stream': stream,
         'sequence': sequence,
         'timestamp': utc_text(decision.decided_ns),
@@ -89,7 +89,7 @@ def lost_payload(
 
     """
     return {
-        'version': PAYLOAD_VERSION,
+        'format': PAYLOAD_FORMAT,
         'stream': stream,
         'timestamp': utc_text(moment_ns),
         'count': count,

@@ -39,8 +39,8 @@ def check_topic_name(setting: str, name: str) -> str:
 
     """
     allowed = (
-        f"1 to {_MOST_LETTERS} letters without '+', '#', '/' and control characters, no '$' at the "
-        'start, no space at either end'
+        f"1 to {_MOST_LETTERS} letters without '+', '#', '/' and control characters, no '$' at "
+        'the start, no space at either end'
     )
     is_fit = (
         0 < len(name) <= _MOST_LETTERS
