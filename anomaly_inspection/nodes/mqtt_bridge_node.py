@@ -94,11 +94,11 @@ class MqttBridgeNode(InspectionNode[MqttBridgeParameters]):
             (DiagnosticArray, '/diagnostics', self._take_diagnostics, EVENT),
         ):
             self.listen(message_type, topic, callback, qos)
-        self.every(_STATUS_EVERY_S, self._tell_status)
+        self.every(_STATUS_EVERY_S, self._look_around)
 
     def activate(self) -> None:
         """
-        Open the store, connect, and catch up with the last decisions.
+        Open the store and connect.
 
         """
         given = self.parameters
@@ -119,8 +119,6 @@ class MqttBridgeNode(InspectionNode[MqttBridgeParameters]):
             tell=self._tell,
         )
         self._delivery.start()
-        # Only now: the decider gives the last decisions to a new reader at once.
-        self.listen_to_decisions()
         self.get_logger().info(f'MQTT: {self._broker.address}, topics {self._paths.base}/...')
 
     def listen_to_decisions(self) -> None:
@@ -212,8 +210,11 @@ class MqttBridgeNode(InspectionNode[MqttBridgeParameters]):
     def _take_diagnostics(self, message: DiagnosticArray) -> None:
         plant_messages.note_health(self._health, message, self.get_namespace(), steady_s())
 
-    def _tell_status(self) -> None:
+    def _look_around(self) -> None:
         assert self._delivery is not None
+        if self._decisions is None:
+            # Not before the node is active: the decider gives its last decisions at once.
+            self.listen_to_decisions()
         now = steady_s()
         status = CellStatus(
             recipe=self._recipe.name if self._recipe else '',

@@ -375,9 +375,11 @@ class Delivery:
         session = self._session
         if session is None:
             return
+        end_s = time.monotonic() + _GOODBYE_S
+        while self._is_connected and self._store.waiting and time.monotonic() < end_s:
+            self._work()
         if self._is_connected:
             offline = self._publish_state('state', self._own_state(OFFLINE))
-            end_s = time.monotonic() + _GOODBYE_S
             while self._is_connected and time.monotonic() < end_s:
                 for event in self._next_events():
                     if event == (session, Confirmed(offline)):
