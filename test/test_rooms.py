@@ -43,6 +43,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         *('recipes', 'deciding', 'scoring', 'imaging', 'overlay', 'learning', 'evaluation'),
         *('teaching', 'chart_style', 'progress', 'state_file', 'steady_clock', 'writable'),
     },
+    'plant': {'disk_queue', 'state_file'},
     'steady_clock': set(),
     'state_file': {'steady_clock'},
     'disk_queue': {'state_file'},
@@ -67,6 +68,7 @@ ROS_MODULES = {
 ONLY_IN = [
     ('nodes', ROS_MODULES),
     ('learning', {'tensorflow', 'keras'}),
+    ('plant', {'paho'}),
     ('panel', {'nicegui', 'fastapi', 'starlette', 'uvicorn', 'argon2'}),
 ]
 
