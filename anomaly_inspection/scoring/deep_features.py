@@ -12,16 +12,23 @@ doi:10.1109/ICPR48806.2021.9412109), and do not see small marks.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, ClassVar, TYPE_CHECKING
 
 from anomaly_inspection.scoring.feature_network import AS_IT_LIES
 from anomaly_inspection.scoring.features import FeaturesScorer
-from anomaly_inspection.scoring.scorer import Setting
+from anomaly_inspection.scoring.measure import BadSide, MeasureSpec
+from anomaly_inspection.scoring.scorer import ScorerOutput, Setting
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from anomaly_inspection.imaging.preprocessing import Prepared
+
 DEEP_BACKBONE = 'efficientnet_lite0_deep'
+
+# As that of `features`: measured on 15 products, 60 good parts of each: .04 to .12, mean .07.
+_USUAL_SPREAD = 0.07
 
 
 class DeepFeaturesScorer(FeaturesScorer):
@@ -33,6 +40,15 @@ class DeepFeaturesScorer(FeaturesScorer):
     """
 
     name: ClassVar[str] = 'deep_features'
+    measures: ClassVar[tuple[MeasureSpec, ...]] = (
+        MeasureSpec(
+            'overall_distance',
+            '1',
+            BadSide.HIGH,
+            'Distance of the part as a whole from the good parts; about 1 is typical.',
+            usual_spread=_USUAL_SPREAD,
+        ),
+    )
     settings: ClassVar[Mapping[str, Setting]] = {
         'backbone': Setting(DEEP_BACKBONE),
         'statistics': Setting('position', choices=('position', 'pooled')),
@@ -47,6 +63,16 @@ class DeepFeaturesScorer(FeaturesScorer):
     default_settings: ClassVar[Mapping[str, Any]] = {
         key: setting.default for key, setting in settings.items()
     }
+
+    def score(self, prepared: Prepared) -> ScorerOutput:
+        """
+        Score one prepared frame; see `Scorer.score`.
+
+        """
+        output = super().score(prepared)
+        # Cells are so large that the worst hundredth of the area is little more than the peak.
+        overall = output.measures['worst_mean_distance']
+        return replace(output, measures={'overall_distance': overall})
 
     @classmethod
     def _sees(cls, settings: Mapping[str, Any]) -> str:
