@@ -157,8 +157,8 @@ def _four_numbers(
 @click.option(
     '--backbone',
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
-    help='For --scorer features: an .onnx or OpenVINO .xml file of a pretrained network. Default: '
-    'EfficientNet-Lite0, from the extra [pretrained].',
+    help='For --scorer features and deep_features: an .onnx or OpenVINO .xml file of a pretrained '
+    'network. Default: EfficientNet-Lite0, from the extra [pretrained].',
 )
 @click.option(
     '--backbone-layers',
