@@ -22,7 +22,7 @@ from anomaly_inspection.imaging.alignment import AlignmentSettings
 from anomaly_inspection.imaging.frame_check import FrameFormat
 from anomaly_inspection.imaging.preprocessing import PreprocessingSettings
 from anomaly_inspection.imaging.tolerance import Tolerance
-from anomaly_inspection.learning import scorer_choice, threads, trial_parts
+from anomaly_inspection.learning import scorer_choice, setting_choice, threads, trial_parts
 from anomaly_inspection.learning.backbones import is_packaged_backbone_installed
 from anomaly_inspection.learning.good_images import GoodImages
 from anomaly_inspection.learning.scorer_choice import choose_scorers, ScorerChoice
@@ -241,6 +241,55 @@ def test_synthetic_defects_on_few_parts_do_not_replace_features(
 
     monkeypatch.setattr(scorer_choice, 'try_scorer', blind_features)
     assert next(iter(choose_scorers(few(count), UNALIGNED, 0.005).settings)) == best
+
+
+@pytest.mark.parametrize(
+    ('count', 'harm', 'budget_ms', 'reason'),
+    [
+        (24, False, 1000.0, 'joins it: together sees'),
+        (24, True, 1000.0, 'does not join it: together sees'),
+        (24, False, 1.0, 'ms a frame, over the 1 ms allowed'),
+        (12, False, 1000.0, 'not tried, as the images show fewer than 20 different parts'),
+    ],
+    ids=['harmless', 'harmful', 'too slow', 'few parts'],
+)
+def test_deep_features_join_features_unless_something_is_lost(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    count: int,
+    harm: bool,
+    budget_ms: float,
+    reason: str,
+) -> None:
+    monkeypatch.setattr(scorer_choice, 'CANDIDATES', (('features', {'statistics': 'position'}),))
+    for module in (scorer_choice, setting_choice):
+        monkeypatch.setattr(module, 'is_packaged_backbone_installed', lambda: True)
+    monkeypatch.setattr(
+        setting_choice,
+        'keep_packaged_backbone',
+        lambda scorer: keep_small_backbone(tmp_path, scorer),
+    )
+    monkeypatch.setattr(
+        scorer_choice, 'counted_ms', lambda scorer, *_: 0.9 if scorer == 'features' else 0.2
+    )
+
+    def drawn(parts: Any, fold: int, scorer: str, settings: Any) -> Any:
+        good, damaged = try_scorer(parts, fold, scorer, settings)
+        if scorer == 'deep_features':
+            # All parts look alike, or every other good one stranger than the damaged ones.
+            good, damaged = (
+                {key: 1.0 + 0.001 * np.arange(value.size) for key, value in each.items()}
+                for each in (good, damaged)
+            )
+            if harm:
+                good = {key: value + np.arange(value.size) % 2 for key, value in good.items()}
+        return good, damaged
+
+    monkeypatch.setattr(scorer_choice, 'try_scorer', drawn)
+    choice = choose_scorers(few(count), UNALIGNED, 0.005, budget_ms=budget_ms)
+    assert ('deep_features' in choice.settings) is (reason == 'joins it: together sees')
+    assert next(iter(choice.settings)) == 'features'
+    assert any('deep_features' in one and reason in one for one in choice.reasons)
 
 
 def few(count: int) -> GoodImages:
