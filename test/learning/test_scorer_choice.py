@@ -275,14 +275,10 @@ def test_deep_features_join_features_unless_something_is_lost(
 
     def drawn(parts: Any, fold: int, scorer: str, settings: Any) -> Any:
         good, damaged = try_scorer(parts, fold, scorer, settings)
-        if scorer == 'deep_features':
-            # All parts look alike, or every other good one stranger than the damaged ones.
-            good, damaged = (
-                {key: 1.0 + 0.001 * np.arange(value.size) for key, value in each.items()}
-                for each in (good, damaged)
-            )
-            if harm:
-                good = {key: value + np.arange(value.size) % 2 for key, value in good.items()}
+        least, most = (1.05, 1.15) if scorer == 'features' else (1.0, 1.001)
+        damaged = {key: np.linspace(least, most, value.size) for key, value in damaged.items()}
+        most = 1.1 if scorer == 'features' or harm else most
+        good = {key: np.linspace(1.0, most, value.size) for key, value in good.items()}
         return good, damaged
 
     monkeypatch.setattr(scorer_choice, 'try_scorer', drawn)
