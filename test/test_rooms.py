@@ -43,6 +43,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         *('recipes', 'deciding', 'scoring', 'imaging', 'overlay', 'learning', 'evaluation'),
         *('teaching', 'chart_style', 'progress', 'state_file', 'steady_clock', 'writable'),
     },
+    'records': {'chart_style', 'disk_queue', 'panel', 'state_file'},
     'steady_clock': set(),
     'state_file': {'steady_clock'},
     'disk_queue': {'state_file'},
@@ -67,6 +68,7 @@ ROS_MODULES = {
 ONLY_IN = [
     ('nodes', ROS_MODULES),
     ('learning', {'tensorflow', 'keras'}),
+    ('records', {'sqlalchemy', 'alembic', 'psycopg', 'psycopg2', 'pyarrow', 'mcap_ros2'}),
     ('panel', {'nicegui', 'fastapi', 'starlette', 'uvicorn', 'argon2'}),
 ]
 
