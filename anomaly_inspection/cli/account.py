@@ -19,8 +19,8 @@ from anomaly_inspection.errors import SettingError
 from anomaly_inspection.state_file import default_state_folder
 
 if TYPE_CHECKING:
-    from anomaly_inspection.panel.people import People
-    from anomaly_inspection.panel.roles import Visitor
+    from anomaly_inspection.panel.people.people import People
+    from anomaly_inspection.panel.people.roles import Visitor
 
 _ROLES = ('viewer', 'operator', 'engineer')
 # A pipe that never ends must not fill the memory.
@@ -60,8 +60,8 @@ def add(folder: Path, name: str, role: str, password_stdin: bool) -> None:
     """
     Add an account. The password has 10 to 200 characters.
     """
-    from anomaly_inspection.panel.accounts import checked_name
-    from anomaly_inspection.panel.roles import role_of
+    from anomaly_inspection.panel.people.accounts import checked_name
+    from anomaly_inspection.panel.people.roles import role_of
 
     people = _people(folder)
     name = checked_name(name)
@@ -116,7 +116,7 @@ def role(folder: Path, name: str, role: str) -> None:
     """
     Give an account another role.
     """
-    from anomaly_inspection.panel.roles import role_of
+    from anomaly_inspection.panel.people.roles import role_of
 
     people = _people(folder)
     known = people.accounts.existing(name)
@@ -174,7 +174,7 @@ def _set_enabled(folder: Path, name: str, is_enabled: bool) -> None:
 
 def _people(folder: Path) -> People:
     try:
-        from anomaly_inspection.panel.people import People
+        from anomaly_inspection.panel.people.people import People
     except ModuleNotFoundError as error:
         if error.name != 'argon2':
             raise
@@ -185,7 +185,7 @@ def _people(folder: Path) -> People:
 
 
 def _terminal() -> Visitor:
-    from anomaly_inspection.panel.roles import Role, Visitor
+    from anomaly_inspection.panel.people.roles import Role, Visitor
 
     try:
         user = getpass.getuser()

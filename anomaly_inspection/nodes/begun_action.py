@@ -12,7 +12,7 @@ from typing import Any, TYPE_CHECKING
 from action_msgs.srv import CancelGoal
 from rclpy.action import ActionClient
 
-from anomaly_inspection.panel.cell_commands import Answer
+from anomaly_inspection.panel.cell.commands import Answer
 
 if TYPE_CHECKING:
     from collections.abc import Callable

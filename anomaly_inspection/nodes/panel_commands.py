@@ -19,8 +19,8 @@ from anomaly_inspection.action import Calibrate, LoadRecipe, RunChallenge
 from anomaly_inspection.errors import InspectionError
 from anomaly_inspection.msg import Limit, LimitRange
 from anomaly_inspection.nodes.begun_action import BegunAction
-from anomaly_inspection.panel.cell_commands import Answer
-from anomaly_inspection.panel.recipe_library import kept_folder
+from anomaly_inspection.panel.cell.commands import Answer
+from anomaly_inspection.panel.recipes.library import kept_folder
 from anomaly_inspection.recipes.archive import import_archive
 from anomaly_inspection.recipes.folder import read_recipe, write_recipe
 from anomaly_inspection.recipes.removal import delete_recipe

@@ -42,11 +42,11 @@ from anomaly_inspection.nodes.parameters import parameter
 from anomaly_inspection.nodes.qos import EVENT, LATCHED, WATCH_IMAGE
 from anomaly_inspection.nodes.spinning import PARAMETERS_REFUSED, spin_node
 from anomaly_inspection.nodes.stamps import nanoseconds_from_stamp
-from anomaly_inspection.panel.cell_state import CellState
-from anomaly_inspection.panel.frame_hub import Frame, MAP, MARKED, PLAIN
+from anomaly_inspection.panel.cell.shift_counts import Counts, counts_from_json, counts_to_json
+from anomaly_inspection.panel.cell.shifts import ShiftTable
+from anomaly_inspection.panel.cell.state import CellState
+from anomaly_inspection.panel.frames.hub import Frame, MAP, MARKED, PLAIN
 from anomaly_inspection.panel.panel_parts import PanelParts
-from anomaly_inspection.panel.shift_counts import Counts, counts_from_json, counts_to_json
-from anomaly_inspection.panel.shifts import ShiftTable
 from anomaly_inspection.state_file import default_state_folder, NO_FOLDER
 
 #: The log tells the address behind these words.
@@ -162,9 +162,9 @@ class PanelNode(InspectionNode[PanelParameters]):
         super().__init__('panel', PanelParameters, **options)
         cell_name = self.get_namespace().strip('/') or 'inspection'
         # The passwords need argon2, which only a process that serves the page needs.
-        from anomaly_inspection.panel.people import People
-        from anomaly_inspection.panel.review_set import ReviewBounds, ReviewSet
-        from anomaly_inspection.panel.sessions import SessionTimes
+        from anomaly_inspection.panel.people.people import People
+        from anomaly_inspection.panel.people.sessions import SessionTimes
+        from anomaly_inspection.panel.review.review_set import ReviewBounds, ReviewSet
 
         given = self.parameters
         times = SessionTimes(given.session_idle_min * 60, given.session_hours * 3600)
@@ -221,7 +221,7 @@ class PanelNode(InspectionNode[PanelParameters]):
 
         """
         # NiceGUI takes a second to import, and only a process that serves a page needs it.
-        from anomaly_inspection.panel.access import AccessSettings
+        from anomaly_inspection.panel.access.guard import AccessSettings
         from anomaly_inspection.panel.server import PanelServer, ServerSettings
 
         given = self.parameters

@@ -30,9 +30,9 @@ if TYPE_CHECKING:
 
     from anomaly_inspection.msg import Part, Score
     from anomaly_inspection.nodes.inspection_node import InspectionNode
-    from anomaly_inspection.panel.cell_state import CellState
-    from anomaly_inspection.panel.part_views import PartKey
-    from anomaly_inspection.panel.review_set import ReviewSet
+    from anomaly_inspection.panel.cell.part_views import PartKey
+    from anomaly_inspection.panel.cell.state import CellState
+    from anomaly_inspection.panel.review.review_set import ReviewSet
 
 # An image waits here for the verdict on its part.
 _MOST_IMAGES, _LEAST_IMAGES, _MOST_IMAGE_BYTES = 16, 4, 96 * 10**6

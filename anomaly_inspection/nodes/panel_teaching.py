@@ -16,9 +16,9 @@ from anomaly_inspection.msg import Decision, ShadowVerdict, TeacherState
 from anomaly_inspection.nodes.begun_action import BegunAction
 from anomaly_inspection.nodes.panel_commands import call_service
 from anomaly_inspection.nodes.qos import EVENT, LATCHED
-from anomaly_inspection.panel import teacher_state
-from anomaly_inspection.panel.cell_commands import Answer
-from anomaly_inspection.panel.teacher_state import (
+from anomaly_inspection.panel.cell.commands import Answer
+from anomaly_inspection.panel.teach import teacher_state
+from anomaly_inspection.panel.teach.teacher_state import (
     DraftView,
     SessionView,
     ShadowView,
@@ -30,7 +30,7 @@ from anomaly_inspection.srv import AddTeachingImage, DeleteTeachingImages, Teach
 if TYPE_CHECKING:
     from anomaly_inspection.msg import RecipeDraft
     from anomaly_inspection.nodes.panel_node import PanelNode
-    from anomaly_inspection.panel.teach_commands import TeachSettings
+    from anomaly_inspection.panel.teach.commands import TeachSettings
 
 _ACTIVITIES = {
     TeacherState.ACTIVITY_RECORDING: teacher_state.RECORDING,

@@ -31,8 +31,8 @@ from anomaly_inspection.nodes.threshold_channels import (
     channel_scale,
     ChannelParameters,
 )
-from anomaly_inspection.panel.cell_views import PotentiometerView
-from anomaly_inspection.panel.roles import Role, Visitor
+from anomaly_inspection.panel.cell.views import PotentiometerView
+from anomaly_inspection.panel.people.roles import Role, Visitor
 
 if TYPE_CHECKING:
     from anomaly_inspection.nodes.panel_node import PanelNode

@@ -24,14 +24,7 @@ from anomaly_inspection.msg import (
     SortEvent,
 )
 from anomaly_inspection.nodes.stamps import nanoseconds_from_stamp
-from anomaly_inspection.panel.cell_views import (
-    CalibrationView,
-    ChallengeView,
-    HealthView,
-    LineStopView,
-    RecipeView,
-)
-from anomaly_inspection.panel.part_views import (
+from anomaly_inspection.panel.cell.part_views import (
     DecisionView,
     LimitView,
     MeasureView,
@@ -39,7 +32,14 @@ from anomaly_inspection.panel.part_views import (
     ScoreView,
     SortView,
 )
-from anomaly_inspection.panel.recipe_library import summary_of
+from anomaly_inspection.panel.cell.views import (
+    CalibrationView,
+    ChallengeView,
+    HealthView,
+    LineStopView,
+    RecipeView,
+)
+from anomaly_inspection.panel.recipes.library import summary_of
 
 _KNOWN_AS = {Decision.KNOWN_AS_GOOD: 'good', Decision.KNOWN_AS_BAD: 'bad'}
 _CALIBRATIONS = {

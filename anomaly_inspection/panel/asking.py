@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from nicegui import run, ui
 
-from anomaly_inspection.panel.cell_commands import Answer
+from anomaly_inspection.panel.cell.commands import Answer
 
 if TYPE_CHECKING:
     from collections.abc import Callable

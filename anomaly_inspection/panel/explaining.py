@@ -10,7 +10,7 @@ import math
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from anomaly_inspection.panel.part_views import PartView, RegionView
+    from anomaly_inspection.panel.cell.part_views import PartView, RegionView
     from anomaly_inspection.panel.words import Words
 
 # A region is a line when its box is so many times longer than wide, or filled less than that (a

@@ -23,16 +23,16 @@ from fastapi import FastAPI, Request
 from fastapi.responses import RedirectResponse, Response
 from nicegui import ui
 
-from anomaly_inspection.panel.access import visitor_of
+from anomaly_inspection.panel.access.guard import visitor_of
+from anomaly_inspection.panel.access.route_rules import rule_for
 from anomaly_inspection.panel.asking import asked
+from anomaly_inspection.panel.cell.guarded_commands import LEAST_ROLES
 from anomaly_inspection.panel.explaining import advice
-from anomaly_inspection.panel.guarded_commands import LEAST_ROLES
-from anomaly_inspection.panel.route_rules import rule_for
 from anomaly_inspection.panel.words import languages, preferred_language, Words
 
 if TYPE_CHECKING:
     from anomaly_inspection.panel.panel_parts import PanelParts
-    from anomaly_inspection.panel.roles import Visitor
+    from anomaly_inspection.panel.people.roles import Visitor
 
 #: Pages in the order of the navigation: key of their name in the language files -> address.
 PAGES = {

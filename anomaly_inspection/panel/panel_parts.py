@@ -9,19 +9,19 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from anomaly_inspection.panel.cell_state import CellState
-from anomaly_inspection.panel.frame_hub import FrameHub
-from anomaly_inspection.panel.guarded_commands import GuardedCommands
-from anomaly_inspection.panel.guarded_reviews import GuardedReviews
-from anomaly_inspection.panel.guarded_teaching import GuardedTeaching
-from anomaly_inspection.panel.people_work import PeopleWork
-from anomaly_inspection.panel.review_set import ReviewSet
+from anomaly_inspection.panel.cell.guarded_commands import GuardedCommands
+from anomaly_inspection.panel.cell.state import CellState
+from anomaly_inspection.panel.frames.hub import FrameHub
+from anomaly_inspection.panel.people.work import PeopleWork
+from anomaly_inspection.panel.review.guarded_reviews import GuardedReviews
+from anomaly_inspection.panel.review.review_set import ReviewSet
+from anomaly_inspection.panel.teach.guarded_commands import GuardedTeaching
 
 if TYPE_CHECKING:
-    from anomaly_inspection.panel.cell_commands import CellCommands
-    from anomaly_inspection.panel.people import People
-    from anomaly_inspection.panel.roles import Visitor
-    from anomaly_inspection.panel.teach_commands import TeachCommands
+    from anomaly_inspection.panel.cell.commands import CellCommands
+    from anomaly_inspection.panel.people.people import People
+    from anomaly_inspection.panel.people.roles import Visitor
+    from anomaly_inspection.panel.teach.commands import TeachCommands
 
 
 @dataclass(frozen=True)

@@ -20,24 +20,22 @@ from nicegui import ui
 import uvicorn
 
 from anomaly_inspection.errors import SettingError
-from anomaly_inspection.panel import (
-    api,
-    frame_routes,
-    layout,
-    line_page,
-    people_forms,
-    people_page,
-    recipes_page,
-    review_page,
-    review_routes,
-    teach_page,
-    teach_routes,
-    tune_page,
-)
-from anomaly_inspection.panel.access import AccessGuard, AccessSettings
-from anomaly_inspection.panel.page_sockets import is_own_page
+from anomaly_inspection.panel import layout
+from anomaly_inspection.panel.access.guard import AccessGuard, AccessSettings
+from anomaly_inspection.panel.access.page_sockets import is_own_page
+from anomaly_inspection.panel.api import routes as api
+from anomaly_inspection.panel.frames import routes as frame_routes
+from anomaly_inspection.panel.line import page as line_page
+from anomaly_inspection.panel.people import forms as people_forms
+from anomaly_inspection.panel.people import page as people_page
+from anomaly_inspection.panel.recipes import page as recipes_page
+from anomaly_inspection.panel.review import page as review_page
+from anomaly_inspection.panel.review import routes as review_routes
 from anomaly_inspection.panel.strict_template import use_nonces
+from anomaly_inspection.panel.teach import page as teach_page
+from anomaly_inspection.panel.teach import routes as teach_routes
 from anomaly_inspection.panel.tls_files import tls_files
+from anomaly_inspection.panel.tune import page as tune_page
 
 if TYPE_CHECKING:
     from anomaly_inspection.panel.panel_parts import PanelParts

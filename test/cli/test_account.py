@@ -15,7 +15,7 @@ import pytest
 pytest.importorskip('argon2', reason='argon2-cffi is not installed: pip install .[panel]')
 
 from anomaly_inspection.cli import main
-from anomaly_inspection.panel.people import People
+from anomaly_inspection.panel.people.people import People
 
 PASSWORD = 'correct horse battery'
 

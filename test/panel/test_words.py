@@ -48,13 +48,13 @@ def test_a_language_has_every_string_with_the_same_values(language):
 def test_every_string_that_a_page_asks_for_is_there():
     known = set(keys_of(FALLBACK))
     asked = set()
-    for path in PANEL.glob('*.py'):
+    for path in PANEL.rglob('*.py'):
         for call in ast.walk(ast.parse(path.read_text())):
             if not isinstance(call, ast.Call) or not call.args:
                 continue
             if ast.unparse(call.func).rpartition('.')[2] in ('words', '_words'):
-                asked.add((path.name, ast.unparse(call.args[0])))
-    assert len(asked) > 10
+                asked.add((path.relative_to(PANEL).as_posix(), ast.unparse(call.args[0])))
+    assert len(asked) > 200
     for name, expression in asked:
         if match := re.fullmatch(r"'([\w.]+)'", expression):
             assert match[1] in known, f'{name} asks for {match[1]}'

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from anomaly_inspection.panel.people import People
-from anomaly_inspection.panel.roles import Role
+from anomaly_inspection.panel.people.people import People
+from anomaly_inspection.panel.people.roles import Role
 from anomaly_inspection.state_file import default_state_folder
 
 PASSWORD = 'correct horse battery'

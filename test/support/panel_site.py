@@ -14,13 +14,18 @@ from typing import BinaryIO
 
 import numpy as np
 
-from anomaly_inspection.panel.access import AccessSettings
-from anomaly_inspection.panel.cell_commands import Answer
-from anomaly_inspection.panel.cell_views import LineStopView, RecipeView
+from anomaly_inspection.panel.access.guard import AccessSettings
+from anomaly_inspection.panel.cell.commands import Answer
+from anomaly_inspection.panel.cell.part_views import (
+    DecisionView,
+    LimitView,
+    MeasureView,
+    ScoreView,
+)
+from anomaly_inspection.panel.cell.views import LineStopView, RecipeView
 from anomaly_inspection.panel.panel_parts import PanelParts
-from anomaly_inspection.panel.part_views import DecisionView, LimitView, MeasureView, ScoreView
-from anomaly_inspection.panel.people import People
-from anomaly_inspection.panel.review_set import ReviewSet
+from anomaly_inspection.panel.people.people import People
+from anomaly_inspection.panel.review.review_set import ReviewSet
 from anomaly_inspection.panel.server import PanelServer, ServerSettings
 from support.panel_people import add_accounts
 
@@ -154,7 +159,7 @@ class PanelSite:
         Make a token; all of an account's older ones are revoked.
 
         """
-        from anomaly_inspection.panel.roles import role_of
+        from anomaly_inspection.panel.people.roles import role_of
 
         for token in self.people.tokens.all(role):
             self.people.tokens.revoke(token.id)

@@ -15,7 +15,7 @@ import httpx
 from playwright.sync_api import expect
 
 from anomaly_inspection.errors import InspectionError
-from anomaly_inspection.panel.roles import Role
+from anomaly_inspection.panel.people.roles import Role
 from support.panel_people import log_in, PASSWORD
 
 pytestmark = pytest.mark.timeout(180)

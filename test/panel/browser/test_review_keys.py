@@ -14,7 +14,7 @@ pytest.importorskip('playwright.sync_api')
 
 from playwright.sync_api import expect
 
-from anomaly_inspection.panel.reject import ReviewVerdict
+from anomaly_inspection.panel.review.reject import ReviewVerdict
 from support.panel_people import log_in
 
 pytestmark = pytest.mark.timeout(180)
@@ -178,7 +178,7 @@ def test_nobody_judges_what_has_not_been_shown(page, panel_site, rejects, recipe
 
 
 def test_a_verdict_that_is_refused_is_told(page, panel_site, rejects, recipe, judged):
-    from anomaly_inspection.panel.roles import Role
+    from anomaly_inspection.panel.people.roles import Role
 
     rejects(401)
     log_in(page, panel_site.address, 'operator')

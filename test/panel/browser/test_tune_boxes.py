@@ -16,8 +16,8 @@ pytest.importorskip('nicegui', reason='NiceGUI is not installed: pip install .[p
 
 from playwright.sync_api import expect
 
-from anomaly_inspection.panel.cell_commands import Answer
-from anomaly_inspection.panel.cell_views import CalibrationView, ChallengeView
+from anomaly_inspection.panel.cell.commands import Answer
+from anomaly_inspection.panel.cell.views import CalibrationView, ChallengeView
 from support.panel_site import SCRIPT
 
 KNOWN = ('good gold sample', 'bad scratch 2 mm', 'bad missing bolt')

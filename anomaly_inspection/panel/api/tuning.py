@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+Calibration, challenge and the ranges of limits in the JSON interface.
+
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fastapi import APIRouter, Request
+
+from anomaly_inspection.panel.access.guard import visitor_of
+from anomaly_inspection.panel.api.answers import answered, CONFLICT
+from anomaly_inspection.panel.api.models import (
+    AnswerModel,
+    CalibrateBody,
+    CalibrationModel,
+    ChallengeModel,
+    CommandBody,
+    RangesBody,
+)
+
+if TYPE_CHECKING:
+    from anomaly_inspection.panel.cell.guarded_commands import GuardedCommands
+    from anomaly_inspection.panel.panel_parts import PanelParts
+
+
+def add_tuning(router: APIRouter, parts: PanelParts) -> None:
+    """
+    Add what the interface can do with limits beside setting them.
+
+    """
+
+    def commands_of(request: Request) -> GuardedCommands:
+        return parts.commands_for(visitor_of(request))
+
+    @router.get('/calibration', summary='How far the calibration on good parts is')
+    def calibration() -> CalibrationModel:
+        return CalibrationModel.of(parts.state.picture().calibration)
+
+    @router.get('/challenge', summary='How the challenge with known parts stands')
+    def challenge() -> ChallengeModel:
+        return ChallengeModel.of(parts.state.picture().challenge)
+
+    # Plain functions: FastAPI runs them on threads, for a command waits for the cell.
+    @router.put(
+        '/limit_ranges',
+        summary='Set in which range limits may be moved; writes a version of the recipe',
+        responses=CONFLICT,
+    )
+    def set_limit_ranges(body: RangesBody, request: Request) -> AnswerModel:
+        commands = commands_of(request)
+        ranges = {name: (one.lowest, one.highest) for name, one in body.ranges.items()}
+        return answered(lambda: commands.set_limit_ranges(ranges, body.why))  # type: ignore[no-any-return]
+
+    @router.post(
+        '/commands/calibrate',
+        summary='Derive the limits from the next parts, all of them good',
+        responses=CONFLICT,
+    )
+    def calibrate(body: CalibrateBody, request: Request) -> AnswerModel:
+        commands = commands_of(request)
+        return answered(  # type: ignore[no-any-return]
+            lambda: commands.calibrate(body.parts, body.false_reject_rate, body.why)
+        )
+
+    @router.post(
+        '/commands/cancel_calibration', summary='Give the calibration up', responses=CONFLICT
+    )
+    def cancel_calibration(body: CommandBody, request: Request) -> AnswerModel:
+        commands = commands_of(request)
+        return answered(lambda: commands.cancel_calibration(body.why))  # type: ignore[no-any-return]
+
+    @router.post(
+        '/commands/undo_calibration',
+        summary='Put the limits from before the calibration back',
+        responses=CONFLICT,
+    )
+    def undo_calibration(body: CommandBody, request: Request) -> AnswerModel:
+        commands = commands_of(request)
+        return answered(lambda: commands.undo_calibration(body.why))  # type: ignore[no-any-return]
+
+    @router.post(
+        '/commands/run_challenge', summary='The next parts are the known ones', responses=CONFLICT
+    )
+    def run_challenge(body: CommandBody, request: Request) -> AnswerModel:
+        commands = commands_of(request)
+        return answered(lambda: commands.run_challenge(body.why))  # type: ignore[no-any-return]
+
+    @router.post('/commands/cancel_challenge', summary='Give the challenge up', responses=CONFLICT)
+    def cancel_challenge(body: CommandBody, request: Request) -> AnswerModel:
+        commands = commands_of(request)
+        return answered(lambda: commands.cancel_challenge(body.why))  # type: ignore[no-any-return]

@@ -1,0 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+Live pictures: from the node to every viewer.
+
+"""
