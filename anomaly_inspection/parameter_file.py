@@ -30,6 +30,7 @@ NODE_NAMES = (
     'threshold_bridge',
     'panel',
     'teacher',
+    'recorder',
 )
 _PARAMETERS = 'ros__parameters'
 _WILDCARDS = ('*', '**')

@@ -13,6 +13,7 @@ from pathlib import Path
 
 FOLDER = Path(__file__).resolve().parents[1] / 'requirements'
 REQUIREMENTS = FOLDER / 'test.txt', FOLDER / 'pretrained.txt', FOLDER / 'panel.txt'
+REQUIREMENTS += (FOLDER / 'records.txt',)
 # It would bring its own NumPy, which must stay the distribution's; rosdep installs it.
 NEVER_FROM_PIP = {'scikit-image'}
 

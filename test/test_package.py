@@ -26,7 +26,15 @@ INTERFACES = sorted(
 SOURCES = sorted((ROOT / 'anomaly_inspection').rglob('*.py'))
 EXECUTABLES = (
     *('camera_node', 'part_detector_node', 'scorer_node', 'decider_node', 'sorter_node'),
-    *('viewer_node', 'threshold_bridge_node', 'teacher_node', 'panel_node', 'cell', 'cell_ready'),
+    *(
+        'viewer_node',
+        'threshold_bridge_node',
+        'teacher_node',
+        'panel_node',
+        'recorder_node',
+        'cell',
+        'cell_ready',
+    ),
 )
 
 # Where the module is not called as its rosdep key or its name on PyPI.

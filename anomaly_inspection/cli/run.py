@@ -95,6 +95,12 @@ _PARTS_OF_ANOTHER_FORMAT = 10
 @click.option(
     '--wall-display', is_flag=True, help='Let everybody look at the page without log-in.'
 )
+@click.option(
+    '--record',
+    type=click.Path(path_type=Path, file_okay=False),
+    help='Keep records of every part and change in this folder: a database, and pictures of '
+    'rejects. See anomaly-inspection records.',
+)
 def run(
     recipe: Path | None,
     source: str,
@@ -107,6 +113,7 @@ def run(
     panel: bool,
     panel_port: int | None,
     wall_display: bool,
+    record: Path | None,
 ) -> None:
     """
     Run the whole cell on a source: print a line for each part, and a summary at the end.
@@ -123,7 +130,7 @@ def run(
     from anomaly_inspection.parameter_file import check_parameter_file
     from anomaly_inspection.recipes.folder import read_recipe
 
-    check_results_writable(folders=(report,))
+    check_results_writable(folders=(report, record))
     if config is not None:
         check_parameter_file(config)
     has_page = panel or panel_port is not None
@@ -151,6 +158,19 @@ def run(
 
         check_panel_packages()
         page = PanelProcess(parameter_file, NAMESPACE, panel_port, wall_display=wall_display)
+    recorder = None
+    if record is not None:
+        from anomaly_inspection.nodes.node_process import NodeProcess
+        from anomaly_inspection.nodes.recorder_node import (
+            check_record_packages,
+            recorder_options,
+            RECORDS_WORDS,
+        )
+
+        check_record_packages()
+        recorder = NodeProcess(
+            *('recorder', parameter_file, NAMESPACE, RECORDS_WORDS, recorder_options(record))
+        )
     interrupted = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: interrupted.set())
@@ -185,6 +205,7 @@ def run(
             frame_time=frame_time,
             warn=print_note,
             panel=page,
+            recorder=recorder,
             tell=lambda sentence: console.print(escaped(sentence), soft_wrap=True),
         )
     if read:

@@ -36,6 +36,9 @@ WATCH_IMAGE = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
 #: What must not be lost: part, score, decision, thresholds, sort_event.
 EVENT = QoSProfile(depth=100, reliability=ReliabilityPolicy.RELIABLE)
 
+#: The reader's end of EVENT for records: deep enough for a machine that is busy for a minute.
+RECORD = QoSProfile(depth=1000, reliability=ReliabilityPolicy.RELIABLE)
+
 #: What a late joiner must know: limits, recipe, line_stop, fault.
 LATCHED = QoSProfile(
     depth=1,

@@ -153,6 +153,25 @@ def migrate(engine: Engine) -> None:
         raise RecordsError(sentence_of(engine, error)) from error
 
 
+def refuse_newer(engine: Engine) -> None:
+    """
+    Refuse a database of a newer version; one that cannot be reached now may be well later.
+
+    Raises
+    ------
+    RecordsError
+        When its tables are newer than this package.
+
+    """
+    if engine.dialect.name == 'sqlite' and not Path(engine.url.database or '').exists():
+        return
+    try:
+        with engine.connect() as connection:
+            _revision(connection, _config(connection))
+    except SQLAlchemyError:
+        return
+
+
 def check_version(engine: Engine) -> None:
     """
     Refuse a database that this version cannot read.
@@ -208,7 +227,8 @@ def name_of(engine: Engine) -> str:
     """
     if engine.dialect.name == 'sqlite':
         return f'the database {printable(engine.url.database or "")}'
-    return f'the database {printable(str(engine.url.database))} on {printable(engine.url.host or "this machine")}'
+    host = printable(engine.url.host or 'this machine')
+    return f'the database {printable(str(engine.url.database))} on {host}'
 
 
 def sentence_of(engine: Engine, error: BaseException) -> str:

@@ -47,9 +47,7 @@ def checked_name(what: str, text: str) -> str:
     """
     text = text.strip()
     if len(text) > LONGEST_NAME:
-        raise SettingError(
-            f'{what} has {len(text)} characters; allowed: up to {LONGEST_NAME}'
-        )
+        raise SettingError(f'{what} has {len(text)} characters; allowed: up to {LONGEST_NAME}')
     if printable(text) != text:
         raise SettingError(f'{what} {shown(text)} holds characters that do not print')
     return text

@@ -26,7 +26,7 @@ import cv2
 
 from anomaly_inspection.errors import InspectionError, StateError
 from anomaly_inspection.printable import printable
-from anomaly_inspection.records.record import record, Record, sequence_of_text
+from anomaly_inspection.records.record import Record, record, sequence_of_text
 from anomaly_inspection.state_file import replace_file
 
 if TYPE_CHECKING:
@@ -223,9 +223,12 @@ class PictureStore:
                 problem = f'cannot write pictures to {printable(self._folder)}: {error.strerror}'
             if not problem and self.lost:
                 problem, self.lost = (
-                    f'{self.lost} pictures came faster than the disk of '
-                    f'{printable(self._folder)} could take them'
-                ), 0
+                    (
+                        f'{self.lost} pictures came faster than the disk of '
+                        f'{printable(self._folder)} could take them'
+                    ),
+                    0,
+                )
             self._told(problem)
 
     def _load(self) -> None:

@@ -50,9 +50,7 @@ def record(
     }
 
 
-def event(
-    kind: str, what: str, *, who: str = '', data: object = '', **of_record: Any
-) -> Record:
+def event(kind: str, what: str, *, who: str = '', data: object = '', **of_record: Any) -> Record:
     """
     Make a record of an event; its source is the one of its kind.
 

@@ -28,7 +28,9 @@ metadata = sa.MetaData(
 )
 
 
-def _record(name: str, *columns: sa.Column[object], indices: tuple[sa.Index, ...] = ()) -> sa.Table:
+def _record(
+    name: str, *columns: sa.Column[object], indices: tuple[sa.Index, ...] = ()
+) -> sa.Table:
     return sa.Table(
         name,
         metadata,

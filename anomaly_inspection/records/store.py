@@ -112,7 +112,10 @@ class RecordStore:
         if counts:
             connection.execute(
                 self._add_counts,
-                [{**dict(zip(_COUNTED_BY, key, strict=True)), 'n': n} for key, n in counts.items()],
+                [
+                    {**dict(zip(_COUNTED_BY, key, strict=True)), 'n': n}
+                    for key, n in counts.items()
+                ],
             )
         return n_new
 
@@ -149,8 +152,10 @@ class RecordStore:
         events = []
         for gap in self._gaps.take_due(now_us):
             cell, session = names[gap.source_id]
-            numbers = f'part {gap.first}' if gap.first == gap.last else (
-                f'parts {gap.first} to {gap.last}'
+            numbers = (
+                f'part {gap.first}'
+                if gap.first == gap.last
+                else (f'parts {gap.first} to {gap.last}')
             )
             events.append(
                 event(
