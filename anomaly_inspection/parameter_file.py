@@ -31,6 +31,7 @@ NODE_NAMES = (
     'panel',
     'teacher',
     'recorder',
+    'mqtt_bridge',
 )
 _PARAMETERS = 'ros__parameters'
 _WILDCARDS = ('*', '**')

@@ -28,11 +28,14 @@ import numpy as np
 
 from benchmarks.panel_process import (
     ADDRESS,
+    free_port,
     memory_mb,
+    open_files,
     own_memory_mb,
     panel_of,
     prepare,
     run_command,
+    threads,
 )
 from benchmarks.report import machine
 
@@ -67,13 +70,16 @@ def measure(minutes: float, report: Path) -> None:
             check=True,
         )
         rows: list[dict[str, Any]] = []
-        with _cell(folder, minutes) as (address, pid), _visitors(address, password) as visits:
+        with _cell(folder, minutes) as cell, _visitors(cell.address, password) as visits:
             end_s = time.monotonic() + 60 * minutes
             for minute in itertools.count():
                 row = {
                     'minute': minute,
-                    'memory_mb': round(memory_mb(pid), 1),
-                    'own_mb': round(own_memory_mb(pid), 1),
+                    'memory_mb': round(memory_mb(cell.panel_pid), 1),
+                    'own_mb': round(own_memory_mb(cell.panel_pid), 1),
+                    'threads': threads(cell.panel_pid),
+                    'open_files': open_files(cell.panel_pid),
+                    'starts_anew': cell.starts_anew,
                     'visits': visits.pages,
                     'programs': visits.programs,
                     'failed': visits.failed,
@@ -86,6 +92,11 @@ def measure(minutes: float, report: Path) -> None:
                 time.sleep(60)
     slope = _slope_mb_per_hour(rows)
     print(f'after {_SETTLED_MIN} minutes its own memory grows by {slope:.1f} MB an hour')
+    if cell.starts_anew:
+        print(
+            f'the page started anew {cell.starts_anew} times, because the machine let it stand '
+            'still: the slope says nothing, run it again'
+        )
     report.mkdir(parents=True, exist_ok=True)
     content = {'machine': machine(), 'rate_hz': RATE_HZ, 'mb_per_hour': slope, 'minutes': rows}
     (report / 'panel_memory.json').write_text(json.dumps(content, indent=2) + '\n')
@@ -99,19 +110,43 @@ def _slope_mb_per_hour(rows: list[dict[str, Any]]) -> float:
     return 60 * float(np.polyfit(minutes, [row['own_mb'] for row in settled], 1)[0])
 
 
+class _Cell:
+    """
+    A running cell with its page.
+
+    """
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        #: How often the page's process has started anew; it keeps its number.
+        self.starts_anew = 0
+        self._errors = process.stderr
+        threading.Thread(target=self._read_errors, daemon=True).start()
+        self.address = next(match[1] for text in process.stdout if (match := ADDRESS.search(text)))
+        self.panel_pid = panel_of(process.pid)
+        # Else the pipe would be full one day, and the cell would stand.
+        threading.Thread(target=process.stdout.read, daemon=True).start()
+
+    def _read_errors(self) -> None:
+        for text in self._errors:
+            print(text, end='', file=sys.stderr, flush=True)
+            if 'panel]' in text and 'it starts anew' in text:
+                self.starts_anew += 1
+
+
 @contextmanager
-def _cell(folder: Path, minutes: float) -> Iterator[tuple[str, int]]:
+def _cell(folder: Path, minutes: float) -> Iterator[_Cell]:
     recipe, config = prepare(folder)
     # A few minutes more than are measured: it is ended.
     command = run_command(recipe, config, int((minutes + 5) * 60 * RATE_HZ), RATE_HZ)
-    command += ['--panel-port', '0', '--wall-display']
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        address = next(match[1] for text in process.stdout if (match := ADDRESS.search(text)))
-        # Else the pipe would be full one day, and the cell would stand.
-        threading.Thread(target=process.stdout.read, daemon=True).start()
+    # A page that starts anew must be found where it was.
+    command += ['--panel-port', str(free_port()), '--wall-display']
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
         try:
-            yield address, panel_of(process.pid)
+            yield _Cell(process)
         finally:
             process.terminate()
 

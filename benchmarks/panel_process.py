@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 import re
+import socket
 import sys
 
 from anomaly_inspection.capture.open_source import open_source
@@ -48,6 +49,16 @@ def run_command(recipe: Path, config: Path, parts: int, rate_hz: float) -> list[
         *('--source', f'line:parts={parts},seed=6', '--rate', f'{rate_hz:g}'),
         *('--config', str(config)),
     ]
+
+
+def free_port() -> int:
+    """
+    Give a TCP port that nobody listens on.
+
+    """
+    with socket.socket() as probe:
+        probe.bind(('127.0.0.1', 0))
+        return int(probe.getsockname()[1])
 
 
 def panel_of(cell_pid: int) -> int:
@@ -90,6 +101,22 @@ def own_memory_mb(pid: int) -> float:
 
     """
     return _status_mb(pid, 'RssAnon')
+
+
+def threads(pid: int) -> int:
+    """
+    Give how many threads a process has.
+
+    """
+    return len(list(Path(f'/proc/{pid}/task').iterdir()))
+
+
+def open_files(pid: int) -> int:
+    """
+    Give how many files and sockets a process has open.
+
+    """
+    return len(list(Path(f'/proc/{pid}/fd').iterdir()))
 
 
 def _status_mb(pid: int, name: str) -> float:

@@ -44,6 +44,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         *('teaching', 'chart_style', 'progress', 'state_file', 'steady_clock', 'writable'),
     },
     'records': {'chart_style', 'disk_queue', 'panel', 'state_file'},
+    'plant': {'disk_queue', 'state_file'},
     'steady_clock': set(),
     'state_file': {'steady_clock'},
     'disk_queue': {'state_file'},
@@ -71,6 +72,7 @@ ONLY_IN = [
     # Optuna keeps its trials with it.
     ('records or learning', {'sqlalchemy'}),
     ('records', {'alembic', 'psycopg', 'psycopg2', 'pyarrow', 'mcap_ros2'}),
+    ('plant', {'paho'}),
     ('panel', {'nicegui', 'fastapi', 'starlette', 'uvicorn', 'argon2'}),
 ]
 

@@ -209,6 +209,7 @@ def teach(
     Exit status: 0 when the recipe is fit for use, 1 when it is written but its self-test shows
     that it is not, 2 when no recipe can be made.
     """
+    from anomaly_inspection.recipes.carried_ranges import with_ranges_of
     from anomaly_inspection.recipes.folder import check_place, write_recipe
     from anomaly_inspection.teaching.after_teaching import promise
 
@@ -228,8 +229,11 @@ def teach(
     taught = _taught(good, quality, images or more, recipe.name, named, chosen, given)
     print_left_out(taught.provenance.left_out)
     _print_choice(taught.provenance.choice)
+    taught, notes = with_ranges_of(old, taught)
     written = write_recipe(taught, recipe, images=_kept(taught, good, is_kept))
     print_recipe(written)
+    for note in notes:
+        console.print(escaped(note), soft_wrap=True)
     console.print(promise(written, given['false_reject_rate']), soft_wrap=True)
     _print_speed(written)
     result = _tested(written, good) if is_tested else None

@@ -78,8 +78,8 @@ FEWEST_VALUES = 4
 _MARGIN_BEYOND_WORST = 0.1
 _SHARE_OF_PERFECT = 0.5
 _TAIL_SHAPE = 0.5
-# How many parts the usual spread counts for.
-_USUAL_PARTS = 40
+#: How many parts the usual spread counts for.
+USUAL_PARTS = 40
 _PARTS_WITH_AN_ODD_ONE, _FURTHEST_ODD_PART = 40, 1.5
 # Good parts that hardly differ (a simulation without noise) must not give a limit that any camera
 # would trip over.
@@ -306,7 +306,7 @@ class _Variation:
         middle = float(np.median(normal))
         if scale.has_perfect_end and middle == 0.0:
             return cls(scale, signed, middle, 0.0, 0)
-        usual_parts = _USUAL_PARTS if usual_spread is not None else 0
+        usual_parts = USUAL_PARTS if usual_spread is not None else 0
         deviation = _deviation(normal, middle, usual_parts, (usual_spread or 0.0) * middle)
         return cls(scale, signed, middle, deviation, usual_parts)
 

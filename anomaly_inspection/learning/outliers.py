@@ -10,8 +10,10 @@ import math
 from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy.special import chdtri
 
 from anomaly_inspection.errors import SettingError
+from anomaly_inspection.learning.good_part_limits import USUAL_PARTS
 from anomaly_inspection.learning.measure_scale import MeasureScale
 
 if TYPE_CHECKING:
@@ -28,6 +30,8 @@ OUTLYING_DEVIATIONS = 8.0
 
 _FEWEST_OFF_PERFECT = 5
 _MEDIAN_OF_HALF_NORMAL = 0.6745
+# How sure one must be that a part differs more than the taught parts did.
+_STRAY_CONFIDENCE = 0.95
 
 
 def most_left_out(offered: int) -> int:
@@ -38,7 +42,7 @@ def most_left_out(offered: int) -> int:
     return max(1, math.floor(LARGEST_SHARE_LEFT_OUT * offered))
 
 
-def check_enough(offered: int, left_out: Mapping[str, str]) -> None:
+def check_enough(offered: int, left_out: Mapping[str, str], hint: str = '') -> None:
     """
     Raise SettingError when too many parts are unlike the others: nobody can say which are good.
 
@@ -48,6 +52,8 @@ def check_enough(offered: int, left_out: Mapping[str, str]) -> None:
         Number of parts, with those left out.
     left_out : mapping of name to reason
         At most a tenth of the parts, or one part, may be left out; 5 parts must remain.
+    hint : str
+        What else may be the cause, for the end of the message.
 
     """
     allowed = most_left_out(offered)
@@ -56,6 +62,7 @@ def check_enough(offered: int, left_out: Mapping[str, str]) -> None:
         raise SettingError(
             f'{len(left_out)} of {offered} good images are unlike the others; allowed: at most '
             f'{allowed}, with {FEWEST_PARTS} left{f" ({reasons})" if reasons else ""}'
+            f'{f"; {hint}" if hint else ""}'
         )
 
 
@@ -100,15 +107,37 @@ def outliers(
     return [int(index) for index in np.flatnonzero(~(signed <= far))]
 
 
+def plausible_widening(parts: int) -> float:
+    """
+    Give how many times wider good parts may vary than so many of them have shown.
+
+    A dozen parts taken from a line can vary half as much as the line does. This is the upper
+    confidence bound of a standard deviation from the worse half of the parts, over the deviation.
+
+    Parameters
+    ----------
+    parts : int
+        Good parts that the deviation was measured on, at least 2.
+
+    Returns
+    -------
+    float
+        About 4.4 for 5 parts, 1.9 for 12, 1.4 for 40 and 1.1 for 200.
+
+    """
+    freedom = parts // 2
+    return math.sqrt(freedom / float(chdtri(freedom, _STRAY_CONFIDENCE)))
+
+
 def widens_limit(
-    values: NDArray[np.float64], usual: MeasureLimit, spec: MeasureSpec
+    values: NDArray[np.float64], usual: MeasureLimit, spec: MeasureSpec, taught_parts: int
 ) -> NDArray[np.bool_]:
     """
-    Tell which parts differ more from each other than the good parts of the recipe did.
+    Tell which parts differ more from each other than good parts plausibly do.
 
-    Changed light moves all parts, a defect moves one. So the usual limit is first moved, and
-    widened, as the typical part has moved; a part beyond it would widen a limit derived from these
-    parts.
+    The usual limit is widened because few taught parts say little about how far good parts differ.
+    Changed light moves all parts, a defect moves one. So the limit is also moved, and widened, as
+    the typical part has moved; a part beyond it would widen a limit derived from these parts.
 
     Parameters
     ----------
@@ -118,6 +147,8 @@ def widens_limit(
         Limit and typical value that the good parts of the recipe gave.
     spec : MeasureSpec
         The measure.
+    taught_parts : int
+        How many good parts gave the limit, at least 2.
 
     Returns
     -------
@@ -127,6 +158,11 @@ def widens_limit(
     scale = MeasureScale.of_spec(spec)
     signed = scale.signed(values)
     typical, reach = scale.sign * usual.typical, abs(usual.limit - usual.typical)
+    if not (scale.has_perfect_end and typical == scale.perfect):
+        ends = scale.normalized(np.array([typical, typical + reach]))
+        known_parts = taught_parts + (USUAL_PARTS if spec.usual_spread is not None else 0)
+        further = float(ends[0] + plausible_widening(known_parts) * (ends[1] - ends[0]))
+        reach = scale.restored(further) - typical
     middle, perfect = float(np.median(signed)), scale.perfect
     if scale.has_perfect_end and middle > perfect:
         # Nobody knows how far parts differ that were all perfect when they were taught.

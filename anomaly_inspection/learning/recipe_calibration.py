@@ -49,6 +49,8 @@ T = TypeVar('T')
 
 # One part in 200 should be as far off as a stray, whatever rate is asked for.
 _STRAY_RATE = 0.005
+# So few may by chance have differed much less than good parts do.
+_FEW_TAUGHT = 40
 _LIMITS_FROM = '; limits from '
 _REGION_MEASURES = {spec.name for spec in REGION_MEASURES}
 
@@ -145,14 +147,19 @@ class RecipeCalibration:
         kept = [index for index in range(len(parts)) if index not in odd]
         names = [parts[index][0] for index in kept]
         good = {key: values[kept] for key, values in offered.items()}
-        usual = limits_from_good(good_of(recipe), specs, _STRAY_RATE)
+        taught = good_of(recipe)
+        usual = limits_from_good(taught, specs, _STRAY_RATE)
         strays = {
             names[index]: describe_outlier('.'.join(key), values, int(index))
             for key, values in good.items()
-            for index in np.flatnonzero(widens_limit(values, usual[key], specs[key]))
+            for index in np.flatnonzero(
+                widens_limit(values, usual[key], specs[key], len(taught[key]))
+            )
         }
         # A stray may be a good part of a kind that was not taught; many strays hardly are.
-        check_enough(count, left_out | strays)
+        fewest = min(len(values) for values in taught.values())
+        hint = f'the recipe was taught on {fewest} parts: if all of these are good, teach on more'
+        check_enough(count, left_out | strays, hint if fewest < _FEW_TAUGHT else '')
         untold = {key: before[key] for key in specs if is_mostly_perfect(good[key], specs[key])}
         settings = specs, false_reject_rate, combination, untold
         return cls(

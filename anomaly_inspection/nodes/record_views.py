@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from anomaly_inspection.msg import (
         Fault,
+        JudgedMeasure,
         LimitsInForce,
         Part,
         PartIdentity,
@@ -64,7 +65,6 @@ def part_record(
     cell: str,
     time_us: int,
     identity: Identity,
-    limits: dict[str, float | None],
     has_details: bool,
 ) -> Record:
     """
@@ -94,10 +94,16 @@ def part_record(
         order_name=identity.order_name,
         lot=identity.lot,
         serial=identity.serial,
-        measures=_measures(scores),
-        limits=limits,
+        measures={_name(each): number(each.value) for each in message.measures}
+        # A part that could not be judged, as after a time-out, may have been measured.
+        or _measures(scores),
+        limits={_name(each): number(each.limit) for each in message.measures},
         details=_details(part, scores) if has_details else '',
     )
+
+
+def _name(measure: JudgedMeasure) -> str:
+    return f'{measure.scorer}.{measure.measure}'
 
 
 def _measures(scores: list[Score]) -> dict[str, float | None]:

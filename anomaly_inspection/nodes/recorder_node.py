@@ -38,7 +38,7 @@ from anomaly_inspection.msg import (
 from anomaly_inspection.nodes.freed_memory import give_back_freed_memory, share_heaps
 from anomaly_inspection.nodes.inspection_node import ERROR, InspectionNode, NodeParameters, WARN
 from anomaly_inspection.nodes.parameters import parameter
-from anomaly_inspection.nodes.qos import LATCHED, RECORD
+from anomaly_inspection.nodes.qos import KEPT_EVENT, LATCHED, RECORD
 from anomaly_inspection.nodes.record_pictures import RecordPictures
 from anomaly_inspection.nodes.record_views import (
     calibration_event,
@@ -55,6 +55,7 @@ from anomaly_inspection.nodes.record_views import (
     thresholds_event,
 )
 from anomaly_inspection.nodes.spinning import PARAMETERS_REFUSED, spin_node
+from anomaly_inspection.nodes.stamps import nanoseconds_from_stamp
 from anomaly_inspection.printable import printable
 from anomaly_inspection.records.audit_follow import AUDIT_NAME, AuditFollower
 from anomaly_inspection.records.identity import Identities
@@ -73,6 +74,8 @@ _REMEMBERED_PARTS = 300
 _MOST_BACKLOG = 20_000
 # So much room the oldest pictures give when the disk is full.
 _ROOM_BYTES = 4_000_000
+# Decisions that come so soon after the start may be old ones; how old at most.
+_CATCH_UP_S, _LONGEST_AGO_US = 5.0, 86_400_000_000
 _TIDY_EVERY_S, _CLEAN_EVERY_S = 5.0, 600.0
 
 
@@ -200,10 +203,10 @@ class RecorderNode(InspectionNode[RecorderParameters]):
         self._backlog: deque[bytes] = deque(maxlen=_MOST_BACKLOG)
         self._backlog_lock = threading.RLock()
         self._parts: OrderedDict[tuple[str, int], _HeardPart] = OrderedDict()
-        self._limits: dict[str, float | None] = {}
         self._last_states: dict[str, object] = {}
         self._dropped = 0
         self._clean_s = 0.0
+        self._caught_up_s = 0.0
 
     def configure(self) -> None:
         """
@@ -255,7 +258,7 @@ class RecorderNode(InspectionNode[RecorderParameters]):
         for message_type, topic, callback, qos in (
             (Part, 'part', self._take_part, RECORD),
             (Score, 'score', self._take_score, RECORD),
-            (Decision, 'decision', self._take_decision, RECORD),
+            (Decision, 'decision', self._take_decision, KEPT_EVENT),
             (SortEvent, 'sort_event', self._take_sort_event, RECORD),
             (PartIdentity, 'part_identity', self._take_identity, RECORD),
             (Thresholds, 'thresholds', self._take_thresholds, RECORD),
@@ -278,6 +281,7 @@ class RecorderNode(InspectionNode[RecorderParameters]):
         Begin to record.
 
         """
+        self._caught_up_s = time.monotonic() + _CATCH_UP_S
         self._tell_of_itself('the recorder began')
         self.get_logger().info(f'{RECORDS_WORDS}{self._database_name}')
 
@@ -439,7 +443,7 @@ class RecorderNode(InspectionNode[RecorderParameters]):
         heard = self._parts.get(key)
         if heard is None:
             self._identities.announce(key)
-            heard = self._parts[key] = _HeardPart(limits=self._limits)
+            heard = self._parts[key] = _HeardPart()
             while len(self._parts) > _REMEMBERED_PARTS:
                 self._parts.popitem(last=False)
         return heard
@@ -458,13 +462,12 @@ class RecorderNode(InspectionNode[RecorderParameters]):
 
     def _take_decision(self, message: Decision) -> None:
         key = (message.session_id, message.part_id)
-        heard, kind, now_us = self._heard(key), self._kind(message), _now_us()
+        heard, kind, now_us = self._heard(key), self._kind(message), self._decided_us(message)
         content = part_record(
             *(message, heard.part, heard.scores),
             cell=self._cell,
             time_us=now_us,
             identity=self._identities.of(key),
-            limits=heard.limits,
             has_details=bool(kind),
         )
         self._keep(content)
@@ -474,6 +477,15 @@ class RecorderNode(InspectionNode[RecorderParameters]):
         heard.scores.clear()
         if kind and self._pictures is not None:
             self._pictures.keep(key, kind, now_us)
+
+    def _decided_us(self, message: Decision) -> int:
+        now_us = _now_us()
+        if time.monotonic() > self._caught_up_s:
+            return now_us
+        # The decider keeps its last decisions for a recorder that starts again.
+        exposure_ns = nanoseconds_from_stamp(message.header.stamp)
+        decided_us = round(exposure_ns / 1e3 + max(message.latency_s, 0.0) * 1e6)
+        return decided_us if 0 < now_us - decided_us < _LONGEST_AGO_US else now_us
 
     def _kind(self, message: Decision) -> str:
         if message.verdict != Decision.VERDICT_PASS:
@@ -508,8 +520,8 @@ class RecorderNode(InspectionNode[RecorderParameters]):
         self._keep(challenge_event(message, self._cell, _now_us()))
 
     def _take_limits(self, message: LimitsInForce) -> None:
-        self._limits = limits_of(message)
-        if self._is_news('limits', (self._limits, message.recipe_hash, message.is_unsaved)):
+        state = (limits_of(message), message.recipe_hash, message.is_unsaved)
+        if self._is_news('limits', state):
             self._keep(limits_event(message, self._cell))
 
     def _take_recipe(self, message: RecipeInForce) -> None:
@@ -545,8 +557,7 @@ class _HeardPart:
 
     """
 
-    def __init__(self, limits: dict[str, float | None]) -> None:
-        self.limits = limits
+    def __init__(self) -> None:
         self.part: Part | None = None
         self.scores: list[Score] = []
         self.counted_by: dict[str, Any] = {}

@@ -115,7 +115,9 @@ class TeachingFace:
         with node.activity(TeacherState.ACTIVITY_ACCEPTING, session, 0):
             goal.tell(detail='writing the recipe into the library')
             library, budget = node.library, node.parameters.recipe_budget_bytes
-            recipe = await goal.wait(node.in_background(lambda: install(draft, library, budget)))
+            recipe, notes = await goal.wait(
+                node.in_background(lambda: install(draft, library, budget))
+            )
             path = library / recipe.name
             installed = f'{printable(path)} is version {recipe.version} now'
             try:
@@ -128,7 +130,8 @@ class TeachingFace:
                 raise RecipeError(f'{installed}, but it is not in force: {answer}')
             node.trial.end_of(session.name)
             node.forget_draft(session)
-        return AcceptDraft.Result(message=f'{answer}. It is in {printable(path)}', path=str(path))
+        message = '; '.join((f'{answer}. It is in {printable(path)}', *notes))
+        return AcceptDraft.Result(message=message, path=str(path))
 
     async def _loaded(self, goal: Goal, path: Path) -> tuple[bool, str]:
         """

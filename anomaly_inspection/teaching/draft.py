@@ -31,6 +31,7 @@ from anomaly_inspection.evaluation.recipe_faults import limits_note
 from anomaly_inspection.evaluation.self_test_report import examples_picture
 from anomaly_inspection.learning.recipe_calibration import false_rejects_of
 from anomaly_inspection.printable import printable
+from anomaly_inspection.recipes.carried_ranges import with_ranges_of
 from anomaly_inspection.recipes.folder import check_place, read_recipe, write_recipe
 from anomaly_inspection.teaching.after_teaching import promise
 from anomaly_inspection.teaching.session import UNFINISHED
@@ -218,14 +219,18 @@ def discard(session: TeachingSession) -> None:
         ) from error
 
 
-def install(draft: Draft, library: Path, budget_bytes: int) -> Recipe:
+def install(draft: Draft, library: Path, budget_bytes: int) -> tuple[Recipe, tuple[str, ...]]:
     """
     Write the draft into the library of recipes, over a recipe of its name as the next version.
 
+    The ranges that an engineer has set for limits stay (see `with_ranges_of`).
+
     Returns
     -------
-    Recipe
+    recipe : Recipe
         As it is in the library now.
+    notes : tuple of str
+        One sentence for each range that could not stay as it was.
 
     Raises
     ------
@@ -239,8 +244,9 @@ def install(draft: Draft, library: Path, budget_bytes: int) -> Recipe:
             f'the draft in {printable(draft.folder)} is not what was taught: it has changed since'
         )
     place = library / recipe.name
-    check_place(place, budget_bytes=budget_bytes)
-    return write_recipe(recipe, place, budget_bytes=budget_bytes)
+    older = check_place(place, budget_bytes=budget_bytes)
+    recipe, notes = with_ranges_of(older, recipe)
+    return write_recipe(recipe, place, budget_bytes=budget_bytes), notes
 
 
 def number_or_nan(value: float | None) -> float:

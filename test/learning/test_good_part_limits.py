@@ -408,13 +408,31 @@ def test_a_shift_of_all_parts_makes_no_strays_but_a_defect_does(side: BadSide) -
     later = 20.0 + np.clip(rng.standard_normal(40), -2.0, 2.0)
     later[3] = 30.0
     for moved in (later, later + 100.0, later - 15.0):
-        assert list(np.flatnonzero(widens_limit(sign * moved, usual, spec))) == [3]
+        assert list(np.flatnonzero(widens_limit(sign * moved, usual, spec, 60))) == [3]
 
 
 def test_strays_are_looked_for_on_a_wider_scale_where_all_parts_measure_more() -> None:
     rng = np.random.default_rng(18)
     usual = limit_from_good(rng.gamma(9.0, 1.0, 60), HIGH, 0.005, 0.0)
-    assert widens_limit(10.0 * rng.gamma(9.0, 1.0, 40), usual, PEAK).sum() <= 1
+    assert widens_limit(10.0 * rng.gamma(9.0, 1.0, 40), usual, PEAK, 60).sum() <= 1
+
+
+def test_good_parts_do_not_stray_because_few_of_them_were_taught() -> None:
+    """
+    A recipe taught on a dozen parts, and a batch of 40 from the same line: at most 4 may stray.
+
+    """
+    rng = np.random.default_rng(19)
+    spec = MeasureSpec('m', '1', HIGH, 'Of a part.', -INF, INF)
+    refused = {'good': 0, 'a fifth odd': 0}
+    for _ in range(400):
+        usual = limit_from_good(rng.standard_normal(12), HIGH, 0.005)
+        batch = rng.standard_normal(40)
+        refused['good'] += widens_limit(batch, usual, spec, 12).sum() > 4
+        batch[:8] += 15.0
+        refused['a fifth odd'] += widens_limit(batch, usual, spec, 12).sum() > 4
+    assert refused['good'] <= 1
+    assert refused['a fifth odd'] >= 390
 
 
 def test_few_parts_off_the_perfect_end_tell_nothing() -> None:
@@ -429,8 +447,8 @@ def test_few_parts_off_the_perfect_end_tell_nothing() -> None:
 def test_where_taught_parts_were_all_perfect_only_single_parts_stray() -> None:
     usual = MeasureLimit(limit=100.0, typical=0.0)
     areas = np.array([0.0] * 20 + [60.0, 400.0])
-    assert list(np.flatnonzero(widens_limit(areas, usual, PEAK))) == [21]
-    assert not widens_limit(np.array([30.0, 90.0, 130.0, 300.0]), usual, PEAK).any()
+    assert list(np.flatnonzero(widens_limit(areas, usual, PEAK, 60))) == [21]
+    assert not widens_limit(np.array([30.0, 90.0, 130.0, 300.0]), usual, PEAK, 60).any()
 
 
 def test_a_part_of_no_taught_class_is_rejected_whatever_the_combination() -> None:

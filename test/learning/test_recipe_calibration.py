@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 import pytest
 
+from anomaly_inspection.capture.open_source import open_source
 from anomaly_inspection.cli import main
 from anomaly_inspection.cli.output import console, errors
 from anomaly_inspection.errors import FrameError, SettingError
@@ -31,6 +32,7 @@ from anomaly_inspection.learning.recipe_calibration import (
 from anomaly_inspection.learning.teach import teach, TeachOptions
 from anomaly_inspection.recipes.folder import read_recipe, write_recipe
 from anomaly_inspection.recipes.recipe import checked_limit, Recipe
+from support.small_recipe import SMALL_LINE
 
 SIZE = (96, 128)
 MSE = ('ssim', 'mse')
@@ -143,17 +145,43 @@ def test_many_parts_that_the_recipe_would_call_defective_are_refused(recipe: Rec
         recalibrate(recipe, good_parts(12) + bad)
 
 
+def from_small_line(seed: int, count: int, defect_rate: float) -> list[tuple[str, np.ndarray]]:
+    with open_source(f'{SMALL_LINE},defect_rate={defect_rate},parts={count},seed={seed}') as line:
+        return [(f'{seed} {index}', line.read().image) for index in range(count)]
+
+
+@pytest.mark.parametrize('seed', [1105, 1107, 5001])
+def test_good_parts_of_the_same_line_are_enough_like_those_taught(
+    taught_recipe: Path, seed: int
+) -> None:
+    """
+    Twelve parts were taught; they happen to differ less than the parts of the line do.
+
+    """
+    recipe = read_recipe(taught_recipe)
+    found = recalibrate(recipe, from_small_line(seed, 40, 0.0))
+    assert found.false_rejects.parts >= 36
+
+
+def test_a_batch_with_odd_parts_is_refused_and_says_what_else_it_may_be(
+    taught_recipe: Path,
+) -> None:
+    offered = from_small_line(1105, 32, 0.0) + from_small_line(7, 8, 1.0)
+    with pytest.raises(SettingError, match='taught on 12 parts: if all of these are good, teach'):
+        recalibrate(read_recipe(taught_recipe), offered)
+
+
 def test_a_part_that_moves_the_limits_outwards_is_named(recipe: Recipe) -> None:
     good = good_of(recipe)
     parts = [(f'part {i}', {key: float(good[key][i]) for key in good}) for i in range(20)]
     far = limits_of(recipe)[MSE]
-    parts[4][1][MSE] = far.typical + 2.0 * (far.limit - far.typical)
+    parts[4][1][MSE] = far.typical + 4.0 * (far.limit - far.typical)
     found = RecipeCalibration.of(parts, recipe, limits_of(recipe), 0.005, 'any')
     assert [stray.split(':')[0] for stray in found.strays] == ['part 4']
     assert found.beyond_before == 1
     assert 'Look at 1 that move' in found.summary()
     assert 'moved far' not in found.summary()
-    assert found.limits[MSE].limit > parts[4][1][MSE]
+    assert found.limits[MSE].limit > far.limit
 
 
 @pytest.mark.parametrize('count', [0, 4])

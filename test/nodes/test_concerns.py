@@ -18,6 +18,7 @@ from rclpy.parameter import Parameter
 from anomaly_inspection import nodes
 from anomaly_inspection.nodes.camera_node import CameraNode
 from anomaly_inspection.nodes.decider_node import DeciderNode
+from anomaly_inspection.nodes.mqtt_bridge_node import MqttBridgeNode
 from anomaly_inspection.nodes.panel_node import PanelNode
 from anomaly_inspection.nodes.part_detector_node import PartDetectorNode
 from anomaly_inspection.nodes.recorder_node import RecorderNode
@@ -62,6 +63,11 @@ PROBLEMS = {
         'queue': ['queue', 'dropped records'],
         'pictures': ['pictures', f'lost {X}'],
         'parts': ['identity'],
+    },
+    MqttBridgeNode: {
+        'broker': ['broker'],
+        'store': ['store', 'loss'],
+        'commands': ['command'],
     },
     PanelNode: {
         'people': ['people', 'record of changes'],

@@ -13,6 +13,8 @@ pytest.importorskip('anomaly_inspection.msg', reason='needs ROS 2 and the built 
 
 from anomaly_inspection.nodes.camera_node import CameraNode, CameraParameters
 from anomaly_inspection.nodes.decider_node import DeciderNode, DeciderParameters
+from anomaly_inspection.nodes.mqtt_bridge_node import MqttBridgeNode
+from anomaly_inspection.nodes.mqtt_bridge_parameters import MqttBridgeParameters
 from anomaly_inspection.nodes.panel_node import PanelNode, PanelParameters
 from anomaly_inspection.nodes.part_detector_node import PartDetectorNode, PartDetectorParameters
 from anomaly_inspection.nodes.recorder_node import RecorderNode, RecorderParameters
@@ -37,6 +39,7 @@ NODES = {
     'viewer': (ViewerNode, ViewerParameters),
     'panel': (PanelNode, PanelParameters),
     'recorder': (RecorderNode, RecorderParameters),
+    'mqtt_bridge': (MqttBridgeNode, MqttBridgeParameters),
 }
 
 

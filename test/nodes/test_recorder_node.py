@@ -23,6 +23,7 @@ from anomaly_inspection.deciding.frame_judge import Reason
 from anomaly_inspection.msg import (
     ChallengeEvent,
     Decision,
+    JudgedMeasure,
     LimitInForce,
     LimitsInForce,
     LineStop,
@@ -35,7 +36,7 @@ from anomaly_inspection.msg import (
     SortEvent,
 )
 from anomaly_inspection.nodes.image_conversion import image_from_array
-from anomaly_inspection.nodes.qos import EVENT, IMAGE, LATCHED
+from anomaly_inspection.nodes.qos import EVENT, IMAGE, KEPT_EVENT, LATCHED
 from anomaly_inspection.nodes.recorder_node import RecorderNode
 from anomaly_inspection.nodes.spinning import NodeThread
 from anomaly_inspection.nodes.stamps import stamp_from_nanoseconds
@@ -48,7 +49,11 @@ pytestmark = pytest.mark.ros
 WIDTH, HEIGHT = 64, 48
 TOPICS = (
     *((Part, 'part', EVENT), (Image, 'part/image', IMAGE), (Image, 'anomaly_map', IMAGE)),
-    *((Score, 'score', EVENT), (Decision, 'decision', EVENT), (SortEvent, 'sort_event', EVENT)),
+    *(
+        (Score, 'score', EVENT),
+        (Decision, 'decision', KEPT_EVENT),
+        (SortEvent, 'sort_event', EVENT),
+    ),
     *((LimitsInForce, 'limits_in_force', LATCHED), (RecipeInForce, 'recipe_in_force', LATCHED)),
     *((LineStop, 'line_stop', LATCHED), (PartIdentity, 'part_identity', EVENT)),
     (ChallengeEvent, 'challenge_event', EVENT),
@@ -114,6 +119,7 @@ class Cell(Peer):
             recipe_name='pump',
             recipe_version=3,
             known_as=known_as,
+            measures=[JudgedMeasure(scorer='ssim', measure='mean_ssim', value=0.8, limit=0.9)],
         )
         self.say('decision', decision, number)
         event = SortEvent(
@@ -176,7 +182,7 @@ def wait_for(bench, folder, table, wanted):
 def test_a_part_is_recorded_with_its_measures_limits_sorting_and_lot(bench, tmp_path):
     cell = bench.peer
     cell.say_limits(0.9, 5)
-    bench.wait(lambda: bench.node._limits)
+    bench.wait(lambda: 'limits' in bench.node._last_states)
     identity = PartIdentity(source='plc', order='A 17', lot='L-4', serial='0001')
     cell.say('part_identity', identity, 6)
     bench.wait(lambda: bench.node._identities.current.lot == 'L-4')

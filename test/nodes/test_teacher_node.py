@@ -30,7 +30,7 @@ from anomaly_inspection.nodes.qos import EVENT, IMAGE, LATCHED
 from anomaly_inspection.nodes.spinning import NodeThread
 from anomaly_inspection.nodes.stamps import stamp_from_nanoseconds
 from anomaly_inspection.nodes.teacher_node import TeacherNode
-from anomaly_inspection.recipes.folder import read_recipe
+from anomaly_inspection.recipes.folder import read_recipe, write_recipe
 from anomaly_inspection.srv import AddTeachingImage, DeleteTeachingImages, TeachingCommand
 from anomaly_inspection.steady_clock import steady_clock_id
 from anomaly_inspection.teaching import session as session_module
@@ -575,6 +575,29 @@ def test_an_accepted_draft_is_a_new_version_in_the_library_and_in_force(taught_b
     bench.wait(lambda: not bench.sessions[session.name].draft)
     bench.wait(lambda: not bench.state.trial_session)
     assert len(session.image_names()) == 12
+
+
+def test_the_answer_says_which_range_of_a_limit_could_not_stay(taught_bench):
+    """
+    The engineer's range in the library does not hold the limit of the draft.
+
+    """
+    bench = taught_bench
+    session = only_session(bench)
+    older = read_recipe(session.draft_folder / 'recipe' / 'pump_3')
+    key = next((s, m) for s, part in older.scorers.items() for m in part.limits)
+    limit = older.scorers[key[0]].limits[key[1]]
+    moved = older.with_limits({key: 2.0 * limit.limit - limit.typical})
+    end = moved.scorers[key[0]].limits[key[1]].limit
+    bench.library.mkdir(parents=True, exist_ok=True)
+    write_recipe(moved.with_ranges({key: (end, end)}), bench.library / 'pump_3')
+    bench.line.serve_decider()
+    bench.wait(bench.node._teaching._load.server_is_ready)
+    _, success, message = bench.send_goal(
+        AcceptDraft, 'teacher/accept', session=session.name
+    ).result()
+    assert success, message
+    assert f'the range of {".".join(key)}, {end:g} to {end:g}, is now' in message
 
 
 def test_a_recipe_that_the_decider_refuses_stays_a_draft_and_the_message_says_both(taught_bench):

@@ -27,6 +27,7 @@ import yaml
 from anomaly_inspection.errors import LimitError, RecipeError, SettingError
 from anomaly_inspection.imaging.frame_check import FrameFormat
 from anomaly_inspection.recipes import writing
+from anomaly_inspection.recipes.carried_ranges import with_ranges_of
 from anomaly_inspection.recipes.folder import check_place, read_recipe, write_recipe
 from anomaly_inspection.recipes.limit_table import limit_table
 from anomaly_inspection.recipes.recipe import (
@@ -434,6 +435,30 @@ def test_a_range_must_hold_the_limit(recipe: Recipe, ends: tuple[float, float]) 
         recipe.with_ranges({KEY: ends})
     with pytest.raises(LimitError, match=r'no measure ssim\.x; there are: ssim\.mean_ssim'):
         recipe.with_ranges({('ssim', 'x'): (None, None)})
+
+
+def test_a_recipe_taught_anew_keeps_the_ranges_and_says_which_it_could_not(recipe: Recipe) -> None:
+    mean = ('ssim', 'mean_ssim')
+    older = recipe.with_ranges({KEY: (30.0, 50.0), mean: (0.3, 0.6)})
+    kept, notes = with_ranges_of(older, recipe.with_limits({KEY: 35.0}))
+    assert kept.scorers['variation'].limits['peak_z'] == MeasureLimit(35.0, 2.0, 30.0, 50.0)
+    assert kept.scorers['ssim'].limits['mean_ssim'] == MeasureLimit(0.4, 0.9, 0.3, 0.6)
+    assert notes == ()
+
+    wider, notes = with_ranges_of(older, recipe.with_limits({KEY: 60.0, mean: 0.2}))
+    assert wider.scorers['variation'].limits['peak_z'] == MeasureLimit(60.0, 2.0, 30.0, 60.0)
+    assert wider.scorers['ssim'].limits['mean_ssim'] == MeasureLimit(0.2, 0.9, 0.2, 0.6)
+    assert 'the range of variation.peak_z, 30 to 50, is now 30 to 60: the new limit' in notes[1]
+    assert 'ssim.mean_ssim, 0.3 to 0.6, is now 0.2 to 0.6' in notes[0]
+
+    only_ssim = replace(recipe, scorers={'ssim': recipe.scorers['ssim']})
+    fewer, notes = with_ranges_of(older, only_ssim)
+    assert fewer.scorers['ssim'].limits['mean_ssim'] == MeasureLimit(0.4, 0.9, 0.3, 0.6)
+    assert notes == (
+        'the range of variation.peak_z, 30 to 50, is dropped: the new recipe has no such limit',
+    )
+    assert with_ranges_of(None, recipe) == (recipe, ())
+    assert with_ranges_of(recipe, recipe) == (recipe, ())
 
 
 @pytest.mark.parametrize('more', ['lowest: 41', 'highest: 39', 'lowest: x', 'highest: .nan'])

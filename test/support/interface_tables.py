@@ -16,6 +16,8 @@ from rclpy.qos import DurabilityPolicy, ReliabilityPolicy
 
 from anomaly_inspection.nodes.camera_node import CameraNode, CameraParameters
 from anomaly_inspection.nodes.decider_node import DeciderNode, DeciderParameters
+from anomaly_inspection.nodes.mqtt_bridge_node import MqttBridgeNode
+from anomaly_inspection.nodes.mqtt_bridge_parameters import MqttBridgeParameters
 from anomaly_inspection.nodes.panel_node import PanelNode, PanelParameters
 from anomaly_inspection.nodes.parameters import allowed_values
 from anomaly_inspection.nodes.part_detector_node import PartDetectorNode, PartDetectorParameters
@@ -40,6 +42,7 @@ NODES = {
     'panel': (PanelNode, PanelParameters),
     'recorder': (RecorderNode, RecorderParameters),
     'teacher': (TeacherNode, TeacherParameters),
+    'mqtt_bridge': (MqttBridgeNode, MqttBridgeParameters),
 }
 TOPICS = {
     'image_raw': 'Every frame of the camera. A foreign driver may publish it instead of `camera`.',
@@ -172,6 +175,8 @@ class Interfaces:
                 node._start_listening()
             elif name == 'panel':
                 node._start_watching()
+            elif name == 'mqtt_bridge':
+                node.listen_to_decisions()
             for ends, endpoints in (
                 (self.publishers, node.publishers),
                 (self.subscribers, node.subscriptions),

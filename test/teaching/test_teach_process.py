@@ -17,7 +17,7 @@ import pytest
 
 from anomaly_inspection.errors import RecipeError, SettingError
 from anomaly_inspection.learning.training_settings import TrainingSettings
-from anomaly_inspection.recipes.folder import read_recipe
+from anomaly_inspection.recipes.folder import read_recipe, write_recipe
 from anomaly_inspection.teaching import autoencoder_training
 from anomaly_inspection.teaching.draft import discard, draft_of, install, put_in_place
 from anomaly_inspection.teaching.session import TeachingFolder
@@ -209,12 +209,26 @@ def test_teaching_ends_when_whoever_started_it_is_killed(session):
 
 def test_an_accepted_draft_is_the_next_version_and_the_old_one_is_kept(session, tmp_path):
     library = tmp_path / 'library'
-    first = install(draft_of(session), library, BUDGET_BYTES)
-    second = install(draft_of(session), library, BUDGET_BYTES)
+    first, _ = install(draft_of(session), library, BUDGET_BYTES)
+    second, notes = install(draft_of(session), library, BUDGET_BYTES)
+    assert notes == ()
     assert (first.version, second.version) == (1, 2)
     assert read_recipe(library / 'pump_3').hash == second.hash
     assert read_recipe(library / 'pump_3.v1').hash == first.hash
     assert len(second.teaching_images.entries) == 12
+
+
+def test_an_accepted_draft_keeps_the_ranges_that_an_engineer_has_set(session, tmp_path):
+    library = tmp_path / 'library'
+    first, _ = install(draft_of(session), library, BUDGET_BYTES)
+    key = next((s, m) for s, part in first.scorers.items() for m in part.limits)
+    limit = first.scorers[key[0]].limits[key[1]].limit
+    moved = first.with_limits({key: limit})
+    write_recipe(moved.with_ranges({key: (limit, None)}), library / 'pump_3')
+    third, notes = install(draft_of(session), library, BUDGET_BYTES)
+    assert third.version == 3
+    assert third.scorers[key[0]].limits[key[1]].lowest == limit
+    assert notes == ()
 
 
 def test_a_draft_that_was_changed_is_not_installed(session, tmp_path):
