@@ -168,7 +168,7 @@ def run(
         check_panel_packages()
         page = PanelProcess(parameter_file, NAMESPACE, panel_port, wall_display=wall_display)
     recorder = _recorder(record, parameter_file) if record else None
-    bridge = _mqtt_bridge(mqtt, parameter_file) if mqtt else nullcontext()
+    bridge = _mqtt_bridge(mqtt, parameter_file) if mqtt is not None else nullcontext()
     interrupted = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: interrupted.set())

@@ -33,6 +33,7 @@ from anomaly_inspection.plant.commands import allowed_commands
 from anomaly_inspection.plant.decision_store import DecisionStore
 from anomaly_inspection.plant.delivery import Delivery, DeliverySettings
 from anomaly_inspection.plant.payloads import to_json
+from anomaly_inspection.plant.plant_decision import PlantDecision
 from anomaly_inspection.state_file import NO_FOLDER
 
 _STATUS_EVERY_S = 0.5
@@ -53,6 +54,7 @@ class MqttBridgeNode(InspectionNode[MqttBridgeParameters]):
 
     _delivery: Delivery | None = None
     _commands: MqttCommands | None = None
+    _old_dashboard: Any = None
 
     def __init__(self, **options: Any) -> None:
         super().__init__('mqtt_bridge', MqttBridgeParameters, **options)
@@ -87,6 +89,12 @@ class MqttBridgeNode(InspectionNode[MqttBridgeParameters]):
                 f'whoever may write to {self._broker.address} may give the commands '
                 f'{", ".join(self._allowed)}: let the broker allow it to few'
             )
+        self._old_dashboard = None
+        if given.old_dashboard:
+            # It needs OpenCV, which takes memory.
+            from anomaly_inspection.nodes.old_dashboard_face import OldDashboardFace
+
+            self._old_dashboard = OldDashboardFace(self, given, self._publish_live)
         for message_type, topic, callback, qos in (
             (RecipeInForce, 'recipe_in_force', self._take_recipe, LATCHED),
             (LineStop, 'line_stop', self._take_line_stop, LATCHED),
@@ -117,6 +125,7 @@ class MqttBridgeNode(InspectionNode[MqttBridgeParameters]):
             settings,
             take_command=self._take_command,
             tell=self._tell,
+            stored=self._take_stored,
         )
         self._delivery.start()
         self.get_logger().info(f'MQTT: {self._broker.address}, topics {self._paths.base}/...')
@@ -187,6 +196,15 @@ class MqttBridgeNode(InspectionNode[MqttBridgeParameters]):
         else:
             self.report(concern, WARN, problem)
 
+    def _take_stored(self, decision: PlantDecision) -> None:
+        if self._old_dashboard is not None:
+            self._old_dashboard.take(decision)
+
+    def _publish_live(self, topic: str, payload: bytes) -> None:
+        delivery = self._delivery
+        if delivery is not None:
+            delivery.give_message(topic, payload, qos=0)
+
     # What the cell says
 
     def _take_decision(self, message: Decision) -> None:
@@ -215,6 +233,8 @@ class MqttBridgeNode(InspectionNode[MqttBridgeParameters]):
         if self._decisions is None:
             # Not before the node is active: the decider gives its last decisions at once.
             self.listen_to_decisions()
+        if self._old_dashboard is not None:
+            self._old_dashboard.look_around()
         now = steady_s()
         status = CellStatus(
             recipe=self._recipe.name if self._recipe else '',

@@ -114,6 +114,29 @@ class MqttBridgeParameters(NodeParameters):
         read_only=True,
     )
 
+    old_dashboard: str = parameter(
+        '',
+        "First level of the topics of an earlier system's dashboard, AiVision_Defects; empty: "
+        'they are not published.',
+        read_only=True,
+    )
+    old_dashboard_pictures: bool = parameter(
+        False,
+        'Publish its pictures as well: each part as PNG in base64. It costs the drawing of three '
+        'pictures a part.',
+        read_only=True,
+    )
+    old_dashboard_shifts: tuple[str, ...] = parameter(
+        ('06:00', '14:00', '22:00'),
+        "When its counters begin anew, each 'HH:MM' in local time.",
+        read_only=True,
+    )
+    time_zone: str = parameter(
+        '',
+        "Time zone of old_dashboard_shifts, as 'Europe/Berlin'; empty: that of this computer.",
+        read_only=True,
+    )
+
     def broker_settings(self, cell: str) -> BrokerSettings:
         """
         Give how to reach the broker; raises SettingError.

@@ -20,7 +20,6 @@ from std_srvs.srv import Trigger
 from anomaly_inspection.action import LoadRecipe, RunChallenge
 from anomaly_inspection.errors import CommandError, InspectionError
 from anomaly_inspection.nodes.begun_action import BegunAction
-from anomaly_inspection.nodes.panel_commands import call_service
 from anomaly_inspection.plant.commands import (
     answer_payload,
     LOAD_RECIPE,
@@ -156,10 +155,19 @@ class MqttCommands:
         if request.command == LOAD_RECIPE:
             return self._switch_to(self._folder_of(request.recipe))
         if request.command == RESET_LINE:
-            answer = call_service(self._reset, Trigger.Request())
-        else:
-            answer = self._challenge.begin(RunChallenge.Goal())
+            return self._reset_line()
+        answer = self._challenge.begin(RunChallenge.Goal())
         return answer.success, answer.message or 'the next parts are the known ones'
+
+    def _reset_line(self) -> tuple[bool, str]:
+        if not self._reset.service_is_ready():
+            return False, 'the sorter is not running'
+        future = self._reset.call_async(Trigger.Request())
+        response = _result(future, _ANSWER_TIMEOUT_S)
+        if response is None:
+            self._reset.remove_pending_request(future)
+            return False, f'the sorter did not answer in {_ANSWER_TIMEOUT_S:g} s'
+        return bool(response.success), str(response.message)
 
     def _folder_of(self, recipe: str) -> Path:
         library = self._recipe_folder()

@@ -4,19 +4,26 @@ The MQTT bridge over DDS, with a real broker: decisions, states, commands.
 
 """
 
+import base64
 import json
 import os
+import ssl
 import subprocess
 
+import cv2
 from diagnostic_msgs.msg import DiagnosticStatus
 from hypothesis import given, HealthCheck, settings
 from hypothesis import strategies as st
+import numpy as np
 import pytest
 
 pytest.importorskip('anomaly_inspection.msg', reason='needs ROS 2 and the built messages')
 
+from sensor_msgs.msg import CompressedImage
+
 from anomaly_inspection.msg import Decision
 from anomaly_inspection.nodes.mqtt_bridge_node import MqttBridgeNode
+from anomaly_inspection.nodes.qos import WATCH_IMAGE
 from support.cell_bench import NodeBench
 from support.mosquitto import Listener, Mosquitto
 from support.mqtt_schema import check
@@ -40,8 +47,6 @@ def make_bench(ros_context, broker):
 
     yield make
     for bench in benches:
-        for action in bench.peer.actions:
-            action.destroy()
         bench.close()
 
 
@@ -113,6 +118,31 @@ def test_a_bridge_that_starts_late_catches_up(make_bench, ros_context, listener)
     bench.wait(lambda: len(listener.sequences) == 6)
     assert listener.sequences == [1, 2, 3, 4, 5, 6]
     assert [payload['part']['id'] for payload in listener.of('decision')] == [1, 2, 3, 4, 5, 6]
+
+
+def test_the_old_dashboard_gets_its_topics_and_pictures(make_bench, listener):
+    bench = connected(
+        make_bench(old_dashboard='AiVision_Defects', old_dashboard_pictures=True), listener
+    )
+    pictures = bench.peer.create_publisher(CompressedImage, 'overlay/part/compressed', WATCH_IMAGE)
+    bench.wait(lambda: pictures.get_subscription_count() == 1)
+    bench.peer.decide(1)
+    jpeg = cv2.imencode('.jpg', np.full((480, 640, 3), 90, np.uint8))[1].tobytes()
+
+    def of(name):
+        return [m[1] for m in listener.messages if m[0] == f'AiVision_Defects/{name}']
+
+    bench.wait(lambda: of('parts_minute'))
+    assert (of('result'), of('total'), of('defect_parts')) == ([b'NOK'], [b'1'], [b'1'])
+    pictures.publish(CompressedImage(format='jpeg', data=jpeg))
+    bench.wait(lambda: of('defect_image'))
+    png = np.frombuffer(base64.b64decode(of('defect_image')[0]), np.uint8)
+    assert cv2.imdecode(png, cv2.IMREAD_COLOR).shape == (256, 256, 3)
+    # A picture that is none is left out, and the bridge goes on.
+    pictures.publish(CompressedImage(format='jpeg', data=b'no picture'))
+    bench.peer.decide(2)
+    bench.wait(lambda: of('total') == [b'1', b'2'])
+    assert len(of('defect_image')) == 1
 
 
 def test_without_permission_no_command_is_heard(make_bench, listener):
@@ -207,6 +237,8 @@ def test_hostile_payloads_never_act_and_never_end_the_node(make_bench, listener)
     [
         ({'site': 'a/b'}, "site = 'a/b' is refused"),
         ({'commands': ['stop']}, "'stop' is refused"),
+        ({'old_dashboard': 'a/b'}, "old_dashboard = 'a/b' is refused"),
+        ({'old_dashboard': 'a', 'old_dashboard_shifts': ['6']}, "shift '6' is refused"),
         ({'host': 'a b'}, "host = 'a b' is refused"),
         ({'ca_file': '/nowhere'}, 'refused without tls'),
         ({'tls': True, 'ca_file': '/nowhere'}, 'No such file'),
@@ -239,7 +271,7 @@ def test_log_in_and_tls(ros_context, make_bench, tmp_path, broker):
     os.chmod(credentials, 0o600)
 
     def setup(client):
-        client.tls_set(str(certificate))
+        client.tls_set_context(ssl.create_default_context(cafile=str(certificate)))
         client.username_pw_set('bridge', 'S3cret word')
 
     listener = Listener(secured.port, setup=setup).wait_until_listening()

@@ -4,16 +4,22 @@ The MQTT bridge as a process that is killed, beside a broker that is killed, whi
 
 """
 
+import subprocess
+import sys
 import threading
 
 import pytest
 
 pytest.importorskip('anomaly_inspection.msg', reason='needs ROS 2 and the built messages')
 
+from anomaly_inspection.cli.run import _mqtt_bridge
+from anomaly_inspection.errors import SettingError
 from anomaly_inspection.nodes.spinning import NodeThread
-from support.mosquitto import first_arrivals, restart
+from support.mosquitto import first_arrivals, Listener, restart
+from support.mqtt_schema import check
 from support.plant_cell import PlantCell
-from support.processes import Processes, wait_for
+from support.processes import PARAMETER_FILE, Processes, wait_for
+from support.small_recipe import SMALL_LINE
 
 pytestmark = pytest.mark.ros
 
@@ -50,8 +56,6 @@ class RunningCell:
     def close(self):
         self.stop()
         self.thread.stop()
-        for action in self.cell.actions:
-            action.destroy()
         self.cell.destroy_node()
 
 
@@ -129,3 +133,36 @@ def test_a_bridge_that_is_told_to_end_says_goodbye(processes, cell, broker, list
     assert processes.running['mqtt_bridge'].wait(20) == 0
     assert listener.of('state')[-1]['state'] == 'offline'
     assert listener.of('state')[-1]['timestamp'] is not None
+
+
+def run_command(recipe, mqtt):
+    return subprocess.run(
+        [
+            *(sys.executable, '-m', 'anomaly_inspection.cli', 'run', f'--recipe={recipe}'),
+            *(f'--source={SMALL_LINE},parts=5,seed=1', f'--mqtt={mqtt}'),
+        ],
+        cwd=PARAMETER_FILE.parents[1],
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
+
+
+def test_a_run_tells_the_broker_every_part_and_ends_well(taught_recipe, domain_id, broker):
+    listener = Listener(broker.port).wait_until_listening()
+    outcome = run_command(taught_recipe, f'127.0.0.1:{broker.port}')
+    # On a busy machine the gate of the run may be late; the plant hears of every part.
+    assert 'lost parts            0' in outcome.stdout, outcome.stdout + outcome.stderr
+    assert listener.sequences == [1, 2, 3, 4, 5]
+    for decision in listener.of('decision'):
+        check('decision', decision)
+        assert decision['measures']
+    assert listener.of('recipe')[-1]['name'] == 'small'
+    assert listener.of('state')[-1]['state'] == 'offline'
+    listener.close()
+
+
+@pytest.mark.parametrize('mqtt', ['', 'a b', 'host:0', 'host:65536', 'host:x', "a'b", '::1'])
+def test_an_address_that_is_none_is_refused(mqtt):
+    with pytest.raises(SettingError, match='is refused: allowed is HOST or HOST:PORT'):
+        _mqtt_bridge(mqtt, PARAMETER_FILE)

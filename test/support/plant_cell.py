@@ -40,10 +40,15 @@ class PlantCell(Node):
         self.diagnostics_out = self.create_publisher(DiagnosticArray, '/diagnostics', EVENT)
         self.resets, self.loaded, self.challenges = 0, [], 0
         self.create_service(Trigger, 'sorter/reset', self._reset)
-        self.actions = [
+        self._servers = [
             ActionServer(self, LoadRecipe, 'decider/load_recipe', self._load),
             ActionServer(self, RunChallenge, 'decider/run_challenge', self._challenge),
         ]
+
+    def destroy_node(self):
+        for action in self._servers:
+            action.destroy()
+        super().destroy_node()
 
     def decide(self, part_id, **changes):
         message = Decision(
