@@ -284,7 +284,8 @@ class Preprocessor:
                 [_gray(frame) for frame in good_frames],
             )
         image, _, _ = self._lay(self._scored(reference, _gray(reference)), self._still)
-        self._light_meter = LightMeter(settings.light, image, self._part())
+        self._part = self._outlined()
+        self._light_meter = LightMeter(settings.light, image, self._part)
 
     @property
     def settings(self) -> PreprocessingSettings:
@@ -353,7 +354,7 @@ class Preprocessor:
             if unaligned is not None:
                 picture = Picture(unaligned, self._into_unaligned(to_frame, unaligned))
             is_guess = alignment is not None and not (alignment.is_found or alignment.is_still)
-            if is_guess and valid.mean() < _LEAST_SHOWN:
+            if is_guess and self._shown(valid) < _LEAST_SHOWN:
                 continue
             if fitted.shape[:2] != image.shape[:2]:
                 to_frame = to_original @ np.vstack([to_frame, [0.0, 0.0, 1.0]])
@@ -387,7 +388,14 @@ class Preprocessor:
         height, width = unaligned.shape[:2]
         return then_resized(into_region, (region.width, region.height), (width, height))
 
-    def _part(self) -> NDArray[np.bool_] | None:
+    def _shown(self, valid: NDArray[np.bool_]) -> float:
+        """
+        Give the share of the part that lies inside of the frame.
+
+        """
+        return float((valid if self._part is None else valid[self._part]).mean())
+
+    def _outlined(self) -> NDArray[np.bool_] | None:
         """
         Tell where the part is: inside of the edges that the alignment uses.
 

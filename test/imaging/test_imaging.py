@@ -158,16 +158,20 @@ def test_how_bright_is_too_bright_can_be_set() -> None:
         replace(MONO, saturated_share=0.4)
 
 
-@pytest.mark.parametrize(('shift_px', 'ways'), [(12.0, 2), (60.0, 1)])
+@pytest.mark.parametrize(('shift_px', 'ways'), [(12.0, 2), (55.0, 2), (76.0, 1)])
 def test_a_pose_that_is_a_guess_may_not_hide_the_part(shift_px: float, ways: int) -> None:
+    """
+    The plate reaches from 60 to 180 px of 240. What lies around it may leave the frame.
+
+    """
     unsure = AlignmentSettings(
         'translation', search_px=80, min_confidence=0.999, if_not_found='as_it_lies'
     )
     preprocessor = Preprocessor(settings(alignment=unsure), MONO, shot(part()))
-    moved = shot(part(Alignment(shift_px, 0.0, 0.0, 1.0, 1.0)), 3)
+    moved = shot(part(Alignment(0.0, shift_px, 0.0, 1.0, 1.0)), 3)
     prepared = preprocessor.prepare_ways(moved)
     assert len(prepared) == ways
-    assert all(one.valid.mean() >= 0.9 for one in prepared)
+    assert all(one.valid[60:180, 90:230].mean() >= 0.9 for one in prepared)
     assert prepared[0].alignment is not None
     assert prepared[0].alignment.is_still
 
