@@ -147,7 +147,8 @@ def whole_part(connection: Connection, number: int, session: str = '') -> Row:
     query = _parts_query(PartFilter()).where(parts.c.sequence == number)
     if session:
         query = query.where(sources.c.name.startswith(session, autoescape=True))
-    row = connection.execute(query.order_by(parts.c.time_us.desc()).limit(1)).first()
+    # + 0: else SQLite walks through all parts by their time.
+    row = connection.execute(query.order_by((parts.c.time_us + 0).desc()).limit(1)).first()
     if row is None:
         of_session = f' of a session that begins with {session!r}' if session else ''
         raise RecordsError(f'there is no record of part {number}{of_session}')
