@@ -24,8 +24,6 @@ from anomaly_inspection.state_file import default_state_folder
 if TYPE_CHECKING:
     from datetime import tzinfo
 
-    from sqlalchemy.engine import Connection, Engine
-
     from anomaly_inspection.panel.cell.shifts import ShiftTable
     from anomaly_inspection.records.period import Period
 
@@ -75,7 +73,7 @@ class RecordPlace:
         return default_us if text is None else moment_us(text, self.zone, now_us())
 
     @contextmanager
-    def opened(self) -> Iterator[Connection]:
+    def opened(self) -> Iterator[Any]:
         """
         Open the records to read them.
 
@@ -84,7 +82,7 @@ class RecordPlace:
             yield connection
 
     @contextmanager
-    def engine(self) -> Iterator[Engine]:
+    def engine(self) -> Iterator[Any]:
         """
         Open the database, and check that this version can read it.
 
@@ -106,7 +104,7 @@ class RecordPlace:
 
 
 @contextmanager
-def _as_records_error(engine: Engine) -> Iterator[None]:
+def _as_records_error(engine: Any) -> Iterator[None]:
     from anomaly_inspection.records.database import described
 
     with described(engine):

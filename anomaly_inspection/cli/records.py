@@ -29,8 +29,6 @@ from anomaly_inspection.errors import SettingError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sqlalchemy.engine import Connection
-
     from anomaly_inspection.records.counts import LineCounts
     from anomaly_inspection.records.period import Period
     from anomaly_inspection.records.queries import PartFilter
@@ -271,9 +269,7 @@ def counts(
     _print_table(table)
 
 
-def _of_group(
-    connection: Connection, period: Period, cell: str, column: str, name: str
-) -> LineCounts:
+def _of_group(connection: Any, period: Period, cell: str, column: str, name: str) -> LineCounts:
     from anomaly_inspection.records.counts import count_lines
 
     return count_lines(connection, period, cell=cell, exactly={column: name})
