@@ -14,6 +14,9 @@ The errors of the package.
     ├── LinkError        the serial link to the device, or a line on it, is not as it must be
     ├── GateError        a gate did not do or did not confirm what it was told
     ├── StateError       the state that outlives a process cannot be read or written
+    ├── RecordsError     the records of what a line has produced cannot be read or written
+    ├── BrokerError      the MQTT broker cannot be reached, or refuses the connection
+    ├── CommandError     a command from the plant is refused
     └── AccessError      a person or program may not do this
         └── WaitError    too many wrong passwords came before
 
@@ -90,6 +93,38 @@ class StateError(InspectionError):
     The state that outlives a process cannot be read or written.
 
     """
+
+
+class RecordsError(InspectionError):
+    """
+    The records of what a line has produced cannot be read or written.
+
+    """
+
+
+class BrokerError(InspectionError):
+    """
+    The MQTT broker cannot be reached, or refuses the connection.
+
+    """
+
+
+class CommandError(InspectionError):
+    """
+    A command from the plant is refused.
+
+    Parameters
+    ----------
+    message : str
+        Why.
+    request_id : str
+        The sender's name for it; '' = it has none that is proper.
+
+    """
+
+    def __init__(self, message: str, request_id: str = '') -> None:
+        super().__init__(message)
+        self.request_id = request_id
 
 
 class AccessError(InspectionError):

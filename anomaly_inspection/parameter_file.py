@@ -30,6 +30,8 @@ NODE_NAMES = (
     'threshold_bridge',
     'panel',
     'teacher',
+    'recorder',
+    'mqtt_bridge',
 )
 _PARAMETERS = 'ros__parameters'
 _WILDCARDS = ('*', '**')

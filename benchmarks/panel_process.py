@@ -66,15 +66,23 @@ def panel_of(cell_pid: int) -> int:
     Give the process of the page that a running cell has started.
 
     """
+    return child_of(cell_pid, 'panel_node')
+
+
+def child_of(cell_pid: int, name: str) -> int:
+    """
+    Give the process that a running cell has started, by a word of its command.
+
+    """
     for path in Path('/proc').glob('[0-9]*/stat'):
         try:
             fields = path.read_text().rpartition(')')[2].split()
             words = path.with_name('cmdline').read_text()
         except OSError:
             continue
-        if int(fields[1]) == cell_pid and 'panel_node' in words:
+        if int(fields[1]) == cell_pid and name in words:
             return int(path.parent.name)
-    raise RuntimeError('the cell has no panel')
+    raise RuntimeError(f'the cell has no {name}')
 
 
 def cpu_s(pid: int) -> float:

@@ -56,7 +56,11 @@ OPTIONAL = {
 EXTRA = {
     'teacher': 'teach products on the running line; see docs/teaching-on-the-line.md',
     'panel': "the operator's page, on http://127.0.0.1:8080 unless the parameter file says more",
+    'recorder': 'keep records of every part and change in a database; see docs/records.md',
+    'mqtt_bridge': 'decisions and states by MQTT; see docs/mqtt.md',
 }
+# Where the argument is not called as the node.
+ARGUMENT_OF = {'mqtt_bridge': 'mqtt'}
 NOT_GIVEN = "Not given: the parameter file's."
 ARGUMENTS = {
     'recipe': ('', f'Folder of the recipe. {NOT_GIVEN}'),
@@ -78,7 +82,10 @@ ARGUMENTS = {
     'image_topic': ('', 'Topic of the camera images. Not given: image_raw in the namespace.'),
     'log_parts': ('', f'true: one line in the terminal for each part. {NOT_GIVEN}'),
     **{name: ('true', f'false: {meaning}.') for name, meaning in OPTIONAL.items()},
-    **{name: ('false', f'true: {meaning}.') for name, meaning in EXTRA.items()},
+    **{
+        ARGUMENT_OF.get(name, name): ('false', f'true: {meaning}.')
+        for name, meaning in EXTRA.items()
+    },
     'namespace': (
         'inspection',
         'Namespace of all nodes and topics; / is the root. A second cell needs another one.',
@@ -94,7 +101,7 @@ ARGUMENTS = {
 }
 CHOICES = {
     'discovery_range': ['LOCALHOST', 'SUBNET', 'OFF', 'SYSTEM_DEFAULT'],
-    **{name: ['true', 'false'] for name in (*OPTIONAL, *EXTRA)},
+    **{ARGUMENT_OF.get(name, name): ['true', 'false'] for name in (*OPTIONAL, *EXTRA)},
 }
 
 
@@ -106,7 +113,9 @@ class CellNode(Node):
 
     def __init__(self, name: str) -> None:
         self._role = name
-        may_be_left_out = {*OPTIONAL, *EXTRA}
+        is_wanted = None
+        if name in OPTIONAL or name in EXTRA:
+            is_wanted = IfCondition(LaunchConfiguration(ARGUMENT_OF.get(name, name)))
         super().__init__(
             package=PACKAGE,
             executable=f'{name}_node',
@@ -118,7 +127,7 @@ class CellNode(Node):
             respawn=True,
             respawn_delay=1.0,
             on_exit=stay_down_when_refused,
-            condition=IfCondition(LaunchConfiguration(name)) if name in may_be_left_out else None,
+            condition=is_wanted,
         )
 
     def execute(self, context: LaunchContext) -> object:
@@ -198,7 +207,10 @@ def generate_launch_description() -> LaunchDescription:
         package=PACKAGE,
         executable='cell_ready',
         namespace=LaunchConfiguration('namespace'),
-        arguments=[[f'{name}=', LaunchConfiguration(name)] for name in (*OPTIONAL, *EXTRA)],
+        arguments=[
+            [f'{name}=', LaunchConfiguration(ARGUMENT_OF.get(name, name))]
+            for name in (*OPTIONAL, *EXTRA)
+        ],
         additional_env=environment(),
         output='screen',
     )

@@ -12,7 +12,13 @@ from importlib.metadata import distribution, PackageNotFoundError
 from pathlib import Path
 
 FOLDER = Path(__file__).resolve().parents[1] / 'requirements'
-REQUIREMENTS = FOLDER / 'test.txt', FOLDER / 'pretrained.txt', FOLDER / 'panel.txt'
+REQUIREMENTS = (
+    FOLDER / 'test.txt',
+    FOLDER / 'pretrained.txt',
+    FOLDER / 'panel.txt',
+    FOLDER / 'mqtt.txt',
+    FOLDER / 'records.txt',
+)
 # It would bring its own NumPy, which must stay the distribution's; rosdep installs it.
 NEVER_FROM_PIP = {'scikit-image'}
 

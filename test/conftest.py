@@ -210,6 +210,45 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         skip_without_ros()
 
 
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[Any]:
+    """
+    A real MQTT broker without log-in; the test is skipped where there is none.
+
+    """
+    from support.mosquitto import Mosquitto
+
+    broker = Mosquitto(tmp_path).start()
+    yield broker
+    broker.close()
+
+
+@pytest.fixture
+def listener(broker: Any) -> Iterator[Any]:
+    """
+    An MQTT client that hears everything.
+
+    """
+    from support.mosquitto import Listener
+
+    listener = Listener(broker.port).wait_until_listening()
+    yield listener
+    listener.close()
+
+
+@pytest.fixture
+def proxy(broker: Any) -> Iterator[Any]:
+    """
+    A network before the broker that can be cut and stalled.
+
+    """
+    from support.tcp_proxy import TcpProxy
+
+    proxy = TcpProxy(broker.port)
+    yield proxy
+    proxy.close()
+
+
 @pytest.fixture(scope='session')
 def taught_recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """

@@ -26,7 +26,8 @@ INTERFACES = sorted(
 SOURCES = sorted((ROOT / 'anomaly_inspection').rglob('*.py'))
 EXECUTABLES = (
     *('camera_node', 'part_detector_node', 'scorer_node', 'decider_node', 'sorter_node'),
-    *('viewer_node', 'threshold_bridge_node', 'teacher_node', 'panel_node', 'cell', 'cell_ready'),
+    *('viewer_node', 'threshold_bridge_node', 'teacher_node', 'panel_node', 'recorder_node'),
+    *('mqtt_bridge_node', 'cell', 'cell_ready'),
 )
 
 # Where the module is not called as its rosdep key or its name on PyPI.
@@ -35,6 +36,7 @@ ROSDEP_KEYS = {
     'cv2': 'python3-opencv',
     'matplotlib': 'python3-matplotlib',
     'numpy': 'python3-numpy',
+    'paho': 'python3-paho-mqtt',
     'rich': 'python3-rich',
     'scipy': 'python3-scipy',
     'sklearn': 'python3-sklearn',
@@ -51,9 +53,13 @@ PYPI_NAMES = {
 # No key that rosdep can install everywhere. Networks need openvino and say so; nothing else does.
 # threadpoolctl comes with scikit-learn, from rosdep as well.
 FROM_PIP_ONLY = {'openvino', 'threadpoolctl'}
-# The same, and only to train (`[train]`) or for the operator's page (`[panel]` and what it needs).
+# From rosdep with ROS, and with pip an extra (`[mqtt]`).
+EXTRAS_FROM_ROSDEP = {'paho'}
+# The same, and only to train (`[train]`), for the operator's page (`[panel]` and what it needs) or
+# for records (`[records]`).
 EXTRAS = {
     *('tensorflow', 'keras', 'optuna', 'sqlalchemy'),
+    *('alembic', 'mcap_ros2', 'pyarrow'),
     *('nicegui', 'fastapi', 'starlette', 'uvicorn', 'argon2', 'jinja2', 'pydantic'),
 }
 
@@ -144,8 +150,10 @@ def test_what_is_imported_stands_in_package_xml_and_the_other_way_round() -> Non
         element.text for kind in ('depend', 'exec_depend') for element in PACKAGE_XML.findall(kind)
     }
     imported -= FROM_PIP_ONLY
-    assert imported <= named
-    assert named <= imported | from_launch_files | at_build_time
+    # Records are optional for pip; where there is ROS, rosdep installs what they need.
+    of_records = {'python3-alembic', 'python3-sqlalchemy'}
+    assert imported | of_records <= named
+    assert named <= imported | from_launch_files | at_build_time | of_records
 
 
 def names_of(requirements: str) -> dict[str, str]:
@@ -161,7 +169,7 @@ def test_pip_requirements_name_what_is_imported_without_ros() -> None:
     parser.read(ROOT / 'setup.cfg')
     lowest = names_of(parser['options']['install_requires'])
     pinned = names_of((ROOT / 'requirements' / 'runtime.txt').read_text(encoding='utf-8'))
-    without_ros = third_party_imports() & {*ROSDEP_KEYS, *FROM_PIP_ONLY}
+    without_ros = third_party_imports() & {*ROSDEP_KEYS, *FROM_PIP_ONLY} - EXTRAS_FROM_ROSDEP
     imported = {PYPI_NAMES.get(key, key) for key in without_ros}
     assert set(lowest) == set(pinned) == imported
     assert 'opencv-python' not in lowest, 'it needs the X libraries of a desktop'

@@ -6,9 +6,10 @@ Run the cell in one process on a source.
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 import json
 from pathlib import Path
+import re
 import signal
 import sys
 import threading
@@ -33,6 +34,7 @@ from anomaly_inspection.errors import SettingError
 
 if TYPE_CHECKING:
     from anomaly_inspection.evaluation.run_summary import PartRecord
+    from anomaly_inspection.nodes.node_process import NodeProcess
 
 # So many parts of another format at the start, and not one that fits: the recipe is the wrong one.
 _PARTS_OF_ANOTHER_FORMAT = 10
@@ -95,6 +97,18 @@ _PARTS_OF_ANOTHER_FORMAT = 10
 @click.option(
     '--wall-display', is_flag=True, help='Let everybody look at the page without log-in.'
 )
+@click.option(
+    '--record',
+    type=click.Path(path_type=Path, file_okay=False),
+    help='Keep records of every part and change in this folder: a database, and pictures of '
+    'rejects. See anomaly-inspection records.',
+)
+@click.option(
+    '--mqtt',
+    metavar='HOST[:PORT]',
+    help='Tell an MQTT broker what the cell decides (docs/mqtt.md); without PORT: the port of the '
+    'parameter file.',
+)
 def run(
     recipe: Path | None,
     source: str,
@@ -107,6 +121,8 @@ def run(
     panel: bool,
     panel_port: int | None,
     wall_display: bool,
+    record: Path | None,
+    mqtt: str | None,
 ) -> None:
     """
     Run the whole cell on a source: print a line for each part, and a summary at the end.
@@ -123,7 +139,7 @@ def run(
     from anomaly_inspection.parameter_file import check_parameter_file
     from anomaly_inspection.recipes.folder import read_recipe
 
-    check_results_writable(folders=(report,))
+    check_results_writable(folders=(report, record))
     if config is not None:
         check_parameter_file(config)
     has_page = panel or panel_port is not None
@@ -151,6 +167,8 @@ def run(
 
         check_panel_packages()
         page = PanelProcess(parameter_file, NAMESPACE, panel_port, wall_display=wall_display)
+    recorder = _recorder(record, parameter_file) if record else None
+    bridge = _mqtt_bridge(mqtt, parameter_file) if mqtt is not None else nullcontext()
     interrupted = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: interrupted.set())
@@ -170,7 +188,7 @@ def run(
         )
     printer = _PartPrinter(interrupted)
     # The truth of files can be read once they are open; a camera has none.
-    with nullcontext() if truth_source.is_live else truth_source:
+    with bridge, nullcontext() if truth_source.is_live else truth_source:
         result = run_cell(
             recipe,
             truth_source,
@@ -185,6 +203,7 @@ def run(
             frame_time=frame_time,
             warn=print_note,
             panel=page,
+            recorder=recorder,
             tell=lambda sentence: console.print(escaped(sentence), soft_wrap=True),
         )
     if read:
@@ -195,6 +214,37 @@ def run(
     if result.recipe is not None and (recipe is None or recipe.resolve() != result.recipe):
         console.print(f'  next time             --recipe {escaped(result.recipe)}', soft_wrap=True)
     sys.exit(_exit_status(summary, fail_on_escape=fail_on_escape))
+
+
+def _recorder(folder: Path, parameter_file: Path) -> NodeProcess:
+    from anomaly_inspection.nodes.cell import NAMESPACE
+    from anomaly_inspection.nodes.node_process import NodeProcess
+    from anomaly_inspection.nodes.recorder_node import (
+        check_record_packages,
+        recorder_options,
+        RECORDS_WORDS,
+    )
+
+    check_record_packages()
+    options = recorder_options(folder)
+    return NodeProcess('recorder', parameter_file, NAMESPACE, RECORDS_WORDS, options)
+
+
+def _mqtt_bridge(address: str, parameter_file: Path) -> AbstractContextManager[object]:
+    from anomaly_inspection.nodes.cell import NAMESPACE
+    from anomaly_inspection.nodes.mqtt_bridge_node import check_mqtt_packages
+    from anomaly_inspection.nodes.mqtt_process import MqttProcess
+
+    # An IPv6 address with a port stands in brackets.
+    found = re.fullmatch(r'(?:\[([\da-fA-F:.]+)\]|([^\s:\[\]\'"]+))(?::(\d{1,5}))?', address)
+    port = int(found[3] or 0) if found else 0
+    if found is None or port > 65535 or (found[3] and not port):
+        raise SettingError(
+            f'--mqtt {address!r} is refused: allowed is HOST or HOST:PORT, port 1 to 65535, as '
+            "'broker.plant.example:1883'"
+        )
+    check_mqtt_packages()
+    return MqttProcess(parameter_file, NAMESPACE, found[1] or found[2], port)
 
 
 class _PartPrinter:

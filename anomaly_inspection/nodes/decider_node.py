@@ -28,14 +28,14 @@ from anomaly_inspection.deciding.decider_state import DeciderState
 from anomaly_inspection.deciding.frame_judge import Combination, Reason, Verdict
 from anomaly_inspection.deciding.part_decision import KnownAs, PartDecision
 from anomaly_inspection.errors import LimitError, RecipeError
-from anomaly_inspection.msg import Decision, Fault, Part, Score
+from anomaly_inspection.msg import Decision, Fault, JudgedMeasure, Part, Score
 from anomaly_inspection.nodes.calibration_face import CalibrationFace
 from anomaly_inspection.nodes.challenge_face import ChallengeFace, ChallengeParameters
 from anomaly_inspection.nodes.decider_start import decider_start, launched_with
 from anomaly_inspection.nodes.inspection_node import ERROR, InspectionNode, steady_s
 from anomaly_inspection.nodes.limits_face import is_limit, LimitsFace, UsedLimits
 from anomaly_inspection.nodes.parameters import parameter
-from anomaly_inspection.nodes.qos import EVENT, LATCHED
+from anomaly_inspection.nodes.qos import EVENT, KEPT_EVENT, LATCHED
 from anomaly_inspection.nodes.recipe_face import NO_RECIPE, RecipeFace
 from anomaly_inspection.nodes.recipe_reading import RecipeParameters
 from anomaly_inspection.nodes.spinning import spin_node
@@ -193,7 +193,7 @@ class DeciderNode(InspectionNode[DeciderParameters]):
             DeciderSettings(parameters.deadline_s, parameters.timeouts_to_fault, station),
             self._challenge,
         )
-        self._decision = self.publish_on(Decision, 'decision', EVENT)
+        self._decision = self.publish_on(Decision, 'decision', KEPT_EVENT)
         self._fault = self.publish_on(Fault, 'fault', LATCHED)
         self.limits = LimitsFace(self)
         start = decider_start(self, self._found)
@@ -336,6 +336,7 @@ class DeciderNode(InspectionNode[DeciderParameters]):
                 message.recipe_name = terms.recipe_name
                 message.recipe_version = terms.recipe_version
                 message.recipe_hash = terms.recipe_hash
+                message.measures = _judged_measures(decision, terms)
             now = steady_s()
             message.latency_s = now - decision.exposure_s
             self._decision.publish(message)
@@ -485,6 +486,22 @@ class DeciderNode(InspectionNode[DeciderParameters]):
             launched_with(self),
         )
         self.keep_state(state.to_content())
+
+
+def _judged_measures(decision: PartDecision, terms: Terms) -> list[JudgedMeasure]:
+    return [
+        JudgedMeasure(
+            scorer=limit.scorer,
+            measure=limit.measure,
+            value=value,
+            limit=limit.value,
+            unit=limit.unit,
+            bad_side=int(limit.bad_side),
+            anomaly_score=limit.anomaly_score(value),
+        )
+        for limit in terms.limits
+        if (value := decision.measured.get((limit.scorer, limit.measure))) is not None
+    ]
 
 
 def _line_of(decision: Decision) -> str:

@@ -18,8 +18,10 @@ from rclpy.parameter import Parameter
 from anomaly_inspection import nodes
 from anomaly_inspection.nodes.camera_node import CameraNode
 from anomaly_inspection.nodes.decider_node import DeciderNode
+from anomaly_inspection.nodes.mqtt_bridge_node import MqttBridgeNode
 from anomaly_inspection.nodes.panel_node import PanelNode
 from anomaly_inspection.nodes.part_detector_node import PartDetectorNode
+from anomaly_inspection.nodes.recorder_node import RecorderNode
 from anomaly_inspection.nodes.scorer_node import ScorerNode
 from anomaly_inspection.nodes.sorter_node import SorterNode
 from anomaly_inspection.nodes.teacher_node import TeacherNode
@@ -55,6 +57,17 @@ PROBLEMS = {
     ThresholdBridgeNode: {
         'link': ['link'],
         'knobs': [f'channel {X}', 'thresholds', 'button'],
+    },
+    RecorderNode: {
+        'database': ['database', 'refused record'],
+        'queue': ['queue', 'dropped records'],
+        'pictures': ['pictures', f'lost {X}'],
+        'parts': ['identity'],
+    },
+    MqttBridgeNode: {
+        'broker': ['broker'],
+        'store': ['store', 'loss'],
+        'commands': ['command'],
     },
     PanelNode: {
         'people': ['people', 'record of changes'],

@@ -13,8 +13,11 @@ pytest.importorskip('anomaly_inspection.msg', reason='needs ROS 2 and the built 
 
 from anomaly_inspection.nodes.camera_node import CameraNode, CameraParameters
 from anomaly_inspection.nodes.decider_node import DeciderNode, DeciderParameters
+from anomaly_inspection.nodes.mqtt_bridge_node import MqttBridgeNode
+from anomaly_inspection.nodes.mqtt_bridge_parameters import MqttBridgeParameters
 from anomaly_inspection.nodes.panel_node import PanelNode, PanelParameters
 from anomaly_inspection.nodes.part_detector_node import PartDetectorNode, PartDetectorParameters
+from anomaly_inspection.nodes.recorder_node import RecorderNode, RecorderParameters
 from anomaly_inspection.nodes.scorer_node import ScorerNode, ScorerParameters
 from anomaly_inspection.nodes.sorter_node import SorterNode, SorterParameters
 from anomaly_inspection.nodes.teacher_node import TeacherNode, TeacherParameters
@@ -35,6 +38,8 @@ NODES = {
     'threshold_bridge': (ThresholdBridgeNode, ThresholdBridgeParameters),
     'viewer': (ViewerNode, ViewerParameters),
     'panel': (PanelNode, PanelParameters),
+    'recorder': (RecorderNode, RecorderParameters),
+    'mqtt_bridge': (MqttBridgeNode, MqttBridgeParameters),
 }
 
 

@@ -28,6 +28,7 @@ from anomaly_inspection.msg import (
     RecipePrepared,
     Thresholds,
 )
+from anomaly_inspection.nodes.qos import EVENT, KEPT_EVENT
 from anomaly_inspection.recipes.folder import read_recipe
 from anomaly_inspection.recipes.recipe import MeasureLimit
 from anomaly_inspection.srv import SetLimitRanges, SetLimits
@@ -75,6 +76,44 @@ def test_typical_scores_pass_and_a_limit_exceeded_rejects(bench):
     )
     assert rejected.worst_measure == 'ssim.mse'
     assert rejected.anomaly_score > 1
+
+
+def test_a_decision_carries_each_measure_with_the_limit_that_it_was_judged_by(bench):
+    bench.line.part(1)
+    bench.line.scores(1, ssim__mse=1e6)
+    bench.line.part(2, problem='000.png is truncated')
+    in_force = {
+        (limit.scorer, limit.measure): limit
+        for limit in bench.line.heard[LimitsInForce][-1].limits
+    }
+    measures = {(one.scorer, one.measure): one for one in bench.decision(1).measures}
+    assert set(measures) == set(in_force)
+    for name, limit in in_force.items():
+        judged = measures[name]
+        assert (judged.limit, judged.unit, judged.bad_side) == (
+            limit.value,
+            limit.unit,
+            limit.bad_side,
+        )
+        is_worst = name == ('ssim', 'mse')
+        assert judged.value == (1e6 if is_worst else limit.typical)
+        assert (judged.anomaly_score > 1) == is_worst
+    assert bench.decision(2).measures == []
+
+
+def test_who_starts_late_can_ask_for_the_decisions_that_it_has_missed(bench):
+    for number in (1, 2, 3):
+        bench.line.part(number)
+        bench.line.scores(number)
+        bench.decision(number)
+    late, new_only = [], []
+    bench.line.create_subscription(Decision, 'decision', late.append, KEPT_EVENT)
+    bench.line.create_subscription(Decision, 'decision', new_only.append, EVENT)
+    bench.wait(lambda: [decision.part_id for decision in late] == [1, 2, 3])
+    bench.line.part(4)
+    bench.line.scores(4)
+    bench.wait(lambda: new_only)
+    assert [decision.part_id for decision in new_only] == [4]
 
 
 def test_the_class_of_the_part_is_said(bench):

@@ -16,9 +16,12 @@ from rclpy.qos import DurabilityPolicy, ReliabilityPolicy
 
 from anomaly_inspection.nodes.camera_node import CameraNode, CameraParameters
 from anomaly_inspection.nodes.decider_node import DeciderNode, DeciderParameters
+from anomaly_inspection.nodes.mqtt_bridge_node import MqttBridgeNode
+from anomaly_inspection.nodes.mqtt_bridge_parameters import MqttBridgeParameters
 from anomaly_inspection.nodes.panel_node import PanelNode, PanelParameters
 from anomaly_inspection.nodes.parameters import allowed_values
 from anomaly_inspection.nodes.part_detector_node import PartDetectorNode, PartDetectorParameters
+from anomaly_inspection.nodes.recorder_node import RecorderNode, RecorderParameters
 from anomaly_inspection.nodes.scorer_node import ScorerNode, ScorerParameters
 from anomaly_inspection.nodes.sorter_node import SorterNode, SorterParameters
 from anomaly_inspection.nodes.teacher_node import TeacherNode, TeacherParameters
@@ -37,7 +40,9 @@ NODES = {
     'viewer': (ViewerNode, ViewerParameters),
     'threshold_bridge': (ThresholdBridgeNode, ThresholdBridgeParameters),
     'panel': (PanelNode, PanelParameters),
+    'recorder': (RecorderNode, RecorderParameters),
     'teacher': (TeacherNode, TeacherParameters),
+    'mqtt_bridge': (MqttBridgeNode, MqttBridgeParameters),
 }
 TOPICS = {
     'image_raw': 'Every frame of the camera. A foreign driver may publish it instead of `camera`.',
@@ -65,6 +70,8 @@ TOPICS = {
     'calibration': 'How far a calibration on the running cell is.',
     'challenge': 'How the challenge with known parts stands.',
     'challenge_event': 'One result of a challenge, for records.',
+    'part_identity': 'Order and lot of the parts from now on, and the serial number of one part. '
+    'Anybody may publish it.',
     'gate': 'true = open the gate (`gate: topic`).',
     'gate_state': 'true = the gate is open: the answer of your gate (`gate: topic`).',
     'teacher/state': 'What the teacher does now, its sessions and drafts.',
@@ -168,6 +175,8 @@ class Interfaces:
                 node._start_listening()
             elif name == 'panel':
                 node._start_watching()
+            elif name == 'mqtt_bridge':
+                node.listen_to_decisions()
             for ends, endpoints in (
                 (self.publishers, node.publishers),
                 (self.subscribers, node.subscriptions),
