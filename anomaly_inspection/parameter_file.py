@@ -31,6 +31,7 @@ NODE_NAMES = (
     'panel',
     'teacher',
     'mqtt_bridge',
+    'opcua_server',
 )
 _PARAMETERS = 'ros__parameters'
 _WILDCARDS = ('*', '**')

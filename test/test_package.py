@@ -27,6 +27,7 @@ SOURCES = sorted((ROOT / 'anomaly_inspection').rglob('*.py'))
 EXECUTABLES = (
     *('camera_node', 'part_detector_node', 'scorer_node', 'decider_node', 'sorter_node'),
     *('viewer_node', 'threshold_bridge_node', 'teacher_node', 'panel_node', 'mqtt_bridge_node'),
+    'opcua_server_node',
     *('cell', 'cell_ready'),
 )
 
@@ -58,6 +59,8 @@ EXTRAS_FROM_ROSDEP = {'paho'}
 # The same, and only to train (`[train]`) or for the operator's page (`[panel]` and what it needs).
 EXTRAS = {
     *('tensorflow', 'keras', 'optuna', 'sqlalchemy'),
+    # For the OPC UA server (`[opcua]`).
+    *('asyncua', 'cryptography'),
     *('nicegui', 'fastapi', 'starlette', 'uvicorn', 'argon2', 'jinja2', 'pydantic'),
 }
 

@@ -68,7 +68,7 @@ ROS_MODULES = {
 ONLY_IN = [
     ('nodes', ROS_MODULES),
     ('learning', {'tensorflow', 'keras'}),
-    ('plant', {'paho'}),
+    ('plant', {'paho', 'asyncua', 'cryptography'}),
     ('panel', {'nicegui', 'fastapi', 'starlette', 'uvicorn', 'argon2'}),
 ]
 

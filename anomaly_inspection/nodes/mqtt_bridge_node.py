@@ -26,6 +26,7 @@ from anomaly_inspection.nodes import plant_messages
 from anomaly_inspection.nodes.inspection_node import InspectionNode, steady_s, WARN
 from anomaly_inspection.nodes.mqtt_bridge_parameters import MqttBridgeParameters
 from anomaly_inspection.nodes.mqtt_commands import MqttCommands
+from anomaly_inspection.nodes.plant_commands import PlantCommands
 from anomaly_inspection.nodes.qos import EVENT, KEPT_EVENT, LATCHED
 from anomaly_inspection.nodes.spinning import PARAMETERS_REFUSED, spin_node
 from anomaly_inspection.plant.cell_status import CellStatus, Health
@@ -116,7 +117,7 @@ class MqttBridgeNode(InspectionNode[MqttBridgeParameters]):
         settings = DeliverySettings(given.longest_retry_s, given.confirm_timeout_s, self._allowed)
         if self._allowed:
             self._commands = MqttCommands(
-                self, self._recipe_library, self._answer, self._note_command
+                PlantCommands(self, self._recipe_library), self._answer, self._note_command
             )
         self._delivery = Delivery(
             self._broker,
