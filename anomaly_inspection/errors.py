@@ -14,6 +14,7 @@ The errors of the package.
     ├── LinkError        the serial link to the device, or a line on it, is not as it must be
     ├── GateError        a gate did not do or did not confirm what it was told
     ├── StateError       the state that outlives a process cannot be read or written
+    ├── RecordsError     the records of what a line has produced cannot be read or written
     ├── BrokerError      the MQTT broker cannot be reached, or refuses the connection
     ├── CommandError     a command from the plant is refused
     └── AccessError      a person or program may not do this
@@ -90,6 +91,13 @@ class GateError(InspectionError):
 class StateError(InspectionError):
     """
     The state that outlives a process cannot be read or written.
+
+    """
+
+
+class RecordsError(InspectionError):
+    """
+    The records of what a line has produced cannot be read or written.
 
     """
 

@@ -30,6 +30,7 @@ NODE_NAMES = (
     'threshold_bridge',
     'panel',
     'teacher',
+    'recorder',
     'mqtt_bridge',
     'opcua_server',
 )

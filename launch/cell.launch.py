@@ -56,6 +56,7 @@ OPTIONAL = {
 EXTRA = {
     'teacher': 'teach products on the running line; see docs/teaching-on-the-line.md',
     'panel': "the operator's page, on http://127.0.0.1:8080 unless the parameter file says more",
+    'recorder': 'keep records of every part and change in a database; see docs/records.md',
     'mqtt_bridge': 'decisions and states by MQTT; see docs/mqtt.md',
     'opcua_server': 'an OPC UA server of the cell; see docs/opcua.md',
 }

@@ -18,6 +18,7 @@ REQUIREMENTS = (
     FOLDER / 'panel.txt',
     FOLDER / 'mqtt.txt',
     FOLDER / 'opcua.txt',
+    FOLDER / 'records.txt',
 )
 # It would bring its own NumPy, which must stay the distribution's; rosdep installs it.
 NEVER_FROM_PIP = {'scikit-image'}

@@ -26,9 +26,8 @@ INTERFACES = sorted(
 SOURCES = sorted((ROOT / 'anomaly_inspection').rglob('*.py'))
 EXECUTABLES = (
     *('camera_node', 'part_detector_node', 'scorer_node', 'decider_node', 'sorter_node'),
-    *('viewer_node', 'threshold_bridge_node', 'teacher_node', 'panel_node', 'mqtt_bridge_node'),
-    'opcua_server_node',
-    *('cell', 'cell_ready'),
+    *('viewer_node', 'threshold_bridge_node', 'teacher_node', 'panel_node', 'recorder_node'),
+    *('mqtt_bridge_node', 'opcua_server_node', 'cell', 'cell_ready'),
 )
 
 # Where the module is not called as its rosdep key or its name on PyPI.
@@ -56,11 +55,13 @@ PYPI_NAMES = {
 FROM_PIP_ONLY = {'openvino', 'threadpoolctl'}
 # From rosdep with ROS, and with pip an extra (`[mqtt]`).
 EXTRAS_FROM_ROSDEP = {'paho'}
-# The same, and only to train (`[train]`) or for the operator's page (`[panel]` and what it needs).
+# The same, and only to train (`[train]`), for the operator's page (`[panel]` and what it needs) or
+# for records (`[records]`).
 EXTRAS = {
     *('tensorflow', 'keras', 'optuna', 'sqlalchemy'),
     # For the OPC UA server (`[opcua]`).
     *('asyncua', 'cryptography'),
+    *('alembic', 'mcap_ros2', 'pyarrow'),
     *('nicegui', 'fastapi', 'starlette', 'uvicorn', 'argon2', 'jinja2', 'pydantic'),
 }
 
@@ -151,8 +152,10 @@ def test_what_is_imported_stands_in_package_xml_and_the_other_way_round() -> Non
         element.text for kind in ('depend', 'exec_depend') for element in PACKAGE_XML.findall(kind)
     }
     imported -= FROM_PIP_ONLY
-    assert imported <= named
-    assert named <= imported | from_launch_files | at_build_time
+    # Records are optional for pip; where there is ROS, rosdep installs what they need.
+    of_records = {'python3-alembic', 'python3-sqlalchemy'}
+    assert imported | of_records <= named
+    assert named <= imported | from_launch_files | at_build_time | of_records
 
 
 def names_of(requirements: str) -> dict[str, str]:

@@ -34,6 +34,7 @@ from anomaly_inspection.errors import SettingError
 
 if TYPE_CHECKING:
     from anomaly_inspection.evaluation.run_summary import PartRecord
+    from anomaly_inspection.nodes.node_process import NodeProcess
 
 # So many parts of another format at the start, and not one that fits: the recipe is the wrong one.
 _PARTS_OF_ANOTHER_FORMAT = 10
@@ -97,6 +98,12 @@ _PARTS_OF_ANOTHER_FORMAT = 10
     '--wall-display', is_flag=True, help='Let everybody look at the page without log-in.'
 )
 @click.option(
+    '--record',
+    type=click.Path(path_type=Path, file_okay=False),
+    help='Keep records of every part and change in this folder: a database, and pictures of '
+    'rejects. See anomaly-inspection records.',
+)
+@click.option(
     '--mqtt',
     metavar='HOST[:PORT]',
     help='Tell an MQTT broker what the cell decides (docs/mqtt.md); without PORT: the port of the '
@@ -114,6 +121,7 @@ def run(
     panel: bool,
     panel_port: int | None,
     wall_display: bool,
+    record: Path | None,
     mqtt: str | None,
 ) -> None:
     """
@@ -131,7 +139,7 @@ def run(
     from anomaly_inspection.parameter_file import check_parameter_file
     from anomaly_inspection.recipes.folder import read_recipe
 
-    check_results_writable(folders=(report,))
+    check_results_writable(folders=(report, record))
     if config is not None:
         check_parameter_file(config)
     has_page = panel or panel_port is not None
@@ -159,6 +167,7 @@ def run(
 
         check_panel_packages()
         page = PanelProcess(parameter_file, NAMESPACE, panel_port, wall_display=wall_display)
+    recorder = _recorder(record, parameter_file) if record else None
     bridge = _mqtt_bridge(mqtt, parameter_file) if mqtt is not None else nullcontext()
     interrupted = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -194,6 +203,7 @@ def run(
             frame_time=frame_time,
             warn=print_note,
             panel=page,
+            recorder=recorder,
             tell=lambda sentence: console.print(escaped(sentence), soft_wrap=True),
         )
     if read:
@@ -204,6 +214,20 @@ def run(
     if result.recipe is not None and (recipe is None or recipe.resolve() != result.recipe):
         console.print(f'  next time             --recipe {escaped(result.recipe)}', soft_wrap=True)
     sys.exit(_exit_status(summary, fail_on_escape=fail_on_escape))
+
+
+def _recorder(folder: Path, parameter_file: Path) -> NodeProcess:
+    from anomaly_inspection.nodes.cell import NAMESPACE
+    from anomaly_inspection.nodes.node_process import NodeProcess
+    from anomaly_inspection.nodes.recorder_node import (
+        check_record_packages,
+        recorder_options,
+        RECORDS_WORDS,
+    )
+
+    check_record_packages()
+    options = recorder_options(folder)
+    return NodeProcess('recorder', parameter_file, NAMESPACE, RECORDS_WORDS, options)
 
 
 def _mqtt_bridge(address: str, parameter_file: Path) -> AbstractContextManager[object]:

@@ -32,6 +32,7 @@ from anomaly_inspection.state_file import NO_FOLDER
 if TYPE_CHECKING:
     from anomaly_inspection.capture.source import FrameSource, Truth
     from anomaly_inspection.evaluation.frame_time import FrameTime
+    from anomaly_inspection.nodes.node_process import NodeProcess
     from anomaly_inspection.nodes.panel_process import PanelProcess
 
 _START_TIMEOUT_S = 30.0
@@ -87,6 +88,7 @@ def run_cell(
     frame_time: FrameTime | None = None,
     warn: Callable[[str], None] = lambda sentence: None,
     panel: PanelProcess | None = None,
+    recorder: NodeProcess | None = None,
     tell: Callable[[str], None] = lambda sentence: None,
 ) -> RunResult:
     """
@@ -120,8 +122,10 @@ def run_cell(
         Called with a sentence when the rate is hardly one that the recipe can keep.
     panel : PanelProcess or None
         The operator's page, served before the first part comes; None = no page.
+    recorder : NodeProcess or None
+        The recorder, started before the first part comes; None = no records.
     tell : callable
-        Called with the sentence that says where the page is.
+        Called with the sentences that say where the page is and where records go.
 
     Raises
     ------
@@ -157,10 +161,16 @@ def run_cell(
         if panel is not None:
             stack.enter_context(panel)
             tell(f"The operator's page: {panel.address}")
+        if recorder is not None:
+            stack.enter_context(recorder)
+            tell(f'Records go to {recorder.said}')
         observer_thread.start()
         cell.camera.trigger_configure()
         cell.start()
-        _wait_until_ready(cell, interrupted, is_watched=overlays is not None)
+        n_listeners = (panel is not None) + (recorder is not None)
+        _wait_until_ready(
+            cell, interrupted, is_watched=overlays is not None, n_listeners=n_listeners
+        )
         cell.camera.trigger_activate()
         return _watched(cell, observer, source, most_parts, interrupted, part_done)
 
@@ -215,9 +225,12 @@ def _check_rate(
         warn(warning)
 
 
-def _wait_until_ready(cell: Cell, interrupted: threading.Event, *, is_watched: bool) -> None:
-    # Scorer, decider, sorter and observer take the parts; the viewer does while it is watched.
-    wanted = (4 + is_watched, 1 + is_watched)
+def _wait_until_ready(
+    cell: Cell, interrupted: threading.Event, *, is_watched: bool, n_listeners: int
+) -> None:
+    # Scorer, decider, sorter and observer take the parts; the viewer does while it is watched, and
+    # so do the processes beside the cell.
+    wanted = (4 + is_watched + n_listeners, 1 + is_watched)
     end_s = steady_s() + _START_TIMEOUT_S
     while not interrupted.wait(0.02):
         for node in cell.nodes:

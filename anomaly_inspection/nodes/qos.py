@@ -36,6 +36,9 @@ WATCH_IMAGE = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
 #: What must not be lost: part, score, decision, thresholds, sort_event.
 EVENT = QoSProfile(depth=100, reliability=ReliabilityPolicy.RELIABLE)
 
+#: The reader's end of EVENT for records: deep enough for a machine that is busy for a minute.
+RECORD = QoSProfile(depth=1000, reliability=ReliabilityPolicy.RELIABLE)
+
 #: The same, and the last ones are kept for a reader that asks for them when it starts: a bridge or
 #: a recorder that was killed catches up. Readers with EVENT hear the new ones only.
 KEPT_EVENT = QoSProfile(

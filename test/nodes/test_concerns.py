@@ -22,6 +22,7 @@ from anomaly_inspection.nodes.mqtt_bridge_node import MqttBridgeNode
 from anomaly_inspection.nodes.opcua_server_node import OpcuaServerNode
 from anomaly_inspection.nodes.panel_node import PanelNode
 from anomaly_inspection.nodes.part_detector_node import PartDetectorNode
+from anomaly_inspection.nodes.recorder_node import RecorderNode
 from anomaly_inspection.nodes.scorer_node import ScorerNode
 from anomaly_inspection.nodes.sorter_node import SorterNode
 from anomaly_inspection.nodes.teacher_node import TeacherNode
@@ -57,6 +58,12 @@ PROBLEMS = {
     ThresholdBridgeNode: {
         'link': ['link'],
         'knobs': [f'channel {X}', 'thresholds', 'button'],
+    },
+    RecorderNode: {
+        'database': ['database', 'refused record'],
+        'queue': ['queue', 'dropped records'],
+        'pictures': ['pictures', f'lost {X}'],
+        'parts': ['identity'],
     },
     MqttBridgeNode: {
         'broker': ['broker'],

@@ -18,6 +18,7 @@ from anomaly_inspection.nodes.mqtt_bridge_parameters import MqttBridgeParameters
 from anomaly_inspection.nodes.opcua_server_node import OpcuaServerNode, OpcuaServerParameters
 from anomaly_inspection.nodes.panel_node import PanelNode, PanelParameters
 from anomaly_inspection.nodes.part_detector_node import PartDetectorNode, PartDetectorParameters
+from anomaly_inspection.nodes.recorder_node import RecorderNode, RecorderParameters
 from anomaly_inspection.nodes.scorer_node import ScorerNode, ScorerParameters
 from anomaly_inspection.nodes.sorter_node import SorterNode, SorterParameters
 from anomaly_inspection.nodes.teacher_node import TeacherNode, TeacherParameters
@@ -38,6 +39,7 @@ NODES = {
     'threshold_bridge': (ThresholdBridgeNode, ThresholdBridgeParameters),
     'viewer': (ViewerNode, ViewerParameters),
     'panel': (PanelNode, PanelParameters),
+    'recorder': (RecorderNode, RecorderParameters),
     'mqtt_bridge': (MqttBridgeNode, MqttBridgeParameters),
     'opcua_server': (OpcuaServerNode, OpcuaServerParameters),
 }

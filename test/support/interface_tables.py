@@ -22,6 +22,7 @@ from anomaly_inspection.nodes.opcua_server_node import OpcuaServerNode, OpcuaSer
 from anomaly_inspection.nodes.panel_node import PanelNode, PanelParameters
 from anomaly_inspection.nodes.parameters import allowed_values
 from anomaly_inspection.nodes.part_detector_node import PartDetectorNode, PartDetectorParameters
+from anomaly_inspection.nodes.recorder_node import RecorderNode, RecorderParameters
 from anomaly_inspection.nodes.scorer_node import ScorerNode, ScorerParameters
 from anomaly_inspection.nodes.sorter_node import SorterNode, SorterParameters
 from anomaly_inspection.nodes.teacher_node import TeacherNode, TeacherParameters
@@ -40,6 +41,7 @@ NODES = {
     'viewer': (ViewerNode, ViewerParameters),
     'threshold_bridge': (ThresholdBridgeNode, ThresholdBridgeParameters),
     'panel': (PanelNode, PanelParameters),
+    'recorder': (RecorderNode, RecorderParameters),
     'teacher': (TeacherNode, TeacherParameters),
     'mqtt_bridge': (MqttBridgeNode, MqttBridgeParameters),
     'opcua_server': (OpcuaServerNode, OpcuaServerParameters),
@@ -70,6 +72,8 @@ TOPICS = {
     'calibration': 'How far a calibration on the running cell is.',
     'challenge': 'How the challenge with known parts stands.',
     'challenge_event': 'One result of a challenge, for records.',
+    'part_identity': 'Order and lot of the parts from now on, and the serial number of one part. '
+    'Anybody may publish it.',
     'gate': 'true = open the gate (`gate: topic`).',
     'gate_state': 'true = the gate is open: the answer of your gate (`gate: topic`).',
     'teacher/state': 'What the teacher does now, its sessions and drafts.',

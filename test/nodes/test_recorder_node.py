@@ -1,0 +1,336 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+The recorder over DDS: what a cell says is in the database, once, with its pictures.
+
+"""
+
+import hashlib
+import json
+import time
+
+import cv2
+import numpy as np
+import pytest
+
+pytest.importorskip('anomaly_inspection.msg', reason='needs ROS 2 and the built messages')
+pytest.importorskip('sqlalchemy', reason='SQLAlchemy is not installed: pip install .[records]')
+
+from rclpy.parameter import Parameter
+from sensor_msgs.msg import Image
+import sqlalchemy as sa
+
+from anomaly_inspection.deciding.frame_judge import Reason
+from anomaly_inspection.msg import (
+    ChallengeEvent,
+    Decision,
+    JudgedMeasure,
+    LimitInForce,
+    LimitsInForce,
+    LineStop,
+    Measure,
+    Part,
+    PartIdentity,
+    RecipeInForce,
+    Region,
+    Score,
+    SortEvent,
+)
+from anomaly_inspection.nodes.image_conversion import image_from_array
+from anomaly_inspection.nodes.qos import EVENT, IMAGE, KEPT_EVENT, LATCHED
+from anomaly_inspection.nodes.recorder_node import RecorderNode
+from anomaly_inspection.nodes.spinning import NodeThread
+from anomaly_inspection.nodes.stamps import stamp_from_nanoseconds
+from anomaly_inspection.records import schema
+from anomaly_inspection.records.database import open_database
+from support.cell_bench import NodeBench, Peer
+
+pytestmark = pytest.mark.ros
+
+WIDTH, HEIGHT = 64, 48
+TOPICS = (
+    *((Part, 'part', EVENT), (Image, 'part/image', IMAGE), (Image, 'anomaly_map', IMAGE)),
+    *(
+        (Score, 'score', EVENT),
+        (Decision, 'decision', KEPT_EVENT),
+        (SortEvent, 'sort_event', EVENT),
+    ),
+    *((LimitsInForce, 'limits_in_force', LATCHED), (RecipeInForce, 'recipe_in_force', LATCHED)),
+    *((LineStop, 'line_stop', LATCHED), (PartIdentity, 'part_identity', EVENT)),
+    (ChallengeEvent, 'challenge_event', EVENT),
+)
+
+
+class Cell(Peer):
+    """
+    Plays the cell around the recorder.
+
+    """
+
+    def __init__(self, context):
+        super().__init__(context)
+        self.outputs = {
+            topic: self.create_publisher(message_type, topic, qos)
+            for message_type, topic, qos in TOPICS
+        }
+
+    def is_heard(self):
+        return all(output.get_subscription_count() == 1 for output in self.outputs.values())
+
+    def say(self, topic, message, stamp_ns=None):
+        if stamp_ns is not None:
+            message.header.stamp = stamp_from_nanoseconds(stamp_ns)
+        self.outputs[topic].publish(message)
+
+    def say_limits(self, value, stamp_ns):
+        limit = LimitInForce(scorer='ssim', measure='mean_ssim', value=value)
+        message = LimitsInForce(recipe_name='pump', recipe_version=3, limits=[limit])
+        self.say('limits_in_force', message, stamp_ns)
+
+    def whole_part(self, number, *, has_passed=True, anomaly_score=0.3, known_as=0):
+        key = {'session_id': 'test', 'part_id': number}
+        stamp = stamp_from_nanoseconds(number)
+        pixels = np.full((HEIGHT, WIDTH, 3), number % 200, np.uint8)
+        self.say(
+            'part',
+            Part(
+                **key,
+                frame_stamps=[stamp],
+                frame_names=[f'frame {number}'],
+                frame_problems=[''],
+                is_complete=True,
+            ),
+        )
+        self.outputs['part/image'].publish(image_from_array(pixels, stamp, 'camera'))
+        values = np.full((HEIGHT, WIDTH), 2.0, np.float32)
+        heat = Image(height=HEIGHT, width=WIDTH, encoding='32FC1', step=4 * WIDTH)
+        heat.data = values.tobytes()
+        self.say('anomaly_map', heat, number)
+        measure = Measure(name='mean_ssim', value=0.8, bad_side=Measure.BAD_SIDE_LOW)
+        score = Score(**key, scorer='ssim', status=Score.STATUS_OK, region_limit=2.0)
+        score.measures = [measure]
+        score.regions = [Region(x_min=1, y_min=2, x_max=3, y_max=4, area_px=4, peak=3.0)]
+        self.say('score', score, number)
+        decision = Decision(
+            **key,
+            verdict=Decision.VERDICT_PASS if has_passed else Decision.VERDICT_REJECT,
+            reason=int(Reason.WITHIN_LIMITS if has_passed else Reason.LIMIT_EXCEEDED),
+            anomaly_score=anomaly_score,
+            comparison='ssim.mean_ssim 0.8 < 0.9',
+            recipe_name='pump',
+            recipe_version=3,
+            known_as=known_as,
+            measures=[JudgedMeasure(scorer='ssim', measure='mean_ssim', value=0.8, limit=0.9)],
+        )
+        self.say('decision', decision, number)
+        event = SortEvent(
+            **key,
+            action=SortEvent.ACTION_PASSED if has_passed else SortEvent.ACTION_REJECTED,
+            outcome=SortEvent.OUTCOME_CONFIRMED,
+            cause=SortEvent.CAUSE_DECISION,
+        )
+        self.say('sort_event', event)
+
+
+def settings(folder, **parameters):
+    return {
+        'folder': str(folder / 'records'),
+        'people_folder': str(folder / 'people'),
+        'least_free_mb': 0,
+        **parameters,
+    }
+
+
+def opened(ros_context, folder, **parameters):
+    bench = NodeBench(RecorderNode, Cell(ros_context), **settings(folder, **parameters))
+    bench.wait_until_active()
+    bench.wait(bench.peer.is_heard)
+    return bench
+
+
+@pytest.fixture
+def bench(ros_context, tmp_path):
+    bench = opened(ros_context, tmp_path)
+    yield bench
+    bench.close()
+
+
+def rows(folder, table):
+    engine = open_database(folder / 'records')
+    try:
+        with engine.connect() as connection:
+            query = sa.select(table).order_by(table.c.time_us, table.c.id)
+            return [row._mapping for row in connection.execute(query)]
+    except sa.exc.OperationalError:
+        # No table yet.
+        return []
+    finally:
+        engine.dispose()
+
+
+def wait_for(bench, folder, table, wanted):
+    found = []
+
+    def is_there():
+        time.sleep(0.05)
+        found[:] = rows(folder, table)
+        return wanted(found)
+
+    bench.wait(is_there)
+    return found
+
+
+def test_a_part_is_recorded_with_its_measures_limits_sorting_and_lot(bench, tmp_path):
+    cell = bench.peer
+    cell.say_limits(0.9, 5)
+    bench.wait(lambda: 'limits' in bench.node._last_states)
+    identity = PartIdentity(source='plc', order='A 17', lot='L-4', serial='0001')
+    cell.say('part_identity', identity, 6)
+    bench.wait(lambda: bench.node._identities.current.lot == 'L-4')
+    cell.whole_part(1)
+    cell.whole_part(2, has_passed=False, anomaly_score=1.7)
+    wait_for(bench, tmp_path, schema.sort_events, lambda found: len(found) == 2)
+    first, second = rows(tmp_path, schema.parts)
+    assert (first['verdict'], first['reason']) == ('PASS', 'WITHIN_LIMITS')
+    assert (first['order_name'], first['lot'], first['serial']) == ('A 17', 'L-4', '0001')
+    assert json.loads(first['measures']) == {'ssim.mean_ssim': 0.8}
+    assert json.loads(first['limits']) == {'ssim.mean_ssim': 0.9}
+    assert first['details'] == ''
+    # The lot holds, the serial number was that of one part.
+    assert (second['lot'], second['serial']) == ('L-4', '')
+    details = json.loads(second['details'])
+    assert details['frames'] == [{'name': 'frame 2', 'problem': ''}]
+    assert details['scores'][0]['regions'] == [[1, 2, 3, 4, 4, 1.5]]
+    assert details['scores'][0]['status'] == 'OK'
+    kinds = {row['kind'] for row in rows(tmp_path, schema.events)}
+    assert {'recorder', 'limits', 'identity'} <= kinds
+    counted = rows_of_counts(tmp_path)
+    assert counted[('PASS', 'L-4')] == counted[('REJECT', 'L-4')] == 1
+    assert counted[('SORTED', 'L-4')] == 2
+
+
+def rows_of_counts(folder):
+    engine = open_database(folder / 'records')
+    table = schema.minute_counts
+    with engine.connect() as connection:
+        query = sa.select(table.c.result, table.c.lot, sa.func.sum(table.c.n)).group_by(
+            table.c.result, table.c.lot
+        )
+        found = {(result, lot): n for result, lot, n in connection.execute(query)}
+    engine.dispose()
+    return found
+
+
+def test_rejects_near_parts_and_samples_keep_their_frame_and_map(ros_context, tmp_path):
+    bench = opened(ros_context, tmp_path, sample_every=5)
+    cell = bench.peer
+    cell.whole_part(1)
+    cell.whole_part(2, has_passed=False, anomaly_score=1.7)
+    cell.whole_part(3, anomaly_score=0.85)
+    cell.whole_part(5)
+    found = wait_for(bench, tmp_path, schema.pictures, lambda found: len(found) == 6)
+    bench.close()
+    assert {(row['part'], row['kind'], row['shows']) for row in found} == {
+        (number, kind, shows)
+        for number, kind in ((2, 'reject'), (3, 'near'), (5, 'sample'))
+        for shows in ('frame', 'map')
+    }
+    for row in found:
+        content = (tmp_path / 'records' / 'pictures' / row['path']).read_bytes()
+        assert hashlib.sha256(content).hexdigest() == row['sha256']
+        assert len(content) == row['n_bytes']
+        pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
+        # A map at twice the limit is 128.
+        assert np.all(pixels == (row['part'] if row['shows'] == 'frame' else 128))
+
+
+def test_what_comes_twice_is_recorded_once_even_by_another_recorder(ros_context, tmp_path):
+    bench = opened(ros_context, tmp_path)
+    cell = bench.peer
+    cell.say('line_stop', LineStop(active=True, reason='jam'), 7)
+    for _ in range(2):
+        cell.whole_part(1)
+    cell.whole_part(2)
+    wait_for(bench, tmp_path, schema.parts, lambda found: len(found) == 2)
+    wait_for(bench, tmp_path, schema.sort_events, lambda found: len(found) == 2)
+    # Another recorder on the same folder, while the cell goes on.
+    bench.threads[0].stop()
+    bench.node.shut_down()
+    bench.node.destroy_node()
+    bench.node = RecorderNode(
+        context=ros_context,
+        parameter_overrides=[Parameter(name, value=v) for name, v in settings(tmp_path).items()],
+    )
+    bench.threads[0] = NodeThread([bench.node], 'recorder', context=ros_context)
+    bench.threads[0].start()
+    bench.wait_until_active()
+    bench.wait(cell.is_heard)
+    # Latched: comes again by itself.
+    bench.wait(lambda: 'line_stop' in bench.node._last_states)
+    cell.whole_part(2)
+    cell.whole_part(3)
+    wait_for(bench, tmp_path, schema.parts, lambda found: len(found) == 3)
+    wait_for(bench, tmp_path, schema.sort_events, lambda found: len(found) == 3)
+    bench.close()
+    assert [
+        row['what'] for row in rows(tmp_path, schema.events) if row['kind'] == 'line_stop'
+    ] == ['jam']
+
+
+@pytest.mark.parametrize('text', ['x' * 101, 'two\nlines', '\x1b[31mred'])
+def test_a_hostile_lot_is_refused_whole_and_the_old_one_holds(bench, text):
+    cell = bench.peer
+    cell.say('part_identity', PartIdentity(order='A', lot='L'), 6)
+    bench.wait(lambda: bench.node._identities.current.lot == 'L')
+    cell.say('part_identity', PartIdentity(order='B', lot=text), 7)
+    bench.wait(lambda: bench.node.problem('identity'))
+    assert 'the lot' in bench.node.problem('identity')
+    assert bench.node._identities.current.order_name == 'A'
+
+
+def test_order_and_lot_hold_over_a_restart(ros_context, tmp_path):
+    bench = opened(ros_context, tmp_path)
+    bench.peer.say('part_identity', PartIdentity(order='A', lot='L'), 6)
+    bench.wait(lambda: bench.node._identities.current.lot == 'L')
+    bench.close()
+    bench = opened(ros_context, tmp_path)
+    assert bench.node._identities.current.lot == 'L'
+    bench.close()
+
+
+def test_what_people_changed_is_recorded_from_the_log_of_the_page(bench, tmp_path):
+    from anomaly_inspection.panel.people.audit import AuditLog
+    from anomaly_inspection.panel.people.roles import Role, Visitor
+
+    audit = AuditLog(tmp_path / 'people' / 'audit.jsonl')
+    anna = Visitor('anna', Role.ENGINEER, '127.0.0.1')
+    audit.record(anna, 'log in')
+    audit.record(
+        anna, 'set limits', old={'ssim.mean_ssim': 0.9}, new={'ssim.mean_ssim': 0.8}, why='dust'
+    )
+    audit.record(anna, 'load recipe', subject='pump', is_refused=True)
+    audit.close()
+    found = wait_for(
+        bench, tmp_path, schema.events, lambda found: sum(r['who'] == 'anna' for r in found) == 3
+    )
+    assert [(row['kind'], row['what']) for row in found if row['who'] == 'anna'] == [
+        ('log_in', 'log in'),
+        (
+            'limit_change',
+            'set limits: {"ssim.mean_ssim": 0.9} -> {"ssim.mean_ssim": 0.8} (dust)',
+        ),
+        ('refusal', 'load recipe pump'),
+    ]
+
+
+def test_a_newer_database_keeps_the_recorder_down_with_one_sentence(ros_context, tmp_path):
+    bench = opened(ros_context, tmp_path)
+    wait_for(bench, tmp_path, schema.events, len)
+    bench.close()
+    engine = open_database(tmp_path / 'records')
+    with engine.begin() as connection:
+        connection.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
+    engine.dispose()
+    bench = NodeBench(RecorderNode, Cell(ros_context), folder=str(tmp_path / 'records'))
+    bench.wait(lambda: bench.node.problem('lifecycle'))
+    assert 'newer version' in bench.node.problem('lifecycle')
+    bench.close()
