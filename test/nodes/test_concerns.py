@@ -69,6 +69,7 @@ PROBLEMS = {
         'broker': ['broker'],
         'store': ['store', 'loss'],
         'commands': ['command'],
+        'parts': ['identity'],
     },
     OpcuaServerNode: {'clients': ['client']},
     PanelNode: {
