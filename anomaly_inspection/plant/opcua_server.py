@@ -32,7 +32,8 @@ if TYPE_CHECKING:
     from anomaly_inspection.plant.plant_decision import PlantDecision
 
 NAMESPACE = 'urn:anomaly_inspection:vision_system'
-_START_TIMEOUT_S = 30.0
+# A second on an idle machine; a busy one must not begin it again and again.
+_START_TIMEOUT_S = 120.0
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # The states of the vision state machine of OPC 40100-1, and of the automatic mode below it.
 _STATES = {

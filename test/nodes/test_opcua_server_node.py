@@ -113,7 +113,7 @@ def bench(shared_ros_context, tmp_path_factory):
     folder = tmp_path_factory.mktemp('opcua')
     given = {'state_folder': str(folder / 'state')}
     bench = OpcuaBench(shared_ros_context, folder, **given)
-    bench.wait(lambda: bench.node.is_active, timeout_s=60.0)
+    bench.wait(lambda: bench.node.is_active, timeout_s=110.0)
     bench.wait(lambda: bench.peer.decision_out.get_subscription_count() == 1)
     bench.peer.say(folder)
     bench.wait(lambda: bench.values(RECIPE) == ['pump'])
@@ -230,7 +230,7 @@ def test_without_password_or_encryption_nobody_comes_in(bench):
 def test_counts_outlive_the_server(ros_context, tmp_path):
     for expected in (1, 2):
         bench = OpcuaBench(ros_context, tmp_path)
-        bench.wait(lambda bench=bench: bench.node.is_active, timeout_s=60.0)
+        bench.wait(lambda bench=bench: bench.node.is_active, timeout_s=110.0)
         bench.peer.session = f'session {expected}'
         bench.wait(lambda bench=bench: bench.peer.decision_out.get_subscription_count() == 1)
         bench.peer.decide(1)
@@ -254,6 +254,6 @@ def test_counts_outlive_the_server(ros_context, tmp_path):
 )
 def test_what_it_cannot_serve_with_is_said(ros_context, tmp_path, parameters, words):
     bench = OpcuaBench(ros_context, tmp_path, **parameters)
-    bench.wait(lambda: bench.node.problem('lifecycle'), timeout_s=60.0)
+    bench.wait(lambda: bench.node.problem('lifecycle'), timeout_s=110.0)
     assert words in bench.node.problem('lifecycle')
     bench.close()

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from anomaly_inspection.plant.seen_parts import SeenParts
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.sampled_from('ab'), st.integers(1, 30)), max_size=60))
 def test_exactly_the_parts_that_were_added_are_remembered(parts: list[tuple[str, int]]) -> None:
     seen, wanted = SeenParts(), set()
