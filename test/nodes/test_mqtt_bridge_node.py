@@ -102,7 +102,7 @@ def test_order_lot_and_serial_number_come_with_the_part_they_were_told_for(make_
     told.publish(PartIdentity(source='plc', order='4711', lot='B'))
     bench.wait(lambda: is_told() == 'B')
     announce(2)
-    told.publish(PartIdentity(source='plc', lot='\x00'))
+    told.publish(PartIdentity(source='plc', lot='\x07'))
     bench.wait(lambda: bench.node.problem('identity'))
     for part_id in (1, 2):
         bench.peer.decide(part_id)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from itertools import pairwise
 import json
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from anomaly_inspection.plant.seen_parts import SeenParts

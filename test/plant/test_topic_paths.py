@@ -6,7 +6,7 @@ Topics from the site to the cell.
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 import pytest
 
