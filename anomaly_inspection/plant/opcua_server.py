@@ -280,7 +280,7 @@ class OpcuaServer:
 
         async def call(parent: Any, *arguments: Any) -> list[Any]:
             given = [argument.Value for argument in arguments]
-            content = {'id': f'opcua-{time.time_ns()}'}
+            content: dict[str, Any] = {'id': f'opcua-{time.time_ns()}'}
             if command == LOAD_RECIPE:
                 content['recipe'] = given[0] if given else None
             try:
@@ -312,7 +312,7 @@ def _permissions() -> Any:
         def check_validity(self, user: Any, action_type: Any, body: Any) -> bool:
             if user is None or action_type not in read:
                 return False
-            return action_type != call or user.may_command
+            return bool(action_type != call or user.may_command)
 
     return Permissions()
 
