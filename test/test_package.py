@@ -27,7 +27,7 @@ SOURCES = sorted((ROOT / 'anomaly_inspection').rglob('*.py'))
 EXECUTABLES = (
     *('camera_node', 'part_detector_node', 'scorer_node', 'decider_node', 'sorter_node'),
     *('viewer_node', 'threshold_bridge_node', 'teacher_node', 'panel_node', 'recorder_node'),
-    *('mqtt_bridge_node', 'cell', 'cell_ready'),
+    *('mqtt_bridge_node', 'opcua_server_node', 'cell', 'cell_ready'),
 )
 
 # Where the module is not called as its rosdep key or its name on PyPI.
@@ -59,6 +59,8 @@ EXTRAS_FROM_ROSDEP = {'paho'}
 # for records (`[records]`).
 EXTRAS = {
     *('tensorflow', 'keras', 'optuna', 'sqlalchemy'),
+    # For the OPC UA server (`[opcua]`).
+    *('asyncua', 'cryptography'),
     *('alembic', 'mcap_ros2', 'pyarrow'),
     *('nicegui', 'fastapi', 'starlette', 'uvicorn', 'argon2', 'jinja2', 'pydantic'),
 }
@@ -151,7 +153,7 @@ def test_what_is_imported_stands_in_package_xml_and_the_other_way_round() -> Non
     }
     imported -= FROM_PIP_ONLY
     # Records are optional for pip; where there is ROS, rosdep installs what they need.
-    of_records = {'python3-alembic', 'python3-sqlalchemy'}
+    of_records = {'python3-alembic', 'python3-jinja2', 'python3-sqlalchemy'}
     assert imported | of_records <= named
     assert named <= imported | from_launch_files | at_build_time | of_records
 

@@ -15,8 +15,11 @@ from anomaly_inspection import __version__
 from anomaly_inspection.cli.account import account
 from anomaly_inspection.cli.calibrate import calibrate
 from anomaly_inspection.cli.evaluate import evaluate
+from anomaly_inspection.cli.opcua_user import opcua_user
 from anomaly_inspection.cli.output import errors, escaped, EXIT_USAGE
 from anomaly_inspection.cli.recipe import recipe
+from anomaly_inspection.cli.records import records
+from anomaly_inspection.cli.report import report
 from anomaly_inspection.cli.run import run
 from anomaly_inspection.cli.self_test import self_test
 from anomaly_inspection.cli.simulate import simulate
@@ -68,5 +71,8 @@ def main() -> None:
     """
 
 
-for command in (*(teach, train, calibrate, self_test, run, evaluate, simulate, recipe, account),):
+for command in (
+    *(teach, train, calibrate, self_test, run, evaluate, simulate, recipe, account),
+    *(records, report, opcua_user),
+):
     main.add_command(command)

@@ -9,10 +9,12 @@ It only listens. Every record goes to a queue on disk first; a thread moves it i
 from __future__ import annotations
 
 from collections import deque, OrderedDict
+import contextlib
 from dataclasses import dataclass
 import functools
 import importlib.util
 from pathlib import Path
+import shutil
 import sys
 import threading
 import time
@@ -230,7 +232,7 @@ class RecorderNode(InspectionNode[RecorderParameters]):
         self._writer = RecordWriter(
             self._queue,
             engine,
-            told=functools.partial(self._tell, 'database'),
+            told=self._tell_of_database,
             refused=self._tell_refused,
             looked=self._look_into_audit,
         )
@@ -398,6 +400,14 @@ class RecorderNode(InspectionNode[RecorderParameters]):
                 self.report(concern, level, problem)
         else:
             self.clear(concern)
+
+    def _tell_of_database(self, problem: str) -> None:
+        self._tell('database', problem)
+        if problem and self._store is not None:
+            with contextlib.suppress(OSError):
+                # The rows of a full disk are worth more than its pictures.
+                if shutil.disk_usage(self._folder()).free < _ROOM_BYTES:
+                    self._store.make_room(_ROOM_BYTES, 'the disk was full')
 
     def _tell_refused(self, sentence: str) -> None:
         self.report_event('refused record', ERROR, sentence, counted_as='refused records')

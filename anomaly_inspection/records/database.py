@@ -6,6 +6,8 @@ Open the database of the records, SQLite by default or PostgreSQL, and bring it 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 import importlib.util
 from pathlib import Path
 import re
@@ -252,3 +254,20 @@ def is_away(error: BaseException) -> bool:
     if isinstance(error, DatabaseError) and error.connection_invalidated:
         return True
     return isinstance(error, OperationalError)
+
+
+@contextmanager
+def described(engine: Engine) -> Iterator[None]:
+    """
+    Turn what goes wrong with a database into one sentence.
+
+    Raises
+    ------
+    RecordsError
+        For every SQLAlchemyError.
+
+    """
+    try:
+        yield
+    except SQLAlchemyError as error:
+        raise RecordsError(sentence_of(engine, error)) from error
