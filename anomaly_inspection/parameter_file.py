@@ -32,6 +32,7 @@ NODE_NAMES = (
     'teacher',
     'recorder',
     'mqtt_bridge',
+    'opcua_server',
 )
 _PARAMETERS = 'ros__parameters'
 _WILDCARDS = ('*', '**')

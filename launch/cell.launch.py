@@ -58,9 +58,10 @@ EXTRA = {
     'panel': "the operator's page, on http://127.0.0.1:8080 unless the parameter file says more",
     'recorder': 'keep records of every part and change in a database; see docs/records.md',
     'mqtt_bridge': 'decisions and states by MQTT; see docs/mqtt.md',
+    'opcua_server': 'an OPC UA server of the cell; see docs/opcua.md',
 }
 # Where the argument is not called as the node.
-ARGUMENT_OF = {'mqtt_bridge': 'mqtt'}
+ARGUMENT_OF = {'mqtt_bridge': 'mqtt', 'opcua_server': 'opcua'}
 NOT_GIVEN = "Not given: the parameter file's."
 ARGUMENTS = {
     'recipe': ('', f'Folder of the recipe. {NOT_GIVEN}'),

@@ -17,6 +17,7 @@ REQUIREMENTS = (
     FOLDER / 'pretrained.txt',
     FOLDER / 'panel.txt',
     FOLDER / 'mqtt.txt',
+    FOLDER / 'opcua.txt',
     FOLDER / 'records.txt',
 )
 # It would bring its own NumPy, which must stay the distribution's; rosdep installs it.

@@ -29,7 +29,7 @@ run_step() {
 install_wheels() {
   { [[ -x .venv/bin/python ]] || "$base_python" -m venv .venv; } \
     && pip_install -r requirements/ros.txt -r requirements/runtime.txt -r requirements/train.txt \
-      -r requirements/pretrained.txt -r requirements/panel.txt -r requirements/mqtt.txt \
+      -r requirements/pretrained.txt -r requirements/panel.txt -r requirements/mqtt.txt -r requirements/opcua.txt \
       -r requirements/records.txt -r requirements/test.txt \
     && .venv/bin/python scripts/fix_wheel_paths.py
 }

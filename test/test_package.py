@@ -27,7 +27,7 @@ SOURCES = sorted((ROOT / 'anomaly_inspection').rglob('*.py'))
 EXECUTABLES = (
     *('camera_node', 'part_detector_node', 'scorer_node', 'decider_node', 'sorter_node'),
     *('viewer_node', 'threshold_bridge_node', 'teacher_node', 'panel_node', 'recorder_node'),
-    *('mqtt_bridge_node', 'cell', 'cell_ready'),
+    *('mqtt_bridge_node', 'opcua_server_node', 'cell', 'cell_ready'),
 )
 
 # Where the module is not called as its rosdep key or its name on PyPI.
@@ -59,6 +59,8 @@ EXTRAS_FROM_ROSDEP = {'paho'}
 # for records (`[records]`).
 EXTRAS = {
     *('tensorflow', 'keras', 'optuna', 'sqlalchemy'),
+    # For the OPC UA server (`[opcua]`).
+    *('asyncua', 'cryptography'),
     *('alembic', 'mcap_ros2', 'pyarrow'),
     *('nicegui', 'fastapi', 'starlette', 'uvicorn', 'argon2', 'jinja2', 'pydantic'),
 }

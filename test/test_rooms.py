@@ -72,7 +72,7 @@ ONLY_IN = [
     # Optuna keeps its trials with it.
     ('records or learning', {'sqlalchemy'}),
     ('records', {'alembic', 'psycopg', 'psycopg2', 'pyarrow', 'mcap_ros2'}),
-    ('plant', {'paho'}),
+    ('plant', {'paho', 'asyncua', 'cryptography'}),
     ('panel', {'nicegui', 'fastapi', 'starlette', 'uvicorn', 'argon2'}),
 ]
 

@@ -15,6 +15,7 @@ from anomaly_inspection import __version__
 from anomaly_inspection.cli.account import account
 from anomaly_inspection.cli.calibrate import calibrate
 from anomaly_inspection.cli.evaluate import evaluate
+from anomaly_inspection.cli.opcua_user import opcua_user
 from anomaly_inspection.cli.output import errors, escaped, EXIT_USAGE
 from anomaly_inspection.cli.recipe import recipe
 from anomaly_inspection.cli.records import records
@@ -72,6 +73,6 @@ def main() -> None:
 
 for command in (
     *(teach, train, calibrate, self_test, run, evaluate, simulate, recipe, account),
-    *(records, report),
+    *(records, report, opcua_user),
 ):
     main.add_command(command)

@@ -10,6 +10,7 @@ not take wait on its disk.
 from __future__ import annotations
 
 from contextlib import ExitStack
+from dataclasses import replace
 import importlib.util
 import math
 from pathlib import Path
@@ -21,11 +22,19 @@ from typing import Any, ClassVar
 from diagnostic_msgs.msg import DiagnosticArray
 
 from anomaly_inspection.errors import SettingError
-from anomaly_inspection.msg import Challenge, Decision, LineStop, RecipeInForce
+from anomaly_inspection.msg import (
+    Challenge,
+    Decision,
+    LineStop,
+    Part,
+    PartIdentity,
+    RecipeInForce,
+)
 from anomaly_inspection.nodes import plant_messages
 from anomaly_inspection.nodes.inspection_node import InspectionNode, steady_s, WARN
 from anomaly_inspection.nodes.mqtt_bridge_parameters import MqttBridgeParameters
 from anomaly_inspection.nodes.mqtt_commands import MqttCommands
+from anomaly_inspection.nodes.plant_commands import PlantCommands
 from anomaly_inspection.nodes.qos import EVENT, KEPT_EVENT, LATCHED
 from anomaly_inspection.nodes.spinning import PARAMETERS_REFUSED, spin_node
 from anomaly_inspection.plant.cell_status import CellStatus, Health
@@ -34,6 +43,7 @@ from anomaly_inspection.plant.decision_store import DecisionStore
 from anomaly_inspection.plant.delivery import Delivery, DeliverySettings
 from anomaly_inspection.plant.payloads import to_json
 from anomaly_inspection.plant.plant_decision import PlantDecision
+from anomaly_inspection.records.identity import Identities
 from anomaly_inspection.state_file import NO_FOLDER
 
 _STATUS_EVERY_S = 0.5
@@ -50,6 +60,7 @@ class MqttBridgeNode(InspectionNode[MqttBridgeParameters]):
         'broker': ('broker',),
         'store': ('store', 'loss'),
         'commands': ('command',),
+        'parts': ('identity',),
     }
 
     _delivery: Delivery | None = None
@@ -60,6 +71,8 @@ class MqttBridgeNode(InspectionNode[MqttBridgeParameters]):
         super().__init__('mqtt_bridge', MqttBridgeParameters, **options)
         self._decisions: Any = None
         self._resources = ExitStack()
+        found = self.state.found.content or {}
+        self._identities = Identities(str(found.get('order', '')), str(found.get('lot', '')))
         self._forget_the_cell()
 
     def _forget_the_cell(self) -> None:
@@ -96,6 +109,8 @@ class MqttBridgeNode(InspectionNode[MqttBridgeParameters]):
 
             self._old_dashboard = OldDashboardFace(self, given, self._publish_live)
         for message_type, topic, callback, qos in (
+            (Part, 'part', self._take_part, EVENT),
+            (PartIdentity, 'part_identity', self._take_identity, EVENT),
             (RecipeInForce, 'recipe_in_force', self._take_recipe, LATCHED),
             (LineStop, 'line_stop', self._take_line_stop, LATCHED),
             (Challenge, 'challenge', self._take_challenge, LATCHED),
@@ -116,7 +131,7 @@ class MqttBridgeNode(InspectionNode[MqttBridgeParameters]):
         settings = DeliverySettings(given.longest_retry_s, given.confirm_timeout_s, self._allowed)
         if self._allowed:
             self._commands = MqttCommands(
-                self, self._recipe_library, self._answer, self._note_command
+                PlantCommands(self, self._recipe_library), self._answer, self._note_command
             )
         self._delivery = Delivery(
             self._broker,
@@ -210,7 +225,31 @@ class MqttBridgeNode(InspectionNode[MqttBridgeParameters]):
     def _take_decision(self, message: Decision) -> None:
         assert self._delivery is not None
         self._last_part_s = steady_s()
-        self._delivery.give_decision(plant_messages.plant_decision(message, time.time_ns()))
+        decision = plant_messages.plant_decision(message, time.time_ns())
+        identity = self._identities.of(decision.key)
+        self._delivery.give_decision(
+            replace(
+                decision,
+                order=identity.order_name,
+                lot=identity.lot,
+                serial_number=identity.serial,
+            )
+        )
+
+    def _take_part(self, message: Part) -> None:
+        self._identities.announce((message.session_id, message.part_id))
+
+    def _take_identity(self, message: PartIdentity) -> None:
+        key = (message.session_id, message.part_id)
+        try:
+            self._identities.tell(message.order, message.lot, message.serial, key)
+        except SettingError as error:
+            self.report_event(
+                'identity', WARN, f'part_identity is refused: {error}', counted_as='bad messages'
+            )
+            return
+        current = self._identities.current
+        self.keep_state({'order': current.order_name, 'lot': current.lot})
 
     def _take_recipe(self, message: RecipeInForce) -> None:
         assert self._delivery is not None

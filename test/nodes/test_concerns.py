@@ -19,6 +19,7 @@ from anomaly_inspection import nodes
 from anomaly_inspection.nodes.camera_node import CameraNode
 from anomaly_inspection.nodes.decider_node import DeciderNode
 from anomaly_inspection.nodes.mqtt_bridge_node import MqttBridgeNode
+from anomaly_inspection.nodes.opcua_server_node import OpcuaServerNode
 from anomaly_inspection.nodes.panel_node import PanelNode
 from anomaly_inspection.nodes.part_detector_node import PartDetectorNode
 from anomaly_inspection.nodes.recorder_node import RecorderNode
@@ -68,7 +69,9 @@ PROBLEMS = {
         'broker': ['broker'],
         'store': ['store', 'loss'],
         'commands': ['command'],
+        'parts': ['identity'],
     },
+    OpcuaServerNode: {'clients': ['client']},
     PanelNode: {
         'people': ['people', 'record of changes'],
         'review': ['review set', 'lost part/image'],

@@ -15,6 +15,7 @@ from anomaly_inspection.nodes.camera_node import CameraNode, CameraParameters
 from anomaly_inspection.nodes.decider_node import DeciderNode, DeciderParameters
 from anomaly_inspection.nodes.mqtt_bridge_node import MqttBridgeNode
 from anomaly_inspection.nodes.mqtt_bridge_parameters import MqttBridgeParameters
+from anomaly_inspection.nodes.opcua_server_node import OpcuaServerNode, OpcuaServerParameters
 from anomaly_inspection.nodes.panel_node import PanelNode, PanelParameters
 from anomaly_inspection.nodes.part_detector_node import PartDetectorNode, PartDetectorParameters
 from anomaly_inspection.nodes.recorder_node import RecorderNode, RecorderParameters
@@ -40,6 +41,7 @@ NODES = {
     'panel': (PanelNode, PanelParameters),
     'recorder': (RecorderNode, RecorderParameters),
     'mqtt_bridge': (MqttBridgeNode, MqttBridgeParameters),
+    'opcua_server': (OpcuaServerNode, OpcuaServerParameters),
 }
 
 

@@ -21,9 +21,9 @@ pytest.importorskip('anomaly_inspection.msg', reason='needs ROS 2 and the built 
 
 from sensor_msgs.msg import CompressedImage
 
-from anomaly_inspection.msg import Decision
+from anomaly_inspection.msg import Decision, Part, PartIdentity
 from anomaly_inspection.nodes.mqtt_bridge_node import MqttBridgeNode
-from anomaly_inspection.nodes.qos import WATCH_IMAGE
+from anomaly_inspection.nodes.qos import EVENT, WATCH_IMAGE
 from support.cell_bench import NodeBench
 from support.mosquitto import Listener, Mosquitto
 from support.mqtt_schema import check
@@ -81,6 +81,34 @@ def test_a_decision_arrives_with_its_measures_quality_and_keys(make_bench, liste
     ]
     assert first['recipe'] == {'name': 'pump', 'version': 3, 'hash': 'f' * 64}
     assert second['known_as'] == 'bad'
+
+
+def test_order_lot_and_serial_number_come_with_the_part_they_were_told_for(make_bench, listener):
+    bench = connected(make_bench(), listener)
+    parts = bench.peer.create_publisher(Part, 'part', EVENT)
+    told = bench.peer.create_publisher(PartIdentity, 'part_identity', EVENT)
+    bench.wait(lambda: parts.get_subscription_count() == told.get_subscription_count() == 1)
+
+    def is_told():
+        return bench.node._identities.current.lot
+
+    def announce(part_id):
+        parts.publish(Part(session_id=bench.peer.session, part_id=part_id))
+        bench.wait(lambda: (bench.peer.session, part_id) in bench.node._identities._parts)
+
+    told.publish(PartIdentity(source='plc', order='4711', lot='A', serial='S1'))
+    bench.wait(lambda: is_told() == 'A')
+    announce(1)
+    told.publish(PartIdentity(source='plc', order='4711', lot='B'))
+    bench.wait(lambda: is_told() == 'B')
+    announce(2)
+    told.publish(PartIdentity(source='plc', lot='\x07'))
+    bench.wait(lambda: bench.node.problem('identity'))
+    for part_id in (1, 2):
+        bench.peer.decide(part_id)
+    bench.wait(lambda: listener.sequences == [1, 2])
+    identities = [(d['order'], d['lot'], d['serial_number']) for d in listener.of('decision')]
+    assert identities == [('4711', 'A', 'S1'), ('4711', 'B', None)]
 
 
 def test_states_follow_the_cell(make_bench, listener, tmp_path):

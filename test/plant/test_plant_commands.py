@@ -81,6 +81,7 @@ def test_what_is_not_as_it_must_be_is_refused_with_words(
     assert len(str(refused.value)) < 400
 
 
+@settings(deadline=None)
 @given(st.sampled_from(sorted(COMMANDS)), st.binary(max_size=200))
 def test_random_bytes_never_end_in_anything_but_a_refusal(command: str, payload: bytes) -> None:
     try:
@@ -91,7 +92,7 @@ def test_random_bytes_never_end_in_anything_but_a_refusal(command: str, payload:
         assert request.command == command
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(st.sampled_from(sorted(COMMANDS)), NEARLY | JSON)
 @example('load_recipe', {'id': 'a', 'recipe': 'pump'})
 @example('reset_line', {'id': 'a', 'recipe': 'pump'})

@@ -9,12 +9,13 @@ from __future__ import annotations
 from itertools import pairwise
 import json
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from anomaly_inspection.plant.seen_parts import SeenParts
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.sampled_from('ab'), st.integers(1, 30)), max_size=60))
 def test_exactly_the_parts_that_were_added_are_remembered(parts: list[tuple[str, int]]) -> None:
     seen, wanted = SeenParts(), set()

@@ -6,7 +6,7 @@ Topics from the site to the cell.
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 import pytest
 
@@ -30,6 +30,7 @@ def test_a_name_that_mqtt_would_misread_is_refused_with_its_setting(name: str) -
         TopicPaths('site', name, 'line', 'cell')
 
 
+@settings(deadline=None)
 @given(st.text(max_size=70))
 def test_whatever_name_is_taken_makes_one_level_of_a_topic(name: str) -> None:
     try:

@@ -18,6 +18,7 @@ from anomaly_inspection.nodes.camera_node import CameraNode, CameraParameters
 from anomaly_inspection.nodes.decider_node import DeciderNode, DeciderParameters
 from anomaly_inspection.nodes.mqtt_bridge_node import MqttBridgeNode
 from anomaly_inspection.nodes.mqtt_bridge_parameters import MqttBridgeParameters
+from anomaly_inspection.nodes.opcua_server_node import OpcuaServerNode, OpcuaServerParameters
 from anomaly_inspection.nodes.panel_node import PanelNode, PanelParameters
 from anomaly_inspection.nodes.parameters import allowed_values
 from anomaly_inspection.nodes.part_detector_node import PartDetectorNode, PartDetectorParameters
@@ -43,6 +44,7 @@ NODES = {
     'recorder': (RecorderNode, RecorderParameters),
     'teacher': (TeacherNode, TeacherParameters),
     'mqtt_bridge': (MqttBridgeNode, MqttBridgeParameters),
+    'opcua_server': (OpcuaServerNode, OpcuaServerParameters),
 }
 TOPICS = {
     'image_raw': 'Every frame of the camera. A foreign driver may publish it instead of `camera`.',
@@ -175,7 +177,7 @@ class Interfaces:
                 node._start_listening()
             elif name == 'panel':
                 node._start_watching()
-            elif name == 'mqtt_bridge':
+            elif name in ('mqtt_bridge', 'opcua_server'):
                 node.listen_to_decisions()
             for ends, endpoints in (
                 (self.publishers, node.publishers),
