@@ -131,7 +131,19 @@ class AccessError(InspectionError):
     """
     A person or program may not do this.
 
+    Parameters
+    ----------
+    code : str
+        The reason as a code, for pages in another language; '' = it has none.
+    values : str
+        What belongs to the code, by name.
+
     """
+
+    def __init__(self, message: str, code: str = '', **values: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.values = values
 
 
 class WaitError(AccessError):

@@ -333,9 +333,7 @@ def _number(value: float, form: str) -> str:
 
 
 def _print_summary(result: Any) -> dict[str, Any]:
-    from anomaly_inspection.evaluation.run_summary import summarise
-
-    summary = summarise(result.records, result.duration_s)
+    summary: dict[str, Any] = result.figures.summary(result.duration_s)
     summary['line_stops'] = result.line_stop_reasons
     summary['source_problem'] = result.source_problem
     table = Table(title='What became of the parts', title_justify='left', box=None)
@@ -407,6 +405,12 @@ def _write_report(folder: Path, result: Any, summary: dict[str, Any]) -> None:
     write_file(folder / 'summary.json', json.dumps(without_nan(summary), indent=2) + '\n')
     pictures = f'{len(result.overlays)} pictures'
     console.print(f'  report                {escaped(folder)} ({pictures})', soft_wrap=True)
+    if len(result.records) < summary['parts']:
+        console.print(
+            f'  parts.jsonl           holds the last {len(result.records)} of {summary["parts"]} '
+            'parts: the source begins anew again and again',
+            soft_wrap=True,
+        )
     if result.overlay_problem:
         print_fault(f'  pictures are missing: {result.overlay_problem}')
 

@@ -6,8 +6,8 @@ The result of a run of the cell: one record for each part, and the figures over 
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
+from collections import Counter, deque
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 import math
 from typing import Any, TYPE_CHECKING
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 #: A defect at least this large and strong must never pass (demo and bench).
 LARGE_DIAMETER_PX = 12.0
 LARGE_CONTRAST_LEVELS = 30.0
+#: Parts whose times count in the percentiles.
+TIMES_KEPT = 100_000
 
 
 @dataclass(frozen=True)
@@ -158,23 +160,6 @@ class ConfusionRow:
     rejected: int
 
 
-def confusion(records: Sequence[PartRecord]) -> list[ConfusionRow]:
-    """
-    Count the parts passed and rejected in each true class: good first, no_part last.
-
-    """
-    classes = sorted(
-        {record.true_class for record in records},
-        key=lambda name: (name != 'good', name in ('no_part', 'unknown'), name),
-    )
-    rows = []
-    for name in classes:
-        members = [record for record in records if record.true_class == name]
-        passed = sum(bool(record.has_passed_gate) for record in members)
-        rows.append(ConfusionRow(name, len(members), passed, len(members) - passed))
-    return rows
-
-
 def percentile(values: Sequence[float], percent: float) -> float:
     """
     Give a percentile of the finite values; NaN when there are none.
@@ -184,66 +169,126 @@ def percentile(values: Sequence[float], percent: float) -> float:
     return float(np.percentile(finite, percent)) if finite else math.nan
 
 
-def summarise(records: Sequence[PartRecord], duration_s: float) -> dict[str, Any]:
+class RunFigures:
     """
-    Give the figures over all parts, ready for JSON.
-
-    Parameters
-    ----------
-    records : sequence of PartRecord
-        All parts.
-    duration_s : float
-        From the first part to the last sort event, seconds.
-
-    Returns
-    -------
-    dict
-        Counts, rates, latencies in milliseconds; rates are None when the truth is not known.
-        Parts of a challenge and blocked parts count as parts, and the gate must follow their
-        decisions too. Verdicts, rates and the confusion leave them out.
+    Count parts as they are finished; keeps no part, so a run may go on for weeks.
 
     """
-    inspected = [record for record in records if record.is_inspected_production]
-    good = [record for record in inspected if record.true_class == 'good']
-    defective = [r for r in inspected if r.true_class not in ('good', 'no_part', 'unknown')]
-    latencies_ms = [1e3 * record.latency_s for record in records]
-    firing_ms = [1e3 * abs(record.firing_error_s) for record in records]
-    return {
-        'parts': len(records),
-        'challenge_parts': sum(bool(record.known_as) for record in records),
-        'blocked': sum(record.is_blocked for record in records),
-        'passed': sum(bool(record.has_passed_gate) for record in inspected),
-        'rejected': sum(record.has_passed_gate is False for record in inspected),
-        'lost': sum(record.is_lost for record in records),
-        'gate_not_followed': sum(
-            not record.is_lost and not record.has_gate_followed for record in records
-        ),
-        'gate_causes': dict(
-            Counter(
-                record.sort_cause or 'unknown'
-                for record in records
-                if not record.is_lost and not record.has_gate_followed
+
+    def __init__(self) -> None:
+        self._counts: Counter[str] = Counter()
+        self._causes: Counter[str] = Counter()
+        # True class -> how many passed, and how many were rejected.
+        self._passed: Counter[str] = Counter()
+        self._rejected: Counter[str] = Counter()
+        self._latencies_ms: deque[float] = deque(maxlen=TIMES_KEPT)
+        self._firing_ms: deque[float] = deque(maxlen=TIMES_KEPT)
+
+    @property
+    def parts(self) -> int:
+        """
+        Give how many parts were counted.
+
+        """
+        return self._counts['parts']
+
+    def take(self, record: PartRecord) -> None:
+        """
+        Count a part.
+
+        """
+        misses_gate = not record.is_lost and not record.has_gate_followed
+        is_moved = record.has_passed_gate is not None
+        for name, is_so in (
+            ('parts', True),
+            ('challenge_parts', bool(record.known_as)),
+            ('blocked', record.is_blocked),
+            ('lost', record.is_lost),
+            ('gate_not_followed', misses_gate),
+            ('gate_not_confirmed', is_moved and not record.gate_is_confirmed),
+            ('false_rejects', record.is_false_reject),
+            ('escapes', record.is_escape),
+            ('large_escapes', record.is_large_escape),
+        ):
+            self._counts[name] += is_so
+        if misses_gate:
+            self._causes[record.sort_cause or 'unknown'] += 1
+        if record.is_inspected_production:
+            self._counts['passed'] += record.has_passed_gate is True
+            self._counts['rejected'] += record.has_passed_gate is False
+            self._passed[record.true_class] += bool(record.has_passed_gate)
+            self._rejected[record.true_class] += not record.has_passed_gate
+        self._latencies_ms.append(1e3 * record.latency_s)
+        self._firing_ms.append(1e3 * abs(record.firing_error_s))
+
+    def summary(self, duration_s: float) -> dict[str, Any]:
+        """
+        Give the figures, ready for JSON.
+
+        Parameters
+        ----------
+        duration_s : float
+            From the first part to the last sort event, seconds.
+
+        Returns
+        -------
+        dict
+            Counts, rates, latencies in milliseconds; rates are None when the truth is not known.
+            Parts of a challenge and blocked parts count as parts, and the gate must follow their
+            decisions too. Verdicts, rates and the confusion leave them out. Times are those of the
+            last `TIMES_KEPT` parts, all else of all parts.
+
+        """
+        counts = self._counts
+        rows = self._confusion()
+        good = sum(row.parts for row in rows if row.true_class == 'good')
+        no_part = sum(row.parts for row in rows if row.true_class == 'no_part')
+        unknown = sum(row.parts for row in rows if row.true_class == 'unknown')
+        defective = sum(row.parts for row in rows) - good - no_part - unknown
+        latencies, firing = list(self._latencies_ms), list(self._firing_ms)
+        names = ('parts', 'challenge_parts', 'blocked', 'passed', 'rejected', 'lost')
+        return {
+            **{name: counts[name] for name in names},
+            'gate_not_followed': counts['gate_not_followed'],
+            'gate_causes': dict(self._causes),
+            'gate_not_confirmed': counts['gate_not_confirmed'],
+            'n_good': good,
+            'n_defect': defective,
+            'n_no_part': no_part,
+            **{name: counts[name] for name in ('false_rejects', 'escapes', 'large_escapes')},
+            'false_reject_rate': counts['false_rejects'] / good if good else None,
+            'recall': 1 - counts['escapes'] / defective if defective else None,
+            'confusion': [vars(row) for row in rows],
+            'duration_s': duration_s,
+            'parts_per_second': counts['parts'] / duration_s if duration_s > 0 else None,
+            'latency_ms': {'p50': percentile(latencies, 50), 'p99': percentile(latencies, 99)},
+            'firing_error_ms': {'p50': percentile(firing, 50), 'p99': percentile(firing, 99)},
+        }
+
+    def _confusion(self) -> list[ConfusionRow]:
+        """
+        Give how many parts of each true class passed: good first, no_part last.
+
+        """
+        classes = sorted(
+            self._passed,
+            key=lambda name: (name != 'good', name in ('no_part', 'unknown'), name),
+        )
+        return [
+            ConfusionRow(
+                *(name, self._passed[name] + self._rejected[name]),
+                *(self._passed[name], self._rejected[name]),
             )
-        ),
-        'gate_not_confirmed': sum(
-            record.has_passed_gate is not None and not record.gate_is_confirmed
-            for record in records
-        ),
-        'n_good': len(good),
-        'n_defect': len(defective),
-        'n_no_part': sum(record.true_class == 'no_part' for record in inspected),
-        'false_rejects': sum(record.is_false_reject for record in records),
-        'escapes': sum(record.is_escape for record in records),
-        'large_escapes': sum(record.is_large_escape for record in records),
-        'false_reject_rate': (
-            sum(record.is_false_reject for record in records) / len(good) if good else None
-        ),
-        'recall': (
-            1 - sum(record.is_escape for record in records) / len(defective) if defective else None
-        ),
-        'confusion': [vars(row) for row in confusion(inspected)],
-        'duration_s': duration_s,
-        'parts_per_second': len(records) / duration_s if duration_s > 0 else None,
-        'latency_ms': {'p50': percentile(latencies_ms, 50), 'p99': percentile(latencies_ms, 99)},
-        'firing_error_ms': {'p50': percentile(firing_ms, 50), 'p99': percentile(firing_ms, 99)},
-    }
+            for name in classes
+        ]
+
+
+def summarise(records: Iterable[PartRecord], duration_s: float) -> dict[str, Any]:
+    """
+    Give the figures over parts; see `RunFigures.summary`.
+
+    """
+    figures = RunFigures()
+    for record in records:
+        figures.take(record)
+    return figures.summary(duration_s)

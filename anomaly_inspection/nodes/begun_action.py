@@ -46,7 +46,12 @@ class BegunAction:
     ) -> None:
         self._node = node
         self._server = name.partition('/')[0]
-        self._not_running = not_running or f'the {self._server} is not running'
+        self._not_running = Answer(
+            False,
+            not_running or f'the {self._server} is not running',
+            'not_running',
+            {'node': self._server},
+        )
         self._client = ActionClient(node, action_type, name)
         # Whoever has begun it, this panel or another program, it can be cancelled from here.
         self._cancel = node.create_client(CancelGoal, f'{name}/_action/cancel_goal')
@@ -72,7 +77,7 @@ class BegunAction:
 
         """
         if not self._client.server_is_ready():
-            return Answer(False, self._not_running)
+            return self._not_running
         accepted, ended = threading.Event(), threading.Event()
         outcome: list[Answer] = []
 
@@ -88,7 +93,7 @@ class BegunAction:
 
         self._client.send_goal_async(goal).add_done_callback(take_handle)
         if not accepted.wait(_ANSWER_TIMEOUT_S):
-            return Answer(False, f'the {self._server} did not answer in {_ANSWER_TIMEOUT_S:g} s')
+            return no_answer(self._server, _ANSWER_TIMEOUT_S)
         ended.wait(_REFUSED_WITHIN_S)
         return outcome[0] if outcome else Answer(True, '')
 
@@ -98,14 +103,45 @@ class BegunAction:
 
         """
         if not self._cancel.service_is_ready():
-            return Answer(False, self._not_running)
+            return self._not_running
         done = threading.Event()
         # Without the id of a goal it cancels all there are.
         future = self._cancel.call_async(CancelGoal.Request())
         future.add_done_callback(lambda _: done.set())
         if not done.wait(_ANSWER_TIMEOUT_S):
             self._cancel.remove_pending_request(future)
-            return Answer(False, f'the {self._server} did not answer in {_ANSWER_TIMEOUT_S:g} s')
+            return no_answer(self._server, _ANSWER_TIMEOUT_S)
         if not future.result().goals_canceling:
-            return Answer(False, 'there is nothing to cancel')
+            return Answer(False, 'there is nothing to cancel', 'nothing_to_cancel')
         return Answer(True, 'cancelled')
+
+
+def not_running(node: str) -> Answer:
+    """
+    Give the answer when a node is not there.
+
+    """
+    return Answer(False, f'the {node} is not running', 'not_running', {'node': node})
+
+
+def no_answer(node: str, timeout_s: float) -> Answer:
+    """
+    Give the answer when a node says nothing in time.
+
+    """
+    return Answer(
+        *(False, f'the {node} did not answer in {timeout_s:g} s', 'no_answer', {'node': node})
+    )
+
+
+def parts_refused(parts: int, least: int, most: int) -> Answer:
+    """
+    Give the answer when so many parts cannot be asked for.
+
+    """
+    return Answer(
+        False,
+        f'{parts} parts are refused; allowed: {least} to {most}',
+        'parts_refused',
+        {'parts': str(parts), 'least': str(least), 'most': str(most)},
+    )

@@ -6,6 +6,7 @@ Run the cell in one process on a source, watch every part from the camera to the
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -20,7 +21,7 @@ from rclpy.parameter import Parameter
 from rclpy.signals import SignalHandlerOptions
 
 from anomaly_inspection.errors import InspectionError, SettingError
-from anomaly_inspection.evaluation.run_summary import PartRecord
+from anomaly_inspection.evaluation.run_summary import PartRecord, RunFigures
 from anomaly_inspection.nodes.cell import Cell, NAMESPACE
 from anomaly_inspection.nodes.inspection_node import steady_s
 from anomaly_inspection.nodes.run_observer import RunObserverNode
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
     from anomaly_inspection.nodes.panel_process import PanelProcess
 
 _START_TIMEOUT_S = 30.0
+# A source that loops goes on for weeks.
+_KEPT_RECORDS = 10_000
 # Beyond deadline and travel time: what a busy machine may need to deliver the last messages.
 _LAST_PART_TIMEOUT_S = 10.0
 
@@ -47,8 +50,11 @@ class RunResult:
 
     Parameters
     ----------
-    records : list of PartRecord
-        One for each part that was announced, in the order in which they were finished.
+    records : deque of PartRecord
+        One for each part that was announced, in the order in which they were finished; with a
+        source that loops the last 10000.
+    figures : RunFigures
+        Over all parts.
     line_stop_reasons : list of str
         Why the line was stopped, if it was.
     duration_s : float
@@ -64,7 +70,8 @@ class RunResult:
 
     """
 
-    records: list[PartRecord] = field(default_factory=list)
+    records: deque[PartRecord] = field(default_factory=deque)
+    figures: RunFigures = field(default_factory=RunFigures)
     line_stop_reasons: list[str] = field(default_factory=list)
     duration_s: float = 0.0
     overlays: list[Path] = field(default_factory=list)
@@ -172,7 +179,8 @@ def run_cell(
             cell, interrupted, is_watched=overlays is not None, n_listeners=n_listeners
         )
         cell.camera.trigger_activate()
-        return _watched(cell, observer, source, most_parts, interrupted, part_done)
+        kept = _KEPT_RECORDS if loop else None
+        return _watched(cell, observer, source, most_parts, interrupted, part_done, kept)
 
 
 def _overrides(
@@ -265,15 +273,17 @@ def _watched(
     most_parts: int | None,
     interrupted: threading.Event,
     part_done: Callable[[PartRecord], None],
+    kept: int | None,
 ) -> RunResult:
     """
     Make a record of every part as it is finished, until the run is over.
 
     """
-    result = RunResult()
+    result = RunResult(records=deque(maxlen=kept))
 
     def done(record: PartRecord) -> None:
         result.records.append(record)
+        result.figures.take(record)
         part_done(record)
 
     def truth_of(name: str) -> Truth | None:
@@ -290,13 +300,13 @@ def _watched(
             cell.camera.has_ended.is_set() or interrupted.is_set() or has_enough
         ):
             ending = _Ending.begun(cell)
-        if ending is not None and ending.is_over(cell, len(result.records)):
+        if ending is not None and ending.is_over(cell, result.figures.parts):
             break
     result.duration_s = last_s - began_s
     for heard in observer.unfinished():
         done(heard.record(truth_of))
     # Parts that were announced but nobody heard of.
-    for _ in range(cell.announcer.part_count - len(result.records)):
+    for _ in range(cell.announcer.part_count - result.figures.parts):
         done(PartRecord())
     result.line_stop_reasons = observer.line_stop_reasons
     result.source_problem = cell.camera.end_problem

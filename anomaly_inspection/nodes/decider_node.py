@@ -356,7 +356,12 @@ class DeciderNode(InspectionNode[DeciderParameters]):
                 self.report('fault', ERROR, reason)
             else:
                 self.clear('fault')
-            message = Fault(active=bool(reason), reason=reason)
+            cause = Fault.CAUSE_UNCONFIRMED if self._unconfirmed else Fault.CAUSE_NO_SCORES
+            message = Fault(
+                active=bool(reason),
+                reason=reason,
+                cause=cause if reason else Fault.CAUSE_UNKNOWN,
+            )
             message.header.stamp = self.get_clock().now().to_msg()
             self._fault.publish(message)
             self._published_fault = reason

@@ -18,7 +18,12 @@ from std_srvs.srv import Trigger
 from anomaly_inspection.action import Calibrate, LoadRecipe, RunChallenge
 from anomaly_inspection.errors import InspectionError
 from anomaly_inspection.msg import Limit, LimitRange
-from anomaly_inspection.nodes.begun_action import BegunAction
+from anomaly_inspection.nodes.begun_action import (
+    BegunAction,
+    no_answer,
+    not_running,
+    parts_refused,
+)
 from anomaly_inspection.panel.cell.commands import Answer
 from anomaly_inspection.panel.recipes.library import kept_folder
 from anomaly_inspection.recipes.archive import import_archive
@@ -125,10 +130,10 @@ class PanelCommands:
 
     def _switch_to(self, path: str) -> Answer:
         if not self._load_recipe.server_is_ready():
-            return Answer(False, 'the decider is not running')
+            return not_running('decider')
         goal = _result(self._load_recipe.send_goal_async(LoadRecipe.Goal(path=path)))
         if goal is None:
-            return Answer(False, f'the decider did not answer in {_ANSWER_TIMEOUT_S:g} s')
+            return no_answer('decider', _ANSWER_TIMEOUT_S)
         wrapped = _result(goal.get_result_async(), _RECIPE_TIMEOUT_S)
         if wrapped is None:
             goal.cancel_goal_async()
@@ -177,9 +182,18 @@ class PanelCommands:
     def _delete(self, folder: Path) -> Answer:
         in_force = self._path_in_force()
         if not in_force:
-            return Answer(False, 'no recipe is in force, so nobody knows which one must stay')
+            return Answer(
+                False,
+                'no recipe is in force, so nobody knows which one must stay',
+                'nothing_in_force',
+            )
         if folder.resolve() == Path(in_force).resolve():
-            return Answer(False, f'{folder.name} is in force; load another recipe first')
+            return Answer(
+                False,
+                f'{folder.name} is in force; load another recipe first',
+                'is_in_force',
+                {'name': folder.name},
+            )
         try:
             count = delete_recipe(folder)
         except InspectionError as error:
@@ -213,7 +227,7 @@ class PanelCommands:
 
         """
         if not 0 <= parts < 2**32:
-            return Answer(False, f'{parts} parts are refused; allowed: 5 to 100000')
+            return parts_refused(parts, 5, 100_000)
         goal = Calibrate.Goal(parts=parts, false_reject_rate=float(false_reject_rate))
         answer = self._calibrate.begin(goal)
         begun = f'the next {parts} good parts are collected; until then the limits stay'
@@ -255,12 +269,20 @@ def call_service(client: Any, request: Any, timeout_s: float = _ANSWER_TIMEOUT_S
 
     """
     if not client.service_is_ready():
-        return Answer(False, f'{client.srv_name.rpartition("/")[0]} is not running')
+        node = client.srv_name.rpartition('/')[0]
+        return Answer(
+            False, f'{node} is not running', 'not_running', {'node': node.rpartition('/')[2]}
+        )
     future = client.call_async(request)
     response = _result(future, timeout_s)
     if response is None:
         client.remove_pending_request(future)
-        return Answer(False, f'{client.srv_name} did not answer in {timeout_s:g} s')
+        return Answer(
+            False,
+            f'{client.srv_name} did not answer in {timeout_s:g} s',
+            'no_answer',
+            {'node': client.srv_name.rpartition('/')[0].rpartition('/')[2]},
+        )
     return Answer(bool(response.success), str(response.message))
 
 

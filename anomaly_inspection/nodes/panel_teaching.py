@@ -13,7 +13,7 @@ from std_srvs.srv import Trigger
 from anomaly_inspection.action import AcceptDraft, RecordParts, Teach
 from anomaly_inspection.deciding.frame_judge import Reason
 from anomaly_inspection.msg import Decision, ShadowVerdict, TeacherState
-from anomaly_inspection.nodes.begun_action import BegunAction
+from anomaly_inspection.nodes.begun_action import BegunAction, parts_refused
 from anomaly_inspection.nodes.panel_commands import call_service
 from anomaly_inspection.nodes.qos import EVENT, LATCHED
 from anomaly_inspection.panel.cell.commands import Answer
@@ -120,7 +120,7 @@ class PanelTeaching:
 
         """
         if not 0 <= parts < 2**32:
-            return Answer(False, f'{parts} parts are refused; allowed: 0 to 2000')
+            return parts_refused(parts, 0, 2000)
         goal = RecordParts.Goal(product=product, session=session, parts=parts)
         return self._begin('record', goal)
 
@@ -208,7 +208,7 @@ class PanelTeaching:
     def _call(self, name: str, **fields: Any) -> Answer:
         client = self._services[name]
         if not client.service_is_ready():
-            return Answer(False, _NOT_RUNNING)
+            return Answer(False, _NOT_RUNNING, 'not_running', {'node': 'teacher'})
         return call_service(client, client.srv_type.Request(**fields))
 
     def _begin(self, name: str, goal: Any) -> Answer:

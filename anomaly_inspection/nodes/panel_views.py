@@ -55,6 +55,15 @@ _CHALLENGES = {
     Challenge.STATE_RUNNING: 'running',
     Challenge.STATE_FAILED: 'failed',
 }
+_CAUSES = {
+    LineStop.CAUSE_GATE: 'gate',
+    LineStop.CAUSE_PART_MISSED: 'part_missed',
+    LineStop.CAUSE_NO_SCORES: 'no_scores',
+    LineStop.CAUSE_UNCONFIRMED: 'unconfirmed',
+    LineStop.CAUSE_BELT_UNKNOWN: 'belt_unknown',
+    LineStop.CAUSE_STATE_UNKNOWN: 'state_unknown',
+    LineStop.CAUSE_INTERNAL: 'internal',
+}
 _LEVELS = {
     DiagnosticStatus.OK: 'ok',
     DiagnosticStatus.WARN: 'warn',
@@ -190,7 +199,8 @@ def line_stop_view(message: LineStop) -> LineStopView:
 
     """
     since_s = nanoseconds_from_stamp(message.since) / 1e9 if message.active else float('nan')
-    return LineStopView(message.active, message.reason, since_s)
+    cause = _CAUSES.get(message.cause, '') if message.active else ''
+    return LineStopView(message.active, message.reason, since_s, cause)
 
 
 def health_views(message: DiagnosticArray, namespace: str, now_s: float) -> list[HealthView]:

@@ -6,7 +6,7 @@ Listen to what the cell says of every part, and make a record of each part when 
 
 from __future__ import annotations
 
-from collections import defaultdict, deque
+from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
 import threading
@@ -35,6 +35,7 @@ _LATE_MESSAGE_S = 1.0
 _KNOWN_AS = {Decision.KNOWN_AS_GOOD: 'good', Decision.KNOWN_AS_BAD: 'bad'}
 # Overlays come within a second or two; more names need not be kept for them.
 _REMEMBERED_NAMES = 1000
+_REMEMBERED_PARTS = 10_000
 # Characters; file systems allow 255 bytes.
 _LONGEST_NAME = 60
 _CAUSES = {
@@ -125,7 +126,9 @@ class RunObserverNode(Node):
         self.overlays: list[Path] = []
         self.overlay_problem = ''
         self._under_way: dict[tuple[str, int], HeardPart] = {}
-        self._finished_ids: defaultdict[str, set[int]] = defaultdict(set)
+        # A late message must not begin a part anew.
+        self._finished: deque[tuple[str, int]] = deque()
+        self._is_finished: set[tuple[str, int]] = set()
         self._changed = threading.Condition()
         self._overlay_folder = overlays
         self._names: deque[tuple[int, str, str]] = deque(maxlen=_REMEMBERED_NAMES)
@@ -165,15 +168,17 @@ class RunObserverNode(Node):
         return any(heard.is_finished(now_s) for heard in self._under_way.values())
 
     def _let_go(self, key: tuple[str, int]) -> HeardPart:
-        session_id, part_id = key
-        self._finished_ids[session_id].add(part_id)
+        self._finished.append(key)
+        self._is_finished.add(key)
+        if len(self._finished) > _REMEMBERED_PARTS:
+            self._is_finished.discard(self._finished.popleft())
         return self._under_way.pop(key)
 
     def _take(self, message: Any) -> HeardPart | None:
         with self._changed:
-            if message.part_id in self._finished_ids[message.session_id]:
-                return None
             key = (message.session_id, message.part_id)
+            if key in self._is_finished:
+                return None
             heard = self._under_way.setdefault(key, HeardPart())
             heard.take(message, steady_s())
             self._changed.notify_all()

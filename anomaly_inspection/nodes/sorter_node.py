@@ -28,6 +28,7 @@ from anomaly_inspection.sorting.sort_record import SortRecord
 from anomaly_inspection.sorting.sorter import LineStop as CoreLineStop
 from anomaly_inspection.sorting.sorter import Sorter
 from anomaly_inspection.sorting.sorter_memory import SorterMemory
+from anomaly_inspection.sorting.stop_cause import StopCause
 from anomaly_inspection.sorting.tracker_settings import TrackerSettings
 from anomaly_inspection.state_file import NO_FOLDER
 from anomaly_inspection.steady_clock import exposure_on_this_clock
@@ -42,6 +43,10 @@ _BELT_UNKNOWN = (
     'the sorter has started and the gate rests in PASS: clear the belt between camera and gate, '
     'then reset'
 )
+_CAUSE_OF_FAULT = {
+    Fault.CAUSE_NO_SCORES: StopCause.NO_SCORES,
+    Fault.CAUSE_UNCONFIRMED: StopCause.UNCONFIRMED,
+}
 
 
 @dataclass(frozen=True)
@@ -200,7 +205,9 @@ class SorterNode(InspectionNode[SorterParameters]):
             since_s = self._memory.stop_since_s
             now = steady_s()
             self._sorter.stop_line(
-                self._memory.stop_reason, since_s if 0 <= since_s <= now else now
+                self._memory.stop_reason,
+                since_s if 0 <= since_s <= now else now,
+                self._memory.stop_cause,
             )
         try:
             self.state.write(self._memory.to_dict())
@@ -211,7 +218,7 @@ class SorterNode(InspectionNode[SorterParameters]):
                 f"set state_folder to a folder that can be written, or to '{NO_FOLDER}'"
             )
         for doubt in doubts:
-            self._sorter.stop_line(doubt, steady_s())
+            self._sorter.stop_line(doubt, steady_s(), StopCause.STATE_UNKNOWN)
 
     def _inherited_memory(self) -> tuple[SorterMemory, str]:
         """
@@ -250,6 +257,7 @@ class SorterNode(InspectionNode[SorterParameters]):
             self._memory,
             stop_reason=stop.reason,
             stop_since_s=stop.since_s,
+            stop_cause=stop.cause,
             parts_sorted=self._events,
         )
         if memory.to_dict() != self._memory.to_dict():
@@ -267,10 +275,12 @@ class SorterNode(InspectionNode[SorterParameters]):
             self._gate.connect()
         except GateError as error:
             self._gate.close()
-            self._publish_line_stop(CoreLineStop(True, f'no gate: {error}', steady_s()))
+            self._publish_line_stop(
+                CoreLineStop(True, f'no gate: {error}', steady_s(), StopCause.GATE)
+            )
             raise
         if self._line_run is not None:
-            self._sorter.stop_line(_BELT_UNKNOWN, steady_s())
+            self._sorter.stop_line(_BELT_UNKNOWN, steady_s(), StopCause.BELT_UNKNOWN)
         self._publish_line_stop()
         self._decider_heard_s = steady_s()
         self._stop.clear()
@@ -341,7 +351,8 @@ class SorterNode(InspectionNode[SorterParameters]):
 
     def _take_fault(self, message: Fault) -> None:
         assert self._sorter is not None
-        self._sorter.fault_received(message.active, message.reason, steady_s())
+        cause = _CAUSE_OF_FAULT.get(message.cause, StopCause.UNKNOWN)
+        self._sorter.fault_received(message.active, message.reason, steady_s(), cause)
         self._wake.set()
 
     async def _reset(self, request: Any) -> str:
@@ -420,7 +431,7 @@ class SorterNode(InspectionNode[SorterParameters]):
         if before is not None and (before.active, before.reason) == (stop.is_active, stop.reason):
             return
         now = self.get_clock().now()
-        message = LineStop(active=stop.is_active, reason=stop.reason)
+        message = LineStop(active=stop.is_active, reason=stop.reason, cause=int(stop.cause))
         message.header.stamp = now.to_msg()
         if stop.is_active:
             age_ns = 0 if math.isnan(stop.since_s) else int(1e9 * (steady_s() - stop.since_s))

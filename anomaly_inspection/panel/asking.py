@@ -11,10 +11,13 @@ from typing import TYPE_CHECKING
 from nicegui import run, ui
 
 from anomaly_inspection.panel.cell.commands import Answer
+from anomaly_inspection.panel.explaining import said
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
+
+    from anomaly_inspection.panel.words import Words
 
 
 async def asked(command: Callable[..., Answer], *arguments: Any) -> Answer:
@@ -24,13 +27,15 @@ async def asked(command: Callable[..., Answer], *arguments: Any) -> Answer:
     """
     answer = await run.io_bound(command, *arguments)
     # NiceGUI gives None when the server ends meanwhile.
-    return answer if answer is not None else Answer(False, 'the page is being closed')
+    return (
+        answer if answer is not None else Answer(False, 'the page is being closed', 'page_closed')
+    )
 
 
-def tell_refusal(answer: Answer) -> None:
+def tell_refusal(answer: Answer, words: Words) -> None:
     """
     Show why a command was refused; nothing when it was not.
 
     """
     if not answer.success:
-        ui.notify(answer.message, type='negative', position='top')
+        ui.notify(said(answer, words), type='negative', position='top')

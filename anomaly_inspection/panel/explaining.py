@@ -10,7 +10,9 @@ import math
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from anomaly_inspection.panel.cell.commands import Answer
     from anomaly_inspection.panel.cell.part_views import PartView, RegionView
+    from anomaly_inspection.panel.cell.views import LineStopView
     from anomaly_inspection.panel.words import Words
 
 # A region is a line when its box is so many times longer than wide, or filled less than that (a
@@ -29,19 +31,6 @@ _PLACES = (
 #: Stands where there is no number.
 NO_NUMBER = '—'
 
-# What the sorter's sentence says -> which advice helps.
-_ADVICE = (
-    ('gate', 'gate'),
-    ('decision', 'decider'),
-    ('without a score', 'scorer'),
-    ('scores', 'scorer'),
-    ('no score', 'scorer'),
-    ('challenge', 'challenge'),
-    ('recipe', 'recipe'),
-    ('restart', 'restart'),
-    ('nobody knows', 'restart'),
-)
-
 
 def explained(part: PartView, words: Words) -> str:
     """
@@ -59,14 +48,37 @@ def explained(part: PartView, words: Words) -> str:
     return ' '.join([sentence, *dict.fromkeys(detail for detail in details if detail)][:2])
 
 
-def advice(reason: str, words: Words) -> str:
+def stop_words(stop: LineStopView, words: Words) -> tuple[str, str, str]:
     """
-    Say what to do about a line that stands.
+    Say why the line stands, and what to do.
+
+    Returns
+    -------
+    cause, detail, advice : str
+        The cause in the language of the page, what the cell itself says (English), and what to do.
+        A cause without a code is the sentence of the cell alone, and there is no detail.
 
     """
-    text = reason.lower()
-    kind = next((kind for word, kind in _ADVICE if word in text), 'general')
-    return words(f'line_stop.advice.{kind}')
+    cause = stop.cause or 'general'
+    advice = words(f'line_stop.advice.{cause}')
+    if not stop.cause:
+        return stop.reason, '', advice
+    return words(f'line_stop.cause.{cause}'), stop.reason, advice
+
+
+def said(answer: Answer, words: Words) -> str:
+    """
+    Give an answer of the cell in the language of the page where it has a code, else as it is.
+
+    """
+    key = f'answer.{answer.code}'
+    if not answer.code or not words.has(key):
+        return answer.message
+    values = {
+        name: words(f'role.{value}') if words.has(f'role.{value}') else value
+        for name, value in answer.values.items()
+    }
+    return words(key, **values)
 
 
 def measure_name(name: str, words: Words) -> str:
@@ -97,11 +109,27 @@ def unit_name(unit: str, words: Words) -> str:
     return '' if unit == '1' else words(key) if words.has(key) else unit
 
 
-def number(value: float) -> str:
+def number(value: float, words: Words) -> str:
     """
-    Write a number with three significant digits; a dash for none.
+    Write a number with three significant digits, with the decimal mark of the language; a dash for
+    none.
 
     """
+    return words.decimal(_digits(value))
+
+
+def axis_number(words: Words) -> str:
+    """
+    Give the script by which a chart writes the numbers of an axis in the language of the page.
+
+    """
+    return (
+        f"value => value.toLocaleString('{words.language}', "
+        '{useGrouping: false, maximumSignificantDigits: 6})'
+    )
+
+
+def _digits(value: float) -> str:
     if math.isnan(value):
         return NO_NUMBER
     if math.isinf(value):
@@ -143,9 +171,12 @@ def _beyond(part: PartView, words: Words) -> str:
     if limit is None or math.isnan(value):
         return words('reason.beyond_unknown', measure=measure)
     if limit.high_is_bad and limit.value > 0:
-        return words('reason.beyond', measure=measure, times=number(value / limit.value))
+        return words('reason.beyond', measure=measure, times=number(value / limit.value, words))
     return words(
-        'reason.beyond_value', measure=measure, value=number(value), limit=number(limit.value)
+        'reason.beyond_value',
+        measure=measure,
+        value=number(value, words),
+        limit=number(limit.value, words),
     )
 
 

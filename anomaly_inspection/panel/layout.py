@@ -27,7 +27,7 @@ from anomaly_inspection.panel.access.guard import visitor_of
 from anomaly_inspection.panel.access.route_rules import rule_for
 from anomaly_inspection.panel.asking import asked
 from anomaly_inspection.panel.cell.guarded_commands import LEAST_ROLES
-from anomaly_inspection.panel.explaining import advice
+from anomaly_inspection.panel.explaining import said, stop_words
 from anomaly_inspection.panel.words import languages, preferred_language, Words
 
 if TYPE_CHECKING:
@@ -257,6 +257,7 @@ def _line_stop_banner(
                 text(words('line_stop.title'))
                 since = text(classes='since')
             cause = text(classes='cause')
+            detail = text(classes='detail')
             hint = text(classes='advice')
             refused = text(classes='refused')
         button = ui.button(words('line_stop.reset'), color='white').props(
@@ -272,7 +273,7 @@ def _line_stop_banner(
         if answer.success:
             ui.notify(words('line_stop.done'), type='info', position='top')
         else:
-            refused.text = words('line_stop.refused', message=answer.message)
+            refused.text = words('line_stop.refused', message=said(answer, words))
 
     button.on_click(reset)
 
@@ -282,8 +283,7 @@ def _line_stop_banner(
         if not stop.is_active:
             refused.text = ''
             return
-        cause.text = stop.reason
-        hint.text = advice(stop.reason, words)
+        cause.text, detail.text, hint.text = stop_words(stop, words)
         since.text = ''
         if not math.isnan(stop.since_s):
             clock = f'{parts.state.shifts.local(stop.since_s):%H:%M:%S}'

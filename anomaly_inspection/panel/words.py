@@ -47,6 +47,13 @@ class Words:
         text = self._texts.get(key) or _texts(FALLBACK)[key]
         return text.format(**values) if values else text
 
+    def decimal(self, number: str) -> str:
+        """
+        Give a number that was written with a point as this language writes it.
+
+        """
+        return number.replace('.', self('decimal_mark'))
+
     def has(self, key: str) -> bool:
         """
         Whether there is such a string.

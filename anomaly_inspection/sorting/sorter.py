@@ -15,6 +15,7 @@ from anomaly_inspection.sorting.gate import Gate
 from anomaly_inspection.sorting.gate_task import GateCall, GateTask
 from anomaly_inspection.sorting.part_tracker import PartTracker, TrackerCounts
 from anomaly_inspection.sorting.sort_record import Cause, PartKey, SortRecord
+from anomaly_inspection.sorting.stop_cause import StopCause
 
 
 @dataclass(frozen=True)
@@ -30,12 +31,15 @@ class LineStop:
         The first reason, one sentence; '' when not active.
     since_s : float
         Steady clock, seconds; NaN when not active.
+    cause : StopCause
+        The reason as a code; UNKNOWN when not active.
 
     """
 
     is_active: bool = False
     reason: str = ''
     since_s: float = math.nan
+    cause: StopCause = StopCause.UNKNOWN
 
 
 class Sorter:
@@ -94,7 +98,13 @@ class Sorter:
         with self._state_lock:
             self._tracker.decision_received(key, passes, now)
 
-    def fault_received(self, is_active: bool, reason: str, now: float) -> None:
+    def fault_received(
+        self,
+        is_active: bool,
+        reason: str,
+        now: float,
+        cause: StopCause = StopCause.UNKNOWN,
+    ) -> None:
         """
         Take the decider's fault. It stops the line; the end of the fault alone does not start it
         again.
@@ -103,15 +113,15 @@ class Sorter:
         with self._state_lock:
             self._fault = (reason or 'the decider has a fault') if is_active else ''
             if is_active:
-                self._stop(self._fault, now)
+                self._stop(self._fault, now, cause)
 
-    def stop_line(self, reason: str, now: float) -> None:
+    def stop_line(self, reason: str, now: float, cause: StopCause = StopCause.UNKNOWN) -> None:
         """
         Stop the line for the caller's reason; a reset starts it again.
 
         """
         with self._state_lock:
-            self._stop(reason, now)
+            self._stop(reason, now, cause)
 
     def next_due(self) -> float | None:
         """
@@ -154,7 +164,7 @@ class Sorter:
             with self._state_lock:
                 if error:
                     self._gate_failure = error
-                    self._stop(error, now)
+                    self._stop(error, now, StopCause.GATE)
 
     def reset(self, now: float) -> str:
         """
@@ -182,7 +192,7 @@ class Sorter:
             except Exception as error:  # noqa: BLE001
                 with self._state_lock:
                     self._gate_failure = _sentence(error)
-                    self._stop(self._gate_failure, now)
+                    self._stop(self._gate_failure, now, StopCause.GATE)
                 return f'the gate still fails: {_sentence(error)}'
             with self._state_lock:
                 if self._fault:
@@ -223,7 +233,7 @@ class Sorter:
         except Exception as error:  # noqa: BLE001
             reason = f'internal error: {error!r}'
             with self._state_lock:
-                self._stop(reason, now)
+                self._stop(reason, now, StopCause.INTERNAL)
             return events + self._let_go(Cause.LINE_STOPPED, reason, now)
         return events
 
@@ -232,7 +242,7 @@ class Sorter:
         with self._state_lock:
             if error:
                 self._gate_failure = error
-                self._stop(error, now)
+                self._stop(error, now, StopCause.GATE)
             self._tracker.abandon(
                 cause, f'{detail}; {error}' if error else detail, gate_rests=not error
             )
@@ -263,11 +273,12 @@ class Sorter:
     def _stop_on_failure(self, now: float) -> None:
         failure = self._tracker.take_failure()
         if failure:
-            self._stop(failure, now)
+            cause = StopCause.GATE if self._gate_failure else StopCause.PART_MISSED
+            self._stop(failure, now, cause)
 
-    def _stop(self, reason: str, now: float) -> None:
+    def _stop(self, reason: str, now: float, cause: StopCause) -> None:
         if not self._line_stop.is_active:
-            self._line_stop = LineStop(True, reason, now)
+            self._line_stop = LineStop(True, reason, now, cause)
         self._tracker.reject_all(self._line_stop.reason)
 
 

@@ -11,6 +11,7 @@ import math
 from typing import Any
 
 from anomaly_inspection.errors import StateError
+from anomaly_inspection.sorting.stop_cause import StopCause
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,8 @@ class SorterMemory:
         Parts since the last fresh start.
     restarts : int
         How often the process was started again since the last fresh start.
+    stop_cause : StopCause
+        The reason as a code.
 
     """
 
@@ -35,6 +38,7 @@ class SorterMemory:
     stop_since_s: float = math.nan
     parts_sorted: int = 0
     restarts: int = 0
+    stop_cause: StopCause = StopCause.UNKNOWN
 
     def to_dict(self) -> dict[str, Any]:
         """
@@ -42,7 +46,11 @@ class SorterMemory:
 
         """
         since_s = None if math.isnan(self.stop_since_s) else self.stop_since_s
-        return {**asdict(self), 'stop_since_s': since_s}
+        return {
+            **asdict(self),
+            'stop_since_s': since_s,
+            'stop_cause': int(self.stop_cause),
+        }
 
     @classmethod
     def from_dict(cls, content: dict[str, Any]) -> SorterMemory:
@@ -62,6 +70,6 @@ class SorterMemory:
             if not isinstance(memory.stop_reason, str) or {type(n) for n in whole} != {int}:
                 raise TypeError(content)
             # The reason makes the stop; without an instant it began now.
-            return replace(memory, stop_since_s=since_s)
+            return replace(memory, stop_since_s=since_s, stop_cause=StopCause(memory.stop_cause))
         except (TypeError, ValueError) as error:
             raise StateError(f'the state of the sorter cannot be read: {error}') from error

@@ -74,7 +74,8 @@ class Line(Peer):
         self.decision_out.publish(Decision(session_id='test', part_id=part_id, verdict=verdict))
 
     def fault(self, reason):
-        self.fault_out.publish(Fault(active=bool(reason), reason=reason))
+        cause = Fault.CAUSE_NO_SCORES if reason else Fault.CAUSE_UNKNOWN
+        self.fault_out.publish(Fault(active=bool(reason), reason=reason, cause=cause))
 
 
 class Bench(NodeBench):
@@ -205,6 +206,7 @@ def test_a_fault_of_the_decider_stops_the_line_until_it_is_over_and_reset(bench,
     bench.wait(lambda: bench.line.line_stops[-1].active)
     stop = bench.line.line_stops[-1]
     assert 'three time-outs in a row' in stop.reason
+    assert stop.cause == LineStop.CAUSE_NO_SCORES
     assert abs(nanoseconds_from_stamp(stop.since) - time.time_ns()) < 60e9
     assert 'the line must stand' in bench.node.problem('line stop')
     bench.line.part(1)
@@ -223,6 +225,7 @@ def test_a_fault_of_the_decider_stops_the_line_until_it_is_over_and_reset(bench,
     assert bench.reset().success
     bench.wait(lambda: not bench.line.line_stops[-1].active)
     assert bench.line.line_stops[-1].reason == ''
+    assert bench.line.line_stops[-1].cause == LineStop.CAUSE_UNKNOWN
     assert nanoseconds_from_stamp(bench.line.line_stops[-1].since) == 0
     bench.wait(lambda: not bench.node.problem('line stop'))
     bench.line.part(2)
@@ -238,6 +241,7 @@ def test_a_gate_that_fails_stops_the_line_until_it_works_and_is_reset(bench, tro
     assert bench.event(1).outcome == SortEvent.OUTCOME_FAILED
     bench.wait(lambda: bench.line.line_stops[-1].active)
     assert 'gate' in bench.line.line_stops[-1].reason
+    assert bench.line.line_stops[-1].cause == LineStop.CAUSE_GATE
     if trouble is GateTrouble.SILENT:
         refused = bench.reset()
         assert not refused.success
@@ -394,6 +398,7 @@ def permits(make_bench):
 def test_the_line_may_run_only_after_a_reset_and_only_for_one_pitch(permits):
     permits.wait(lambda: permits.permits)
     assert 'clear the belt' in permits.line.line_stops[-1].reason
+    assert permits.line.line_stops[-1].cause == LineStop.CAUSE_BELT_UNKNOWN
     assert not any(permit.permitted for permit in permits.permits)
     assert permits.reset().success
     permits.wait(lambda: sum(permit.permitted for permit in permits.permits) > 3)
@@ -533,6 +538,7 @@ def test_a_line_stop_outlives_the_sorter_until_it_is_reset(make_bench, tmp_path)
     assert [stop.active for stop in second.line.line_stops] == [True]
     stop = second.line.line_stops[-1]
     assert stop.reason == 'three time-outs in a row'
+    assert stop.cause == LineStop.CAUSE_NO_SCORES
     assert abs(stop.since.sec - since) <= 1
     assert second.reset().success
     second.wait(lambda: not second.line.line_stops[-1].active)
@@ -571,6 +577,7 @@ def test_a_sorter_that_cannot_read_its_state_stops_the_line(make_bench, tmp_path
     [stop] = bench.line.line_stops
     assert stop.active
     assert stop.reason.startswith('nobody knows whether the line was stopped: ')
+    assert stop.cause == LineStop.CAUSE_STATE_UNKNOWN
     bench.line.part(1)
     bench.line.decide(1)
     assert bench.event(1).cause == SortEvent.CAUSE_LINE_STOPPED

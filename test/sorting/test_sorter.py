@@ -20,6 +20,7 @@ from anomaly_inspection.sorting.part_tracker import PartTracker
 from anomaly_inspection.sorting.simulated_gate import GateTrouble, SimulatedGate
 from anomaly_inspection.sorting.sort_record import Action, Cause, Outcome, SortRecord
 from anomaly_inspection.sorting.sorter import LineStop, Sorter
+from anomaly_inspection.sorting.stop_cause import StopCause
 from anomaly_inspection.sorting.tracker_settings import TrackerSettings
 
 SETTINGS = TrackerSettings(travel_time_s=1.0, window_s=0.2, actuation_s=0.05, dead_time_s=0.1)
@@ -418,8 +419,8 @@ def test_parts_that_are_too_close_are_sorted_out_together() -> None:
 
 def test_stopped_line_sorts_out_what_comes_where_the_gate_rests_in_pass() -> None:
     bench = Bench(belt=RESTS_IN_PASS)
-    bench.sorter.stop_line('clear the belt', 0.0)
-    assert bench.sorter.line_stop == LineStop(True, 'clear the belt', 0.0)
+    bench.sorter.stop_line('clear the belt', 0.0, StopCause.BELT_UNKNOWN)
+    assert bench.sorter.line_stop == LineStop(True, 'clear the belt', 0.0, StopCause.BELT_UNKNOWN)
     bench.part(1)
     bench.until(9.0)
     assert [(event.action, event.cause) for event in bench.events] == [
@@ -480,10 +481,11 @@ def test_row_fault_of_the_decider_stops_the_line_until_reset() -> None:
     bench = Bench()
     bench.part(1)
     bench.until(0.5)
-    bench.sorter.fault_received(True, '3 parts in a row timed out', bench.now)
+    reason, cause = '3 parts in a row timed out', StopCause.NO_SCORES
+    bench.sorter.fault_received(True, reason, bench.now, cause)
     bench.until(0.6)
     bench.part(2)
-    assert bench.sorter.line_stop == LineStop(True, '3 parts in a row timed out', 0.5)
+    assert bench.sorter.line_stop == LineStop(True, reason, 0.5, cause)
     assert bench.sorter.reset(bench.now) == 'the cause lasts: 3 parts in a row timed out'
     bench.sorter.fault_received(False, '', bench.now)
     assert bench.sorter.line_stop.is_active
@@ -538,6 +540,7 @@ def test_internal_error_stops_the_line_and_loses_no_part(monkeypatch: pytest.Mon
         (2, Cause.LINE_STOPPED),
     ]
     assert "internal error: ZeroDivisionError('bug')" in bench.sorter.line_stop.reason
+    assert bench.sorter.line_stop.cause is StopCause.INTERNAL
     assert bench.gate.actions[-1].name == 'rest'
     assert bench.sorter.reset(bench.now) == ''
 

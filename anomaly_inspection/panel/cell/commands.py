@@ -6,11 +6,13 @@ What a page may ask of the cell.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import BinaryIO, Protocol, TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from anomaly_inspection.errors import InspectionError
 
 
 @dataclass(frozen=True)
@@ -24,11 +26,28 @@ class Answer:
         False: nothing has changed.
     message : str
         One sentence: what is now, or why it was refused.
+    code : str
+        The commonest of these sentences as a code, for pages in another language; '' = it has
+        none.
+    values : mapping of str to str
+        What belongs to the code, by name.
 
     """
 
     success: bool
     message: str
+    code: str = ''
+    values: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of_error(cls, error: InspectionError) -> Answer:
+        """
+        Give the refusal that an error stands for.
+
+        """
+        return cls(
+            False, str(error), getattr(error, 'code', ''), dict(getattr(error, 'values', {}))
+        )
 
 
 class CellCommands(Protocol):

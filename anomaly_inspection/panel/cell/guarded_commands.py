@@ -227,7 +227,7 @@ class GuardedCommands:
         try:
             visitor = self._people.check_role(self._visitor, LEAST_ROLES[name], what)
         except InspectionError as error:
-            return Answer(False, str(error))
+            return Answer.of_error(error)
         answer = command()
         self._people.audit.record(
             visitor,

@@ -23,12 +23,15 @@ class LineStopView:
         One sentence of the sorter, '' when it may run.
     since_s : float
         Wall clock, seconds since 1970.
+    cause : str
+        The reason as a code, 'gate' or 'no_scores'; '' = not known.
 
     """
 
     is_active: bool = False
     reason: str = ''
     since_s: float = math.nan
+    cause: str = ''
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from typing import Any, TYPE_CHECKING
 from nicegui import ui
 import numpy as np
 
-from anomaly_inspection.panel.explaining import NO_NUMBER, reason_name
+from anomaly_inspection.panel.explaining import axis_number, NO_NUMBER, reason_name
 from anomaly_inspection.panel.layout import text
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ class Counters:
         values = {
             'parts': str(counts.total if counts else 0),
             'rejected': str(counts.rejected if counts else 0),
-            'yield': _percent(counts),
+            'yield': _percent(counts, words),
             'per_minute': f'{picture.parts_per_minute(now_s):.0f}',
             'latency': f'{1e3 * latencies[len(latencies) // 2]:.0f} ms'
             if latencies
@@ -96,14 +96,14 @@ class Counters:
                 'line.shift_before',
                 name=last.shift.name or words('line.last_shift'),
                 parts=last.total,
-                share=_percent(last),
+                share=_percent(last, words),
             )
 
 
-def _percent(counts: Counts | None) -> str:
+def _percent(counts: Counts | None, words: Words) -> str:
     if counts is None or math.isnan(counts.good_share):
         return NO_NUMBER
-    return f'{100 * counts.good_share:.1f} %'
+    return words.decimal(f'{100 * counts.good_share:.1f} %')
 
 
 def _counter(name: str) -> ui.label:
@@ -157,7 +157,7 @@ class ScoreChart:
 
 
 def _chart_options(words: Words) -> dict[str, Any]:
-    label = {'color': _GRAY, 'fontSize': 12}
+    label = {'color': _GRAY, 'fontSize': 12, ':formatter': axis_number(words)}
     limit = {
         'silent': True,
         'symbol': 'none',

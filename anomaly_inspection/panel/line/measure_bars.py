@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 # The bar of a measure begins and ends at these anomaly scores: a typical good part fills a quarter
 # of it, and the mark of the limit stands at three quarters.
 _BAR_FROM, _BAR_TO = -0.5, 1.5
+# More of them get one line each, so that the page needs no scrolling.
+_FEW = 4
 
 
 class MeasureBars:
@@ -62,8 +64,12 @@ class MeasureBars:
         if names != self._names or not self._rows:
             self._names = names
             self._list.clear()
+            is_long = len(limits) > _FEW
+            self._list.classes(replace='measure-list' + (' is-long' if is_long else ''))
             with self._list:
-                self._rows = [_MeasureRow(limit, self._words) for limit in limits]
+                self._rows = [
+                    _MeasureRow(limit, self._words, is_short=is_long) for limit in limits
+                ]
                 if not limits:
                     text(self._words('line.no_limits'), 'quiet')
         for row, limit in zip(self._rows, limits, strict=True):
@@ -71,8 +77,9 @@ class MeasureBars:
 
 
 class _MeasureRow:
-    def __init__(self, limit: LimitView, words: Words) -> None:
+    def __init__(self, limit: LimitView, words: Words, *, is_short: bool) -> None:
         self._words = words
+        self._before_limit = '' if is_short else f'{words("line.limit")} '
         with ui.element('div').classes('measure') as self._row:
             with ui.element('div').classes('measure-words'):
                 text(measure_name(limit.name, words), 'measure-name')
@@ -88,9 +95,9 @@ class _MeasureRow:
         is_bad = part is not None and part.decision is not None and limit.is_exceeded_by(value)
         self._row.classes(replace='measure is-bad' if is_bad else 'measure')
         unit = unit_name(limit.unit, self._words)
-        self._value.text = f'{number(value)} {unit}'.rstrip()
+        self._value.text = f'{number(value, self._words)} {unit}'.rstrip()
         sign = '≤' if limit.high_is_bad else '≥'
-        self._limit.text = f'{self._words("line.limit")} {sign} {number(limit.value)}'
+        self._limit.text = f'{self._before_limit}{sign} {number(limit.value, self._words)}'
         score = limit.anomaly_score(value)
         share = 0.0
         if not math.isnan(score):

@@ -147,13 +147,18 @@ class People:
         now = self.now(visitor)
         if now is None:
             self.audit.record(visitor, what, why='the log-in has ended', is_refused=True)
-            raise AccessError('your log-in has ended; log in again')
+            raise AccessError('your log-in has ended; log in again', 'log_in_ended')
         if now.role < role or (role > Role.VIEWER and not now.may_act):
             why = f'needs the role {role.word}'
             self.audit.record(now, what, why=why, is_refused=True)
             if now.must_change_password:
-                raise AccessError('first choose a password of your own')
-            raise AccessError(f'{what}: {why}; you are {now.role.word}')
+                raise AccessError('first choose a password of your own', 'own_password_first')
+            raise AccessError(
+                f'{what}: {why}; you are {now.role.word}',
+                'needs_role',
+                role=role.word,
+                own_role=now.role.word,
+            )
         return now
 
     # The first engineer

@@ -14,6 +14,7 @@ from nicegui import run, ui
 from anomaly_inspection.errors import InspectionError
 from anomaly_inspection.panel.asking import asked, tell_refusal
 from anomaly_inspection.panel.cell.commands import Answer
+from anomaly_inspection.panel.explaining import said
 from anomaly_inspection.panel.layout import text
 from anomaly_inspection.recipes.archive import archive_size, LARGEST_ARCHIVE_BYTES, SUFFIX
 
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 _ADDRESS = '/api/recipes'
 
 
-async def export(entry: RecipeEntry) -> None:
+async def export(entry: RecipeEntry, words: Words) -> None:
     """
     Download a recipe as one file; say why when it cannot be one.
 
@@ -39,7 +40,7 @@ async def export(entry: RecipeEntry) -> None:
     try:
         await run.io_bound(archive_size, entry.summary.folder)
     except InspectionError as error:
-        tell_refusal(Answer(False, str(error)))
+        tell_refusal(Answer.of_error(error), words)
         return
     ui.download.from_url(f'{_ADDRESS}/{entry.name}/archive{SUFFIX}')
 
@@ -66,7 +67,7 @@ def ask_for_archive(words: Words, look: Look) -> None:
     async def show(event: Any) -> None:
         answer = _answer(event.args, words('recipes.import_failed'))
         done.text, refused.text = ('', '')
-        (done if answer.success else refused).text = answer.message
+        (done if answer.success else refused).text = said(answer, words)
         uploader.run_method('reset')
         await look()
 
@@ -107,8 +108,8 @@ def ask_to_delete(parts: PanelParts, words: Words, entry: RecipeEntry, look: Loo
         answer = await asked(parts.commands.delete_recipe, str(entry.summary.folder))
         if answer.success:
             dialog.close()
-            ui.notify(answer.message, type='info', position='top')
-        refused.text = '' if answer.success else answer.message
+            ui.notify(said(answer, words), type='info', position='top')
+        refused.text = '' if answer.success else said(answer, words)
         button.set_enabled(is_meant())
         await look()
 

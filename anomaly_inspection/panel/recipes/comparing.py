@@ -140,8 +140,12 @@ class ComparingDialog:
     def _limit_text(self, values: LimitValues | None, unit: str) -> str:
         if values is None:
             return ''
-        limit = NO_NUMBER if math.isnan(values.limit) else f'{number(values.limit)} {unit}'.strip()
-        parts = [limit, self._words('tune.typical', value=number(values.typical))]
+        limit = (
+            NO_NUMBER
+            if math.isnan(values.limit)
+            else f'{number(values.limit, self._words)} {unit}'.strip()
+        )
+        parts = [limit, self._words('tune.typical', value=number(values.typical, self._words))]
         if not values.is_judged:
             parts.append(self._words('recipes.not_judged'))
         return ', '.join(parts)

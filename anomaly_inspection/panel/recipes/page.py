@@ -21,6 +21,7 @@ from anomaly_inspection.panel import layout
 from anomaly_inspection.panel.access.guard import visitor_of
 from anomaly_inspection.panel.asking import asked
 from anomaly_inspection.panel.cell.guarded_commands import LEAST_ROLES
+from anomaly_inspection.panel.explaining import said
 from anomaly_inspection.panel.layout import text
 from anomaly_inspection.panel.recipes.carrying import ask_for_archive, ask_to_delete, export
 from anomaly_inspection.panel.recipes.comparing import ComparingDialog
@@ -180,7 +181,7 @@ class _Cards:
         with ui.element('div').classes('recipe-actions'):
             self._action('compare', 'compare_arrows', lambda: self._compare(entry))
             if self._may_load:
-                self._action('export', 'download', lambda: export(entry))
+                self._action('export', 'download', lambda: export(entry, self._words))
             if self._may_load and not is_here:
                 self._action('delete', 'delete', lambda: self._ask_to_delete(entry))
 
@@ -268,7 +269,7 @@ class _Cards:
                 # The card and the head of the page say what is in force now.
                 dialog.close()
             else:
-                refused.text = answer.message
+                refused.text = said(answer, words)
             await self.look()
 
         button.on_click(go)

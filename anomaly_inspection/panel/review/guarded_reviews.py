@@ -49,14 +49,14 @@ class GuardedReviews:
         try:
             visitor = self._people.check_role(self._visitor, Role.OPERATOR, what)
         except InspectionError as error:
-            return Answer(False, str(error))
+            return Answer.of_error(error)
         before = self._reviews.reject(key)
         try:
             self._reviews.judge(key, verdict, comment, visitor.name, time.time())
         except StateError as error:
             answer = Answer(False, f'part {key[1]} is not reviewed: {error}')
         except InspectionError as error:
-            answer = Answer(False, str(error))
+            answer = Answer.of_error(error)
         else:
             answer = Answer(True, f'part {key[1]}: {verdict}')
         self._people.audit.record(

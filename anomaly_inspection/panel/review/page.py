@@ -269,7 +269,7 @@ class _ReviewPage:
         if go_on and self._list.move(1):
             self._show()
         answer = await asked(self._guarded.judge, key, verdict, comment)
-        tell_refusal(answer)
+        tell_refusal(answer, self._words)
         if answer.success:
             self._comments.pop(key, None)
         self.look()

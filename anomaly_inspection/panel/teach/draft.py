@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from nicegui import ui
 
 from anomaly_inspection.panel.asking import asked, tell_refusal
-from anomaly_inspection.panel.explaining import NO_NUMBER
+from anomaly_inspection.panel.explaining import NO_NUMBER, said
 from anomaly_inspection.panel.layout import text
 from anomaly_inspection.panel.teach.options import TeachOptionsBox
 from anomaly_inspection.panel.teach.teacher_state import ACCEPTING, IDLE, TEACHING
@@ -79,7 +79,7 @@ class TeachBox:
             self._note.text = words('teach.teach_hint', count=images)
         answer = picture.teacher_answers.get('teach')
         failed = answer is not None and not answer.success and not is_teaching
-        self._problem.text = answer.message if answer is not None and failed else ''
+        self._problem.text = said(answer, self._words) if answer is not None and failed else ''
 
     async def _teach(self) -> None:
         if self._session is None:
@@ -162,7 +162,9 @@ class DraftBox:
             button.set_enabled(picture.teacher.activity == IDLE)
         self._accept.text = self._words('teach.accepting' if is_accepting else 'teach.accept')
         answer = picture.teacher_answers.get('accept')
-        self._problem.text = answer.message if answer is not None and not answer.success else ''
+        self._problem.text = (
+            said(answer, self._words) if answer is not None and not answer.success else ''
+        )
 
     def _show_rate(self, picture: CellPicture, draft: DraftView) -> None:
         """
@@ -174,7 +176,9 @@ class DraftBox:
         self._rate_words.set_visibility(per_s > 0)
         key = 'teach.rate_too_high' if is_slow else 'teach.rate_fits'
         self._rate_words.text = self._words(
-            key, rate=f'{per_s:.2g}', most=f'{draft.most_parts_per_s:.3g}'
+            key,
+            rate=self._words.decimal(f'{per_s:.2g}'),
+            most=self._words.decimal(f'{draft.most_parts_per_s:.3g}'),
         )
         self._rate_words.classes(replace='teach-problem' if is_slow else 'quiet')
 
@@ -208,7 +212,7 @@ class DraftBox:
         else:
             answer = await asked(teaching.start_trial, session.name)
         self._trial.enable()
-        tell_refusal(answer)
+        tell_refusal(answer, self._words)
 
     async def _accept_draft(self) -> None:
         session = self._session
@@ -222,7 +226,7 @@ class DraftBox:
     async def _throw_away(self) -> None:
         if self._session is not None:
             answer = await asked(self._parts.teaching.discard, self._session.name)
-            tell_refusal(answer)
+            tell_refusal(answer, self._words)
 
 
 class DraftDetails:
@@ -313,8 +317,8 @@ def _headline(draft: DraftView, words: Words) -> None:
         for name, value in (
             ('seen_in_all', _percent(draft.seen_in_all)),
             ('false_rejects', _percent(draft.false_rejects)),
-            ('frame_time', f'{draft.frame_time_ms:.3g} ms'),
-            ('most_parts', f'{draft.most_parts_per_s:.3g}'),
+            ('frame_time', words.decimal(f'{draft.frame_time_ms:.3g} ms')),
+            ('most_parts', words.decimal(f'{draft.most_parts_per_s:.3g}')),
         ):
             _counter(words(f'teach.{name}')).text = value
     text(
@@ -383,9 +387,9 @@ def _table(draft: DraftView, words: Words) -> None:
     ):
         text(words('teach.table_head'), 'teach-head quiet')
         for size in draft.sizes_px:
-            text(f'{size:g} px', 'teach-head')
+            text(words.decimal(f'{size:g} px'), 'teach-head')
         for row, contrast in enumerate(draft.contrasts_levels):
-            text(words('teach.levels', count=f'{contrast:g}'), 'teach-head')
+            text(words('teach.levels', count=words.decimal(f'{contrast:g}')), 'teach-head')
             for share in draft.seen[row * columns : (row + 1) * columns]:
                 strength = 0 if math.isnan(share) else round(100 * share)
                 text(_percent(share), 'teach-cell').style(f'--share: {strength}%')

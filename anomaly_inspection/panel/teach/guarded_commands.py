@@ -123,7 +123,7 @@ class GuardedTeaching:
         try:
             visitor = self._people.check_role(self._visitor, Role.ENGINEER, what)
         except InspectionError as error:
-            return Answer(False, str(error))
+            return Answer.of_error(error)
         answer = command()
         self._people.audit.record(
             *(visitor, what),

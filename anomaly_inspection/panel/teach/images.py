@@ -205,7 +205,7 @@ class SessionImages:
         self._delete.disable()
         answer = await asked(self._parts.teaching.delete_images, self._session, names)
         self._delete.enable()
-        tell_refusal(answer)
+        tell_refusal(answer, self._words)
         if not answer.success:
             return
         self._marked.clear()

@@ -16,6 +16,7 @@ from nicegui import ui
 from anomaly_inspection.panel import layout
 from anomaly_inspection.panel.access.guard import visitor_of
 from anomaly_inspection.panel.asking import asked, tell_refusal
+from anomaly_inspection.panel.explaining import said
 from anomaly_inspection.panel.layout import text
 from anomaly_inspection.panel.live_picture import LivePicture
 from anomaly_inspection.panel.teach.draft import DraftBox, DraftDetails, TeachBox
@@ -82,7 +83,7 @@ def _show(parts: PanelParts, request: Request) -> None:
             details.show(session)
             answer = picture.teacher_answers.get('accept')
             is_accepted = answer is not None and answer.success
-            accepted_words.text = answer.message if answer is not None and is_accepted else ''
+            accepted_words.text = said(answer, words) if answer is not None and is_accepted else ''
             accepted.set_visibility(is_accepted and not (session and session.draft))
 
         layout.on_change(parts, show)
@@ -182,7 +183,7 @@ class _RecordBox:
         self._show_count(picture, session, is_recording=is_recording)
         answer = picture.teacher_answers.get('record')
         is_problem = answer is not None and not answer.success and not is_recording
-        self._problem.text = answer.message if answer is not None and is_problem else ''
+        self._problem.text = said(answer, self._words) if answer is not None and is_problem else ''
         return session
 
     def _show_count(
@@ -232,20 +233,20 @@ class _RecordBox:
         count = 0 if wanted is None or math.isnan(wanted) else int(wanted)
         session = '' if is_new else self._chosen
         answer = await asked(self._parts.teaching.record, product, session, count)
-        tell_refusal(answer)
+        tell_refusal(answer, self._words)
 
     async def _stop(self) -> None:
-        tell_refusal(await asked(self._parts.teaching.stop))
+        tell_refusal(await asked(self._parts.teaching.stop), self._words)
 
     async def _take_file(self, event: UploadEventArguments) -> None:
         content = await event.file.read()
         answer = await asked(
             self._parts.teaching.add_image, self._chosen, event.file.name, content
         )
-        tell_refusal(answer)
+        tell_refusal(answer, self._words)
         if answer.success:
             # One box for all files that are added together.
-            ui.notify(answer.message, type='info', position='top', group='added')
+            ui.notify(said(answer, self._words), type='info', position='top', group='added')
 
     def _ask_to_delete(self) -> None:
         words, name = self._words, self._chosen
@@ -258,7 +259,9 @@ class _RecordBox:
 
                 async def delete() -> None:
                     dialog.close()
-                    tell_refusal(await asked(self._parts.teaching.delete_session, name))
+                    tell_refusal(
+                        await asked(self._parts.teaching.delete_session, name), self._words
+                    )
 
                 ui.button(words('teach.delete_session'), on_click=delete).props(
                     'unelevated no-caps color=negative'

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from nicegui import ui
 
 from anomaly_inspection.panel.asking import asked
-from anomaly_inspection.panel.explaining import measure_name, number
+from anomaly_inspection.panel.explaining import measure_name, number, said
 from anomaly_inspection.panel.layout import text
 
 if TYPE_CHECKING:
@@ -93,8 +93,8 @@ class CalibrationBox:
             for limit in picture.limits:
                 with ui.element('div').classes('calibrate-limit'):
                     text(measure_name(limit.name, self._words), 'grow')
-                    old = number(before.get(limit.name, math.nan))
-                    text(f'{old}  →  {number(limit.value)}', 'calibrate-values')
+                    old = number(before.get(limit.name, math.nan), self._words)
+                    text(f'{old}  →  {number(limit.value, self._words)}', 'calibrate-values')
             text(found.promise, 'quiet')
         elif found.state == 'failed':
             text(found.detail, 'tune-refused')
@@ -123,4 +123,4 @@ class CalibrationBox:
         button.enable()
         # What was begun and then failed is told by the decider.
         is_told = self._parts.state.picture().calibration.state == 'failed'
-        self._refused.text = '' if answer.success or is_told else answer.message
+        self._refused.text = '' if answer.success or is_told else said(answer, self._words)

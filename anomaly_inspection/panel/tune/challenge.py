@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from nicegui import ui
 
 from anomaly_inspection.panel.asking import asked
+from anomaly_inspection.panel.explaining import said
 from anomaly_inspection.panel.layout import text
 
 if TYPE_CHECKING:
@@ -116,4 +117,4 @@ class ChallengeBox:
         button.enable()
         # What was begun and then failed is told by the decider.
         is_told = self._parts.state.picture().challenge.state == 'failed'
-        self._refused.text = '' if answer.success or is_told else answer.message
+        self._refused.text = '' if answer.success or is_told else said(answer, self._words)

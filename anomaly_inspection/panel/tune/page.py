@@ -16,7 +16,7 @@ from anomaly_inspection.panel import layout
 from anomaly_inspection.panel.access.guard import visitor_of
 from anomaly_inspection.panel.asking import asked
 from anomaly_inspection.panel.cell.guarded_commands import LEAST_ROLES
-from anomaly_inspection.panel.explaining import measure_name, number, unit_name
+from anomaly_inspection.panel.explaining import axis_number, measure_name, number, said, unit_name
 from anomaly_inspection.panel.layout import text
 from anomaly_inspection.panel.live_picture import LivePicture
 from anomaly_inspection.panel.tune.calibration import CalibrationBox
@@ -173,7 +173,7 @@ class _LimitRow:
             with ui.element('div').classes('tune-head'):
                 text(measure_name(limit.name, words), 'tune-name')
                 text(limit.scorer, 'measure-scorer')
-                text(words('tune.typical', value=number(limit.typical)), 'tune-typical')
+                text(words('tune.typical', value=number(limit.typical, words)), 'tune-typical')
                 text(
                     words('tune.at_most' if limit.high_is_bad else 'tune.at_least'),
                     'tune-side-word',
@@ -192,7 +192,7 @@ class _LimitRow:
                     )
                     button.props(f'flat round dense aria-label="{words("tune.range_set")}"')
                     button.tooltip(words('tune.range_set'))
-            self._chart = ui.echart(_chart_options(limit, scale)).classes('tune-chart')
+            self._chart = ui.echart(_chart_options(limit, scale, words)).classes('tune-chart')
             self._slider = ui.slider(
                 min=scale.low, max=scale.high, step=scale.step, value=scale.rounded(limit.value)
             ).classes('tune-slider')
@@ -302,7 +302,7 @@ class _LimitRow:
             self._in_force = value
             self._stand_at(value)
         else:
-            self._refused.text = answer.message
+            self._refused.text = said(answer, self._words)
             self._stand_at(self._in_force)
 
 
@@ -345,9 +345,9 @@ class _SaveBox:
         self._save.disable()
         self._undo.disable()
         answer = await asked(command)
-        self._refused.text = '' if answer.success else answer.message
+        self._refused.text = '' if answer.success else said(answer, self._words)
         if answer.success:
-            ui.notify(answer.message, type='info', position='top')
+            ui.notify(said(answer, self._words), type='info', position='top')
         self.show(self._parts.state.picture())
 
 
@@ -402,15 +402,15 @@ class _KnobBox:
             else words('tune.channel', number=knob.channel)
         )
         is_used = not math.isnan(knob.value)
-        value.text = number(knob.value) if is_used else words('tune.moves_nothing')
+        value.text = number(knob.value, words) if is_used else words('tune.moves_nothing')
         share = 0.0 if math.isnan(knob.position) else min(max(knob.position, 0.0), 1.0)
         bar.style(f'width: {100 * share:.1f}%')
 
     async def _grab(self) -> None:
         answer = await asked(self._parts.commands.grab)
-        self._refused.text = '' if answer.success else answer.message
+        self._refused.text = '' if answer.success else said(answer, self._words)
         if answer.success:
-            ui.notify(answer.message, type='info', position='top')
+            ui.notify(said(answer, self._words), type='info', position='top')
 
 
 def _shown(value: float) -> float:
@@ -432,8 +432,14 @@ def _number(value: object) -> float:
     return float(value) if is_number and math.isfinite(value) else math.nan  # type: ignore[arg-type]
 
 
-def _chart_options(limit: LimitView, scale: SliderScale) -> dict[str, Any]:
-    label = {'color': _GRAY, 'fontSize': 12, 'showMinLabel': False, 'showMaxLabel': False}
+def _chart_options(limit: LimitView, scale: SliderScale, words: Words) -> dict[str, Any]:
+    label = {
+        'color': _GRAY,
+        'fontSize': 12,
+        'showMinLabel': False,
+        'showMaxLabel': False,
+        ':formatter': axis_number(words),
+    }
     # Without a precision, echarts rounds a line to two decimals.
     line = {'silent': True, 'symbol': 'none', 'precision': 12, 'label': {'show': False}}
     return {

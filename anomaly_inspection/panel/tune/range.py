@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from nicegui import ui
 
 from anomaly_inspection.panel.asking import asked
-from anomaly_inspection.panel.explaining import measure_name
+from anomaly_inspection.panel.explaining import measure_name, said
 from anomaly_inspection.panel.layout import text
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def range_text(limit: LimitView, words: Words) -> str:
     """
     if not limit.is_narrowed:
         return ''
-    lowest, highest = f'{limit.lowest:.6g}', f'{limit.highest:.6g}'
+    lowest, highest = (words.decimal(f'{end:.6g}') for end in (limit.lowest, limit.highest))
     if math.isinf(limit.lowest):
         return words('tune.range_up_to', highest=highest)
     if math.isinf(limit.highest):
@@ -72,7 +72,7 @@ def ask_for_range(parts: PanelParts, words: Words, limit: LimitView) -> None:
         cancel.enable()
         if answer.success:
             dialog.close()
-        refused.text = '' if answer.success else answer.message
+        refused.text = '' if answer.success else said(answer, words)
 
     button.on_click(save)
     dialog.open()

@@ -1,0 +1,25 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+Why the line must stand, as a code: pages put it into words of their language.
+
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class StopCause(IntEnum):
+    """
+    The values of LineStop.msg.
+
+    """
+
+    UNKNOWN = 0
+    GATE = 1
+    PART_MISSED = 2
+    NO_SCORES = 3
+    UNCONFIRMED = 4
+    BELT_UNKNOWN = 5
+    STATE_UNKNOWN = 6
+    INTERNAL = 7
