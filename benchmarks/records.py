@@ -207,11 +207,11 @@ def latency(parts: int, rounds: int, report: Path) -> None:
         os.environ['ROS_HOME'] = str(folder / 'ros')
         recipe, config = prepare(folder)
         text = config.read_text(encoding='utf-8')
-        without_maps = folder / 'without_maps.yaml'
-        without_maps.write_text(re.sub(r'maps: true', 'maps: false', text), encoding='utf-8')
+        with_maps = folder / 'with_maps.yaml'
+        with_maps.write_text(text.replace('maps: false', 'maps: true '), encoding='utf-8')
         for turn in range(rounds):
             for case, found in runs.items():
-                of_case = without_maps if case == 'frames' else config
+                of_case = with_maps if case == 'frames and maps' else config
                 command = run_command(recipe, of_case, parts, RATE_HZ)
                 if case != 'without':
                     command += ['--record', str(folder / f'records_{case[-4:]}_{turn}')]

@@ -138,7 +138,12 @@ class RecorderParameters(NodeParameters):
         maximum=1_000_000,
         read_only=True,
     )
-    maps: bool = parameter(True, 'Keep the anomaly maps beside the frames.', read_only=True)
+    maps: bool = parameter(
+        False,
+        'Keep the anomaly maps beside the frames; the scorers then publish every map, which takes '
+        'their time.',
+        read_only=True,
+    )
     near_limit: float = parameter(
         0.8,
         'Keep pictures of passed parts from this anomaly score on: 0 = a typical good part, 1 = '

@@ -130,6 +130,7 @@ SETTINGS: dict[str, list[dict[str, Any]]] = {
         for trigger in field.metadata['choices']
     ],
     'decider': [{'challenge_parts': ['good a', 'bad b']}],
+    'recorder': [{'maps': True}],
     'sorter': [{'gate': 'topic', 'gate_rests_in': 'pass'}],
 }
 STANDARD_PACKAGES = ('rcl_interfaces', 'lifecycle_msgs', 'type_description_interfaces')
