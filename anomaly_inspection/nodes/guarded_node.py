@@ -187,7 +187,8 @@ class GuardedNode(DiagnosedNode):
             except ROSInterruptException:
                 raise
             except Exception as error:  # noqa: BLE001 - the node's edge: one bad message must not stop the line
-                name = callback.__name__
+                # A callback with arguments of its own has no name.
+                name = getattr(callback, 'func', callback).__name__
                 self.report_event(
                     name,
                     ERROR,

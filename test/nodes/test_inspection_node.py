@@ -5,6 +5,7 @@ The base of the nodes: parameters, lifecycle, guarded callbacks, diagnostics.
 """
 
 from dataclasses import dataclass
+import functools
 import time
 from typing import ClassVar
 
@@ -275,6 +276,13 @@ def test_a_bad_message_is_reported_and_the_next_one_taken(node, speaker, spin_un
     spin_until(lambda: node.taken, node, speaker)
     assert node.taken == [8]
     assert 'data = -7 is refused: allowed is 0 and more' in node.problem('_take')
+
+
+def test_a_bad_message_is_reported_by_a_callback_with_arguments_of_its_own(node):
+    node.trigger_configure()
+    node.trigger_activate()
+    node._guarded(functools.partial(node._take))(Int32(data=-7))
+    assert 'data = -7 is refused' in node.problem('_take')
 
 
 def test_a_bad_message_leaves_the_diagnostics_after_a_while_and_is_counted(
