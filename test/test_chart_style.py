@@ -30,7 +30,8 @@ EVERY_MODULE_OF_INSPECTION = (
     # It takes seconds to load, and what trains needs no watching.
     'sys.modules["tensorflow"] = None\n'
     'for module in pkgutil.walk_packages(package.__path__, "anomaly_inspection."):\n'
-    '    if module.name.endswith("__main__"):\n'
+    # Alembic runs the migrations, nothing imports them.
+    '    if module.name.endswith("__main__") or ".migrations." in module.name:\n'
     '        continue\n'
     '    try:\n'
     '        importlib.import_module(module.name)\n'

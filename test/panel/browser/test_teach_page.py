@@ -88,7 +88,7 @@ def test_a_new_product_is_recorded_taught_tried_and_accepted(
     expect(page.get_by_role('button', name='Cancel')).to_be_visible()
     expect(page.get_by_text('defects seen', exact=True)).to_be_visible(timeout=150_000)
     assert page.locator('.teach-cell').count() == 9
-    assert page.evaluate("document.querySelector('.teach-examples').naturalWidth") > 100
+    page.wait_for_function("document.querySelector('.teach-examples').naturalWidth > 100")
 
     # Trial run: both verdicts of each part; nothing is in force yet.
     page.get_by_role('button', name='Start', exact=True).click()
