@@ -255,7 +255,8 @@ def test_registered_scorers_score_through_the_frame_scorer(name):
 
 def test_an_unknown_scorer_is_refused_with_the_known_names():
     known = (
-        "no scorer 'sim'; known: autoencoder, deep_features, features, openvino, patch_statistics, ssim, template"
+        "no scorer 'sim'; known: autoencoder, deep_features, features, openvino, "
+        'patch_statistics, ssim, template'
     )
     with pytest.raises(SettingError, match=known):
         scorer_class('sim')

@@ -188,7 +188,9 @@ def test_a_verdict_that_is_refused_is_told(page, panel_site, rejects, recipe, ju
     panel_site.people.accounts.set_role('operator', Role.VIEWER)
     try:
         page.keyboard.press('1')
-        expect(page.get_by_text(re.compile('needs the role operator; you are viewer', re.I))).to_be_visible()
+        expect(
+            page.get_by_text(re.compile('needs the role operator; you are viewer', re.I))
+        ).to_be_visible()
     finally:
         panel_site.people.accounts.set_role('operator', Role.OPERATOR)
     assert judged(401).verdict is None
