@@ -5,6 +5,7 @@ The OPC UA server over DDS, with a real client: what it shows, who may do what.
 """
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 import json
 
@@ -38,6 +39,16 @@ PASSWORD = 'correct horse'
 URI = 'urn:test:client'
 RESULT = 'VisionSystem.ResultManagement.LastResult.'
 RECIPE = 'VisionSystem.RecipeManagement.ActiveRecipe.ExternalId'
+
+
+def finished(work):
+    """
+    Give what a coroutine returns. It has a thread of its own: the browser of other tests keeps an
+    event loop running in this one.
+
+    """
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, work).result()
 
 
 class OpcuaBench(NodeBench):
@@ -88,7 +99,7 @@ class OpcuaBench(NodeBench):
             async with self.client(**who) as client:
                 return await work(client, await client.get_namespace_index(NAMESPACE))
 
-        return asyncio.run(asked())
+        return finished(asked())
 
     def values(self, *names):
         async def read(client, index):
@@ -222,7 +233,7 @@ def test_without_password_or_encryption_nobody_comes_in(bench):
             pytest.fail('it came in')
 
     with pytest.raises(ua.UaError):
-        asyncio.run(unencrypted())
+        finished(unencrypted())
     assert "log-in of 'nobody' is refused" in bench.node.problem('client')
     assert PASSWORD not in bench.node.problem('client')
 
