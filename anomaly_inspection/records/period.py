@@ -107,7 +107,8 @@ def local_text(time_us: int, zone: tzinfo | None, form: str = '%Y-%m-%d %H:%M:%S
     Write a moment by the clock of the plant.
 
     """
-    return datetime.fromtimestamp(time_us / 1e6, zone).strftime(form)
+    # A moment of the computer's own clock names its zone only after `astimezone`.
+    return datetime.fromtimestamp(time_us / 1e6, zone).astimezone(zone).strftime(form)
 
 
 def _us(moment: datetime) -> int:

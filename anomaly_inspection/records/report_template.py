@@ -98,7 +98,7 @@ records: {% for row in data.gaps[:3] %}{{ row.what }}{{ '; ' if not loop.last }}
 <div class="panel">{{ charts.p|safe }}
 <p class="quiet">{% if data.p_chart.out_count %}{{ data.p_chart.out_count }} of
 {{ data.p_chart.points|length }} points lie outside the control limits: something changed there.
-{% else %}All {{ data.p_chart.points|length }} points lie within the control limits: the share of
+{% else %}Every point lies within the control limits: the share of
 rejects varies no more than chance allows.{% endif %} The limits are the mean
 ± 3 √(p (1 &minus; p) / n), for the n parts of each point.</p></div>
 {% else %}
