@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from dataclasses import replace
-import importlib.util
 import math
 from pathlib import Path
 import sys
@@ -34,6 +33,7 @@ from anomaly_inspection.nodes import plant_messages
 from anomaly_inspection.nodes.inspection_node import InspectionNode, steady_s, WARN
 from anomaly_inspection.nodes.mqtt_bridge_parameters import MqttBridgeParameters
 from anomaly_inspection.nodes.mqtt_commands import MqttCommands
+from anomaly_inspection.nodes.needed_packages import check_needed
 from anomaly_inspection.nodes.plant_commands import PlantCommands
 from anomaly_inspection.nodes.qos import EVENT, KEPT_EVENT, LATCHED
 from anomaly_inspection.nodes.spinning import PARAMETERS_REFUSED, spin_node
@@ -313,11 +313,9 @@ def check_mqtt_packages() -> None:
     Raise SettingError where the package that speaks MQTT is not installed.
 
     """
-    if importlib.util.find_spec('paho') is None:
-        raise SettingError(
-            'the mqtt_bridge needs paho-mqtt, which this Python does not have: '
-            "pip install 'anomaly_inspection[mqtt]', or apt install python3-paho-mqtt"
-        )
+    check_needed(
+        'mqtt_bridge', {'paho': 'paho-mqtt'}, 'mqtt', ', or apt install python3-paho-mqtt'
+    )
 
 
 def main() -> None:

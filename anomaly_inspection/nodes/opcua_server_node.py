@@ -9,7 +9,6 @@ It runs in a process of its own, and inspection never waits for it.
 from __future__ import annotations
 
 from dataclasses import dataclass
-import importlib.util
 import logging
 import math
 from pathlib import Path
@@ -23,6 +22,7 @@ from anomaly_inspection.errors import SettingError
 from anomaly_inspection.msg import Challenge, Decision, LineStop, RecipeInForce
 from anomaly_inspection.nodes import plant_messages
 from anomaly_inspection.nodes.inspection_node import InspectionNode, NodeParameters, steady_s, WARN
+from anomaly_inspection.nodes.needed_packages import check_needed
 from anomaly_inspection.nodes.parameters import parameter
 from anomaly_inspection.nodes.plant_commands import PlantCommands
 from anomaly_inspection.nodes.qos import EVENT, KEPT_EVENT, LATCHED
@@ -292,11 +292,7 @@ def check_opcua_packages() -> None:
     Raise SettingError where the package that speaks OPC UA is not installed.
 
     """
-    if importlib.util.find_spec('asyncua') is None:
-        raise SettingError(
-            'the opcua_server needs asyncua, which this Python does not have: '
-            "pip install 'anomaly_inspection[opcua]'"
-        )
+    check_needed('opcua_server', {'asyncua': 'asyncua'}, 'opcua')
 
 
 def main() -> None:

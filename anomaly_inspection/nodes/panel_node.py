@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections import OrderedDict
 from dataclasses import dataclass
 import functools
-import importlib.util
 from pathlib import Path
 import sys
 import time
@@ -34,6 +33,7 @@ from anomaly_inspection.msg import (
 from anomaly_inspection.nodes import panel_views
 from anomaly_inspection.nodes.freed_memory import give_back_freed_memory, share_heaps
 from anomaly_inspection.nodes.inspection_node import InspectionNode, NodeParameters, steady_s
+from anomaly_inspection.nodes.needed_packages import check_needed
 from anomaly_inspection.nodes.panel_commands import PanelCommands
 from anomaly_inspection.nodes.panel_rejects import PanelRejects
 from anomaly_inspection.nodes.panel_teaching import PanelTeaching
@@ -52,7 +52,7 @@ from anomaly_inspection.state_file import default_state_folder, NO_FOLDER
 #: The log tells the address behind these words.
 ADDRESS_WORDS = "the operator's page: "
 
-_NEEDED = ('nicegui', 'argon2')
+_NEEDED = {'nicegui': 'nicegui', 'argon2': 'argon2'}
 _PICTURES = {MARKED: 'overlay/part', PLAIN: 'overlay/frame', MAP: 'overlay/map'}
 _REMEMBERED_STAMPS = 200
 _STALE_AFTER_S = 5.0
@@ -435,12 +435,7 @@ def check_panel_packages() -> None:
     Raise SettingError where the packages of the page are not installed.
 
     """
-    missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
-    if missing:
-        raise SettingError(
-            f'the panel needs {" and ".join(missing)}, which this Python does not have: '
-            "pip install 'anomaly_inspection[panel]'"
-        )
+    check_needed('panel', _NEEDED, 'panel')
 
 
 def main() -> None:

@@ -12,7 +12,6 @@ from collections import deque, OrderedDict
 import contextlib
 from dataclasses import dataclass
 import functools
-import importlib.util
 from pathlib import Path
 import shutil
 import sys
@@ -39,6 +38,7 @@ from anomaly_inspection.msg import (
 )
 from anomaly_inspection.nodes.freed_memory import give_back_freed_memory, share_heaps
 from anomaly_inspection.nodes.inspection_node import ERROR, InspectionNode, NodeParameters, WARN
+from anomaly_inspection.nodes.needed_packages import check_needed
 from anomaly_inspection.nodes.parameters import parameter
 from anomaly_inspection.nodes.qos import KEPT_EVENT, LATCHED, RECORD
 from anomaly_inspection.nodes.record_pictures import RecordPictures
@@ -71,7 +71,7 @@ if TYPE_CHECKING:
 #: The log tells the database behind these words.
 RECORDS_WORDS = 'records go to '
 
-_NEEDED = ('sqlalchemy', 'alembic')
+_NEEDED = {'sqlalchemy': 'sqlalchemy', 'alembic': 'alembic'}
 _REMEMBERED_PARTS = 300
 _MOST_BACKLOG = 20_000
 # So much room the oldest pictures give when the disk is full.
@@ -602,12 +602,7 @@ def check_record_packages() -> None:
     Raise SettingError where the packages of the records are not installed.
 
     """
-    missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
-    if missing:
-        raise SettingError(
-            f'the recorder needs {" and ".join(missing)}, which this Python does not have: '
-            "pip install 'anomaly_inspection[records]'"
-        )
+    check_needed('recorder', _NEEDED, 'records')
 
 
 def main() -> None:

@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+Packages that only some nodes need: a node says what is missing before it starts.
+
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from typing import TYPE_CHECKING
+
+from anomaly_inspection.errors import SettingError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+def check_needed(node: str, packages: Mapping[str, str], extra: str, hint: str = '') -> None:
+    """
+    Raise SettingError where a package that a node needs is not installed.
+
+    Parameters
+    ----------
+    node : str
+        Its name, for people.
+    packages : mapping of str to str
+        By the name that is imported, the name of the package.
+    extra : str
+        The extra of this package that installs them.
+    hint : str
+        Another way to install them.
+
+    """
+    missing = [
+        package for name, package in packages.items() if importlib.util.find_spec(name) is None
+    ]
+    if missing:
+        raise SettingError(
+            f'the {node} needs {" and ".join(missing)}, which this Python does not have: '
+            f"pip install 'anomaly_inspection[{extra}]'{hint}"
+        )
