@@ -11,6 +11,7 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
+from anomaly_inspection.nodes.node_process import end_child
 from anomaly_inspection.nodes.spinning import END_WITH_STDIN
 from anomaly_inspection.state_file import default_state_folder, NO_FOLDER
 
@@ -79,10 +80,4 @@ class MqttProcess:
         End it.
 
         """
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        try:
-            self._process.wait(_GOODBYE_S)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        end_child(self._process, _GOODBYE_S)

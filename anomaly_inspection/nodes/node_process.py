@@ -10,7 +10,7 @@ import re
 import subprocess
 import sys
 import threading
-from typing import TYPE_CHECKING
+from typing import Any, TYPE_CHECKING
 
 from anomaly_inspection.errors import SettingError
 from anomaly_inspection.nodes.spinning import END_WITH_STDIN
@@ -105,14 +105,8 @@ class NodeProcess:
         End it.
 
         """
-        assert self._process.stdin is not None
+        end_child(self._process, _GOODBYE_S)
         assert self._process.stdout is not None
-        self._process.stdin.close()
-        try:
-            self._process.wait(_GOODBYE_S)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
         self._reader.join()
         self._process.stdout.close()
 
@@ -131,3 +125,17 @@ class NodeProcess:
             elif self._ready.is_set():
                 print(line, end='', file=sys.stderr)
         self._ready.set()
+
+
+def end_child(process: subprocess.Popen[Any], goodbye_s: float) -> None:
+    """
+    End a node that was started with `END_WITH_STDIN`; kill it when it takes longer.
+
+    """
+    assert process.stdin is not None
+    process.stdin.close()
+    try:
+        process.wait(goodbye_s)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()

@@ -13,6 +13,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from anomaly_inspection.errors import SettingError
+from anomaly_inspection.nodes.node_process import end_child
 from anomaly_inspection.nodes.panel_node import ADDRESS_WORDS
 from anomaly_inspection.nodes.spinning import END_WITH_STDIN
 from anomaly_inspection.state_file import default_state_folder, NO_FOLDER
@@ -112,15 +113,13 @@ class PanelProcess:
         End it.
 
         """
-        for process in filter(None, (self._process, self._teacher)):
+        processes = [one for one in (self._process, self._teacher) if one is not None]
+        # Both end at the same time.
+        for process in processes:
             assert process.stdin is not None
             process.stdin.close()
-        for process in filter(None, (self._process, self._teacher)):
-            try:
-                process.wait(_GOODBYE_S)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+        for process in processes:
+            end_child(process, _GOODBYE_S)
         self._reader.join()
         assert self._process.stdout is not None
         self._process.stdout.close()
