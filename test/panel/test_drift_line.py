@@ -41,8 +41,7 @@ def test_the_line_says_what_moved_by_how_much():
     turned = DriftCauseView('camera', 'rotation', -4.04, 'deg')
 
     assert drift_words(void(light, turned), EN, '14:02') == (
-        'Changed since 14:02, good parts may soon be rejected: the light (\u22126 %); '
-        'camera or belt guide (4.0 degrees)'
+        'Not as taught since 14:02: the light (\u22126 %); camera or belt guide (4.0 degrees)'
     )
     assert 'Kamera oder Bandführung (4,0 Grad)' in drift_words(void(turned), DE, '14:02')
 
