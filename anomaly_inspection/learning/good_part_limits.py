@@ -45,8 +45,12 @@ by a tenth.
 
 Several measures of one scorer move together, so shares of the rate would make their limits too
 wide. They get one rule for all: z = (y - m) / s of each measure, the limit of the largest z of a
-part by the rule above, and from that the limit of each measure, all at the same z. Measures that
-are perfect in most parts have no z and keep a small share of their own.
+part by the rule above, and from that the limit of each measure, all at the same z. Areas, and
+measures that are perfect in most parts, have no z and keep a small share of their own. (Of five to
+eight parts, most have a region. When its area took part in z, it widened all limits: on 16
+products, each taught on five parts of two draws, `features` found 35 % of the defects and rejected
+7.7 % of the good parts instead of 45 and 4.5 %; on eight, 40 and 5.3 % instead of 54 and 4.9 %.
+From 14 parts on it makes no difference.)
 
 """
 
