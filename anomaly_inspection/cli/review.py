@@ -211,9 +211,9 @@ def _gathered(recipe: Recipe, recipe_path: Path, parts: list[StoredPart]) -> Gat
 
 
 def _review(recipe: Recipe, found: _Found, gathered: Gathered) -> Review:
-    from anomaly_inspection.reviewing.review import review_of
+    from anomaly_inspection.reviewing.review import basis_of, review_of
 
-    return review_of(recipe, found.parts, gathered, numbers=found.numbers)
+    return review_of(basis_of(recipe), found.parts, gathered.parts, numbers=found.numbers)
 
 
 def _tried(result: Review, limits: tuple[str, ...]) -> dict[str, float]:
