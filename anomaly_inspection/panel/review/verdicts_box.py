@@ -52,13 +52,30 @@ class VerdictsBox:
         self._verdicts: Verdicts | None = None
         self._dialogs = ui.element('div')
         with ui.element('section').classes('box verdicts') as self._box:
-            text(words('verdicts.title'), 'box-title')
-            self._lines = ui.element('div').classes('verdicts-lines')
-            with ui.element('div').classes('button-row verdicts-buttons'):
-                self._accept = self._button('accept', 'check', self._ask_to_accept)
-                self._undo = self._button('undo', 'undo', self._ask_to_undo)
-                self._keep = self._button('keep', 'inventory_2', self._ask_to_keep)
+            with ui.element('div').classes('title-row'):
+                text(words('verdicts.title'), 'box-title grow')
+                self._toggle = ui.button(icon='expand_more', on_click=self._open_or_close)
+                self._toggle.props(
+                    f'flat round dense aria-expanded=false aria-label="{words("verdicts.more")}"'
+                )
+            self._main = text(classes='verdicts-main')
+            # Closed at first: who judges parts needs the room for the others.
+            with ui.element('div') as self._rest:
+                self._lines = ui.element('div').classes('verdicts-lines')
+                with ui.element('div').classes('button-row verdicts-buttons'):
+                    self._accept = self._button('accept', 'check', self._ask_to_accept)
+                    self._undo = self._button('undo', 'undo', self._ask_to_undo)
+                    self._keep = self._button('keep', 'inventory_2', self._ask_to_keep)
+            self._rest.set_visibility(False)
         self._box.set_visibility(False)
+
+    def _open_or_close(self) -> None:
+        is_open = not self._rest.visible
+        self._rest.set_visibility(is_open)
+        self._toggle.props(
+            f'icon={"expand_less" if is_open else "expand_more"} '
+            f'aria-expanded={"true" if is_open else "false"}'
+        )
 
     def _button(self, key: str, icon: str, click: Callable[[], None]) -> ui.button:
         button = ui.button(self._words(f'verdicts.{key}'), on_click=click)
@@ -98,21 +115,20 @@ class VerdictsBox:
         self._accept.set_visibility(may and bool(changes))
         self._undo.set_visibility(may and verdicts is not None and verdicts.last is not None)
         self._keep.set_visibility(may and verdicts is not None and verdicts.n_bad_to_keep > 0)
+        if verdicts is None:
+            self._main.text = words('verdicts.not_known', why=found or '')
+            return
+        self._keep.text = words('verdicts.keep', count=verdicts.n_bad_to_keep)
+        share = verdicts.review.findings.false_rejects
+        sentences = [words('verdicts.false_rejects', **_share(share, words))] if share else []
+        if changes:
+            sentences.append(words('verdicts.proposed', count=len(changes)))
+        self._main.text = ' '.join(sentences)
         with self._lines:
-            if verdicts is None:
-                text(words('verdicts.not_known', why=found or ''), 'quiet')
-                return
-            self._keep.text = words('verdicts.keep', count=verdicts.n_bad_to_keep)
-            self._show_counts(verdicts)
+            text(words('verdicts.no_escapes'), 'quiet')
+            if verdicts.n_other:
+                text(words('verdicts.other', count=verdicts.n_other), 'quiet')
             self._show_advice(verdicts)
-
-    def _show_counts(self, verdicts: Verdicts) -> None:
-        words, share = self._words, verdicts.review.findings.false_rejects
-        if share is not None:
-            text(words('verdicts.false_rejects', **_share(share, words)), 'verdicts-main')
-        text(words('verdicts.no_escapes'), 'quiet')
-        if verdicts.n_other:
-            text(words('verdicts.other', count=verdicts.n_other), 'quiet')
 
     def _show_advice(self, verdicts: Verdicts) -> None:
         words, advice = self._words, verdicts.review.advice
@@ -125,7 +141,7 @@ class VerdictsBox:
         for one in changed[:_LIMITS_SHOWN]:
             text(limit_words(one, words), 'verdicts-limit')
         if len(changed) > _LIMITS_SHOWN:
-            text(words('verdicts.more', count=len(changed) - _LIMITS_SHOWN), 'quiet')
+            text(words('verdicts.more_limits', count=len(changed) - _LIMITS_SHOWN), 'quiet')
         then = advice.then
         values = {
             'now': advice.now.good_rejected,
