@@ -263,8 +263,8 @@ def _print(
     if good and good[0].picture:
         console.print(
             f'\n{len(good)} confirmed good parts have pictures. Teach with them: '
-            f'anomaly-inspection teach {escaped(good[0].picture.parent)} --recipe '
-            f'{escaped(recipe.path or recipe.name)} --add',
+            f'anomaly-inspection teach --add {escaped(good[0].picture.parent)} --recipe '
+            f'{escaped(recipe.path or recipe.name)}',
             soft_wrap=True,
         )
 

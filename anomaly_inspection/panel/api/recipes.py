@@ -67,7 +67,7 @@ def _add_switching(router: APIRouter, parts: PanelParts) -> None:
         commands = parts.commands_for(visitor_of(request))
         return _with_folder(  # type: ignore[no-any-return]
             *(parts, body.name),
-            lambda folder: commands.load_recipe(str(folder), body.why, body.override_reason),
+            lambda folder: commands.load_recipe(str(folder), body.override_reason, body.why),
         )
 
     @router.post(

@@ -109,7 +109,7 @@ class GuardedCommands:
         """
         return self._do('undo_limits', self._commands.undo_limits, old=self._limits(), why=why)
 
-    def load_recipe(self, path: str, why: str = '', override_reason: str = '') -> Answer:
+    def load_recipe(self, path: str, override_reason: str = '', why: str = '') -> Answer:
         """
         Switch the cell to the recipe in this folder; with a reason, although it passes bad parts.
 
