@@ -259,12 +259,12 @@ def _print(
         console.print(_limits_table(result, tried, is_tried=is_tried))
         console.print(_outcomes_table(result, tried))
     _print_flips(result, tried, is_tried=is_tried)
-    good = [part for part in found.parts if str(part.truth) == 'good' and part.picture]
-    if good and good[0].picture:
+    # In a review set the good ones lie by themselves; records keep all rejects of a day together.
+    folders = {part.picture.parent for part in found.parts if part.truth and part.picture}
+    for folder in sorted(each for each in folders if each.parts[-2:] == ('test', 'good')):
         console.print(
-            f'\n{len(good)} confirmed good parts have pictures. Teach with them: '
-            f'anomaly-inspection teach --add {escaped(good[0].picture.parent)} --recipe '
-            f'{escaped(recipe.path or recipe.name)}',
+            '\nTeach with the confirmed good parts: anomaly-inspection teach --add '
+            f'{escaped(folder)} --recipe {escaped(recipe.path or recipe.name)}',
             soft_wrap=True,
         )
 
