@@ -25,6 +25,7 @@ from anomaly_inspection.cli.self_test import self_test
 from anomaly_inspection.cli.simulate import simulate
 from anomaly_inspection.cli.teach import teach
 from anomaly_inspection.cli.train import train
+from anomaly_inspection.cli.validate import validate
 from anomaly_inspection.errors import InspectionError
 
 
@@ -73,6 +74,6 @@ def main() -> None:
 
 for command in (
     *(teach, train, calibrate, self_test, run, evaluate, simulate, recipe, account),
-    *(records, report, opcua_user),
+    *(records, report, validate, opcua_user),
 ):
     main.add_command(command)

@@ -126,7 +126,7 @@ pictures = _record(
     sa.Column('part', sa.BigInteger, nullable=False),
     # 'reject', 'near' (a limit) or 'sample'.
     _text('kind'),
-    # 'frame' or 'map'.
+    # 'frame', 'map', or 'good': the nearest good part, at the place of the defect.
     _text('shows'),
     # Relative to the folder of the pictures.
     _text('path'),
