@@ -41,9 +41,15 @@ MAY_IMPORT: dict[str, set[str]] = {
     'overlay': {'scoring', 'imaging'},
     'panel': {
         *('recipes', 'deciding', 'scoring', 'imaging', 'overlay', 'learning', 'evaluation'),
-        *('teaching', 'chart_style', 'progress', 'state_file', 'steady_clock', 'writable'),
+        *('reviewing', 'teaching', 'chart_style', 'progress', 'state_file', 'steady_clock'),
+        'writable',
     },
-    'records': {'chart_style', 'disk_queue', 'overlay', 'panel', 'state_file'},
+    # What people said about parts is counted, replayed and kept with the recipe.
+    'reviewing': {
+        *('evaluation', 'learning', 'recipes', 'deciding', 'scoring', 'imaging', 'capture'),
+        *('progress', 'state_file'),
+    },
+    'records': {'chart_style', 'disk_queue', 'overlay', 'panel', 'reviewing', 'state_file'},
     'plant': {'disk_queue', 'state_file'},
     'steady_clock': set(),
     'state_file': {'steady_clock'},

@@ -20,6 +20,7 @@ from anomaly_inspection.cli.output import errors, escaped, EXIT_USAGE
 from anomaly_inspection.cli.recipe import recipe
 from anomaly_inspection.cli.records import records
 from anomaly_inspection.cli.report import report
+from anomaly_inspection.cli.review import review
 from anomaly_inspection.cli.run import run
 from anomaly_inspection.cli.self_test import self_test
 from anomaly_inspection.cli.simulate import simulate
@@ -74,6 +75,6 @@ def main() -> None:
 
 for command in (
     *(teach, train, calibrate, self_test, run, evaluate, simulate, recipe, account),
-    *(records, report, validate, opcua_user),
+    *(records, report, review, validate, opcua_user),
 ):
     main.add_command(command)

@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     from rclpy.qos_overriding_options import QoSOverridingOptions
     from rclpy.subscription import Subscription
 
+    #: A message, or fields of a response by name.
+    Said = str | dict[str, Any]
+
 
 class GuardedNode(DiagnosedNode):
     """
@@ -142,7 +145,7 @@ class GuardedNode(DiagnosedNode):
             raise SettingError(f'{values} is refused: {cause}') from error
 
     def serve(
-        self, service_type: type, name: str, answer: Callable[[Any], str | Awaitable[str]]
+        self, service_type: type, name: str, answer: Callable[[Any], Said | Awaitable[Said]]
     ) -> None:
         """
         Offer a service whose response has `success` and `message`.
@@ -150,8 +153,9 @@ class GuardedNode(DiagnosedNode):
         Parameters
         ----------
         answer : callable
-            Takes the request, gives the message of success, raises InspectionError when it is
-            refused. May be a coroutine function: then the executor goes on while it waits.
+            Takes the request, gives the message of success, or the fields of the response by
+            name; raises InspectionError when it is refused. May be a coroutine function: then the
+            executor goes on while it waits.
 
         """
 
@@ -159,8 +163,11 @@ class GuardedNode(DiagnosedNode):
             try:
                 if not self.is_active:
                     raise InspectionError(f'{self.get_name()} is not active')
-                message = answer(request)
-                response.message = message if isinstance(message, str) else await message
+                said = answer(request)
+                if not isinstance(said, str | dict):
+                    said = await said
+                for field, value in ({'message': said} if isinstance(said, str) else said).items():
+                    setattr(response, field, value)
                 response.success = True
             except Exception as error:  # noqa: BLE001 - the node's edge: a service must answer
                 response.success = False

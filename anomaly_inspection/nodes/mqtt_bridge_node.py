@@ -61,11 +61,13 @@ class MqttBridgeNode(InspectionNode[MqttBridgeParameters]):
         'store': ('store', 'loss'),
         'commands': ('command',),
         'parts': ('identity',),
+        'sparkplug': ('sparkplug',),
     }
 
     _delivery: Delivery | None = None
     _commands: MqttCommands | None = None
     _old_dashboard: Any = None
+    _sparkplug: Any = None
 
     def __init__(self, **options: Any) -> None:
         super().__init__('mqtt_bridge', MqttBridgeParameters, **options)
@@ -108,6 +110,9 @@ class MqttBridgeNode(InspectionNode[MqttBridgeParameters]):
             from anomaly_inspection.nodes.old_dashboard_face import OldDashboardFace
 
             self._old_dashboard = OldDashboardFace(self, given, self._publish_live)
+        self._edge_topics = given.sparkplug_topics(self._paths.cell)
+        if self._edge_topics is not None:
+            check_needed('mqtt_bridge', {'google.protobuf': 'protobuf'}, 'sparkplug')
         for message_type, topic, callback, qos in (
             (Part, 'part', self._take_part, EVENT),
             (PartIdentity, 'part_identity', self._take_identity, EVENT),
@@ -143,7 +148,22 @@ class MqttBridgeNode(InspectionNode[MqttBridgeParameters]):
             stored=self._take_stored,
         )
         self._delivery.start()
+        if self._edge_topics is not None:
+            self._start_sparkplug()
         self.get_logger().info(f'MQTT: {self._broker.address}, topics {self._paths.base}/...')
+
+    def _start_sparkplug(self) -> None:
+        # It needs protobuf.
+        from anomaly_inspection.nodes.sparkplug_face import SparkplugFace
+
+        self._sparkplug = SparkplugFace(
+            self._edge_topics,
+            self._broker,
+            self.parameters.longest_retry_s,
+            lambda problem: self._tell('sparkplug', problem),
+        )
+        if self._recipe is not None:
+            self._sparkplug.take_recipe(self._recipe)
 
     def listen_to_decisions(self) -> None:
         """
@@ -163,11 +183,14 @@ class MqttBridgeNode(InspectionNode[MqttBridgeParameters]):
         if self._delivery is not None:
             self._delivery.close()
             self._delivery = None
+        if self._sparkplug is not None:
+            self._sparkplug.close()
+            self._sparkplug = None
         if self._commands is not None:
             self._commands.close()
             self._commands = None
         self._resources.close()
-        for concern in ('broker', 'store', 'loss'):
+        for concern in ('broker', 'store', 'loss', 'sparkplug'):
             self.clear(concern)
 
     def cleanup(self) -> None:
@@ -214,6 +237,9 @@ class MqttBridgeNode(InspectionNode[MqttBridgeParameters]):
     def _take_stored(self, decision: PlantDecision) -> None:
         if self._old_dashboard is not None:
             self._old_dashboard.take(decision)
+        delivery, sparkplug = self._delivery, self._sparkplug
+        if sparkplug is not None and delivery is not None:
+            sparkplug.take_decision(decision, delivery.figures.last_sequence, delivery.counts)
 
     def _publish_live(self, topic: str, payload: bytes) -> None:
         delivery = self._delivery
@@ -255,6 +281,8 @@ class MqttBridgeNode(InspectionNode[MqttBridgeParameters]):
         assert self._delivery is not None
         self._recipe = message
         self._delivery.give_state('recipe', plant_messages.recipe_state(message))
+        if self._sparkplug is not None:
+            self._sparkplug.take_recipe(message)
 
     def _take_line_stop(self, message: LineStop) -> None:
         assert self._delivery is not None
@@ -283,6 +311,8 @@ class MqttBridgeNode(InspectionNode[MqttBridgeParameters]):
             since_part_s=now - self._last_part_s,
         )
         self._delivery.give_state('cell', status.payload())
+        if self._sparkplug is not None:
+            self._sparkplug.take_status(status)
         self._delivery.give_state('health', self._health.payload(now))
 
     # Commands

@@ -12,7 +12,7 @@ import socket
 from anomaly_inspection.nodes.inspection_node import NodeParameters
 from anomaly_inspection.nodes.parameters import parameter
 from anomaly_inspection.plant.broker_settings import BrokerSettings
-from anomaly_inspection.plant.topic_paths import TopicPaths
+from anomaly_inspection.plant.topic_paths import EdgeTopics, TopicPaths
 
 
 @dataclass(frozen=True)
@@ -137,6 +137,17 @@ class MqttBridgeParameters(NodeParameters):
         read_only=True,
     )
 
+    sparkplug_group: str = parameter(
+        '',
+        'Group of Sparkplug B under which the cell appears as an edge node; empty: it does not.',
+        read_only=True,
+    )
+    sparkplug_node: str = parameter(
+        '',
+        'Name of the edge node; empty: the name of the cell.',
+        read_only=True,
+    )
+
     def broker_settings(self, cell: str) -> BrokerSettings:
         """
         Give how to reach the broker; raises SettingError.
@@ -161,3 +172,12 @@ class MqttBridgeParameters(NodeParameters):
         """
         cell = self.cell or namespace.strip('/').replace('/', '_') or 'inspection'
         return TopicPaths(self.site, self.area, self.line, cell)
+
+    def sparkplug_topics(self, cell: str) -> EdgeTopics | None:
+        """
+        Give the edge node, None when there is to be none; raises SettingError.
+
+        """
+        if not self.sparkplug_group:
+            return None
+        return EdgeTopics(self.sparkplug_group, self.sparkplug_node or cell)

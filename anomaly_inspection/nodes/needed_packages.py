@@ -31,11 +31,17 @@ def check_needed(node: str, packages: Mapping[str, str], extra: str, hint: str =
         Another way to install them.
 
     """
-    missing = [
-        package for name, package in packages.items() if importlib.util.find_spec(name) is None
-    ]
+    missing = [package for name, package in packages.items() if not _is_installed(name)]
     if missing:
         raise SettingError(
             f'the {node} needs {" and ".join(missing)}, which this Python does not have: '
             f"pip install 'anomaly_inspection[{extra}]'{hint}"
         )
+
+
+def _is_installed(name: str) -> bool:
+    try:
+        return importlib.util.find_spec(name) is not None
+    except ModuleNotFoundError:
+        # Of 'google.protobuf', there is no 'google'.
+        return False

@@ -283,7 +283,8 @@ def call_service(client: Any, request: Any, timeout_s: float = _ANSWER_TIMEOUT_S
             'no_answer',
             {'node': client.srv_name.rpartition('/')[0].rpartition('/')[2]},
         )
-    return Answer(bool(response.success), str(response.message))
+    more = {'session': response.session} if hasattr(response, 'session') else {}
+    return Answer(bool(response.success), str(response.message), values=more)
 
 
 def _result(future: Any, timeout_s: float = _ANSWER_TIMEOUT_S) -> Any:

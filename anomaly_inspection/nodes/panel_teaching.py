@@ -163,12 +163,14 @@ class PanelTeaching:
         # Whoever has begun it, this panel or the one before it, may stop it from here.
         return self._actions[name].cancel()
 
-    def add_image(self, session: str, file_name: str, content: bytes) -> Answer:
+    def add_image(self, product: str, session: str, file_name: str, content: bytes) -> Answer:
         """
         Add an image file.
 
         """
-        return self._call('add_image', session=session, file_name=file_name, content=content)
+        return self._call(
+            'add_image', product=product, session=session, file_name=file_name, content=content
+        )
 
     def delete_images(self, session: str, images: list[str]) -> Answer:
         """

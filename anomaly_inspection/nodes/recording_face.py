@@ -6,7 +6,6 @@ The ROS face of recording: the next parts of the line become images of a teachin
 
 from __future__ import annotations
 
-from datetime import datetime, UTC
 from typing import TYPE_CHECKING
 
 from rclpy.task import Future
@@ -75,7 +74,7 @@ class RecordingFace:
                 'cancelled'
             )
         node.check_idle()
-        session = self._session(request)
+        session = node.session_of(request)
         session.check_space()
         with node.activity(TeacherState.ACTIVITY_RECORDING, session, request.parts):
             self._goal = goal
@@ -105,16 +104,6 @@ class RecordingFace:
         self._node.part_images.no_longer_to(self._take)
         recorder.close()
         self._recorder = None
-
-    def _session(self, request: RecordParts.Goal) -> TeachingSession:
-        if bool(request.product.strip()) == bool(request.session):
-            raise SettingError(
-                f'product is {request.product!r} and session {request.session!r}; give one of '
-                'them: a product for a new session, or the session to go on with'
-            )
-        if request.session:
-            return self._node.folder.open(request.session)
-        return self._node.folder.begin(request.product, datetime.now(UTC))
 
     def _take(self, image: PartImage) -> None:
         recorder = self._recorder

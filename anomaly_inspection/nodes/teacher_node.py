@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime, UTC
 from pathlib import Path
 from typing import Any, ClassVar, TYPE_CHECKING
 
@@ -30,11 +31,12 @@ from anomaly_inspection.nodes.trial_face import TrialFace
 from anomaly_inspection.srv import AddTeachingImage, DeleteTeachingImages, TeachingCommand
 from anomaly_inspection.state_file import default_state_folder
 from anomaly_inspection.teaching.draft import discard
-from anomaly_inspection.teaching.session import TeachingFolder
+from anomaly_inspection.teaching.session import decode_file, TeachingFolder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from anomaly_inspection.action import RecordParts
     from anomaly_inspection.learning.part_hints import PartHint
     from anomaly_inspection.msg import TeachingSession as SessionMessage
     from anomaly_inspection.teaching.recorder import RecordedImage
@@ -230,19 +232,31 @@ class TeacherNode(InspectionNode[TeacherParameters]):
 
     # Services
 
-    async def _add_image(self, request: AddTeachingImage.Request) -> str:
-        session = self._idle_session(request.session)
+    async def _add_image(self, request: AddTeachingImage.Request) -> dict[str, str]:
+        if request.session:
+            self._idle_session(request.session)
         content = bytes(request.content)
 
-        def add() -> tuple[str, PartHint]:
-            name, image = session.add_file(request.file_name, content)
+        def add() -> tuple[TeachingSession, str, PartHint]:
+            image = decode_file(request.file_name, content)
+            # Not before the image is known to be one: nobody wants a session without images.
+            session = self.session_of(request)
+            try:
+                name = session.add(image)
+            except SettingError:
+                if request.product:
+                    self.folder.delete(session.name)
+                raise
             if self._hints[0] != session.name:
                 self._hints = (session.name, PartHints())
-            return name, self._hints[1].take(image)
+            return session, name, self._hints[1].take(image)
 
-        name, hint = await self.in_background(add)
+        session, name, hint = await self.in_background(add)
         self._refresh(session)
-        return f'{name} added. {hint.sentence}'.strip()
+        return {
+            'message': f'{name} added. {hint.sentence}'.strip(),
+            'session': session.name,
+        }
 
     def _delete_images(self, request: DeleteTeachingImages.Request) -> str:
         session = self._idle_session(request.session)
@@ -265,6 +279,20 @@ class TeacherNode(InspectionNode[TeacherParameters]):
         discard(session)
         self._refresh(session)
         return f'the draft of session {session.name} is thrown away; its images stay'
+
+    def session_of(self, request: RecordParts.Goal | AddTeachingImage.Request) -> TeachingSession:
+        """
+        Give the session that a request names, or begin one for its product.
+
+        """
+        if bool(request.product.strip()) == bool(request.session):
+            raise SettingError(
+                f'product is {request.product!r} and session {request.session!r}; give one of '
+                'them: a product for a new session, or the session to go on with'
+            )
+        if request.session:
+            return self.folder.open(request.session)
+        return self.folder.begin(request.product, datetime.now(UTC))
 
     def _idle_session(self, name: str) -> TeachingSession:
         """

@@ -85,12 +85,14 @@ SessionEvent = Connected | Disconnected | Confirmed | Received
 @dataclass(frozen=True)
 class Will:
     """
-    What the broker publishes, retained, when it loses this client.
+    What the broker publishes when it loses this client.
 
     """
 
     topic: str
     payload: bytes
+    #: Whether the broker keeps it for clients that come later.
+    is_kept: bool = True
 
 
 class BrokerSession:
@@ -209,7 +211,8 @@ class BrokerSession:
         client._connect_timeout = _CONNECT_TIMEOUT_S
         # The sender has a window of its own; paho must not hold anything back.
         client.max_inflight_messages_set(65535)
-        client.will_set(self._will.topic, self._will.payload, qos=1, retain=True)
+        will = self._will
+        client.will_set(will.topic, will.payload, qos=1, retain=will.is_kept)
         context = self._settings.tls_context()
         if context is not None:
             client.tls_set_context(context)

@@ -36,6 +36,7 @@ from anomaly_inspection.plant.plant_decision import PlantDecision
 if TYPE_CHECKING:
     from anomaly_inspection.plant.broker_settings import BrokerSettings
     from anomaly_inspection.plant.decision_store import DecisionStore
+    from anomaly_inspection.plant.part_counts import PartCounts
     from anomaly_inspection.plant.topic_paths import TopicPaths
 
 ONLINE, OFFLINE = 'online', 'offline'
@@ -219,6 +220,14 @@ class Delivery:
             self._store.lost + self._dropped_in_memory,
             self._store.last_sequence,
         )
+
+    @property
+    def counts(self) -> PartCounts:
+        """
+        The totals that never reset; for `stored`, on the thread that calls it.
+
+        """
+        return self._store.counts
 
     # The thread
 

@@ -102,3 +102,35 @@ class TopicPaths:
         """
         prefix = f'{self.base}/'
         return topic.removeprefix(prefix) if topic.startswith(prefix) else ''
+
+
+@dataclass(frozen=True)
+class EdgeTopics:
+    """
+    Where a Sparkplug B edge node stands.
+
+    Parameters
+    ----------
+    group, node : str
+        Names of the group and of the edge node; see `check_topic_name`.
+
+    Raises
+    ------
+    SettingError
+        When a name is refused.
+
+    """
+
+    group: str
+    node: str
+
+    def __post_init__(self) -> None:
+        check_topic_name('sparkplug_group', self.group)
+        check_topic_name('sparkplug_node', self.node)
+
+    def topic(self, kind: str) -> str:
+        """
+        Give the topic of a kind of message, such as 'NBIRTH'.
+
+        """
+        return f'spBv1.0/{self.group}/{kind}/{self.node}'

@@ -194,49 +194,6 @@ class TeachingSession:
                 ) from error
         return name
 
-    def add_file(self, file_name: str, content: bytes) -> tuple[str, NDArray[np.uint8]]:
-        """
-        Add an image file that comes from elsewhere; it is decoded and written anew.
-
-        Parameters
-        ----------
-        file_name : str
-            For messages.
-        content : bytes
-            A PNG, JPEG, BMP or TIFF file of at most LARGEST_UPLOAD_BYTES.
-
-        Returns
-        -------
-        str
-            Its name in the session.
-        ndarray of uint8
-            What it shows.
-
-        Raises
-        ------
-        SettingError
-            When it is too large, no such image or damaged, or cannot be written.
-
-        """
-        shown_name = printable(file_name)[:100]
-        if len(content) > LARGEST_UPLOAD_BYTES:
-            raise SettingError(
-                f'{shown_name} has {len(content) / 1e6:.1f} MB; allowed: '
-                f'{LARGEST_UPLOAD_BYTES / 1e6:.0f} MB'
-            )
-        try:
-            header = image_header(content)
-            check_header(header)
-            if header.width * header.height > LARGEST_UPLOAD_PIXELS:
-                raise FrameError(
-                    f'it is {header.width} x {header.height} px; allowed: '
-                    f'{LARGEST_UPLOAD_PIXELS // 10**6} megapixels'
-                )
-            image = decode_image(content)
-        except FrameError as error:
-            raise SettingError(f'{shown_name} is refused: {error}') from error
-        return self.add(image), image
-
     def delete(self, names: Iterable[str]) -> int:
         """
         Delete images, all of them or none; give how many.
@@ -267,6 +224,42 @@ class TeachingSession:
                 f'the disk of {printable(self.folder)} has {free / 1e6:.0f} MB left; recording '
                 f'needs {LEAST_FREE_BYTES / 1e6:.0f} MB. Delete old sessions or make room'
             )
+
+
+def decode_file(file_name: str, content: bytes) -> NDArray[np.uint8]:
+    """
+    Read an image file that comes from elsewhere.
+
+    Parameters
+    ----------
+    file_name : str
+        For messages.
+    content : bytes
+        A PNG, JPEG, BMP or TIFF file of at most LARGEST_UPLOAD_BYTES.
+
+    Raises
+    ------
+    SettingError
+        When it is too large, no such image or damaged.
+
+    """
+    shown_name = printable(file_name)[:100]
+    if len(content) > LARGEST_UPLOAD_BYTES:
+        raise SettingError(
+            f'{shown_name} has {len(content) / 1e6:.1f} MB; allowed: '
+            f'{LARGEST_UPLOAD_BYTES / 1e6:.0f} MB'
+        )
+    try:
+        header = image_header(content)
+        check_header(header)
+        if header.width * header.height > LARGEST_UPLOAD_PIXELS:
+            raise FrameError(
+                f'it is {header.width} x {header.height} px; allowed: '
+                f'{LARGEST_UPLOAD_PIXELS // 10**6} megapixels'
+            )
+        return decode_image(content)
+    except FrameError as error:
+        raise SettingError(f'{shown_name} is refused: {error}') from error
 
 
 class TeachingFolder:

@@ -28,6 +28,7 @@ from support.cell_bench import NodeBench
 from support.mosquitto import Listener, Mosquitto
 from support.mqtt_schema import check
 from support.plant_cell import PlantCell
+from support.sparkplug_reader import read
 from support.tls import write_certificate
 
 pytestmark = pytest.mark.ros
@@ -267,6 +268,7 @@ def test_hostile_payloads_never_act_and_never_end_the_node(make_bench, listener)
         ({'commands': ['stop']}, "'stop' is refused"),
         ({'old_dashboard': 'a/b'}, "old_dashboard = 'a/b' is refused"),
         ({'old_dashboard': 'a', 'old_dashboard_shifts': ['6']}, "shift '6' is refused"),
+        ({'sparkplug_group': 'a/b'}, "sparkplug_group = 'a/b' is refused"),
         ({'host': 'a b'}, "host = 'a b' is refused"),
         ({'ca_file': '/nowhere'}, 'refused without tls'),
         ({'tls': True, 'ca_file': '/nowhere'}, 'No such file'),
@@ -339,3 +341,33 @@ def test_credentials_that_everybody_may_read_are_refused(make_bench, tmp_path):
     bench.wait(lambda: bench.node.problem('lifecycle'))
     assert 'everybody may read it. chmod 600' in bench.node.problem('lifecycle')
     assert 'secret' not in bench.node.problem('lifecycle')
+
+
+def test_sparkplug_hosts_see_each_part_the_recipe_and_the_state(make_bench, listener, tmp_path):
+    pytest.importorskip('google.protobuf', reason='protobuf is not installed')
+    bench = connected(make_bench(sparkplug_group='Berlin'), listener)
+
+    def heard(kind):
+        topic = f'spBv1.0/Berlin/{kind}/inspection'
+        return [
+            read(payload)['metrics'] for name, payload, _ in listener.messages if name == topic
+        ]
+
+    bench.wait(lambda: heard('NBIRTH'))
+    bench.peer.say(tmp_path)
+    bench.wait(lambda: any('Recipe/Name' in one for one in heard('NDATA')))
+    bench.peer.decide(1)
+    bench.peer.decide(2, known_as=Decision.KNOWN_AS_BAD)
+    bench.wait(lambda: any(one.get('Last Part/Sequence') == 2 for one in heard('NDATA')))
+    bench.wait(lambda: any(one.get('Cell/State') == 'running' for one in heard('NDATA')))
+    part = next(one for one in heard('NDATA') if one.get('Last Part/Sequence') == 1)
+    assert part['Last Part/Verdict'] == 'REJECT'
+    assert (part['Parts/Rejected'], part['Parts/Passed']) == (1, 0)
+    assert part['Last Part/Anomaly Score'] == 1.2
+    assert part['Last Part/Lot'] is None
+    assert heard('NDATA')[-1].keys() <= heard('NBIRTH')[0].keys()
+    bench.node.trigger_deactivate()
+    bench.wait(lambda: heard('NDEATH') == [{'bdSeq': 0}])
+    bench.node.trigger_activate()
+    bench.wait(lambda: len(heard('NBIRTH')) == 2)
+    assert heard('NBIRTH')[1]['Recipe/Name'] == 'pump'

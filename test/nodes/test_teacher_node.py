@@ -377,6 +377,33 @@ def test_images_are_added_and_deleted(bench):
     assert bench.folder.sessions() == []
 
 
+def test_a_file_begins_a_session_for_its_product(bench):
+    content = cv2.imencode('.png', good_parts(1)[0])[1].tobytes()
+
+    def add(content=content, **target):
+        return bench.call(
+            AddTeachingImage, 'teacher/add_image', file_name='a.png', content=content, **target
+        )
+
+    begun = add(product='Pumpe 3')
+    assert begun.success, begun.message
+    assert begun.session.startswith('pumpe_3_')
+    assert add(session=begun.session).session == begun.session
+    bench.wait(lambda: [one.images for one in bench.sessions.values()] == [2])
+    # What is refused begins nothing.
+    for target, why in (
+        ({'product': 'x', 'content': b'<script>'}, 'not a PNG, JPEG, BMP or TIFF'),
+        ({'product': 'a\nb'}, 'product is'),
+        ({}, 'give one of them'),
+        ({'product': 'x', 'session': begun.session}, 'give one of them'),
+        ({'session': 'none'}, 'no teaching session'),
+    ):
+        refused = add(**target)
+        assert not refused.success
+        assert why in refused.message
+    assert [one.name for one in bench.folder.sessions()] == [begun.session]
+
+
 def test_files_that_come_at_the_same_time_are_all_added(bench):
     session = bench.folder.begin('pump', NOW)
     contents = [cv2.imencode('.png', part)[1].tobytes() for part in good_parts(8)]

@@ -149,15 +149,26 @@ class ReviewFolder:
                 return place.read_bytes()
         return None
 
-    def read(self) -> tuple[list[KeptReject], list[str]]:
+    def picture_of(self, reject: Reject) -> Path | None:
+        """
+        Give the file of the picture of a reject; None = there is none.
+
+        """
+        if reject.image_problem:
+            return None
+        return next((path for path in self._places(reject) if path.is_file()), None)
+
+    def read(self, *, moves_pictures: bool = True) -> tuple[list[KeptReject], list[str]]:
         """
         Read all rejects, and name the files that cannot be read, each with the reason.
+
+        Pictures that a crash has left elsewhere are moved, unless only somebody else may do so.
 
         """
         found, strange = [], []
         for path in sorted((self.path / _PARTS).glob('*.json')):
             try:
-                found.append(self._read(path))
+                found.append(self._read(path, moves_pictures=moves_pictures))
             except (OSError, ValueError) as error:
                 strange.append(f'{printable(path.name)} ({cause_of(error)})')
         return found, strange
@@ -179,7 +190,7 @@ class ReviewFolder:
             if not (self.path / _PARTS / f'{path.stem}.json').exists():
                 yield path
 
-    def _read(self, path: Path) -> KeptReject:
+    def _read(self, path: Path, *, moves_pictures: bool) -> KeptReject:
         text = read_small_file(path)
         if text is None:
             raise ValueError('it is gone')
@@ -188,8 +199,9 @@ class ReviewFolder:
             raise ValueError(f'it is about part {reject.key[1]} of {shown(reject.key[0])}')
         if reject.image_problem:
             return KeptReject(reject, 0)
-        with suppress(OSError):
-            self._put_in_place(reject)
+        if moves_pictures:
+            with suppress(OSError):
+                self._put_in_place(reject)
         for place in self._places(reject):
             with suppress(OSError):
                 return KeptReject(reject, place.stat().st_size)

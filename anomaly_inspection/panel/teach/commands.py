@@ -77,9 +77,9 @@ class TeachCommands(Protocol):
         """
         ...
 
-    def add_image(self, session: str, file_name: str, content: bytes) -> Answer:
+    def add_image(self, product: str, session: str, file_name: str, content: bytes) -> Answer:
         """
-        Add an image file.
+        Add an image file to a session, or begin one for a product; `session` of the values.
 
         """
         ...

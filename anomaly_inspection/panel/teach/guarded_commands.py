@@ -71,14 +71,14 @@ class GuardedTeaching:
         """
         return self._do('stop the teacher', '', self._teaching.stop)
 
-    def add_image(self, session: str, file_name: str, content: bytes) -> Answer:
+    def add_image(self, product: str, session: str, file_name: str, content: bytes) -> Answer:
         """
         Add an image file.
 
         """
         return self._do(
-            *('add image', f'{session}: {file_name}'),
-            lambda: self._teaching.add_image(session, file_name, content),
+            *('add image', f'{product or session}: {file_name}'),
+            lambda: self._teaching.add_image(product, session, file_name, content),
         )
 
     def delete_images(self, session: str, images: list[str]) -> Answer:

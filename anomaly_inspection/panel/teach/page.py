@@ -6,6 +6,7 @@ The Teach page: from good parts on the line to a new recipe in force, from left 
 
 from __future__ import annotations
 
+import asyncio
 from datetime import datetime
 import math
 from typing import TYPE_CHECKING
@@ -100,6 +101,9 @@ class _RecordBox:
         self._names: dict[str, str] = {}
         self._chosen = ''
         self._wants_new = False
+        # The session that files have begun, until the teacher's state shows it.
+        self._begun = ''
+        self._adding = asyncio.Lock()
         with ui.element('section').classes('box'):
             text(words('teach.record_title'), 'box-title')
             text(words('teach.record_hint'), 'quiet teach-hint-above')
@@ -159,6 +163,8 @@ class _RecordBox:
         """
         teacher, words = picture.teacher, self._words
         names = {one.name: _label(one, words) for one in teacher.sessions}
+        if self._begun in names:
+            self._chosen, self._wants_new, self._begun = self._begun, False, ''
         if teacher.activity != IDLE:
             self._chosen, self._wants_new = teacher.session, False
         if self._chosen not in names:
@@ -179,7 +185,7 @@ class _RecordBox:
         self._record_button.text = words('teach.record_more' if has_images else 'teach.record')
         self._record_button.set_enabled(teacher.activity == IDLE)
         self._stop_button.set_visibility(is_recording)
-        self._upload.set_visibility(session is not None and not is_recording)
+        self._upload.set_visibility(not is_recording)
         self._show_count(picture, session, is_recording=is_recording)
         answer = picture.teacher_answers.get('record')
         is_problem = answer is not None and not answer.success and not is_recording
@@ -223,26 +229,41 @@ class _RecordBox:
         self.show(self._parts.state.picture())
 
     async def _record(self) -> None:
-        picture = self._parts.state.picture()
-        is_new = self._wants_new or not picture.teacher.sessions
-        product = str(self._product.value or '').strip() if is_new else ''
-        if is_new and not product:
-            ui.notify(self._words('teach.product_missing'), type='warning', position='top')
+        target = self._target()
+        if target is None:
             return
         wanted = self._parts_wanted.value
         count = 0 if wanted is None or math.isnan(wanted) else int(wanted)
-        session = '' if is_new else self._chosen
-        answer = await asked(self._parts.teaching.record, product, session, count)
+        answer = await asked(self._parts.teaching.record, *target, count)
         tell_refusal(answer, self._words)
+
+    def _target(self) -> tuple[str, str] | None:
+        """
+        Give product and session that images go to, one of them ''; None when none is named.
+
+        """
+        is_new = self._wants_new or not self._parts.state.picture().teacher.sessions
+        if not is_new:
+            return '', self._chosen
+        product = str(self._product.value or '').strip()
+        if not product:
+            ui.notify(self._words('teach.product_missing'), type='warning', position='top')
+            return None
+        return product, ''
 
     async def _stop(self) -> None:
         tell_refusal(await asked(self._parts.teaching.stop), self._words)
 
     async def _take_file(self, event: UploadEventArguments) -> None:
         content = await event.file.read()
-        answer = await asked(
-            self._parts.teaching.add_image, self._chosen, event.file.name, content
-        )
+        # One at a time: the first of many files begins the session of the others.
+        async with self._adding:
+            target = ('', self._begun) if self._begun else self._target()
+            if target is None:
+                return
+            answer = await asked(self._parts.teaching.add_image, *target, event.file.name, content)
+            if answer.success and target[0]:
+                self._begun = str(answer.values['session'])
         tell_refusal(answer, self._words)
         if answer.success:
             # One box for all files that are added together.

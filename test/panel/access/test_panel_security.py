@@ -157,7 +157,7 @@ def test_commands_hold_their_roles(
     ('command', 'arguments'),
     [
         *[('record', ('x', '', 1)), ('teach', ('s', TeachSettings())), ('accept', ('s',))],
-        *[('stop', ()), ('add_image', ('s', 'a.png', b'')), ('delete_images', ('s', ['a']))],
+        *[('stop', ()), ('add_image', ('', 's', 'a.png', b'')), ('delete_images', ('s', ['a']))],
         *[('delete_session', ('s',)), ('start_trial', ('s',)), ('stop_trial', ())],
         ('discard', ('s',)),
     ],

@@ -193,6 +193,35 @@ def test_files_are_uploaded_and_what_is_no_image_is_refused(page, processes, tmp
     assert len(session.image_names()) == 3
 
 
+def test_files_that_are_dropped_together_begin_one_session(page, processes, tmp_path):
+    folder, _ = start_teacher(processes, tmp_path)
+    processes.start('panel', port=0)
+    address = address_of(processes)
+    log_in(page, address)
+    page.goto(f'{address}teach')
+    upload = page.locator('input[type=file]')
+    rng = np.random.default_rng(1)
+    files = [
+        {
+            'name': f'{number}.png',
+            'mimeType': 'image/png',
+            'buffer': cv2.imencode('.png', rng.integers(0, 200, (240, 320), np.uint8))[
+                1
+            ].tobytes(),
+        }
+        for number in range(4)
+    ]
+    upload.set_input_files(files[:1])
+    expect(page.get_by_text('Give the product a name first.')).to_be_visible()
+    page.get_by_label('Product', exact=True).fill('Pump')
+    upload.set_input_files(files)
+    expect(page.locator('.teach-tile')).to_have_count(4)
+    assert [one.product for one in folder.sessions()] == ['Pump']
+    # The next file goes there too.
+    upload.set_input_files(files[:1])
+    expect(page.locator('.teach-tile')).to_have_count(5)
+
+
 def test_without_a_teacher_the_page_says_what_to_do(page, processes):
     processes.start('panel', port=0)
     address = address_of(processes)
