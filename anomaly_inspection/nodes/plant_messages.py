@@ -16,6 +16,7 @@ from anomaly_inspection.nodes.stamps import nanoseconds_from_stamp
 from anomaly_inspection.plant.cell_status import Health
 from anomaly_inspection.plant.payloads import utc_text
 from anomaly_inspection.plant.plant_decision import PlantDecision, PlantMeasure
+from anomaly_inspection.sorting.stop_cause import StopCause
 
 _KNOWN_AS = {Decision.KNOWN_AS_GOOD: 'good', Decision.KNOWN_AS_BAD: 'bad'}
 _LEVELS = {
@@ -89,7 +90,12 @@ def line_stop_state(message: LineStop) -> dict[str, Any]:
 
     """
     since = utc_text(nanoseconds_from_stamp(message.since)) if message.active else None
-    return {'active': bool(message.active), 'reason': message.reason, 'since': since}
+    return {
+        'active': bool(message.active),
+        'reason': message.reason,
+        'cause': StopCause.of(message.cause).word if message.active else None,
+        'since': since,
+    }
 
 
 def block_reason(message: Challenge) -> str | None:

@@ -22,6 +22,7 @@ from anomaly_inspection.msg import (
 from anomaly_inspection.nodes.stamps import nanoseconds_from_stamp
 from anomaly_inspection.printable import printable
 from anomaly_inspection.records.record import event, LONGEST_TEXT, number, Record, record
+from anomaly_inspection.sorting.stop_cause import StopCause
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -264,7 +265,10 @@ def line_stop_event(message: LineStop, cell: str) -> Record:
         'line_stop',
         message.reason if message.active else 'the line may run',
         **_stamped(message, cell),
-        data={'active': message.active},
+        data={
+            'active': message.active,
+            'cause': StopCause.of(message.cause).word if message.active else None,
+        },
     )
 
 

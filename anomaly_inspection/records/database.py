@@ -104,17 +104,24 @@ def _postgresql(url: str, password_file: str) -> Engine:
             'the database URL is refused because it holds a password, which logs and process '
             'lists would show; put it into password_file or PGPASSFILE'
         )
-    driver = 'psycopg' if importlib.util.find_spec('psycopg') else 'psycopg2'
-    if importlib.util.find_spec(driver) is None:
-        raise SettingError(
-            'PostgreSQL needs psycopg, which this Python does not have: '
-            "pip install 'psycopg[binary]'"
-        )
-    parsed = parsed.set(drivername=f'postgresql+{driver}')
+    parsed = parsed.set(drivername=f'postgresql+{_postgresql_driver()}')
     if password_file:
         parsed = parsed.set(password=_password(password_file))
     return sa.create_engine(
         parsed, connect_args={'connect_timeout': 5}, pool_pre_ping=True, future=True
+    )
+
+
+def _postgresql_driver() -> str:
+    # SQLAlchemy 1.4 knows psycopg2 alone.
+    is_old = sa.__version__.startswith('1.')
+    drivers = ['psycopg2'] if is_old else ['psycopg', 'psycopg2']
+    for driver in drivers:
+        if importlib.util.find_spec(driver) is not None:
+            return driver
+    raise SettingError(
+        f'PostgreSQL needs {drivers[0]} beside SQLAlchemy {sa.__version__}, and this Python does '
+        f"not have it: pip install '{'psycopg2-binary' if is_old else 'psycopg[binary]'}'"
     )
 
 

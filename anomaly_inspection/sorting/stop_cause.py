@@ -23,3 +23,19 @@ class StopCause(IntEnum):
     BELT_UNKNOWN = 5
     STATE_UNKNOWN = 6
     INTERNAL = 7
+
+    @classmethod
+    def of(cls, code: int) -> StopCause:
+        """
+        Give the cause of a code; UNKNOWN for one that a newer sorter may send.
+
+        """
+        return cls(code) if code in set(cls) else cls.UNKNOWN
+
+    @property
+    def word(self) -> str:
+        """
+        'gate', 'part_missed', ...
+
+        """
+        return self.name.lower()

@@ -129,6 +129,7 @@ def test_states_follow_the_cell(make_bench, listener, tmp_path):
     assert problems == [('decider', 'no recipe')]
     bench.wait(lambda: listener.of('counts')[-1]['rejected'] == 1)
     assert listener.of('line_stop')[-1]['active']
+    assert listener.of('line_stop')[-1]['cause'] == 'gate'
     assert str(tmp_path) not in json.dumps(listener.of('recipe'))
     for name in ('cell', 'recipe', 'line_stop', 'health', 'counts', 'state'):
         for payload in listener.of(name):

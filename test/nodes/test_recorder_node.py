@@ -316,7 +316,7 @@ def test_a_reject_is_kept_beside_the_nearest_good_part_and_with_its_explanation(
 def test_what_comes_twice_is_recorded_once_even_by_another_recorder(ros_context, tmp_path):
     bench = opened(ros_context, tmp_path)
     cell = bench.peer
-    cell.say('line_stop', LineStop(active=True, reason='jam'), 7)
+    cell.say('line_stop', LineStop(active=True, reason='jam', cause=LineStop.CAUSE_GATE), 7)
     for _ in range(2):
         cell.whole_part(1)
     cell.whole_part(2)
@@ -341,9 +341,9 @@ def test_what_comes_twice_is_recorded_once_even_by_another_recorder(ros_context,
     wait_for(bench, tmp_path, schema.parts, lambda found: len(found) == 3)
     wait_for(bench, tmp_path, schema.sort_events, lambda found: len(found) == 3)
     bench.close()
-    assert [
-        row['what'] for row in rows(tmp_path, schema.events) if row['kind'] == 'line_stop'
-    ] == ['jam']
+    stops = [row for row in rows(tmp_path, schema.events) if row['kind'] == 'line_stop']
+    assert [row['what'] for row in stops] == ['jam']
+    assert json.loads(stops[0]['data'])['cause'] == 'gate'
 
 
 @pytest.mark.parametrize('text', ['x' * 101, 'two\nlines', '\x1b[31mred'])

@@ -253,6 +253,18 @@ def test_a_url_that_cannot_be_used_is_refused_without_the_password(
     assert 'secret' not in str(raised.value)
 
 
+@pytest.mark.parametrize(
+    ('version', 'words'), [('1.4.46', 'psycopg2-binary'), ('2.0.1', r'psycopg\[binary\]')]
+)
+def test_a_missing_driver_is_named_with_the_command_that_installs_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: str, words: str
+) -> None:
+    monkeypatch.setattr(sa, '__version__', version)
+    monkeypatch.setattr('importlib.util.find_spec', lambda name: None)
+    with pytest.raises(SettingError, match=f"SQLAlchemy {version}.*pip install '{words}'"):
+        open_database(tmp_path, 'postgresql://user@host/x')
+
+
 def test_the_password_comes_from_a_file_and_stands_in_no_message(tmp_path: Path) -> None:
     pytest.importorskip('psycopg')
     (tmp_path / 'password').write_text('very secret\n')

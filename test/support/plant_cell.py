@@ -83,7 +83,9 @@ class PlantCell(Node):
         self.recipe_out.publish(
             RecipeInForce(name='pump', version=3, hash='f' * 64, path=str(folder / 'pump'))
         )
-        self.line_stop_out.publish(LineStop(active=bool(stop_reason), reason=stop_reason))
+        self.line_stop_out.publish(
+            LineStop(active=bool(stop_reason), reason=stop_reason, cause=LineStop.CAUSE_GATE)
+        )
         self.challenge_out.publish(Challenge(state=Challenge.STATE_OFF))
         self.diagnostics_out.publish(
             DiagnosticArray(
