@@ -33,6 +33,7 @@ NODE_NAMES = (
     'recorder',
     'mqtt_bridge',
     'opcua_server',
+    'drift_watch',
 )
 _PARAMETERS = 'ros__parameters'
 _WILDCARDS = ('*', '**')

@@ -59,6 +59,7 @@ EXTRA = {
     'recorder': 'keep records of every part and change in a database; see docs/records.md',
     'mqtt_bridge': 'decisions and states by MQTT; see docs/mqtt.md',
     'opcua_server': 'an OPC UA server of the cell; see docs/opcua.md',
+    'drift_watch': 'warn when light, lens, camera, belt or parts change; see docs/drift.md',
 }
 # Where the argument is not called as the node.
 ARGUMENT_OF = {'mqtt_bridge': 'mqtt', 'opcua_server': 'opcua'}

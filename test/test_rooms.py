@@ -23,7 +23,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     'detecting': {'imaging'},
     'scoring': {'imaging'},
     'recipes': {'deciding', 'scoring', 'imaging', 'writable'},
-    'learning': {'recipes', 'scoring', 'imaging', 'chart_style', 'progress', 'defect_fit'},
+    'learning': {
+        *('drift', 'recipes', 'scoring', 'imaging', 'chart_style', 'progress', 'defect_fit'),
+    },
+    'drift': {'imaging', 'recipes', 'scoring'},
     # The truth about a frame comes with its source; the self-test draws synthetic defects.
     'evaluation': {
         *('recipes', 'deciding', 'scoring', 'imaging', 'capture', 'overlay', 'learning'),

@@ -198,6 +198,16 @@ class Renderer:
             return recent[1]
         return replace(self.render(index, True).truth, mask=None)
 
+    def part_share(self, pose: PartPose) -> Plane:
+        """
+        Give how much of each pixel of the frame shows the part, 0..1.
+
+        """
+        model = self._scene.model
+        affine = self._affine(pose, model.density, model.centre, (0.0, 0.0))
+        size = (self._settings.width_px, self._settings.height_px)
+        return cv2.warpAffine(model.alpha, affine, size, flags=cv2.INTER_LINEAR)
+
     def _stream(self, index: int, purpose: int) -> np.random.Generator:
         return np.random.Generator(np.random.SFC64([self._settings.seed, index, purpose]))
 

@@ -303,6 +303,14 @@ class Preprocessor:
         """
         return self._format
 
+    @property
+    def part_outline(self) -> NDArray[np.float32] | None:
+        """
+        Where the part is in the region of interest, as corners (n, 2); None without alignment.
+
+        """
+        return None if self._aligner is None else self._aligner.outline
+
     def prepare(self, image: NDArray[np.uint8]) -> Prepared:
         """
         Prepare one frame.

@@ -44,6 +44,7 @@ from anomaly_inspection.learning.recipe_size import check_recipe_size
 from anomaly_inspection.learning.reference_choice import best_reference, reference_count
 from anomaly_inspection.learning.scorer_choice import choose_scorers, DEFAULT_BUDGET_MS
 from anomaly_inspection.learning.scorer_fit import fit_scorers, FittedScorers
+from anomaly_inspection.learning.taught_conditions import taught_conditions
 from anomaly_inspection.learning.threads import one_blas_thread
 from anomaly_inspection.progress import no_progress
 from anomaly_inspection.recipes.recipe import check_name, Provenance
@@ -268,7 +269,7 @@ def teach(
     )
     if options.preprocessing is None:
         fitted = _with_least_confidence(fitted, good)
-    return fitted.recipe(
+    recipe = fitted.recipe(
         name,
         product,
         replace(
@@ -278,6 +279,7 @@ def teach(
             choice=reasons,
         ),
     )
+    return replace(recipe, conditions=taught_conditions(recipe, fitted.parts, good, progress))
 
 
 def _check_size(good: GoodImages, options: TeachOptions, region: RegionOfInterest | None) -> None:

@@ -23,6 +23,7 @@ from sensor_msgs.msg import CompressedImage
 from anomaly_inspection.errors import SettingError, StateError
 from anomaly_inspection.msg import (
     Decision,
+    DriftState,
     LimitsInForce,
     LineStop,
     Part,
@@ -205,6 +206,7 @@ class PanelNode(InspectionNode[PanelParameters]):
             (LimitsInForce, 'limits_in_force', self._take_limits, LATCHED),
             (RecipeInForce, 'recipe_in_force', self._take_recipe, LATCHED),
             (LineStop, 'line_stop', self._take_line_stop, LATCHED),
+            (DriftState, 'drift', self._take_drift, LATCHED),
             (DiagnosticArray, '/diagnostics', self._take_diagnostics, EVENT),
         ):
             self.listen(message_type, topic, callback, qos)
@@ -423,6 +425,9 @@ class PanelNode(InspectionNode[PanelParameters]):
 
     def _take_line_stop(self, message: LineStop) -> None:
         self.parts.state.set_line_stop(panel_views.line_stop_view(message))
+
+    def _take_drift(self, message: DriftState) -> None:
+        self.parts.state.set_drift(panel_views.drift_view(message))
 
     def _take_diagnostics(self, message: DiagnosticArray) -> None:
         namespace = self.get_namespace()

@@ -17,6 +17,8 @@ from anomaly_inspection.msg import (
     Calibration,
     Challenge,
     Decision,
+    DriftCause,
+    DriftState,
     Explanation,
     LimitInForce,
     LimitsInForce,
@@ -40,6 +42,8 @@ from anomaly_inspection.panel.cell.part_views import (
 from anomaly_inspection.panel.cell.views import (
     CalibrationView,
     ChallengeView,
+    DriftCauseView,
+    DriftView,
     HealthView,
     LineStopView,
     RecipeView,
@@ -68,6 +72,19 @@ _CAUSES = {
     LineStop.CAUSE_BELT_UNKNOWN: 'belt_unknown',
     LineStop.CAUSE_STATE_UNKNOWN: 'state_unknown',
     LineStop.CAUSE_INTERNAL: 'internal',
+}
+_DRIFT_STATES = {
+    DriftState.STATE_LEARNING: 'learning',
+    DriftState.STATE_VALID: 'valid',
+    DriftState.STATE_VOID: 'void',
+}
+_DRIFT_CAUSES = {
+    DriftCause.CAUSE_LIGHT: 'light',
+    DriftCause.CAUSE_FOCUS: 'focus',
+    DriftCause.CAUSE_DIRT: 'dirt',
+    DriftCause.CAUSE_CAMERA: 'camera',
+    DriftCause.CAUSE_BELT: 'belt',
+    DriftCause.CAUSE_PARTS: 'parts',
 }
 _LEVELS = {
     DiagnosticStatus.OK: 'ok',
@@ -232,6 +249,22 @@ def line_stop_view(message: LineStop) -> LineStopView:
     since_s = nanoseconds_from_stamp(message.since) / 1e9 if message.active else float('nan')
     cause = _CAUSES.get(message.cause, '') if message.active else ''
     return LineStopView(message.active, message.reason, since_s, cause)
+
+
+def drift_view(message: DriftState) -> DriftView:
+    """
+    Convert whether the line still shows what was taught.
+
+    """
+    state = _DRIFT_STATES.get(message.state, '')
+    since_s = nanoseconds_from_stamp(message.since) / 1e9 if state == 'void' else float('nan')
+    causes = tuple(
+        DriftCauseView(
+            _DRIFT_CAUSES.get(cause.cause, 'unknown'), cause.condition, cause.change, cause.unit
+        )
+        for cause in message.causes
+    )
+    return DriftView(state, since_s, causes)
 
 
 def health_views(message: DiagnosticArray, namespace: str, now_s: float) -> list[HealthView]:

@@ -6,6 +6,7 @@ From messages to records.
 
 from __future__ import annotations
 
+import base64
 from typing import Any, TYPE_CHECKING
 
 from anomaly_inspection.deciding.frame_judge import Reason
@@ -14,6 +15,8 @@ from anomaly_inspection.msg import (
     Challenge,
     ChallengeEvent,
     Decision,
+    DriftCause,
+    DriftState,
     LineStop,
     Measure,
     Score,
@@ -41,6 +44,7 @@ if TYPE_CHECKING:
 
 _KNOWN_AS = {Decision.KNOWN_AS_GOOD: 'good', Decision.KNOWN_AS_BAD: 'bad'}
 _MOST_REGIONS = 8
+_MOST_CAUSES, _LARGEST_DRIFT_PICTURE = 16, 100_000
 
 
 def _names(message_type: type, prefix: str) -> dict[int, str]:
@@ -58,6 +62,8 @@ _CALIBRATIONS = _names(Calibration, 'STATE_')
 _CHALLENGES = _names(Challenge, 'STATE_')
 _CHALLENGE_KINDS = _names(ChallengeEvent, 'KIND_')
 _STATUSES = _names(Score, 'STATUS_')
+_DRIFT_STATES = _names(DriftState, 'STATE_')
+_DRIFT_CAUSES = _names(DriftCause, 'CAUSE_')
 
 
 def part_record(
@@ -268,6 +274,42 @@ def line_stop_event(message: LineStop, cell: str) -> Record:
         data={
             'active': message.active,
             'cause': StopCause.of(message.cause).word if message.active else None,
+        },
+    )
+
+
+def drift_event(message: DriftState, cell: str) -> Record:
+    """
+    Make the record of a false-reject promise that became void, or holds again.
+
+    """
+    state = _DRIFT_STATES.get(message.state, 'UNKNOWN').lower()
+    # Of the picture as much as the page of a report can show.
+    picture = bytes(message.picture)
+    if len(picture) > _LARGEST_DRIFT_PICTURE:
+        picture = b''
+    return event(
+        'drift',
+        f'the false-reject promise of {message.recipe_name or "no recipe"} is {message.detail}'
+        if state in ('valid', 'void')
+        else message.detail,
+        **_stamped(message, cell),
+        data={
+            'state': state,
+            'since_us': nanoseconds_from_stamp(message.since) // 1000,
+            'causes': [
+                {
+                    'cause': _DRIFT_CAUSES.get(cause.cause, 'UNKNOWN').lower(),
+                    'condition': cause.condition,
+                    'change': number(cause.change),
+                    'unit': cause.unit,
+                }
+                for cause in message.causes[:_MOST_CAUSES]
+            ],
+            'parts': message.parts,
+            'recipe': message.recipe_name,
+            'recipe_version': message.recipe_version,
+            'picture': base64.b64encode(picture).decode(),
         },
     )
 

@@ -26,6 +26,7 @@ from anomaly_inspection.msg import (
     Challenge,
     ChallengeEvent,
     Decision,
+    DriftState,
     Fault,
     LimitsInForce,
     LineStop,
@@ -47,6 +48,7 @@ from anomaly_inspection.nodes.record_views import (
     calibration_event,
     challenge_event,
     challenge_state_event,
+    drift_event,
     fault_event,
     identity_event,
     limits_event,
@@ -276,6 +278,7 @@ class RecorderNode(InspectionNode[RecorderParameters]):
             (RecipeInForce, 'recipe_in_force', self._take_recipe, LATCHED),
             (LineStop, 'line_stop', self._take_line_stop, LATCHED),
             (Fault, 'fault', self._take_fault, LATCHED),
+            (DriftState, 'drift', self._take_drift, LATCHED),
             (Calibration, 'calibration', self._take_calibration, LATCHED),
             (Challenge, 'challenge', self._take_challenge, LATCHED),
         ):
@@ -556,6 +559,12 @@ class RecorderNode(InspectionNode[RecorderParameters]):
     def _take_fault(self, message: Fault) -> None:
         if self._is_news('fault', (message.active, message.reason)):
             self._keep(fault_event(message, self._cell))
+
+    def _take_drift(self, message: DriftState) -> None:
+        # The numbers in its sentence change with every few parts.
+        causes = tuple(sorted(cause.cause for cause in message.causes))
+        if self._is_news('drift', (message.state, causes, message.recipe_hash)):
+            self._keep(drift_event(message, self._cell))
 
     def _take_calibration(self, message: Calibration) -> None:
         # Every collected part is a message of its own.

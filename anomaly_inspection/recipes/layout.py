@@ -9,6 +9,7 @@ The layout of a recipe folder.
       references/000.png   good frames as taught; the first is the alignment reference
       statistics.npz       '<scorer>/<array>' fitted data,
                            'good/<scorer>.<measure>' held-out good parts
+                           'conditions/<name>' light, sharpness, place of good parts
       images/000000.png    the images it was taught on, where they are kept; to judge parts, nobody
                            opens them
       images.txt           their SHA-256 and names, one line each

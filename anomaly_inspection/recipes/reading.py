@@ -23,6 +23,7 @@ from anomaly_inspection.errors import (
     RecipeError,
     SettingError,
 )
+from anomaly_inspection.imaging.conditions import CELLS, CONDITIONS, GRID
 from anomaly_inspection.imaging.frame_check import (
     AcceptedSizes,
     check_frame,
@@ -223,6 +224,7 @@ def _recipe(
         created=_created(reader),
         hash=files_hash,
         teaching_images=_teaching_images(folder, files),
+        conditions=_conditions(folder / STATISTICS, statistics),
     )
     reader.finish()
     return recipe
@@ -412,6 +414,31 @@ def _good(key: str, path: Path, statistics: Mapping[str, NDArray[Any]]) -> NDArr
     return values
 
 
+def _conditions(
+    path: Path, statistics: Mapping[str, NDArray[Any]]
+) -> dict[str, NDArray[np.float64]]:
+    """
+    Give the conditions at teaching; none in recipes of older versions.
+
+    """
+    conditions = {}
+    for name in (*CONDITIONS, *CELLS):
+        key = f'conditions/{name}'
+        if key not in statistics:
+            continue
+        values = statistics[key]
+        is_grid = name in CELLS
+        is_shaped = values.shape == (2, *GRID) if is_grid else values.ndim == 1 and values.size > 0
+        if values.dtype != np.float64 or not is_shaped:
+            allowed = f'of shape {(2, *GRID)}' if is_grid else 'in one dimension, not empty'
+            raise RecipeError(
+                f'{path}: array {key!r} is {values.dtype} of shape {values.shape}; allowed: '
+                f'float64 {allowed}'
+            )
+        conditions[name] = values
+    return conditions
+
+
 def _statistics(
     folder: Path, files: dict[str, bytes], scorers: Sequence[str], budget: Budget
 ) -> dict[str, NDArray[Any]]:
@@ -424,6 +451,7 @@ def _statistics(
     content = files.pop(STATISTICS)
     known = {f'{name}/{key}' for name in scorers for key in scorer_class(name).array_names}
     known |= {f'good/{name}.{spec.name}' for name in scorers for spec in measures_of(name)}
+    known |= {f'conditions/{name}' for name in (*CONDITIONS, *CELLS)}
     with _named(str(folder / STATISTICS)):
         arrays = read_statistics(content, known, budget)
     budget.give_back(len(content))

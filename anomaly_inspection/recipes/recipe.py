@@ -173,6 +173,9 @@ class Recipe:
         SHA-256 over its files, 64 hexadecimal digits; '' = not on disk as it is.
     teaching_images : TeachingImages or None
         The images that it was taught on; None = it does not keep them.
+    conditions : dict of str to ndarray of float64
+        How the pictures of its good parts were lit, and where the parts lay in them, by the names
+        in `imaging/conditions.py`; empty = not known, as in recipes of older versions.
 
     """
 
@@ -190,6 +193,7 @@ class Recipe:
     path: Path | None = None
     hash: str = ''
     teaching_images: TeachingImages | None = None
+    conditions: dict[str, NDArray[np.float64]] = field(default_factory=dict, repr=False)
 
     def at(self, path: Path) -> Recipe:
         """

@@ -172,6 +172,7 @@ def _write_files(recipe: Recipe, folder: Path, images: Sequence[tuple[str, bytes
             else:
                 arrays[f'{name}/{key}'] = array
         arrays |= {f'good/{name}.{key}': values for key, values in part.good.items()}
+    arrays |= {f'conditions/{name}': values for name, values in recipe.conditions.items()}
     (folder / REFERENCES).mkdir(parents=True)
     _write(folder / STATISTICS, statistics_bytes(arrays))
     for index, frame in enumerate(recipe.references):

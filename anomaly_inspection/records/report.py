@@ -24,12 +24,13 @@ from anomaly_inspection.records.period import local_text
 from anomaly_inspection.records.picture_store import picture_path
 from anomaly_inspection.records.queries import Row
 from anomaly_inspection.records.report_charts import p_chart, reasons_chart, yield_chart
-from anomaly_inspection.records.report_data import ReportData
+from anomaly_inspection.records.report_data import drift_state, ReportData
 from anomaly_inspection.records.report_template import TEMPLATE
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+_JPEG = b'\xff\xd8\xff'
 _PICTURE_WIDTH_PX = 420
 _MOST_PIXELS = 50_000_000
 
@@ -95,6 +96,7 @@ def report_page(data: ReportData, settings: ReportSettings, pictures_folder: Pat
         percent=percent,
         recipes=counts.by_recipe.most_common(),
         figures=[_figure(row, pictures_folder, when) for row in data.worst],
+        drifts=[_drift(row, when) for row in data.drifts],
         words=lambda text: text.replace('_', ' ').lower(),
     )
 
@@ -148,6 +150,20 @@ def _tiles(data: ReportData, settings: ReportSettings) -> list[dict[str, str]]:
         },
         {'name': 'OEE', 'value': percent(counts.oee(rate)), 'note': 'product of these three'},
     ]
+
+
+def _drift(row: Row, when: Any) -> dict[str, Any]:
+    picture = json.loads(row['data'] or '{}').get('picture', '')
+    try:
+        content = base64.b64decode(picture, validate=True)
+    except (TypeError, ValueError):
+        content = b''
+    return {
+        'when': when(row['time_us']),
+        'what': row['what'],
+        'is_void': drift_state(row) == 'void',
+        'picture': base64.b64encode(content).decode() if content.startswith(_JPEG) else '',
+    }
 
 
 def _figure(row: Row, folder: Path, when: Any) -> dict[str, Any]:

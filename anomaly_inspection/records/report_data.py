@@ -7,13 +7,16 @@ What a shift report says, gathered from the records.
 from __future__ import annotations
 
 from dataclasses import dataclass
+import json
 import math
 from typing import TYPE_CHECKING
 
 from anomaly_inspection.records.counts import Bucket, buckets, count_lines, LineCounts
 from anomaly_inspection.records.period import Period
 from anomaly_inspection.records.queries import (
+    cells,
     events_between,
+    last_event_before,
     PartFilter,
     pictures_of,
     Row,
@@ -140,8 +143,8 @@ class ReportData:
         Of the slices.
     worst : list of Row
         The worst rejects, each with its 'pictures'.
-    changes, challenges, gaps : list of Row
-        Events.
+    changes, challenges, gaps, drifts : list of Row
+        Events. The first drift may be that which lasted when the period began.
     n_more_changes : int
         How many changes are left out.
 
@@ -157,6 +160,7 @@ class ReportData:
     n_more_changes: int
     challenges: list[Row]
     gaps: list[Row]
+    drifts: list[Row]
 
 
 def gather(
@@ -194,7 +198,28 @@ def gather(
         n_more_changes=max(0, len(changes) - _MOST_ROWS),
         challenges=events_between(connection, ('challenge',), *span, cell=cell)[-_MOST_ROWS:],
         gaps=events_between(connection, ('gap',), *span, cell=cell)[-_MOST_ROWS:],
+        drifts=_drifts(connection, period, cell),
     )
+
+
+def _drifts(connection: Connection, period: Period, cell: str) -> list[Row]:
+    """
+    Give how the false-reject promise stood; 'valid' alone says nothing.
+
+    """
+    names = [cell] if cell else cells(connection)
+    before = [last_event_before(connection, 'drift', period.since_us, cell=name) for name in names]
+    rows = [row for row in before if row is not None and drift_state(row) == 'void']
+    rows += events_between(connection, ('drift',), period.since_us, period.until_us, cell=cell)
+    return rows[-_MOST_ROWS:] if any(drift_state(row) == 'void' for row in rows) else []
+
+
+def drift_state(row: Row) -> str:
+    """
+    Give the state of an event of drift: 'valid', 'void' or another; '' when it has none.
+
+    """
+    return str(json.loads(row['data'] or '{}').get('state', ''))
 
 
 def slice_minutes(period: Period) -> int:

@@ -50,6 +50,8 @@ td.who { overflow-wrap: anywhere; min-width: 84px; max-width: 160px; }
 figure { margin: 0; background: white; border: 1px solid #e3e6ea; border-radius: 8px;
   overflow: hidden; break-inside: avoid; }
 figure img { width: 100%; display: block; }
+img.drift { display: block; width: 100%; max-width: 646px; margin: 8px 0 4px;
+  border-radius: 6px; break-inside: avoid; }
 figure .none { aspect-ratio: 4 / 3; display: grid; place-items: center; background: #eceef1;
   color: #5c636e; font-size: 13px; padding: 12px; text-align: center; }
 figcaption { padding: 8px 10px; font-size: 12.5px; overflow-wrap: anywhere; line-height: 1.4; }
@@ -158,6 +160,18 @@ endif %}<br><span class="quiet">{{ figure.text }}</span></figcaption>
 <td>{{ stop.cell }}</td><td class="w">{{ stop.reason }}</td></tr>
 {% endfor %}
 </table>{% else %}<p class="quiet">The line was never stopped.</p>{% endif %}</div>
+
+{% if drifts %}
+<h2>Drift: what no longer was as at teaching</h2>
+<div class="panel"><table>
+<tr><th>when</th><th>what</th></tr>
+{% for row in drifts %}
+<tr><td class="t">{{ row.when }}</td><td class="w">{{ row.what }}{% if row.picture %}
+<img class="drift" alt="the taught part beside the mean of the last good ones"
+src="data:image/jpeg;base64,{{ row.picture }}">{% endif %}</td></tr>
+{% endfor %}
+</table></div>
+{% endif %}
 
 <h2>Changes, and who made them</h2>
 <div class="panel">{% if data.changes %}

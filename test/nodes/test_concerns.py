@@ -18,6 +18,7 @@ from rclpy.parameter import Parameter
 from anomaly_inspection import nodes
 from anomaly_inspection.nodes.camera_node import CameraNode
 from anomaly_inspection.nodes.decider_node import DeciderNode
+from anomaly_inspection.nodes.drift_watch_node import DriftWatchNode
 from anomaly_inspection.nodes.mqtt_bridge_node import MqttBridgeNode
 from anomaly_inspection.nodes.opcua_server_node import OpcuaServerNode
 from anomaly_inspection.nodes.panel_node import PanelNode
@@ -72,6 +73,11 @@ PROBLEMS = {
         'parts': ['identity'],
     },
     OpcuaServerNode: {'clients': ['client']},
+    DriftWatchNode: {
+        'drift': ['drift'],
+        'recipe': ['recipe'],
+        'frames': ['lost part/image', 'picture'],
+    },
     PanelNode: {
         'people': ['people', 'record of changes'],
         'review': ['review set', 'lost part/image'],

@@ -4,6 +4,7 @@ The recorder over DDS: what a cell says is in the database, once, with its pictu
 
 """
 
+import base64
 import hashlib
 import json
 import time
@@ -24,6 +25,8 @@ from anomaly_inspection.deciding.frame_judge import Reason
 from anomaly_inspection.msg import (
     ChallengeEvent,
     Decision,
+    DriftCause,
+    DriftState,
     Explanation,
     JudgedMeasure,
     LimitInForce,
@@ -61,6 +64,7 @@ TOPICS = (
         (SortEvent, 'sort_event', EVENT),
     ),
     *((LimitsInForce, 'limits_in_force', LATCHED), (RecipeInForce, 'recipe_in_force', LATCHED)),
+    (DriftState, 'drift', LATCHED),
     *((LineStop, 'line_stop', LATCHED), (PartIdentity, 'part_identity', EVENT)),
     (ChallengeEvent, 'challenge_event', EVENT),
 )
@@ -344,6 +348,37 @@ def test_what_comes_twice_is_recorded_once_even_by_another_recorder(ros_context,
     stops = [row for row in rows(tmp_path, schema.events) if row['kind'] == 'line_stop']
     assert [row['what'] for row in stops] == ['jam']
     assert json.loads(stops[0]['data'])['cause'] == 'gate'
+
+
+def test_a_drift_is_recorded_once_with_its_picture(bench, tmp_path):
+    cell = bench.peer
+    light = DriftCause(cause=DriftCause.CAUSE_LIGHT, condition='light', change=-6.0, unit='%')
+    void = {
+        'state': DriftState.STATE_VOID,
+        'recipe_name': 'pump',
+        'causes': [light],
+        'picture': b'\xff\xd8\xff picture',
+    }
+
+    def drifts(found):
+        return [row for row in found if row['kind'] == 'drift']
+
+    cell.say('drift', DriftState(**void, detail='void since 14:02: light -6 %'), 7)
+    wait_for(bench, tmp_path, schema.events, lambda found: len(drifts(found)) == 1)
+    # Only its numbers are new. Over DDS the next one might take its place.
+    bench.node._take_drift(DriftState(**void, detail='void since 14:02: light -7 %'))
+    valid = DriftState(state=DriftState.STATE_VALID, recipe_name='pump', detail='valid')
+    cell.say('drift', valid, 9)
+
+    wait_for(bench, tmp_path, schema.events, lambda found: len(drifts(found)) == 2)
+    first, second = drifts(rows(tmp_path, schema.events))
+    assert first['what'] == 'the false-reject promise of pump is void since 14:02: light -6 %'
+    data = json.loads(first['data'])
+    assert data['causes'] == [
+        {'cause': 'light', 'condition': 'light', 'change': -6.0, 'unit': '%'}
+    ]
+    assert base64.b64decode(data['picture']) == b'\xff\xd8\xff picture'
+    assert second['what'] == 'the false-reject promise of pump is valid'
 
 
 @pytest.mark.parametrize('text', ['x' * 101, 'two\nlines', '\x1b[31mred'])

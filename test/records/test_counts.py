@@ -6,6 +6,7 @@ Counts, line stops and OEE, and the report that shows them.
 
 from __future__ import annotations
 
+import base64
 import math
 from pathlib import Path
 from typing import Any
@@ -179,6 +180,46 @@ def test_a_report_escapes_whatever_comes_from_outside(engine: Any, tmp_path: Pat
     # It loads nothing from elsewhere.
     assert 'http://' not in page.replace('http://www.w3.org/', '')
     assert "default-src 'none'" in page
+
+
+def drift(number: int, state: str, **data: Any) -> Record:
+    return event(
+        'drift',
+        f'the false-reject promise of pump is {state} <b>',
+        cell='cell',
+        sequence=number,
+        time_us=MORNING_US + number * SECOND_US,
+        data={'state': state, **data},
+    )
+
+
+def test_a_report_shows_drift_with_its_picture(engine: Any, tmp_path: Path) -> None:
+    jpeg = base64.b64encode(b'\xff\xd8\xff picture').decode()
+    RecordStore(engine).write(
+        [
+            drift(-20, 'valid'),
+            drift(5, 'void', picture=jpeg),
+            drift(6, 'void', picture='no picture"'),
+            drift(7, 'valid'),
+        ]
+    )
+
+    page = page_of(engine, tmp_path)
+
+    assert page.count('the false-reject promise of pump is void &lt;b&gt;') == 2
+    assert page.count('the false-reject promise of pump is valid') == 1
+    assert page.count('<img class="drift"') == 1
+    assert jpeg in page
+
+
+def test_a_drift_that_lasts_from_the_shift_before_is_in_the_report(
+    engine: Any, tmp_path: Path
+) -> None:
+    RecordStore(engine).write([drift(-20, 'valid'), drift(-10, 'void')])
+    assert 'is void' in page_of(engine, tmp_path)
+
+    RecordStore(engine).write([drift(-5, 'valid')])
+    assert 'Drift' not in page_of(engine, tmp_path)
 
 
 def test_a_report_without_a_single_part_says_so(engine: Any, tmp_path: Path) -> None:

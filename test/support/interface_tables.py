@@ -16,6 +16,7 @@ from rclpy.qos import DurabilityPolicy, ReliabilityPolicy
 
 from anomaly_inspection.nodes.camera_node import CameraNode, CameraParameters
 from anomaly_inspection.nodes.decider_node import DeciderNode, DeciderParameters
+from anomaly_inspection.nodes.drift_watch_node import DriftWatchNode, DriftWatchParameters
 from anomaly_inspection.nodes.mqtt_bridge_node import MqttBridgeNode
 from anomaly_inspection.nodes.mqtt_bridge_parameters import MqttBridgeParameters
 from anomaly_inspection.nodes.opcua_server_node import OpcuaServerNode, OpcuaServerParameters
@@ -45,6 +46,7 @@ NODES = {
     'teacher': (TeacherNode, TeacherParameters),
     'mqtt_bridge': (MqttBridgeNode, MqttBridgeParameters),
     'opcua_server': (OpcuaServerNode, OpcuaServerParameters),
+    'drift_watch': (DriftWatchNode, DriftWatchParameters),
 }
 TOPICS = {
     'image_raw': 'Every frame of the camera. A foreign driver may publish it instead of `camera`.',
@@ -54,6 +56,7 @@ TOPICS = {
     'trigger': 'Takes one frame and makes it a part (camera `mode: triggered`).',
     'photo_eye': 'true when the beam is broken (part detector `trigger: photo_eye`).',
     'part': 'A part has come: its key (session_id, part_id) and the stamps of its frames.',
+    'drift': 'Whether the false-reject promise of the recipe holds, or what has changed; latched.',
     'part/image': 'The frames of the parts, joined to `part` by their stamps.',
     'score': 'What one scorer measured on one frame of one part.',
     'anomaly_map': 'How far each pixel is from good parts (32FC1, 1 = region limit); '

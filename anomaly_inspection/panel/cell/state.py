@@ -21,6 +21,7 @@ from anomaly_inspection.panel.cell.shifts import ShiftTable
 from anomaly_inspection.panel.cell.views import (
     CalibrationView,
     ChallengeView,
+    DriftView,
     HealthView,
     LineStopView,
     RecipeView,
@@ -74,6 +75,8 @@ class CellPicture:
         In force now.
     line_stop : LineStopView
         Of the sorter.
+    drift : DriftView
+        Whether the line still shows what was taught.
     health : tuple of HealthView
         Of every node that was heard of.
     counts : tuple of Counts
@@ -100,6 +103,7 @@ class CellPicture:
     potentiometers: tuple[PotentiometerView, ...] = ()
     recipe: RecipeView = field(default_factory=RecipeView)
     line_stop: LineStopView = field(default_factory=LineStopView)
+    drift: DriftView = field(default_factory=DriftView)
     health: tuple[HealthView, ...] = ()
     counts: tuple[Counts, ...] = ()
     teacher: TeacherView = field(default_factory=TeacherView)
@@ -311,6 +315,13 @@ class CellState:
 
         """
         self._set(line_stop=line_stop)
+
+    def set_drift(self, drift: DriftView) -> None:
+        """
+        The line shows what was taught, or no longer.
+
+        """
+        self._set(drift=drift)
 
     # The teacher
 

@@ -113,6 +113,51 @@ class HealthView:
 
 
 @dataclass(frozen=True)
+class DriftCauseView:
+    """
+    One thing that is no longer as it was at teaching.
+
+    Parameters
+    ----------
+    kind : str
+        'light', 'focus', 'dirt', 'camera', 'belt', 'parts', or 'unknown'.
+    condition : str
+        What moved most, as 'light' or 'ssim.mse'.
+    change : float
+        By how much, in `unit`; NaN = not known.
+    unit : str
+        '%', 'px', 'deg', or '' for others.
+
+    """
+
+    kind: str
+    condition: str = ''
+    change: float = math.nan
+    unit: str = ''
+
+
+@dataclass(frozen=True)
+class DriftView:
+    """
+    Whether what the recipe promises about false rejects still holds.
+
+    Parameters
+    ----------
+    state : str
+        'learning', 'valid', 'void', or '' when nobody watches.
+    since_s : float
+        Void since then, wall clock, seconds since 1970; NaN when it is not void.
+    causes : tuple of DriftCauseView
+        Why it is void, the strongest first.
+
+    """
+
+    state: str = ''
+    since_s: float = math.nan
+    causes: tuple[DriftCauseView, ...] = ()
+
+
+@dataclass(frozen=True)
 class CalibrationView:
     """
     How far the calibration on the next good parts is.

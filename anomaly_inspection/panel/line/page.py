@@ -15,6 +15,7 @@ from anomaly_inspection.panel import layout
 from anomaly_inspection.panel.access.guard import visitor_of
 from anomaly_inspection.panel.explaining import explained, explained_further
 from anomaly_inspection.panel.layout import text
+from anomaly_inspection.panel.line.drift_line import DriftLine
 from anomaly_inspection.panel.line.figures import Counters, Health, ScoreChart
 from anomaly_inspection.panel.line.measure_bars import MeasureBars
 from anomaly_inspection.panel.line.parts import PartDialog, Strip
@@ -61,12 +62,14 @@ def add_page(parts: PanelParts) -> None:
                 strip = Strip(words, dialog.open)
             with ui.element('div').classes('know'):
                 verdict = _Verdict(words)
+                drift = DriftLine(parts.state, words)
                 first = _FirstProduct(words, visitor_of(request))
                 measures = MeasureBars(words)
                 counters = Counters(parts.state, words)
                 chart = ScoreChart(words)
                 health = Health(words)
-            _keep_showing(parts, (verdict, first, measures, strip), (counters, chart, health))
+            at_once = (verdict, drift, first, measures, strip)
+            _keep_showing(parts, at_once, (counters, chart, health))
 
     @ui.page('/wall')
     def wall(request: Request) -> None:
@@ -76,9 +79,10 @@ def add_page(parts: PanelParts) -> None:
                 strip = Strip(words)
             with ui.element('div').classes('know'):
                 verdict = _Verdict(words)
+                drift = DriftLine(parts.state, words)
                 counters = Counters(parts.state, words)
                 health = Health(words)
-            _keep_showing(parts, (verdict, strip), (counters, health))
+            _keep_showing(parts, (verdict, drift, strip), (counters, health))
 
 
 def _keep_showing(

@@ -1,0 +1,311 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+From changes to causes: a small table of rules that names camera, lens, light, belt or parts.
+
+Each rule looks at what moved together. A lamp that ages darkens part and background alike; a belt
+of another colour leaves the part as it was; dirt on the lens stays at its place in the picture
+while the part moves. Measures that rise although nothing of the picture has changed are the parts.
+
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+import math
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+# From so many deviations of good parts on, and from such a share of an alarm on, something that
+# is not alarmed itself counts as moved beside something that is.
+_MOVED_SCORE, _MOVED_WEIGHT = 1.0, 0.35
+# Dirt is compact: more cells than this are a change of the whole picture.
+_MOST_DIRTY_CELLS = 24
+
+
+class CauseKind(IntEnum):
+    """
+    The values are those of DriftCause.msg.
+
+    """
+
+    UNKNOWN = 0
+    LIGHT = 1
+    FOCUS = 2
+    DIRT = 3
+    CAMERA = 4
+    BELT = 5
+    PARTS = 6
+
+
+@dataclass(frozen=True)
+class Change:
+    """
+    How one condition or measure has changed.
+
+    Parameters
+    ----------
+    name : str
+        Of the condition, or 'scorer.measure'.
+    score : float
+        Mean of the last parts, in deviations of good parts.
+    amount : float
+        The same, in the unit of the condition.
+    weight : float
+        The sum of its chart, 1 = alarm.
+    is_alarmed : bool
+        Whether it is surely a change.
+    since_s : float
+        Since when, wall clock, s.
+    is_measure : bool
+        Whether it is a measure of a scorer.
+    typical : float
+        Of good parts, towards the bad side for a measure.
+
+    """
+
+    name: str
+    score: float
+    amount: float
+    weight: float
+    is_alarmed: bool
+    since_s: float
+    is_measure: bool = False
+    typical: float = 0.0
+
+    @property
+    def has_moved(self) -> bool:
+        """
+        Whether it counts beside something that is surely a change.
+
+        """
+        return self.is_alarmed or (
+            abs(self.score) >= _MOVED_SCORE and self.weight >= _MOVED_WEIGHT
+        )
+
+
+@dataclass(frozen=True)
+class CellChange:
+    """
+    How a grid of cells has changed.
+
+    Parameters
+    ----------
+    cells : int
+        How many are surely changed.
+    weight : float
+        The largest sum of a chart, 1 = alarm.
+    amount : float
+        By how much the brightness of the strongest cell has changed, logarithm.
+    place : (float, float)
+        Its middle, x and y as shares of the region of interest.
+    since_s : float
+        Since when, wall clock, s.
+
+    """
+
+    cells: int
+    weight: float
+    amount: float
+    place: tuple[float, float]
+    since_s: float
+
+
+@dataclass(frozen=True)
+class Cause:
+    """
+    One thing that is no longer as it was at teaching.
+
+    Parameters
+    ----------
+    kind : CauseKind
+        What it is.
+    condition : str
+        What moved most.
+    change : float
+        By how much, in `unit`.
+    unit : str
+        '%', 'px', 'deg', or '' for a measure.
+    since_s : float
+        Since when, wall clock, s.
+    text : str
+        One sentence.
+    weight : float
+        How sure it is, 1 = alarm.
+
+    """
+
+    kind: CauseKind
+    condition: str
+    change: float
+    unit: str
+    since_s: float
+    text: str
+    weight: float
+
+
+_PERCENT = {
+    'light': 'light',
+    'sharpness': 'sharpness',
+    'size': 'size of the part',
+    'colour_blue': 'blue of the part',
+    'colour_red': 'red of the part',
+    'background': 'brightness around the part',
+    'background_blue': 'blue around the part',
+    'background_red': 'red around the part',
+}
+_PIXELS = ('position_x', 'position_y')
+_ADVICE = {
+    CauseKind.LIGHT: 'the lamp may be ageing, or exposure or aperture were changed',
+    CauseKind.FOCUS: 'look at the focus of the lens and at its distance from the part',
+    CauseKind.DIRT: 'the lens may be dirty, or something casts a reflection',
+    CauseKind.CAMERA: 'the camera may have been moved, or the guide of the belt',
+    CauseKind.BELT: 'belt or background have changed',
+    CauseKind.PARTS: 'the parts themselves differ, as those of a new batch do',
+}
+
+
+def named_causes(
+    changes: Mapping[str, Change],
+    cells: Mapping[str, CellChange],
+    before: tuple[Cause, ...] = (),
+) -> tuple[Cause, ...]:
+    """
+    Name what explains the changes.
+
+    Parameters
+    ----------
+    changes : mapping of str to Change
+        By name; at least one of them, or of the cells, is alarmed.
+    cells : mapping of str to CellChange
+        By the name of the grid.
+    before : tuple of Cause
+        What was named after the part before.
+
+    Returns
+    -------
+    tuple of Cause
+        The surest first; never empty.
+
+    """
+    moved = {name: change for name, change in changes.items() if change.has_moved}
+    found: dict[CauseKind, Cause] = {}
+
+    def name(kind: CauseKind, *names: str) -> None:
+        those = [moved[one] for one in names if one in moved]
+        if those:
+            found[kind] = _cause(kind, max(those, key=lambda one: one.weight))
+
+    _name_light_and_belt(moved, name)
+    name(CauseKind.FOCUS, 'sharpness')
+    name(CauseKind.CAMERA, 'position_x', 'position_y', 'rotation', 'size')
+    _name_cells(cells, found)
+    # What else is changed explains why measures have risen, also on its way back to normal.
+    explained = {one.kind for one in before} | found.keys()
+    if not explained - {CauseKind.PARTS}:
+        name(
+            CauseKind.PARTS,
+            *(one for one, change in moved.items() if change.is_measure or one == 'certainty'),
+        )
+    if not any(cause.weight >= 1.0 for cause in found.values()):
+        # What is alarmed explains itself, whatever it is.
+        for one in moved.values():
+            if one.is_alarmed:
+                found.setdefault(CauseKind.PARTS, _cause(CauseKind.PARTS, one))
+    return tuple(sorted(found.values(), key=lambda cause: -cause.weight))
+
+
+def _name_light_and_belt(moved: Mapping[str, Change], name: Callable[..., None]) -> None:
+    """
+    Tell lamp, belt and parts apart by what the part and its background do.
+
+    What is around the part is measured beside the part: a lamp leaves it, a darker part moves both
+    against each other.
+
+    """
+    for part, around in (
+        ('light', 'background'),
+        ('colour_blue', 'background_blue'),
+        ('colour_red', 'background_red'),
+    ):
+        if part in moved and around in moved:
+            total = abs(moved[part].amount + moved[around].amount)
+            if total < 0.5 * abs(moved[part].amount):
+                name(CauseKind.PARTS, part)
+                continue
+            name(CauseKind.LIGHT, part)
+            name(CauseKind.BELT, around)
+        elif part in moved:
+            name(CauseKind.LIGHT, part)
+        elif around in moved:
+            name(CauseKind.BELT, around)
+
+
+def _name_cells(cells: Mapping[str, CellChange], found: dict[CauseKind, Cause]) -> None:
+    """
+    Tell dirt, which stays at its place in the picture, from a mark on every part.
+
+    """
+    if CauseKind.CAMERA in found:
+        # Another pose moves the part's own edges into other cells.
+        return
+    image, part = cells.get('image_cells'), cells.get('part_cells')
+    strongest = max(
+        (one for one in (image, part) if one is not None and one.cells),
+        key=lambda one: one.weight,
+        default=None,
+    )
+    if strongest is None or strongest.cells > _MOST_DIRTY_CELLS:
+        return
+    kind = CauseKind.DIRT if strongest is image else CauseKind.PARTS
+    if kind is CauseKind.PARTS and found:
+        # Another belt or focus changes the cells along the outline of every part.
+        return
+    change = 100.0 * math.expm1(strongest.amount)
+    x, y = strongest.place
+    where = f'at {100 * x:.0f} % from the left and {100 * y:.0f} % from the top'
+    what = 'one place of the picture' if kind is CauseKind.DIRT else 'one place of every part'
+    text = f'{what} ({where}) {change:+.0f} %; {_ADVICE[kind]}'
+    if kind not in found:
+        found[kind] = Cause(kind, 'spot', change, '%', strongest.since_s, text, strongest.weight)
+
+
+def _cause(kind: CauseKind, change: Change) -> Cause:
+    amount, unit, words = _shown(change)
+    if kind is CauseKind.PARTS and change.name == 'light':
+        words = words.replace('light', 'brightness of the part')
+    return Cause(
+        kind,
+        change.name,
+        amount,
+        unit,
+        change.since_s,
+        f'{words}; {_ADVICE[kind]}',
+        change.weight,
+    )
+
+
+def _shown(change: Change) -> tuple[float, str, str]:
+    """
+    Give a change in a unit for people, the unit, and words: 'light -6 %'.
+
+    """
+    name, amount = change.name, change.amount
+    if name in _PERCENT:
+        percent = 100.0 * math.expm1(amount)
+        digits = 0 if abs(percent) >= 2.0 else 1
+        return percent, '%', f'{_PERCENT[name]} {percent:+.{digits}f} %'
+    if name in _PIXELS:
+        axis = 'right' if name.endswith('x') else 'down'
+        if amount < 0:
+            axis = 'left' if name.endswith('x') else 'up'
+        return amount, 'px', f'parts lie {abs(amount):.1f} px further {axis}'
+    if name == 'rotation':
+        # Positive is counter-clockwise as seen.
+        way = 'counter-clockwise' if amount > 0 else 'clockwise'
+        return amount, 'deg', f'parts lie turned by {abs(amount):.1f} degrees {way}'
+    if name == 'certainty':
+        return amount, '', f'certainty of the alignment {amount:+.2f}'
+    return amount, '', f'{name} {amount:+.3g} (typical {abs(change.typical):.3g})'

@@ -1,0 +1,324 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+The drift watch: fed with each part, it knows whether the line still shows what was taught.
+
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy.special import stdtrit
+
+from anomaly_inspection.drift.causes import CellChange, Change, named_causes
+from anomaly_inspection.drift.charts import Charts, limit_for
+from anomaly_inspection.drift.reference import DriftReference
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from anomaly_inspection.drift.causes import Cause
+    from anomaly_inspection.drift.reference import Scale
+    from anomaly_inspection.imaging.conditions import Conditions
+
+#: False alarms per part, of all charts of a watch together, that the limits are made for.
+FALSE_ALARM_RATE = 1e-7
+#: Chance that the good parts of a reference were so odd that other good parts look changed.
+ODD_REFERENCE = 1e-3
+#: Changes up to so many deviations of good parts are none.
+ALLOWANCE = 0.5
+# Good parts of the line that stand for those of teaching, where a recipe says nothing of these.
+LEARNED_PARTS = 100
+# A good line never rejects so many parts in a row: what it rejects then tells of the line.
+_REJECTS_IN_A_ROW = 10
+# How many parts the mean change counts that is shown, about.
+_RECENT_PARTS = 20
+
+
+class DriftStatus(IntEnum):
+    """
+    The values are those of DriftState.msg.
+
+    """
+
+    UNKNOWN = 0
+    LEARNING = 1
+    VALID = 2
+    VOID = 3
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """
+    What the watch says after a part.
+
+    Parameters
+    ----------
+    status : DriftStatus
+        VOID from the alarm until all is as taught again.
+    causes : tuple of Cause
+        What changed, the strongest first; empty unless VOID.
+    parts : int
+        How many parts were compared, or learned from.
+
+    """
+
+    status: DriftStatus
+    causes: tuple[Cause, ...] = ()
+    parts: int = 0
+
+    @property
+    def since_s(self) -> float:
+        """
+        Since when something is not as taught, wall clock, s; NaN unless VOID.
+
+        """
+        return min((cause.since_s for cause in self.causes), default=math.nan)
+
+
+class DriftWatch:
+    """
+    Compares the parts of the line with those of teaching.
+
+    Parameters
+    ----------
+    reference : DriftReference or None
+        How good parts looked; None: the first good parts are taken for that.
+    bad_is_low : frozenset of str
+        'scorer.measure' of the measures whose low values are bad, for what is learned.
+    false_alarm_rate : float
+        Most false alarms per part, all charts together.
+    learned_parts : int
+        How many good parts are learned from without a reference.
+
+    """
+
+    def __init__(
+        self,
+        reference: DriftReference | None,
+        bad_is_low: frozenset[str] = frozenset(),
+        *,
+        false_alarm_rate: float = FALSE_ALARM_RATE,
+        learned_parts: int = LEARNED_PARTS,
+    ) -> None:
+        self._bad_is_low = bad_is_low
+        self._rate = false_alarm_rate
+        self._learned_parts = learned_parts
+        self._learning: list[tuple[Conditions, dict[str, float]]] = []
+        self._rejects = 0
+        self._parts = 0
+        self.verdict = Verdict(DriftStatus.UNKNOWN)
+        self._watched: _Watched | None = None
+        if reference is not None:
+            self._watched = _Watched(reference, false_alarm_rate)
+
+    @property
+    def reference(self) -> DriftReference | None:
+        """
+        What parts are compared with; None while that is learned.
+
+        """
+        return self._watched.reference if self._watched else None
+
+    def feed(
+        self,
+        conditions: Conditions,
+        measures: Mapping[str, float],
+        *,
+        has_passed: bool,
+        now_s: float,
+    ) -> Verdict:
+        """
+        Take one part of production.
+
+        A rejected part counts only where ten in a row are rejected: then the line is not as it was
+        taught, or nobody could say so.
+
+        Parameters
+        ----------
+        conditions : Conditions
+            Of its picture.
+        measures : mapping of str to float
+            By 'scorer.measure'.
+        has_passed : bool
+            Its verdict.
+        now_s : float
+            When it came, wall clock, s.
+
+        Returns
+        -------
+        Verdict
+            What is to be said now; the same object as before when nothing has changed.
+
+        """
+        self._rejects = 0 if has_passed else self._rejects + 1
+        if not has_passed and self._rejects < _REJECTS_IN_A_ROW:
+            return self.verdict
+        finite = {name: value for name, value in measures.items() if math.isfinite(value)}
+        if self._watched is None:
+            if has_passed:
+                self._learn(conditions, finite)
+            return self.verdict
+        self._parts += 1
+        self._watched.feed(conditions, finite, now_s)
+        causes = self._watched.causes(self.verdict.causes)
+        status = DriftStatus.VOID if causes else DriftStatus.VALID
+        self.verdict = Verdict(status, causes, self._parts)
+        return self.verdict
+
+    def _learn(self, conditions: Conditions, measures: dict[str, float]) -> None:
+        if 'light' not in conditions.values:
+            return
+        self._learning.append((conditions, measures))
+        self.verdict = Verdict(DriftStatus.LEARNING, parts=len(self._learning))
+        if len(self._learning) >= self._learned_parts:
+            reference = DriftReference.learned(self._learning, self._bad_is_low)
+            self._watched = _Watched(reference, self._rate)
+            self._learning.clear()
+            self.verdict = Verdict(DriftStatus.VALID)
+
+    @property
+    def moved_cells(self) -> dict[str, NDArray[np.bool_]]:
+        """
+        Which cells of each grid are alarmed.
+
+        """
+        return self._watched.moved_cells() if self._watched else {}
+
+
+class _Watched:
+    """
+    The charts of one reference.
+
+    """
+
+    def __init__(self, reference: DriftReference, rate: float) -> None:
+        self.reference = reference
+        self._condition_names = list(reference.conditions)
+        self._measure_names = list(reference.measures)
+        names = self._condition_names + self._measure_names
+        one_sided = np.array([name in reference.measures for name in names])
+        sides = int((2 - one_sided).sum())
+        # Half of the rate is for the numbers, half for the cells.
+        self._numbers = Charts(
+            np.full(len(names), allowance_for(reference.count, sides)),
+            np.full(len(names), limit_for(rate / 2 / max(1, sides), ALLOWANCE)),
+            one_sided,
+        )
+        self._cells: dict[str, Charts] = {}
+        cell_sides = 2 * sum(scale.mean.size for scale in reference.cells.values())
+        for name, scale in reference.cells.items():
+            limit = limit_for(rate / 2 / cell_sides, ALLOWANCE)
+            allowance = allowance_for(reference.count, cell_sides)
+            shape = scale.mean.shape
+            self._cells[name] = Charts(np.full(shape, allowance), np.full(shape, limit))
+        # Mean score and mean change since each sum rose, of the last parts.
+        self._recent = np.zeros((2, len(names)))
+        self._recent_change = np.zeros((2, len(names)))
+        self._recent_cells = {
+            name: np.zeros((2, *scale.mean.shape)) for name, scale in reference.cells.items()
+        }
+
+    def feed(self, conditions: Conditions, measures: Mapping[str, float], now_s: float) -> None:
+        reference = self.reference
+        scores, changes = [], []
+        for name in self._condition_names:
+            value = conditions.values.get(name, math.nan)
+            scale = reference.conditions[name]
+            scores.append(float(scale.score(value)))
+            changes.append(value - scale.typical)
+        for name in self._measure_names:
+            value = measures.get(name, math.nan)
+            signed = -value if name in reference.bad_is_low else value
+            scale = reference.measures[name]
+            scores.append(float(scale.score(signed)))
+            changes.append(value - (-1 if name in reference.bad_is_low else 1) * scale.typical)
+        self._numbers.add(np.array(scores), now_s)
+        self._recent = _followed(self._recent, np.array(scores), self._numbers)
+        self._recent_change = _followed(self._recent_change, np.array(changes), self._numbers)
+        for name, charts in self._cells.items():
+            if name in conditions.cells:
+                cell_scores = reference.cells[name].score(conditions.cells[name])
+                charts.add(cell_scores, now_s)
+                self._recent_cells[name] = _followed(self._recent_cells[name], cell_scores, charts)
+
+    def causes(self, before: tuple[Cause, ...]) -> tuple[Cause, ...]:
+        charts = self._numbers
+        if not charts.is_alarmed.any() and not any(
+            one.is_alarmed.any() for one in self._cells.values()
+        ):
+            return ()
+        changes = {}
+        limit, names = charts.limit, self._condition_names + self._measure_names
+        for at, name in enumerate(names):
+            side = int(charts.sums[1, at] > charts.sums[0, at])
+            changes[name] = Change(
+                name=name,
+                score=float(self._recent[side, at]),
+                amount=float(self._recent_change[side, at]),
+                weight=float(charts.sums[side, at] / limit[at]),
+                is_alarmed=bool(charts.is_alarmed[:, at].any()),
+                since_s=float(charts.since[side, at]),
+                is_measure=name in self.reference.measures,
+                typical=float(self._scale(name).typical),
+            )
+        return named_causes(changes, self._cell_changes(), before)
+
+    def _cell_changes(self) -> dict[str, CellChange]:
+        found = {}
+        for name, charts in self._cells.items():
+            share = charts.sums / charts.limit
+            side, row, column = np.unravel_index(int(share.argmax()), share.shape)
+            spread = self.reference.cells[name].used_spread
+            rows, columns = spread.shape
+            found[name] = CellChange(
+                cells=int(charts.is_alarmed.any(axis=0).sum()),
+                weight=float(share[side, row, column]),
+                amount=float(self._recent_cells[name][side, row, column] * spread[row, column]),
+                place=((float(column) + 0.5) / columns, (float(row) + 0.5) / rows),
+                since_s=float(charts.since[side, row, column]),
+            )
+        return found
+
+    def _scale(self, name: str) -> Scale:
+        reference = self.reference
+        return reference.conditions.get(name) or reference.measures[name]
+
+    def moved_cells(self) -> dict[str, NDArray[np.bool_]]:
+        return {name: charts.is_alarmed.any(axis=0) for name, charts in self._cells.items()}
+
+
+def allowance_for(count: int, sides: int) -> float:
+    """
+    Give the allowance k of charts whose reference comes from few parts.
+
+    The mean of n good parts lies within t s / root n of that of all good parts, with Student's t.
+    So much more is allowed: then charts of an odd reference are as quiet as the others.
+
+    Parameters
+    ----------
+    count : int
+        How many different good parts the reference comes from, n.
+    sides : int
+        How many one-sided charts share half of `ODD_REFERENCE`.
+
+    """
+    quantile = float(stdtrit(count - 1, 1.0 - ODD_REFERENCE / 2 / max(1, sides)))
+    return ALLOWANCE + quantile / math.sqrt(count)
+
+
+def _followed(
+    mean: NDArray[np.float64], value: NDArray[np.float64], charts: Charts
+) -> NDArray[np.float64]:
+    """
+    Give the moving mean of both sides after one more value; it begins anew with each rise.
+
+    """
+    weight = 1.0 / np.clip(charts.run, 1, _RECENT_PARTS)
+    return np.where(np.isnan(value), mean, mean + weight * (value - mean))
