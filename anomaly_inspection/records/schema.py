@@ -19,8 +19,9 @@ import sqlalchemy as sa
 #: SQLite counts rows by themselves for INTEGER alone.
 _ROW = sa.BigInteger().with_variant(sa.Integer(), 'sqlite')
 
-#: As the index of the worst rejects has it, word for word: planners prove no more.
-SCORED_REJECT = sa.text("verdict = 'REJECT' AND known_as = '' AND anomaly_score IS NOT NULL")
+#: As the index of the worst rejects has it, word for word: planners prove no more. With
+#: verdict = 'REJECT', SQLite would take the index of the verdicts and sort all rejects.
+SCORED_REJECT = sa.text("verdict <> 'PASS' AND known_as = '' AND anomaly_score IS NOT NULL")
 
 metadata = sa.MetaData(
     naming_convention={

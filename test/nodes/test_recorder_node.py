@@ -41,11 +41,13 @@ from anomaly_inspection.msg import (
     SortEvent,
 )
 from anomaly_inspection.nodes.image_conversion import image_from_array
+from anomaly_inspection.nodes.panel_commands import PanelCommands
 from anomaly_inspection.nodes.qos import EVENT, IMAGE, KEPT_EVENT, LATCHED
 from anomaly_inspection.nodes.recorder_node import RecorderNode
 from anomaly_inspection.nodes.spinning import NodeThread
 from anomaly_inspection.nodes.stamps import stamp_from_nanoseconds
 from anomaly_inspection.overlay.good_patch import crop_box
+from anomaly_inspection.panel.cell.commands import PartNames
 from anomaly_inspection.recipes.folder import read_recipe
 from anomaly_inspection.records import schema
 from anomaly_inspection.records.database import open_database
@@ -390,6 +392,27 @@ def test_a_hostile_lot_is_refused_whole_and_the_old_one_holds(bench, text):
     bench.wait(lambda: bench.node.problem('identity'))
     assert 'the lot' in bench.node.problem('identity')
     assert bench.node._identities.current.order_name == 'A'
+
+
+def test_the_page_tells_order_and_lot_and_a_hostile_text_changes_nothing(bench):
+    commands = PanelCommands(bench.peer, lambda: '')
+    try:
+        bench.wait(lambda: commands.tell_lot(PartNames('A 17', 'L-4'), 'anna').success)
+        bench.wait(lambda: bench.node._identities.current.lot == 'L-4')
+        for names in (
+            PartNames('B', 'x' * 101),
+            PartNames('B', 'two\nlines'),
+            PartNames('B', 'L', '\x1b[31mred'),
+            PartNames('B', 'L', '1', ('\ud800', 3)),
+        ):
+            answer = commands.tell_lot(names, 'anna')
+            assert not answer.success
+            assert 'allowed' in answer.message or 'do not print' in answer.message
+        assert commands.tell_lot(PartNames(), 'anna').message == 'told: no order and no lot'
+        bench.wait(lambda: bench.node._identities.current.lot == '')
+        assert bench.node._identities.current.order_name == ''
+    finally:
+        commands.close()
 
 
 def test_order_and_lot_hold_over_a_restart(ros_context, tmp_path):

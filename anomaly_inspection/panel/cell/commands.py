@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from anomaly_inspection.errors import InspectionError
 
 
+#: Longest order, lot or serial number, characters.
+LONGEST_NAME = 100
+
+
 @dataclass(frozen=True)
 class Answer:
     """
@@ -48,6 +52,28 @@ class Answer:
         return cls(
             False, str(error), getattr(error, 'code', ''), dict(getattr(error, 'values', {}))
         )
+
+
+@dataclass(frozen=True)
+class PartNames:
+    """
+    What parts belong to, as somebody outside the cell knows it; '' = none.
+
+    Parameters
+    ----------
+    order_name, lot : str
+        Of all parts from now on; at most 100 characters each.
+    serial : str
+        Of one part.
+    key : (str, int)
+        Session and number of that part; ('', 0) = the next one.
+
+    """
+
+    order_name: str = ''
+    lot: str = ''
+    serial: str = ''
+    key: tuple[str, int] = ('', 0)
 
 
 class CellCommands(Protocol):
@@ -165,6 +191,13 @@ class CellCommands(Protocol):
     def cancel_challenge(self) -> Answer:
         """
         Give up the challenge under way; where one was due, it has failed.
+
+        """
+        ...
+
+    def tell_lot(self, names: PartNames, who: str) -> Answer:
+        """
+        Tell the records and the plant what the parts belong to; all of it or nothing.
 
         """
         ...

@@ -47,6 +47,7 @@ COMMANDS = {
     'undo_calibration': ('POST', '/api/commands/undo_calibration', {}),
     'run_challenge': ('POST', '/api/commands/run_challenge', {}),
     'cancel_challenge': ('POST', '/api/commands/cancel_challenge', {}),
+    'tell_lot': ('POST', '/api/lot', {'order': 'A 17', 'lot': 'L-4'}),
     'import_recipe': ('POST', '/api/recipes', {}),
     'delete_recipe': ('POST', '/api/commands/delete_recipe', {'name': 'valve'}),
 }

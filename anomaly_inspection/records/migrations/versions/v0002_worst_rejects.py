@@ -18,7 +18,7 @@ def upgrade() -> None:
     Make it; takes some seconds for each million rejects.
 
     """
-    condition = sa.text("verdict = 'REJECT' AND known_as = '' AND anomaly_score IS NOT NULL")
+    condition = sa.text("verdict <> 'PASS' AND known_as = '' AND anomaly_score IS NOT NULL")
     op.create_index(
         'ix_parts_worst',
         'parts',
