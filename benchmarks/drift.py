@@ -44,8 +44,8 @@ LINE = SimulatedLineSettings(
     width_px=320, height_px=240, defect_rate=0.0, light=0.04, shift_px=3.0, rotation_deg=3.0
 )
 TAUGHT_PARTS = 60
-UNCHANGED_PARTS = 120
-SUDDEN_PARTS, RAMP_PARTS = 120, 300
+UNCHANGED_PARTS = 80
+SUDDEN_PARTS, RAMP_PARTS = 60, 150
 
 
 @dataclass(frozen=True)

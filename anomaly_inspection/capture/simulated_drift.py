@@ -6,7 +6,7 @@ What may change on the simulated line while good parts come down it: light, lens
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import cv2
@@ -98,10 +98,12 @@ def render_changed(
         The frame.
 
     """
-    rendered = render_part(settings, index, with_defect=False)
+    # Noise comes last: neither the lens nor a turned camera changes what the sensor adds.
+    calm = replace(settings, noise_levels=0.0)
+    rendered = render_part(calm, index, with_defect=False)
     frame = rendered.image.astype(np.float32)
     if change.belt_bgr != (1.0, 1.0, 1.0) or change.part_light != 1.0:
-        part = renderer(settings).part_share(rendered.pose)[:, :, None]
+        part = renderer(calm).part_share(rendered.pose)[:, :, None]
         belt = np.array(change.belt_bgr, np.float32)
         frame *= part * np.float32(change.part_light) + (1.0 - part) * belt
     if change.turned_deg or change.shifted_px:
@@ -114,14 +116,12 @@ def render_changed(
         )
     if change.defocus_px:
         frame = cv2.GaussianBlur(frame, (0, 0), change.defocus_px)
-        # The sensor's noise is not blurred by the lens.
-        rng = np.random.default_rng([settings.seed, index])
-        frame += rng.standard_normal(frame.shape, np.float32) * settings.noise_levels
     if change.dirt_share:
-        frame *= (1.0 - change.dirt_share * _spot(frame.shape, change.dirt_diameter_px))[
-            :, :, None
-        ]
-    return np.asarray(np.clip(np.rint(change.lamp * frame), 0, 255), np.uint8)
+        spot = _spot(frame.shape, change.dirt_diameter_px)[:, :, None]
+        frame *= 1.0 - change.dirt_share * spot
+    rng = np.random.default_rng([settings.seed, index])
+    noise = rng.standard_normal(frame.shape, np.float32) * settings.noise_levels
+    return np.asarray(np.clip(np.rint(change.lamp * frame + noise), 0, 255), np.uint8)
 
 
 def _spot(shape: tuple[int, ...], diameter_px: float) -> NDArray[np.float32]:

@@ -211,9 +211,9 @@ def _gathered(recipe: Recipe, recipe_path: Path, parts: list[StoredPart]) -> Gat
 
 
 def _review(recipe: Recipe, found: _Found, gathered: Gathered) -> Review:
-    from anomaly_inspection.reviewing.review import review_of
+    from anomaly_inspection.reviewing.review import basis_of, review_of
 
-    return review_of(recipe, found.parts, gathered, numbers=found.numbers)
+    return review_of(basis_of(recipe), found.parts, gathered.parts, numbers=found.numbers)
 
 
 def _tried(result: Review, limits: tuple[str, ...]) -> dict[str, float]:
@@ -259,12 +259,12 @@ def _print(
         console.print(_limits_table(result, tried, is_tried=is_tried))
         console.print(_outcomes_table(result, tried))
     _print_flips(result, tried, is_tried=is_tried)
-    good = [part for part in found.parts if str(part.truth) == 'good' and part.picture]
-    if good and good[0].picture:
+    # In a review set the good ones lie by themselves; records keep all rejects of a day together.
+    folders = {part.picture.parent for part in found.parts if part.truth and part.picture}
+    for folder in sorted(each for each in folders if each.parts[-2:] == ('test', 'good')):
         console.print(
-            f'\n{len(good)} confirmed good parts have pictures. Teach with them: '
-            f'anomaly-inspection teach {escaped(good[0].picture.parent)} --recipe '
-            f'{escaped(recipe.path or recipe.name)} --add',
+            '\nTeach with the confirmed good parts: anomaly-inspection teach --add '
+            f'{escaped(folder)} --recipe {escaped(recipe.path or recipe.name)}',
             soft_wrap=True,
         )
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 _MOVED_SCORE, _MOVED_WEIGHT = 1.0, 0.35
 # Dirt is compact: more cells than this are a change of the whole picture.
 _MOST_DIRTY_CELLS = 24
+_CLEARLY_STRONGER = 1.1
 
 
 class CauseKind(IntEnum):
@@ -251,12 +252,16 @@ def _name_cells(cells: Mapping[str, CellChange], found: dict[CauseKind, Cause]) 
     if CauseKind.CAMERA in found:
         # Another pose moves the part's own edges into other cells.
         return
-    image, part = cells.get('image_cells'), cells.get('part_cells')
-    strongest = max(
-        (one for one in (image, part) if one is not None and one.cells),
-        key=lambda one: one.weight,
-        default=None,
+    image, part = (
+        change if (change := cells.get(name)) is not None and change.cells else None
+        for name in ('image_cells', 'part_cells')
     )
+    strongest = image
+    # A spot is stronger in the grid in which it stays at its place.
+    if part is not None and (
+        image is None or abs(part.amount) > _CLEARLY_STRONGER * abs(image.amount)
+    ):
+        strongest = part
     if strongest is None or strongest.cells > _MOST_DIRTY_CELLS:
         return
     kind = CauseKind.DIRT if strongest is image else CauseKind.PARTS

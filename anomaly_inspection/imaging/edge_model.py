@@ -26,6 +26,7 @@ from anomaly_inspection.imaging.edge_images import (
     region_mask,
     SHOWN,
 )
+from anomaly_inspection.imaging.quick_median import quick_median
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -125,12 +126,12 @@ class EdgeModel:
                 break
             some = np.flatnonzero(shown)
             some = some[:: max(1, len(some) // _MEDIAN_POINTS)]
-            frame_level = np.median(np.abs(sampled[some]))
-            reference_level = np.median(np.abs(self._values[some]))
+            frame_level = quick_median(np.abs(sampled[some]))
+            reference_level = quick_median(np.abs(self._values[some]))
             gain = float(np.clip(frame_level / reference_level, 0.25, 4.0))
             residual = sampled / gain - self._values
             # Half a level keeps a perfect fit from dividing by zero.
-            spread = 1.4826 * float(np.median(np.abs(residual[some]))) + 0.5
+            spread = 1.4826 * float(quick_median(np.abs(residual[some]))) + 0.5
             weight = np.square(np.maximum(0, 1 - np.square(residual / (4.685 * spread))))
             weighted = jacobian * weight
             hessian = (weighted @ jacobian.T).astype(np.float64)

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
+from anomaly_inspection.imaging.quick_median import quick_median
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -118,13 +120,13 @@ class LightMeter:
         if np.count_nonzero(usable) < _FEWEST_SAMPLES:
             return AS_TAUGHT
         reference, frame = self._reference[usable], frame[usable]
-        gain, offset = _clip_gain(float(np.median(frame / reference))), 0.0
+        gain, offset = _clip_gain(float(quick_median(frame / reference))), 0.0
         if self._kind == 'gain_offset':
             gain, offset = self._line_of_medians(reference, frame, (gain, offset))
         for _ in range(_ROUNDS):
             residual = frame - gain * reference - offset
             some = residual[:: max(1, residual.size // _MEDIAN_SAMPLES)]
-            scale = max(1.4826 * float(np.median(np.abs(some))), 1.0)
+            scale = max(1.4826 * float(quick_median(np.abs(some))), 1.0)
             weight = np.square(np.maximum(0, 1 - np.square(residual / (4.685 * scale))))
             before = gain, offset
             gain, offset = self._fit(reference, frame, weight)
@@ -150,14 +152,14 @@ class LightMeter:
         step = np.digitize(reference, edges)
         groups = [step == index for index in range(1, _STEPS + 1)]
         groups = [group for group in groups if np.count_nonzero(group) >= _FEWEST_SAMPLES]
-        x = np.array([np.median(reference[group]) for group in groups])
-        y = np.array([np.median(frame[group]) for group in groups])
+        x = np.array([quick_median(reference[group]) for group in groups])
+        y = np.array([quick_median(frame[group]) for group in groups])
         rise, run = np.subtract.outer(y, y), np.subtract.outer(x, x)
         apart = run >= _LEAST_CONTRAST
         if not apart.any():
             return otherwise
-        gain = _clip_gain(float(np.median(rise[apart] / run[apart])))
-        return gain, _clip_offset(float(np.median(y - gain * x)))
+        gain = _clip_gain(float(quick_median(rise[apart] / run[apart])))
+        return gain, _clip_offset(float(quick_median(y - gain * x)))
 
     def _fit(
         self,

@@ -23,10 +23,10 @@ Few parts say little about s, but good parts of other products do: where a measu
 variance of Smyth, 2004, doi:10.2202/1544-6115.1027; n / 2 + 20 degrees of freedom). So five parts
 give a limit that sees defects, and copies of one part a limit that leaves room for others.
 
-A measure that is perfect in at least half of the good parts (the largest region) has no such s.
-Then the k values that are not perfect are modelled as Weibull with the shape 1/2. Its tail is much
-heavier than exponential, because an area jumps when neighbouring places join. With the mean b of
-d^(1/2), the predictive limit is
+A measure that is perfect in at least half of the good parts has no such s, and an area (the
+largest region) no use for it. Their k values that are not perfect are modelled as Weibull with the
+shape 1/2. Its tail is much heavier than exponential, because an area jumps when neighbouring
+places join. With the mean b of d^(1/2), the predictive limit is
 
     limit: d^(1/2) = K * b * ((k / (n * rate))^(1 / K) - 1),   K = k + 2
 
@@ -45,8 +45,12 @@ by a tenth.
 
 Several measures of one scorer move together, so shares of the rate would make their limits too
 wide. They get one rule for all: z = (y - m) / s of each measure, the limit of the largest z of a
-part by the rule above, and from that the limit of each measure, all at the same z. Measures that
-are perfect in most parts have no z and keep a small share of their own.
+part by the rule above, and from that the limit of each measure, all at the same z. Areas, and
+measures that are perfect in most parts, have no z and keep a small share of their own. (Of five to
+eight parts, most have a region. When its area took part in z, it widened all limits: on 16
+products, each taught on five parts of two draws, `features` found 35 % of the defects and rejected
+7.7 % of the good parts instead of 45 and 4.5 %; on eight, 40 and 5.3 % instead of 54 and 4.9 %.
+From 14 parts on it makes no difference.)
 
 """
 
@@ -155,7 +159,9 @@ def limits_of_scorer(
     for spec in specs:
         with _naming(spec.name):
             scale = MeasureScale.of_spec(spec)
-            variations[spec.name] = _Variation.of(good[spec.name], scale, spec.usual_spread)
+            variations[spec.name] = _Variation.of(
+                good[spec.name], scale, spec.usual_spread, is_area=spec.is_area
+            )
     varying = [name for name, one in variations.items() if one.deviation > 0.0]
     # What is nearly always perfect hardly ever rejects a good part: it needs no whole share.
     rates = [(varying, len(specs) * rate_each)]
@@ -268,10 +274,12 @@ class _Variation:
     signed : ndarray of float64, (n,)
         Its values, high = bad.
     middle, deviation : float
-        m and s at the top of the file; s is 0 for a measure that is perfect in most parts, or
-        never worse than in a typical one and without a usual spread.
+        m and s at the top of the file; s is 0 for an area, and for a measure that is perfect in
+        most parts, or never worse than in a typical one and without a usual spread.
     usual_parts : int
         How many parts the usual spread counts for in s; 0 = s comes from these parts alone.
+    is_area : bool
+        Whether the measure is an area.
 
     """
 
@@ -280,6 +288,7 @@ class _Variation:
     middle: float
     deviation: float
     usual_parts: int
+    is_area: bool = False
 
     @classmethod
     def of(
@@ -287,6 +296,8 @@ class _Variation:
         values: Sequence[float] | NDArray[np.float64],
         scale: MeasureScale,
         usual_spread: float | None = None,
+        *,
+        is_area: bool = False,
     ) -> _Variation:
         """
         Measure the variation of values; raise SettingError when they give no limit.
@@ -304,8 +315,8 @@ class _Variation:
             )
         normal = scale.normalized(signed)
         middle = float(np.median(normal))
-        if scale.has_perfect_end and middle == 0.0:
-            return cls(scale, signed, middle, 0.0, 0)
+        if is_area or (scale.has_perfect_end and middle == 0.0):
+            return cls(scale, signed, middle, 0.0, 0, is_area)
         usual_parts = USUAL_PARTS if usual_spread is not None else 0
         deviation = _deviation(normal, middle, usual_parts, (usual_spread or 0.0) * middle)
         return cls(scale, signed, middle, deviation, usual_parts)
@@ -356,7 +367,8 @@ def _common_limits(variations: Sequence[_Variation], rate: float) -> list[Measur
     if first.deviation == 0.0:
         signed, scale = first.signed, first.scale
         limit = float(signed.max())
-        if scale.has_perfect_end and first.middle == 0.0 and limit > scale.perfect:
+        is_tail = first.is_area or (scale.has_perfect_end and first.middle == 0.0)
+        if is_tail and limit > scale.perfect:
             off_perfect = signed[signed > scale.perfect]
             limit = _extrapolated_from_few(off_perfect, signed.size, scale, rate)
         return [first.limit(max(limit, _beyond_all(signed, rate)))]

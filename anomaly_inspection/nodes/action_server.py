@@ -37,6 +37,24 @@ class GoalEndedError(InspectionError):
     """
 
 
+class GoalRefusedError(InspectionError):
+    """
+    The goal is refused, and its result says more than a message.
+
+    Parameters
+    ----------
+    message : str
+        Why.
+    fields
+        Other fields of the result.
+
+    """
+
+    def __init__(self, message: str, **fields: Any) -> None:
+        super().__init__(message)
+        self.fields = fields
+
+
 class Goal:
     """
     A goal under way, as its coroutine sees it.
@@ -189,7 +207,8 @@ class OneGoalServer:
         self._node.get_logger().warning(message)
         is_cancelled = isinstance(outcome, GoalEndedError) and run.handle.is_cancel_requested
         end = run.handle.canceled if is_cancelled else run.handle.abort
-        self._send(run.handle, end, self._action_type.Result(message=message))
+        fields = outcome.fields if isinstance(outcome, GoalRefusedError) else {}
+        self._send(run.handle, end, self._action_type.Result(message=message, **fields))
 
     def _send(
         self, handle: ServerGoalHandle[Any, Any, Any], end: Callable[[], None], result: Any

@@ -25,7 +25,7 @@ from anomaly_inspection.nodes.begun_action import (
     parts_refused,
 )
 from anomaly_inspection.nodes.qos import EVENT
-from anomaly_inspection.panel.cell.commands import Answer, PartNames
+from anomaly_inspection.panel.cell.commands import Answer, PartNames, PASSES_BAD_PARTS
 from anomaly_inspection.panel.recipes.library import kept_folder
 from anomaly_inspection.recipes.archive import import_archive
 from anomaly_inspection.recipes.folder import read_recipe, write_recipe
@@ -37,8 +37,8 @@ if TYPE_CHECKING:
     from rclpy.lifecycle import LifecycleNode
 
 _ANSWER_TIMEOUT_S = 5.0
-# Scorers read a recipe before it can be in force.
-_RECIPE_TIMEOUT_S = 60.0
+# Confirmed bad parts are judged by a recipe, and scorers read it, before it can be in force.
+_RECIPE_TIMEOUT_S = 180.0
 
 
 class PanelCommands:
@@ -115,7 +115,7 @@ class PanelCommands:
         Write the limits in force as a new version of the recipe.
 
         """
-        return call_service(self._save_limits, Trigger.Request())
+        return call_service(self._save_limits, Trigger.Request(), _RECIPE_TIMEOUT_S)
 
     def undo_limits(self) -> Answer:
         """
@@ -124,25 +124,27 @@ class PanelCommands:
         """
         return call_service(self._undo_limits, Trigger.Request())
 
-    def load_recipe(self, path: str) -> Answer:
+    def load_recipe(self, path: str, override_reason: str = '') -> Answer:
         """
         Switch to the recipe in a folder.
 
         """
         with self._recipes:
-            return self._switch_to(path)
+            return self._switch_to(path, override_reason)
 
-    def _switch_to(self, path: str) -> Answer:
+    def _switch_to(self, path: str, override_reason: str = '') -> Answer:
         if not self._load_recipe.server_is_ready():
             return not_running('decider')
-        goal = _result(self._load_recipe.send_goal_async(LoadRecipe.Goal(path=path)))
+        request = LoadRecipe.Goal(path=path, override_reason=override_reason)
+        goal = _result(self._load_recipe.send_goal_async(request))
         if goal is None:
             return no_answer('decider', _ANSWER_TIMEOUT_S)
         wrapped = _result(goal.get_result_async(), _RECIPE_TIMEOUT_S)
         if wrapped is None:
             goal.cancel_goal_async()
             return Answer(False, f'the recipe was not in force after {_RECIPE_TIMEOUT_S:g} s')
-        return Answer(bool(wrapped.result.success), str(wrapped.result.message))
+        code = PASSES_BAD_PARTS if wrapped.result.bad_parts_passed else ''
+        return Answer(bool(wrapped.result.success), str(wrapped.result.message), code)
 
     def roll_back(self, path: str, version: int) -> Answer:
         """

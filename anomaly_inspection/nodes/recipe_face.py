@@ -17,13 +17,15 @@ from anomaly_inspection.action import LoadRecipe
 from anomaly_inspection.deciding.recipe_switch import RecipeSwitch, SwitchState
 from anomaly_inspection.errors import LimitError, RecipeError, SettingError
 from anomaly_inspection.msg import RecipeInForce, RecipePrepared
-from anomaly_inspection.nodes.action_server import GoalEndedError
+from anomaly_inspection.nodes.action_server import GoalEndedError, GoalRefusedError
 from anomaly_inspection.nodes.inspection_node import ERROR, steady_s
 from anomaly_inspection.nodes.limits_face import UsedLimits
 from anomaly_inspection.nodes.qos import LATCHED, LATCHED_BY_MANY
 from anomaly_inspection.nodes.recipe_reading import read_within_budget
+from anomaly_inspection.printable import printable
 from anomaly_inspection.recipes.folder import write_recipe
 from anomaly_inspection.recipes.limit_table import limit_table
+from anomaly_inspection.reviewing.check_process import check_apart
 from anomaly_inspection.srv import SetLimitRanges
 
 if TYPE_CHECKING:
@@ -113,7 +115,31 @@ class RecipeFace:
         recipe = await goal.wait(
             self._node.in_background(lambda: read_within_budget(path, parameters))
         )
+        await self._check_bad_parts(recipe, goal)
         return await self._switch_to(recipe, goal.wait, goal)
+
+    async def _check_bad_parts(self, recipe: Recipe, goal: Goal) -> None:
+        """
+        Refuse a recipe that would pass parts which people have confirmed as bad.
+
+        """
+        node, why = self._node, printable(goal.request.override_reason.strip())
+        goal.tell(detail='judging the parts that people have confirmed as bad')
+        try:
+            check = await goal.wait(node.in_background(lambda: check_apart(recipe)))
+            problem, n_passed = check.refusal, len(check.passed)
+        except RecipeError as error:
+            problem, n_passed = str(error), 1
+        if not problem:
+            return
+        named = f'{recipe.name} version {recipe.version}'
+        if not why:
+            raise GoalRefusedError(
+                f'{named} is refused: {problem}; {self._still}. An engineer may load it all the '
+                'same with a reason (override_reason)',
+                bad_parts_passed=n_passed,
+            )
+        node.get_logger().warning(f'{named} is loaded although {problem}: {why[:500]}')
 
     def _confirm(self, request: Any) -> str:
         if not self._node.unconfirmed:
@@ -176,6 +202,10 @@ class RecipeFace:
             recipe = used.calibrated.applied_to(recipe, 'parts on the running cell')
         values = {(limit.scorer, limit.measure): limit.value for limit in used.table}
         changed = change(recipe.with_limits(values))
+        check = await node.in_background(lambda: check_apart(changed, path))
+        if check.refusal:
+            raise RecipeError(f'not saved: with these limits {check.refusal}')
+        self._check_free()
         budget_bytes = node.parameters.recipe_budget_bytes
         written = await node.in_background(
             lambda: write_recipe(changed, path, budget_bytes=budget_bytes)

@@ -16,6 +16,7 @@ from anomaly_inspection.panel.people.work import PeopleWork
 from anomaly_inspection.panel.review.good_parts import GoodParts
 from anomaly_inspection.panel.review.guarded_reviews import GuardedReviews
 from anomaly_inspection.panel.review.review_set import ReviewSet
+from anomaly_inspection.panel.review.verdicts import GuardedAcceptance
 from anomaly_inspection.panel.teach.guarded_commands import GuardedTeaching
 
 if TYPE_CHECKING:
@@ -76,6 +77,14 @@ class PanelParts:
 
         """
         return GuardedReviews(self.reviews, self.people, visitor)
+
+    def acceptance_for(self, visitor: Visitor | None) -> GuardedAcceptance:
+        """
+        Give the way in which this visitor may accept limits that the verdicts speak for.
+
+        """
+        commands = self.commands_for(visitor)
+        return GuardedAcceptance(commands, self.people, visitor, self.state, self.reviews)
 
     def for_visitor(self, visitor: Visitor | None) -> PanelParts:
         """

@@ -28,6 +28,8 @@ _KINDS = {
     'save limits': 'limit_change',
     'undo limits': 'limit_change',
     'undo calibration': 'limit_change',
+    'accept limits': 'limit_change',
+    'undo accepted limits': 'limit_change',
     'set limit ranges': 'limit_change',
     'load recipe': 'recipe_change',
 }

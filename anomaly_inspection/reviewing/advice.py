@@ -309,7 +309,8 @@ class _Sums:
         return np.asarray(badness[decides, index])
 
     def _is_allowed(self, index: int, badness: float) -> bool:
-        return self._low[index] <= badness <= self._high[index] and badness > self._typical[index]
+        low, high, typical = self._low[index], self._high[index], self._typical[index]
+        return bool(low <= badness <= high and badness > typical)
 
     def _value(self, index: int, badness: float) -> float:
         if math.isnan(badness):

@@ -21,12 +21,13 @@ import re
 from typing import TYPE_CHECKING
 
 from anomaly_inspection.capture.source import Frame
-from anomaly_inspection.deciding.frame_judge import Reason, Verdict
+from anomaly_inspection.deciding.frame_judge import judge, Reason, Verdict
 from anomaly_inspection.errors import FrameError, RecipeError, StateError
-from anomaly_inspection.evaluation.recipe_judge import RecipeJudge
+from anomaly_inspection.evaluation.recipe_judge import combination_of, RecipeJudge
 from anomaly_inspection.imaging.image_decoding import decode_image
 from anomaly_inspection.printable import printable
 from anomaly_inspection.progress import no_progress
+from anomaly_inspection.recipes.limit_table import limit_table
 from anomaly_inspection.reviewing.accepted_limits import review_folder_of
 from anomaly_inspection.reviewing.stored_part import Kind, StoredPart, Truth
 from anomaly_inspection.state_file import read_small_file, replace_file
@@ -46,6 +47,7 @@ MOST_BAD_PARTS = 200
 _FOLDER, _LIST = 'must_reject', 'parts.txt'
 _LINE = re.compile(r'([0-9a-f]{64})  (\S[^\n]*)')
 _LONGEST_NAME = 200
+_BY_LIMITS = (Reason.WITHIN_LIMITS, Reason.LIMIT_EXCEEDED, Reason.UNKNOWN_CLASS)
 
 
 @dataclass(frozen=True)
@@ -247,6 +249,74 @@ class BadParts:
         )
 
 
+@dataclass(frozen=True)
+class MeasuredBadPart:
+    """
+    What a recipe measures of a confirmed bad part.
+
+    Parameters
+    ----------
+    name : str
+        What people call it.
+    reason : str
+        Name of the reason code of its verdict.
+    measures : dict of str to dict of str to float
+        By scorer and measure; empty when it cannot be measured, and is rejected for that.
+
+    """
+
+    name: str
+    reason: str
+    measures: dict[str, dict[str, float]]
+
+
+def measured_bad_parts(
+    recipe: Recipe, parts: BadParts, progress: Progress = no_progress
+) -> list[MeasuredBadPart]:
+    """
+    Measure all confirmed bad parts by a recipe, whatever its limits.
+
+    Raises
+    ------
+    RecipeError
+        When the parts cannot be read.
+
+    """
+    total = len(parts.all())
+    if not total:
+        return []
+    recipe_judge = RecipeJudge(recipe)
+    measured = []
+    for number, (part, image) in enumerate(parts.pictures(), 1):
+        judgement, scores = recipe_judge.judge(Frame(image, 0, 0))
+        is_measured = judgement.reason in _BY_LIMITS
+        measured.append(
+            MeasuredBadPart(
+                part.name,
+                judgement.reason.name,
+                {score.scorer: dict(score.measures) for score in scores} if is_measured else {},
+            )
+        )
+        progress(number, total, 'judging confirmed bad parts')
+    return measured
+
+
+def checked_by_limits(recipe: Recipe, measured: Iterable[MeasuredBadPart]) -> BadPartCheck:
+    """
+    Judge measured bad parts by the limits of a recipe.
+
+    """
+    table, combination = limit_table(recipe), combination_of(recipe)
+    passed, unjudged, total = [], [], 0
+    for part in measured:
+        total += 1
+        if part.reason == Reason.FRAME_INVALID.name:
+            unjudged.append(part.name)
+        elif part.measures and judge(part.measures, table, combination).verdict is Verdict.PASS:
+            passed.append(part.name)
+    return BadPartCheck(tuple(passed), tuple(unjudged), total)
+
+
 def check_bad_parts(
     recipe: Recipe, parts: BadParts, progress: Progress = no_progress
 ) -> BadPartCheck:
@@ -259,18 +329,7 @@ def check_bad_parts(
         When the parts cannot be read.
 
     """
-    total = len(parts.all())
-    passed, unjudged = [], []
-    judge = RecipeJudge(recipe) if total else None
-    for number, (part, image) in enumerate(parts.pictures(), 1):
-        assert judge is not None
-        judgement, _ = judge.judge(Frame(image, 0, 0))
-        if judgement.verdict is Verdict.PASS:
-            passed.append(part.name)
-        elif judgement.reason is Reason.FRAME_INVALID:
-            unjudged.append(part.name)
-        progress(number, total, 'judging confirmed bad parts')
-    return BadPartCheck(tuple(passed), tuple(unjudged), total)
+    return checked_by_limits(recipe, measured_bad_parts(recipe, parts, progress))
 
 
 def stored_bad_parts(parts: BadParts) -> list[StoredPart]:

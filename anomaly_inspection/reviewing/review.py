@@ -21,10 +21,13 @@ from anomaly_inspection.reviewing.stored_part import Truth
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from anomaly_inspection.deciding.frame_judge import Combination
     from anomaly_inspection.deciding.limits import LimitTable
     from anomaly_inspection.recipes.recipe import Recipe
     from anomaly_inspection.reviewing.advice import Advice
-    from anomaly_inspection.reviewing.comparable import Gathered
     from anomaly_inspection.reviewing.findings import Findings
     from anomaly_inspection.reviewing.replay import Flip
     from anomaly_inspection.reviewing.stored_part import Kind, StoredPart
@@ -101,10 +104,47 @@ class Review:
         return self.advice.now.good + self.advice.now.bad
 
 
+@dataclass(frozen=True, eq=False)
+class ReviewBasis:
+    """
+    What a review needs of a recipe; small enough to be kept.
+
+    Parameters
+    ----------
+    name : str
+        Of the recipe.
+    table : LimitTable
+        Its limits.
+    combination : Combination
+        Whether one limit exceeded rejects, or only all.
+    good : dict of str to ndarray of float64, (n,)
+        Each measure of the held-out good parts, by 'scorer.measure'.
+
+    """
+
+    name: str
+    table: LimitTable
+    combination: Combination
+    good: dict[str, NDArray[np.float64]]
+
+
+def basis_of(recipe: Recipe) -> ReviewBasis:
+    """
+    Give what a review needs of a recipe.
+
+    """
+    good = {
+        f'{scorer}.{measure}': values
+        for scorer, part in recipe.scorers.items()
+        for measure, values in part.good.items()
+    }
+    return ReviewBasis(recipe.name, limit_table(recipe), combination_of(recipe), good)
+
+
 def review_of(
-    recipe: Recipe,
+    basis: ReviewBasis,
     parts: Iterable[StoredPart],
-    gathered: Gathered,
+    measured: Iterable[StoredPart],
     *,
     table: LimitTable | None = None,
     numbers: Mapping[Kind, int] | None = None,
@@ -114,23 +154,18 @@ def review_of(
 
     Parameters
     ----------
-    recipe : Recipe
-        The recipe.
+    basis : ReviewBasis
+        Of the recipe.
     parts : iterable of StoredPart
         As the cell has decided them, for the counts of false rejects and escapes.
-    gathered : Gathered
-        The same parts with the measures of this recipe.
+    measured : iterable of StoredPart
+        Those of them that can be judged, with the measures of this recipe.
     table : LimitTable, optional
         The limits that act now; those of the recipe by default.
     numbers : mapping of Kind to int, optional
         How many production parts of each kind there were in all.
 
     """
-    replay = Replay(table or limit_table(recipe), combination_of(recipe), gathered.parts)
-    good = {
-        f'{scorer}.{measure}': values
-        for scorer, part in recipe.scorers.items()
-        for measure, values in part.good.items()
-    }
-    own = [part for part in parts if part.recipe == recipe.name]
-    return Review(findings(own, numbers), advise(replay, good), replay)
+    replay = Replay(table or basis.table, basis.combination, measured)
+    own = [part for part in parts if part.recipe == basis.name]
+    return Review(findings(own, numbers), advise(replay, basis.good), replay)

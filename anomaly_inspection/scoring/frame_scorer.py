@@ -38,6 +38,7 @@ REGION_MEASURES = (
         BadSide.HIGH,
         'Area of the largest region over the region limit, in frame pixels; 0 when there is none.',
         largest_limit=MOST_PIXELS,
+        is_area=True,
     ),
 )
 

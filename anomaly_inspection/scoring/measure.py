@@ -44,6 +44,8 @@ class MeasureSpec:
         How much the measure usually varies over good parts, of whatever product: the standard
         deviation of the cube root of its distance from the perfect end, as a share of the cube
         root in a typical part. None = not known.
+    is_area : bool
+        Whether it is the area of a region: that jumps when neighbouring places join.
     class_range : (float, float) or None
         Of a measure that tells the class, so that a part beyond its limit is of no taught class:
         beyond the first value a part is a stranger to all of them, up to the second it has its
@@ -59,6 +61,7 @@ class MeasureSpec:
     maximum: float = float('inf')
     largest_limit: float = 1e6
     usual_spread: float | None = None
+    is_area: bool = False
     class_range: tuple[float, float] | None = None
 
     @property

@@ -23,11 +23,16 @@ from anomaly_inspection.panel.review.review_set import ReviewSet
 from anomaly_inspection.recipes.folder import read_recipe
 from anomaly_inspection.recipes.limit_table import limit_table
 from anomaly_inspection.recipes.recipe import Recipe
-from support.reviewed_parts import judged_part, SESSION, spotted, strict_recipe
+from support.reviewed_parts import (
+    DEEP,
+    judged_part,
+    review_parts,
+    SESSION,
+    spotted,
+    strict_recipe,
+)
 
 SCRIPT = '[bold]<script>window.hacked=1</script>\x1b]0;owned\x07'
-# Deep spots are defects; faint ones were good parts.
-FAINT, DEEP = 6, 60
 N_FAINT, N_DEEP = 6, 4
 
 
@@ -44,16 +49,7 @@ def review_set(tmp_path: Path, recipe: Recipe) -> Path:
     """
     folder = tmp_path / 'review'
     reviews = ReviewSet(folder)
-    for number in range(1, N_FAINT + N_DEEP + 1):
-        is_faint = number <= N_FAINT
-        image = spotted(100 + number, FAINT if is_faint else DEEP)
-        part = judged_part(recipe, number, image)
-        assert part.decision is not None
-        assert not part.decision.has_passed
-        reviews.put(part, lambda image=image: image, image.nbytes, 1.7e9 + number)
-        assert reviews.settle()
-        verdict = ReviewVerdict.GOOD if is_faint else ReviewVerdict.DEFECT
-        reviews.judge(part.key, verdict, SCRIPT, 'anna', 1.8e9)
+    review_parts(reviews, recipe, n_faint=N_FAINT, n_deep=N_DEEP, comment=SCRIPT)
     reviews.close()
     return folder
 

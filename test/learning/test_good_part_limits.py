@@ -110,6 +110,35 @@ def test_copies_of_one_part_leave_room_for_others() -> None:
     assert 4.0 < limits[PEAK.name].limit < 6.0
 
 
+def test_the_areas_of_few_parts_widen_no_other_limit_and_reject_no_usual_part() -> None:
+    """
+    Of five parts each has a region, and areas differ tenfold from one part to the next.
+
+    """
+    rng = np.random.default_rng(17)
+    peak = replace(PEAK, usual_spread=0.065)
+    area = MeasureSpec('largest_region', 'px', HIGH, 'Of regions.', is_area=True)
+
+    def drawn(count: int) -> dict[str, np.ndarray]:
+        return {
+            'peak': 3.0 * (1.0 + 0.065 * rng.standard_normal(count)) ** 3,
+            'largest_region': np.round(np.exp(rng.normal(4.0, 1.0, count))),
+        }
+
+    to_come = drawn(10_000)
+    peak_limits, area_rejects = [], []
+    for _ in range(50):
+        good = drawn(5)
+        found = limits_of_scorer(good, [peak, area], 0.0125)
+        alone = limits_of_scorer({'peak': good['peak']}, [peak], 2 * 0.0125)
+        assert found['peak'] == alone['peak']
+        peak_limits.append(found['peak'].limit)
+        area_rejects.append((to_come['largest_region'] > found['largest_region'].limit).mean())
+    many = limits_of_scorer({'peak': drawn(300)['peak']}, [peak], 2 * 0.0125)['peak'].limit
+    assert np.median(peak_limits) < 1.2 * many
+    assert np.mean(area_rejects) < 0.0125
+
+
 @settings(max_examples=200, deadline=None)
 @given(values=numbers, rates=st.tuples(st.floats(1e-6, 0.4), st.floats(1e-6, 0.4)))
 def test_a_smaller_rate_never_gives_a_tighter_limit(

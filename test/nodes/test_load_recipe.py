@@ -8,6 +8,7 @@ import itertools
 import shutil
 import time
 
+import cv2
 import pytest
 
 pytest.importorskip('anomaly_inspection.msg', reason='needs ROS 2 and the built messages')
@@ -25,6 +26,7 @@ from anomaly_inspection.nodes.scorer_node import ScorerNode
 from anomaly_inspection.nodes.spinning import NodeThread
 from anomaly_inspection.nodes.stamps import stamp_from_nanoseconds
 from anomaly_inspection.recipes.folder import read_recipe
+from anomaly_inspection.reviewing.bad_parts import BadParts
 from anomaly_inspection.srv import SetLimits
 from anomaly_inspection.steady_clock import steady_clock_id
 from support.cell_bench import NodeBench, Peer
@@ -96,8 +98,8 @@ class SwitchBench(NodeBench):
         _, success, message = self.switch(path).result()
         return success, message
 
-    def switch(self, path):
-        return self.send_goal(LoadRecipe, 'decider/load_recipe', path=str(path))
+    def switch(self, path, **fields):
+        return self.send_goal(LoadRecipe, 'decider/load_recipe', path=str(path), **fields)
 
     def decision(self, pixels):
         """
@@ -269,3 +271,43 @@ def test_a_first_recipe_that_a_scorer_refuses_leaves_none_in_force(make_cell, re
     success, message = cell.load(recipes['ssim'])
     assert success, message
     assert cell.node.is_ready
+
+
+def test_a_recipe_that_passes_confirmed_bad_parts_needs_a_reason(make_cell, recipes, tmp_path):
+    cell = make_cell(recipes['ssim'])
+    folder = shutil.copytree(recipes['variation'], tmp_path / 'variation')
+    # To this recipe they look good, whatever a person has said.
+    bad = [
+        (f'part {number}', cv2.imencode('.png', frame)[1].tobytes())
+        for number, frame in enumerate(good_frames('variation')[:2])
+    ]
+    BadParts(folder).add(bad)
+    result = cell.switch(folder).answer().result
+    assert not result.success
+    assert result.bad_parts_passed == 2
+    for words in ('it would pass 2 of 2 parts', 'the old recipe stays in force', 'part 0'):
+        assert words in result.message
+    assert cell.decision(good_frames('ssim')[0]).reason == Decision.REASON_WITHIN_LIMITS
+
+    # What cannot be judged is refused as well: nobody knows.
+    (BadParts(folder).folder / 'parts.txt').write_text('nonsense')
+    result = cell.switch(folder, override_reason=' ').answer().result
+    assert not result.success
+    assert 'line 1 is' in result.message
+
+    result = cell.switch(folder, override_reason='they were good after all').answer().result
+    assert result.success, result.message
+    decision = cell.decision(good_frames('variation')[0])
+    assert decision.recipe_hash == read_recipe(folder).hash
+
+
+def test_limits_that_pass_confirmed_bad_parts_are_not_saved(make_cell, recipes, tmp_path):
+    folder = shutil.copytree(recipes['variation'], tmp_path / 'variation')
+    cell = make_cell(folder)
+    png = cv2.imencode('.png', good_frames('variation')[0])[1].tobytes()
+    BadParts(folder).add([('part 7', png)])
+    answer = cell.call(Trigger, 'decider/save_limits')
+    assert not answer.success
+    assert 'with these limits it would pass 1 of 1 parts' in answer.message
+    assert read_recipe(folder).version == 1
+    assert cell.decision(good_frames('variation')[0]).reason == Decision.REASON_WITHIN_LIMITS

@@ -22,6 +22,7 @@ from anomaly_inspection.recipes.removal import kept_versions
 from anomaly_inspection.reviewing.acceptance import accept_limits, undo_acceptance
 from anomaly_inspection.reviewing.accepted_limits import AcceptanceLog, review_folder_of
 from anomaly_inspection.reviewing.bad_parts import BadParts, check_bad_parts, MOST_BAD_PARTS
+from anomaly_inspection.reviewing.check_process import check_apart
 from support.reviewed_parts import spotted, strict_recipe
 
 SCRIPT = '<script>window.hacked=1</script>\n../../etc/passwd\x1b[31m'
@@ -82,6 +83,23 @@ def test_a_recipe_that_would_pass_a_bad_part_says_how_many(recipe: Recipe) -> No
     check = check_bad_parts(recipe.with_limits(keyed), parts)
     assert len(check.passed) == check.total == 3
     assert 'it would pass 3 of 3 parts' in check.refusal
+
+
+def test_the_process_of_its_own_finds_the_same(recipe: Recipe) -> None:
+    assert recipe.path is not None
+    assert check_apart(recipe).total == 0
+    parts = BadParts(recipe.path)
+    parts.add([(f'part {number}', png(spotted(number, 60))) for number in range(3)])
+    assert check_apart(recipe) == check_bad_parts(recipe, parts)
+    keyed = {tuple(name.split('.')): value for name, value in loose(recipe).items()}
+    changed = recipe.with_limits(keyed)
+    assert check_apart(changed, recipe.path) == check_bad_parts(changed, parts)
+    assert check_apart(changed, recipe.path).refusal
+    with pytest.raises(RecipeError, match='could not be judged within'):
+        check_apart(recipe, timeout_s=0.01)
+    (parts.folder / f'{parts.all()[0].digest}.png').write_bytes(b'damaged')
+    with pytest.raises(RecipeError, match='was changed or damaged'):
+        check_apart(recipe)
 
 
 def test_a_part_of_another_format_proves_nothing(recipe: Recipe) -> None:

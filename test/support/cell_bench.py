@@ -53,10 +53,17 @@ class SentGoal:
         Wait for the end; give (GoalStatus, success, message).
 
         """
+        answer = self.answer()
+        return answer.status, answer.result.success, answer.result.message
+
+    def answer(self):
+        """
+        Wait for the end; give the status and the whole result.
+
+        """
         future = self.handle.get_result_async()
         self.bench.wait(future.done, 60.0)
-        answer = future.result()
-        return answer.status, answer.result.success, answer.result.message
+        return future.result()
 
     def cancel(self):
         """

@@ -65,8 +65,8 @@ class FakeCell:
     def undo_limits(self) -> Answer:
         return self._take('undo_limits')
 
-    def load_recipe(self, path: str) -> Answer:
-        return self._take('load_recipe', path)
+    def load_recipe(self, path: str, override_reason: str = '') -> Answer:
+        return self._take('load_recipe', (path, override_reason) if override_reason else path)
 
     def roll_back(self, path: str, version: int) -> Answer:
         return self._take('roll_back', (path, version))

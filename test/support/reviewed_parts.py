@@ -21,6 +21,8 @@ from anomaly_inspection.scoring.measure import BadSide
 from support.handmade_recipe import made_recipe, part_frame
 
 SESSION = '20261129T104011Z-ab12cd34'
+#: Depth of a spot in gray levels: deep ones are defects, faint ones were good parts.
+FAINT, DEEP = 6, 60
 
 
 def strict_recipe(folder: Path) -> Recipe:
@@ -91,3 +93,21 @@ def judged_part(recipe: Recipe, number: int, image: np.ndarray, session: str = S
         for score in scores
     )
     return PartView((session, number), 1.7e9, decision=decision, scores=views, limits=limits)
+
+
+def review_parts(reviews, recipe: Recipe, *, n_faint: int, n_deep: int, comment: str) -> None:
+    """
+    Put rejects into a review set and judge them: faint spots are good, deep ones are defects.
+
+    """
+    from anomaly_inspection.panel.review.reject import ReviewVerdict
+
+    for number in range(1, n_faint + n_deep + 1):
+        is_faint = number <= n_faint
+        image = spotted(100 + number, FAINT if is_faint else DEEP)
+        part = judged_part(recipe, number, image)
+        assert not part.decision.has_passed
+        reviews.put(part, lambda image=image: image, image.nbytes, 1.7e9 + number)
+        assert reviews.settle()
+        verdict = ReviewVerdict.GOOD if is_faint else ReviewVerdict.DEFECT
+        reviews.judge(part.key, verdict, comment, 'anna', 1.8e9)

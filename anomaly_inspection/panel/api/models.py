@@ -454,6 +454,15 @@ class RecipeBody(Model):
     why: Why = ''
 
 
+class LoadRecipeBody(RecipeBody):
+    """
+    The recipe to switch to, and why although it would pass confirmed bad parts; '' = then not.
+
+    """
+
+    override_reason: Why = ''
+
+
 class RollBackBody(RecipeBody):
     """
     The recipe, and which of its older versions shall be the next.

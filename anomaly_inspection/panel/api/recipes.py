@@ -20,6 +20,7 @@ from anomaly_inspection.panel.access.guard import visitor_of
 from anomaly_inspection.panel.api.answers import answered, CONFLICT, NOT_FOUND, problem, refused
 from anomaly_inspection.panel.api.models import (
     AnswerModel,
+    LoadRecipeBody,
     RecipeBody,
     RecipesModel,
     RollBackBody,
@@ -62,10 +63,11 @@ def _add_switching(router: APIRouter, parts: PanelParts) -> None:
         summary='Switch to another recipe',
         responses={**CONFLICT, **NOT_FOUND},
     )
-    def load_recipe(body: RecipeBody, request: Request) -> AnswerModel:
+    def load_recipe(body: LoadRecipeBody, request: Request) -> AnswerModel:
         commands = parts.commands_for(visitor_of(request))
         return _with_folder(  # type: ignore[no-any-return]
-            parts, body.name, lambda folder: commands.load_recipe(str(folder), body.why)
+            *(parts, body.name),
+            lambda folder: commands.load_recipe(str(folder), body.override_reason, body.why),
         )
 
     @router.post(

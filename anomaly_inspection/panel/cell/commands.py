@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from anomaly_inspection.errors import InspectionError
 
 
+#: Code of the refusal of a recipe that would pass parts which people have confirmed as bad.
+PASSES_BAD_PARTS = 'passes_bad_parts'
 #: Longest order, lot or serial number, characters.
 LONGEST_NAME = 100
 
@@ -120,9 +122,11 @@ class CellCommands(Protocol):
         """
         ...
 
-    def load_recipe(self, path: str) -> Answer:
+    def load_recipe(self, path: str, override_reason: str = '') -> Answer:
         """
         Switch to the recipe in a folder, between two parts; a bad one leaves the old one in force.
+
+        One that would pass confirmed bad parts is refused (PASSES_BAD_PARTS) without a reason.
 
         """
         ...

@@ -110,15 +110,19 @@ class GuardedCommands:
         """
         return self._do('undo_limits', self._commands.undo_limits, old=self._limits(), why=why)
 
-    def load_recipe(self, path: str, why: str = '') -> Answer:
+    def load_recipe(self, path: str, override_reason: str = '', why: str = '') -> Answer:
         """
-        Switch the cell to the recipe in this folder.
+        Switch the cell to the recipe in this folder; with a reason, although it passes bad parts.
 
         """
         recipe = self._state.picture().recipe
         old = f'{recipe.name}, version {recipe.version}' if recipe.name else ''
+        override = f'although it passes bad parts: {override_reason}' if override_reason else ''
         return self._do(
-            'load_recipe', lambda: self._commands.load_recipe(path), old=old, new=path, why=why
+            *('load_recipe', lambda: self._commands.load_recipe(path, override_reason)),
+            old=old,
+            new=path,
+            why=override or why,
         )
 
     def roll_back(self, path: str, version: int, why: str = '') -> Answer:

@@ -20,6 +20,7 @@ from anomaly_inspection.errors import InspectionError
 from anomaly_inspection.panel import layout
 from anomaly_inspection.panel.access.guard import visitor_of
 from anomaly_inspection.panel.asking import asked
+from anomaly_inspection.panel.cell.commands import PASSES_BAD_PARTS
 from anomaly_inspection.panel.cell.guarded_commands import LEAST_ROLES
 from anomaly_inspection.panel.explaining import said
 from anomaly_inspection.panel.layout import text
@@ -28,6 +29,7 @@ from anomaly_inspection.panel.recipes.comparing import ComparingDialog
 from anomaly_inspection.panel.recipes.library import RecipeEntry, RecipeLibrary, RecipeSummary
 from anomaly_inspection.recipes.layout import reference_name, REFERENCES
 from anomaly_inspection.recipes.removal import kept_versions
+from anomaly_inspection.reviewing.accepted_limits import LONGEST_REASON
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -225,6 +227,7 @@ class _Cards:
             self._words('recipes.really_load', name=entry.name, version=entry.summary.version),
             'recipes.load',
             lambda: self._parts.commands.load_recipe(path),
+            lambda why: self._parts.commands.load_recipe(path, override_reason=why),
         )
 
     def _ask_to_roll_back(self, entry: RecipeEntry, older: RecipeSummary) -> None:
@@ -240,9 +243,17 @@ class _Cards:
             lambda: self._parts.commands.roll_back(path, older.version),
         )
 
-    def _ask(self, question: str, button_key: str, command: Callable[[], Answer]) -> None:
+    def _ask(
+        self,
+        question: str,
+        button_key: str,
+        command: Callable[[], Answer],
+        override: Callable[[str], Answer] | None = None,
+    ) -> None:
         """
         Ask whether it is really meant; on a refusal the dialog stays and says why.
+
+        A recipe that would pass confirmed bad parts may be loaded all the same, with a reason.
 
         """
         words, picture = self._words, self._parts.state.picture()
@@ -253,6 +264,8 @@ class _Cards:
             if picture.limits_are_unsaved:
                 text(words('recipes.unsaved'), 'tune-refused')
             refused = text(classes='tune-refused').props('role=alert')
+            why = ui.input(words('recipes.override_why'))
+            why.props(f'outlined dense maxlength={LONGEST_REASON}').set_visibility(False)
             with ui.element('div').classes('button-row end'):
                 cancel = ui.button(words('recipes.cancel'), on_click=dialog.close)
                 cancel.props('flat no-caps')
@@ -262,9 +275,13 @@ class _Cards:
             refused.text = ''
             button.props('loading')
             cancel.disable()
-            answer = await asked(command)
+            reason = str(why.value or '').strip()
+            answer = await (asked(override, reason) if override and reason else asked(command))
             button.props(remove='loading')
             cancel.enable()
+            if answer.code == PASSES_BAD_PARTS and override:
+                why.set_visibility(True)
+                button.text = words('recipes.override')
             if answer.success:
                 # The card and the head of the page say what is in force now.
                 dialog.close()

@@ -6,6 +6,7 @@ The Review page: a person goes through the rejects and says which of them were g
 
 from __future__ import annotations
 
+import functools
 import math
 import time
 from typing import TYPE_CHECKING
@@ -32,6 +33,7 @@ from anomaly_inspection.panel.review.review_list import (
     TIMES,
 )
 from anomaly_inspection.panel.review.routes import FRAME, MARKED, picture_address
+from anomaly_inspection.panel.review.verdicts_box import LOOK_EVERY_S, VerdictsBox
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -59,8 +61,11 @@ def add_page(parts: PanelParts) -> None:
     @ui.page('/review')
     def review(request: Request) -> None:
         with layout.frame(parts, request, 'review') as words:
-            page = _ReviewPage(parts, words, parts.reviews_for(visitor_of(request)))
+            visitor = visitor_of(request)
+            box = functools.partial(VerdictsBox, parts, words, parts.acceptance_for(visitor))
+            page = _ReviewPage(parts, words, parts.reviews_for(visitor), box)
             ui.timer(_REFRESH_S, page.look)
+            ui.timer(LOOK_EVERY_S, page.verdicts.look)
 
 
 class _ReviewPage:
@@ -69,7 +74,13 @@ class _ReviewPage:
 
     """
 
-    def __init__(self, parts: PanelParts, words: Words, guarded: GuardedReviews) -> None:
+    def __init__(
+        self,
+        parts: PanelParts,
+        words: Words,
+        guarded: GuardedReviews,
+        verdicts_box: Callable[[], VerdictsBox],
+    ) -> None:
         self._parts, self._words, self._guarded = parts, words, guarded
         self._reviews = parts.reviews
         self._list = ReviewList()
@@ -91,6 +102,7 @@ class _ReviewPage:
                 self._patches = ComparedPatches(self._parts, words)
                 self._said = text(classes='review-said')
             self._measures = MeasureBars(words)
+            self.verdicts = verdicts_box()
             self._gallery = ReviewGallery(self._reviews, words, self._choose)
         # Buttons may have the focus: none of the keys presses one.
         ui.keyboard(on_key=self._press, ignore=['input', 'select', 'textarea'])

@@ -263,6 +263,13 @@ class ReviewSet:
             return None
         return self._folder.png_of(reject)
 
+    def picture_of(self, reject: Reject) -> Path | None:
+        """
+        Give the file of the picture of a reject; None = there is none.
+
+        """
+        return None if self._folder is None else self._folder.picture_of(reject)
+
     # The thread of the set
 
     def _run(self) -> None:
