@@ -112,7 +112,7 @@ def render_changed(
         turn = cv2.getRotationMatrix2D(middle, change.turned_deg, 1.0)
         turn[0, 2] += change.shifted_px
         frame = cv2.warpAffine(
-            frame, turn, (width, height), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT
+            frame, turn, (width, height), flags=cv2.INTER_LANCZOS4, borderMode=cv2.BORDER_REFLECT
         )
     if change.defocus_px:
         frame = cv2.GaussianBlur(frame, (0, 0), change.defocus_px)

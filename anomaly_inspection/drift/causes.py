@@ -24,6 +24,9 @@ _MOVED_SCORE, _MOVED_WEIGHT = 1.0, 0.35
 # Dirt is compact: more cells than this are a change of the whole picture.
 _MOST_DIRTY_CELLS = 24
 _CLEARLY_STRONGER = 1.1
+# What is around the part has not changed when the two cancel out to this.
+_SAME_SHARE = 0.5
+_BELT_SHARE = 0.4
 
 
 class CauseKind(IntEnum):
@@ -64,6 +67,8 @@ class Change:
         Whether it is a measure of a scorer.
     typical : float
         Of good parts, towards the bad side for a measure.
+    steady : float
+        Mean of the last parts, in the unit of the condition, whenever its sum rose.
 
     """
 
@@ -75,6 +80,7 @@ class Change:
     since_s: float
     is_measure: bool = False
     typical: float = 0.0
+    steady: float = 0.0
 
     @property
     def has_moved(self) -> bool:
@@ -199,7 +205,7 @@ def named_causes(
         if those:
             found[kind] = _cause(kind, max(those, key=lambda one: one.weight))
 
-    _name_light_and_belt(moved, name)
+    _name_light_and_belt(changes, moved, name)
     name(CauseKind.FOCUS, 'sharpness')
     name(CauseKind.CAMERA, 'position_x', 'position_y', 'rotation', 'size')
     _name_cells(cells, found)
@@ -218,7 +224,9 @@ def named_causes(
     return tuple(sorted(found.values(), key=lambda cause: -cause.weight))
 
 
-def _name_light_and_belt(moved: Mapping[str, Change], name: Callable[..., None]) -> None:
+def _name_light_and_belt(
+    changes: Mapping[str, Change], moved: Mapping[str, Change], name: Callable[..., None]
+) -> None:
     """
     Tell lamp, belt and parts apart by what the part and its background do.
 
@@ -231,17 +239,16 @@ def _name_light_and_belt(moved: Mapping[str, Change], name: Callable[..., None])
         ('colour_blue', 'background_blue'),
         ('colour_red', 'background_red'),
     ):
-        if part in moved and around in moved:
-            total = abs(moved[part].amount + moved[around].amount)
-            if total < 0.5 * abs(moved[part].amount):
+        beside = changes[around].steady if around in changes else 0.0
+        if part in moved:
+            own = moved[part].steady
+            if own * beside < 0.0 and abs(own + beside) < _SAME_SHARE * abs(own):
                 name(CauseKind.PARTS, part)
                 continue
-            name(CauseKind.LIGHT, part)
-            name(CauseKind.BELT, around)
-        elif part in moved:
-            name(CauseKind.LIGHT, part)
-        elif around in moved:
-            name(CauseKind.BELT, around)
+            # The outline of a part holds some of the belt.
+            if around not in moved or abs(own) >= _BELT_SHARE * abs(beside):
+                name(CauseKind.LIGHT, part)
+        name(CauseKind.BELT, around)
 
 
 def _name_cells(cells: Mapping[str, CellChange], found: dict[CauseKind, Cause]) -> None:

@@ -221,6 +221,7 @@ class _Watched:
         # Mean score and mean change since each sum rose, of the last parts.
         self._recent = np.zeros((2, len(names)))
         self._recent_change = np.zeros((2, len(names)))
+        self._steady_change = np.zeros(len(names))
         self._recent_cells = {
             name: np.zeros((2, *scale.mean.shape)) for name, scale in reference.cells.items()
         }
@@ -240,6 +241,9 @@ class _Watched:
             scores.append(float(scale.score(signed)))
             changes.append(value - (-1 if name in reference.bad_is_low else 1) * scale.typical)
         self._numbers.add(np.array(scores), now_s)
+        steady = self._steady_change
+        moved = steady + (np.array(changes) - steady) / _RECENT_PARTS
+        self._steady_change = np.where(np.isnan(moved), steady, moved)
         self._recent = _followed(self._recent, np.array(scores), self._numbers)
         self._recent_change = _followed(self._recent_change, np.array(changes), self._numbers)
         for name, charts in self._cells.items():
@@ -267,6 +271,7 @@ class _Watched:
                 since_s=float(charts.since[side, at]),
                 is_measure=name in self.reference.measures,
                 typical=float(self._scale(name).typical),
+                steady=float(self._steady_change[at]),
             )
         return named_causes(changes, self._cell_changes(), before)
 
