@@ -15,6 +15,7 @@ The errors of the package.
     ├── GateError        a gate did not do or did not confirm what it was told
     ├── StateError       the state that outlives a process cannot be read or written
     ├── RecordsError     the records of what a line has produced cannot be read or written
+    ├── ReportError      a validation report cannot be read, was changed, or is not signed
     ├── BrokerError      the MQTT broker cannot be reached, or refuses the connection
     ├── CommandError     a command from the plant is refused
     └── AccessError      a person or program may not do this
@@ -91,6 +92,13 @@ class GateError(InspectionError):
 class StateError(InspectionError):
     """
     The state that outlives a process cannot be read or written.
+
+    """
+
+
+class ReportError(InspectionError):
+    """
+    A validation report cannot be read, was changed, or is not signed by this key.
 
     """
 

@@ -26,6 +26,7 @@ from anomaly_inspection.cli.self_test import self_test
 from anomaly_inspection.cli.simulate import simulate
 from anomaly_inspection.cli.teach import teach
 from anomaly_inspection.cli.train import train
+from anomaly_inspection.cli.validate import validate
 from anomaly_inspection.errors import InspectionError
 
 
@@ -74,6 +75,6 @@ def main() -> None:
 
 for command in (
     *(teach, train, calibrate, self_test, run, evaluate, simulate, recipe, account),
-    *(records, report, review, opcua_user),
+    *(records, report, review, validate, opcua_user),
 ):
     main.add_command(command)

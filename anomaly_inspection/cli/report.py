@@ -75,6 +75,7 @@ def report(
       anomaly-inspection report --folder out/records --of current --pdf report.pdf
       anomaly-inspection report --config cell.yaml --of '2026-11-29 14:00' --ideal-rate 60
     """
+    from anomaly_inspection.print_page import write_pdf
     from anomaly_inspection.records.period import Period
 
     place = record_place(**options)
@@ -91,11 +92,7 @@ def report(
         raise SettingError(f'--since {since} is not before --until {until or "now"}')
     with place.opened() as connection:
         try:
-            from anomaly_inspection.records.report import (
-                report_page,
-                ReportSettings,
-                write_pdf,
-            )
+            from anomaly_inspection.records.report import report_page, ReportSettings
         except ImportError as error:
             raise SettingError(
                 f'a report needs Jinja2 ({error}): pip install "anomaly_inspection[records]"'

@@ -33,6 +33,7 @@ from anomaly_inspection.deciding.part_decision import (
     Terms,
 )
 from anomaly_inspection.deciding.part_judge import (
+    explain_reject,
     FrameEvidence,
     judge_belt_part,
     judge_frame,
@@ -410,6 +411,9 @@ class Decider:
             station = self._settings.station
             measured = worst_measures(frames[: station.frames] if station else frames, part.terms)
         stamp_ns = next(iter(part.frames))
+        explanation = None
+        if judgement.verdict is not Verdict.PASS:
+            explanation = explain_reject(judgement, part.frames.values(), part.terms)
         decision = PartDecision(
             part.key,
             stamp_ns,
@@ -418,6 +422,7 @@ class Decider:
             part.exposure_s,
             measured,
             frame_id=part.frame_id,
+            explanation=explanation,
         )
         return self._record(decision, now)
 

@@ -11,7 +11,10 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
+from anomaly_inspection.deciding.explanation import KnownGood
+
 if TYPE_CHECKING:
+    from anomaly_inspection.deciding.explanation import Explanation, FoundRegion
     from anomaly_inspection.deciding.frame_judge import Combination, Judgement
     from anomaly_inspection.deciding.limits import LimitTable
 
@@ -71,6 +74,8 @@ class ScoreReceived:
         The taught class that the part looks most like; '' for scorers that know no classes.
     frame_id : str
         Of the camera that took the frame, '' = not told.
+    regions : tuple of FoundRegion
+        What it found; only explains a reject, and plays no part in the verdict.
 
     """
 
@@ -83,6 +88,7 @@ class ScoreReceived:
     measures: Mapping[str, float]
     part_class: str = ''
     frame_id: str = ''
+    regions: tuple[FoundRegion, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -90,7 +96,8 @@ class Terms:
     """
     What parts are judged by: a recipe with the limits that act.
 
-    Every scorer that has a limit is required. Name and version are only passed on.
+    Every scorer that has a limit is required. Name and version are only passed on, and what is
+    known of good parts only explains a reject.
 
     """
 
@@ -99,6 +106,7 @@ class Terms:
     recipe_hash: str
     limits: LimitTable
     combination: Combination
+    known_good: KnownGood = field(default_factory=KnownGood, compare=False, repr=False)
 
 
 class KnownAs(IntEnum):
@@ -139,6 +147,8 @@ class PartDecision:
         What the part was judged to be, where a challenge has put another judgement in its place.
     frame_id : str
         Of the camera, as the first score of the part said it; '' when no score came.
+    explanation : Explanation or None
+        Why the part was rejected; None when it passed.
 
     """
 
@@ -151,6 +161,7 @@ class PartDecision:
     known_as: KnownAs = KnownAs.UNKNOWN
     overruled: Judgement | None = None
     frame_id: str = ''
+    explanation: Explanation | None = None
 
     @property
     def judged(self) -> Judgement:

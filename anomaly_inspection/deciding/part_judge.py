@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 import math
 from typing import TYPE_CHECKING
 
+from anomaly_inspection.deciding.explanation import explain, Explanation
 from anomaly_inspection.deciding.frame_judge import judge, Judgement, Reason, rejected, Verdict
 from anomaly_inspection.scoring.measure import BadSide
 from anomaly_inspection.setting_check import check_range
@@ -20,6 +21,11 @@ if TYPE_CHECKING:
 
 # The values of Score.msg; any other status makes the score invalid.
 STATUS_OK = 1
+_BY_MEASURES = {
+    Reason.LIMIT_EXCEEDED,
+    Reason.UNKNOWN_CLASS,
+    Reason.TOO_FEW_FRAMES_PASSED,
+}
 _REASON_OF_STATUS = {2: Reason.FRAME_INVALID, 3: Reason.NOT_ALIGNED}
 
 
@@ -107,6 +113,40 @@ def worst_measures(frames: Iterable[FrameEvidence], terms: Terms) -> dict[tuple[
         )
         for limit in terms.limits
     }
+
+
+def explain_reject(
+    judgement: Judgement, frames: Iterable[FrameEvidence], terms: Terms
+) -> Explanation:
+    """
+    Explain why a part was rejected, by its worst frame that was measured.
+
+    Parameters
+    ----------
+    judgement : Judgement
+        Of the part.
+    frames : iterable of FrameEvidence
+        What was judged.
+    terms : Terms
+        What it was judged by.
+
+    """
+    worst, evidence = judgement, None
+    if judgement.reason in _BY_MEASURES:
+        for frame in frames:
+            of_frame = judge_frame(frame, terms)
+            if of_frame is None or not of_frame.worst_measure:
+                continue
+            if evidence is None or of_frame.anomaly_score > worst.anomaly_score:
+                worst, evidence = of_frame, frame
+    scores = evidence.scores if evidence else {}
+    return explain(
+        worst if evidence else judgement,
+        terms.limits,
+        {scorer: score.measures for scorer, score in scores.items()},
+        {scorer: score.regions for scorer, score in scores.items()},
+        terms.known_good,
+    )
 
 
 def judge_belt_part(

@@ -32,6 +32,7 @@ from anomaly_inspection.msg import Decision, Fault, JudgedMeasure, Part, Score
 from anomaly_inspection.nodes.calibration_face import CalibrationFace
 from anomaly_inspection.nodes.challenge_face import ChallengeFace, ChallengeParameters
 from anomaly_inspection.nodes.decider_start import decider_start, launched_with
+from anomaly_inspection.nodes.explanation_message import explanation_message, found_regions
 from anomaly_inspection.nodes.inspection_node import ERROR, InspectionNode, steady_s
 from anomaly_inspection.nodes.limits_face import is_limit, LimitsFace, UsedLimits
 from anomaly_inspection.nodes.parameters import parameter
@@ -40,7 +41,7 @@ from anomaly_inspection.nodes.recipe_face import NO_RECIPE, RecipeFace
 from anomaly_inspection.nodes.recipe_reading import RecipeParameters
 from anomaly_inspection.nodes.spinning import spin_node
 from anomaly_inspection.nodes.stamps import nanoseconds_from_stamp, stamp_from_nanoseconds
-from anomaly_inspection.recipes.limit_table import limit_table
+from anomaly_inspection.recipes.limit_table import known_good, limit_table
 from anomaly_inspection.recipes.recipe import Recipe
 from anomaly_inspection.state_file import FoundState
 from anomaly_inspection.steady_clock import exposure_on_this_clock
@@ -304,6 +305,7 @@ class DeciderNode(InspectionNode[DeciderParameters]):
             measures={measure.name: measure.value for measure in message.measures},
             part_class=message.part_class,
             frame_id=message.header.frame_id,
+            regions=found_regions(message),
         )
         self._publish(self._decider.score_received(score, steady_s()))
 
@@ -329,6 +331,7 @@ class DeciderNode(InspectionNode[DeciderParameters]):
                 anomaly_score=judgement.anomaly_score,
                 worst_measure=judgement.worst_measure,
                 known_as=int(decision.known_as),
+                explanation=explanation_message(decision),
             )
             message.header.stamp = stamp_from_nanoseconds(decision.stamp_ns)
             message.header.frame_id = decision.frame_id
@@ -448,6 +451,7 @@ class DeciderNode(InspectionNode[DeciderParameters]):
             recipe.hash,
             self.limits.table,
             self.combination(recipe),
+            known_good(recipe),
         )
         self._decider.recipe_switched(terms)
         self._is_in_force = True

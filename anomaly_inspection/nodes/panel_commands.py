@@ -17,18 +17,20 @@ from std_srvs.srv import Trigger
 
 from anomaly_inspection.action import Calibrate, LoadRecipe, RunChallenge
 from anomaly_inspection.errors import InspectionError
-from anomaly_inspection.msg import Limit, LimitRange
+from anomaly_inspection.msg import Limit, LimitRange, PartIdentity
 from anomaly_inspection.nodes.begun_action import (
     BegunAction,
     no_answer,
     not_running,
     parts_refused,
 )
-from anomaly_inspection.panel.cell.commands import Answer, PASSES_BAD_PARTS
+from anomaly_inspection.nodes.qos import EVENT
+from anomaly_inspection.panel.cell.commands import Answer, PartNames, PASSES_BAD_PARTS
 from anomaly_inspection.panel.recipes.library import kept_folder
 from anomaly_inspection.recipes.archive import import_archive
 from anomaly_inspection.recipes.folder import read_recipe, write_recipe
 from anomaly_inspection.recipes.removal import delete_recipe
+from anomaly_inspection.records.identity import checked_name
 from anomaly_inspection.srv import SetLimitRanges, SetLimits
 
 if TYPE_CHECKING:
@@ -67,6 +69,7 @@ class PanelCommands:
         self._load_recipe = ActionClient(node, LoadRecipe, 'decider/load_recipe')
         self._calibrate = BegunAction(node, Calibrate, 'decider/calibrate')
         self._challenge = BegunAction(node, RunChallenge, 'decider/run_challenge')
+        self._identity = node.create_publisher(PartIdentity, 'part_identity', EVENT)
 
     def close(self) -> None:
         """
@@ -78,6 +81,7 @@ class PanelCommands:
             *(self._undo_limits, self._undo_calibration, self._set_ranges),
         ):
             self._node.destroy_client(client)
+        self._node.destroy_publisher(self._identity)
         for action in (self._load_recipe, self._calibrate, self._challenge):
             action.destroy()
 
@@ -263,6 +267,41 @@ class PanelCommands:
 
         """
         return self._challenge.cancel()
+
+    def tell_lot(self, names: PartNames, who: str) -> Answer:
+        """
+        Publish what the parts belong to, on `part_identity`.
+
+        """
+        try:
+            message = PartIdentity(
+                source=f'panel: {checked_name("the name", who)}',
+                order=checked_name('the order', names.order_name),
+                lot=checked_name('the lot', names.lot),
+                serial=checked_name('the serial number', names.serial),
+                session_id=checked_name('the session', names.key[0]),
+                part_id=names.key[1],
+            )
+        except InspectionError as error:
+            return Answer(False, str(error))
+        if not self._identity.get_subscription_count():
+            return Answer(
+                False,
+                'neither recorder nor mqtt_bridge is running: nobody would hear it',
+                'not_running',
+                {'node': 'recorder'},
+            )
+        message.header.stamp = self._node.get_clock().now().to_msg()
+        self._identity.publish(message)
+        told = ', '.join(
+            f'{what} {name}'
+            for what, name in (
+                *(('order', message.order), ('lot', message.lot)),
+                ('serial number', message.serial),
+            )
+            if name
+        )
+        return Answer(True, f'told: {told}' if told else 'told: no order and no lot')
 
 
 def call_service(client: Any, request: Any, timeout_s: float = _ANSWER_TIMEOUT_S) -> Answer:

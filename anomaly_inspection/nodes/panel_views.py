@@ -6,10 +6,12 @@ From messages to what the pages of the panel show.
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 
+from anomaly_inspection.deciding.explanation import Place
 from anomaly_inspection.deciding.frame_judge import Reason
 from anomaly_inspection.msg import (
     Calibration,
@@ -17,17 +19,20 @@ from anomaly_inspection.msg import (
     Decision,
     DriftCause,
     DriftState,
+    Explanation,
     LimitInForce,
     LimitsInForce,
     LineStop,
     Measure,
     RecipeInForce,
+    Region,
     Score,
     SortEvent,
 )
 from anomaly_inspection.nodes.stamps import nanoseconds_from_stamp
 from anomaly_inspection.panel.cell.part_views import (
     DecisionView,
+    ExplanationView,
     LimitView,
     MeasureView,
     RegionView,
@@ -103,17 +108,42 @@ def score_view(message: Score) -> ScoreView:
             for measure in message.measures
         ),
         regions=tuple(
-            RegionView(
-                region.x_min,
-                region.y_min,
-                region.x_max,
-                region.y_max,
-                region.area_px,
-                region.peak / message.region_limit if message.region_limit else region.peak,
-            )
+            _region_view(region, region.peak / (message.region_limit or 1.0))
             for region in message.regions
         ),
         part_class=message.part_class,
+        pose=_pose(message),
+    )
+
+
+def _region_view(region: Region, times_limit: float) -> RegionView:
+    return RegionView(
+        *(region.x_min, region.y_min, region.x_max, region.y_max, region.area_px), times_limit
+    )
+
+
+def _pose(message: Score) -> tuple[float, float, float, float] | None:
+    pose = (
+        *(message.alignment_x_px, message.alignment_y_px),
+        *(message.alignment_angle_rad, message.alignment_scale),
+    )
+    return pose if all(map(math.isfinite, pose)) else None
+
+
+def _explanation_view(message: Explanation) -> ExplanationView:
+    has_region = bool(message.scorer)
+    is_known = message.place in set(Place)
+    region = message.region
+    return ExplanationView(
+        text=message.text,
+        scorer=message.scorer,
+        region=_region_view(region, message.times_region_limit) if has_region else None,
+        other_regions=message.other_regions if has_region else 0,
+        place=Place(message.place).name.lower() if is_known and has_region else '',
+        reference_px=(region.reference_x_px, region.reference_y_px),
+        good_parts=message.good_parts,
+        good_parts_as_bad=message.good_parts_as_bad,
+        good_parts_worst=message.good_parts_worst,
     )
 
 
@@ -133,6 +163,7 @@ def decision_view(message: Decision) -> DecisionView:
         recipe_version=message.recipe_version,
         latency_s=message.latency_s,
         known_as=_KNOWN_AS.get(message.known_as, ''),
+        explanation=_explanation_view(message.explanation),
     )
 
 

@@ -18,6 +18,7 @@ from anomaly_inspection.errors import FrameError
 from anomaly_inspection.nodes.image_conversion import array_from_image
 from anomaly_inspection.nodes.image_stream import ImageStream
 from anomaly_inspection.nodes.inspection_node import steady_s
+from anomaly_inspection.nodes.record_good_patch import FoundIn, GoodPatches
 from anomaly_inspection.nodes.stamps import nanoseconds_from_stamp
 from anomaly_inspection.records.picture_store import Picture
 
@@ -65,6 +66,7 @@ class _Pending:
     time_us: int
     stamp_ns: int
     until_s: float
+    found: FoundIn | None = None
 
 
 class RecordPictures:
@@ -77,13 +79,22 @@ class RecordPictures:
         The recorder.
     store : PictureStore
         Where they go.
+    good : GoodPatches
+        Finds the nearest good part of rejects.
     has_maps : bool
         Whether anomaly maps are kept as well.
 
     """
 
-    def __init__(self, node: InspectionNode[Any], store: PictureStore, *, has_maps: bool) -> None:
-        self._store = store
+    def __init__(
+        self,
+        node: InspectionNode[Any],
+        store: PictureStore,
+        good: GoodPatches,
+        *,
+        has_maps: bool,
+    ) -> None:
+        self._store, self._good = store, good
         self._images = {'frame': _Images(), **({'map': _Images()} if has_maps else {})}
         self._stamps: OrderedDict[tuple[str, int], int] = OrderedDict()
         self._pending: list[_Pending] = []
@@ -101,16 +112,21 @@ class RecordPictures:
         while len(self._stamps) > _REMEMBERED_PARTS:
             self._stamps.popitem(last=False)
 
-    def keep(self, key: tuple[str, int], kind: str, time_us: int) -> None:
+    def keep(
+        self, key: tuple[str, int], kind: str, time_us: int, found: FoundIn | None = None
+    ) -> None:
         """
         Keep the pictures of a part; those that have not come yet may come for two seconds.
+
+        With what was `found` in it, the same place of the nearest good part is kept as well.
 
         """
         stamp_ns = self._stamps.get(key)
         if stamp_ns is None:
             return
         for shows, images in self._images.items():
-            pending = _Pending(key, kind, shows, time_us, stamp_ns, steady_s() + _IMAGE_COMES_S)
+            until_s = steady_s() + _IMAGE_COMES_S
+            pending = _Pending(key, kind, shows, time_us, stamp_ns, until_s, found)
             image = images.by_stamp.get(stamp_ns)
             if image is None:
                 self._pending.append(pending)
@@ -145,6 +161,12 @@ class RecordPictures:
                 functools.partial(convert, image),
             )
         )
+        if pending.shows == 'frame' and pending.found is not None:
+            made = self._good.maker(image, pending.found)
+            if made is not None:
+                # The image waits already; this one takes no more memory.
+                kept = (session, part, pending.kind, 'good', pending.time_us)
+                self._store.put(Picture(*kept, 0, made))
 
 
 def _gray_of_map(message: Image) -> NDArray[np.uint8]:

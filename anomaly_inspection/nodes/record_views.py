@@ -23,13 +23,15 @@ from anomaly_inspection.msg import (
     SortEvent,
 )
 from anomaly_inspection.nodes.stamps import nanoseconds_from_stamp
-from anomaly_inspection.records.record import event, number, Record, record
+from anomaly_inspection.printable import printable
+from anomaly_inspection.records.record import event, LONGEST_TEXT, number, Record, record
 from anomaly_inspection.sorting.stop_cause import StopCause
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from anomaly_inspection.msg import (
+        Explanation,
         Fault,
         JudgedMeasure,
         LimitsInForce,
@@ -105,7 +107,7 @@ def part_record(
         # A part that could not be judged, as after a time-out, may have been measured.
         or _measures(scores),
         limits={_name(each): number(each.limit) for each in message.measures},
-        details=_details(part, scores) if has_details else '',
+        details=_details(message, part, scores) if has_details else '',
     )
 
 
@@ -128,8 +130,9 @@ def _measures(scores: list[Score]) -> dict[str, float | None]:
     return found
 
 
-def _details(part: Part | None, scores: list[Score]) -> dict[str, Any]:
+def _details(message: Decision, part: Part | None, scores: list[Score]) -> dict[str, Any]:
     return {
+        **_explained(message.explanation),
         'frames': [
             {'name': name, 'problem': problem}
             for name, problem in zip(part.frame_names, part.frame_problems, strict=False)
@@ -164,6 +167,17 @@ def _details(part: Part | None, scores: list[Score]) -> dict[str, Any]:
             for score in scores
         ],
     }
+
+
+def _explained(message: Explanation) -> dict[str, Any]:
+    if not message.text:
+        return {}
+    explained: dict[str, Any] = {'text': printable(message.text)[:LONGEST_TEXT]}
+    if message.scorer:
+        region = message.region
+        explained['scorer'] = message.scorer
+        explained['region'] = [region.x_min, region.y_min, region.x_max, region.y_max]
+    return {'explanation': explained}
 
 
 def sort_record(message: SortEvent, *, cell: str, time_us: int, of_part: dict[str, Any]) -> Record:

@@ -42,6 +42,7 @@ from anomaly_inspection.nodes.inspection_node import ERROR, InspectionNode, Node
 from anomaly_inspection.nodes.needed_packages import check_needed
 from anomaly_inspection.nodes.parameters import parameter
 from anomaly_inspection.nodes.qos import KEPT_EVENT, LATCHED, RECORD
+from anomaly_inspection.nodes.record_good_patch import found_in, GoodPatches
 from anomaly_inspection.nodes.record_pictures import RecordPictures
 from anomaly_inspection.nodes.record_views import (
     calibration_event,
@@ -207,6 +208,7 @@ class RecorderNode(InspectionNode[RecorderParameters]):
         self._writer: Any = None
         self._store: Any = None
         self._pictures: Any = None
+        self._good = GoodPatches()
         self._audit: Any = None
         self._identities: Any = None
         self._backlog: deque[bytes] = deque(maxlen=_MOST_BACKLOG)
@@ -282,7 +284,9 @@ class RecorderNode(InspectionNode[RecorderParameters]):
         ):
             self.listen(message_type, topic, callback, qos)
         if self._store is not None:
-            self._pictures = RecordPictures(self, self._store, has_maps=self.parameters.maps)
+            self._pictures = RecordPictures(
+                self, self._store, self._good, has_maps=self.parameters.maps
+            )
         self.every(1.0, self._look_around)
         self.every(_TIDY_EVERY_S, give_back_freed_memory)
 
@@ -492,9 +496,9 @@ class RecorderNode(InspectionNode[RecorderParameters]):
         heard.counted_by = {
             name: content[name] for name in ('known_as', 'recipe', 'order_name', 'lot')
         }
-        heard.scores.clear()
         if kind and self._pictures is not None:
-            self._pictures.keep(key, kind, now_us)
+            self._pictures.keep(key, kind, now_us, found_in(message, heard.scores))
+        heard.scores.clear()
 
     def _decided_us(self, message: Decision) -> int:
         now_us = _now_us()
@@ -545,6 +549,8 @@ class RecorderNode(InspectionNode[RecorderParameters]):
     def _take_recipe(self, message: RecipeInForce) -> None:
         if self._is_news('recipe', (message.name, message.version, message.hash)):
             self._keep(recipe_event(message, self._cell))
+            if self._store is not None and message.path:
+                self._good.use(message)
 
     def _take_line_stop(self, message: LineStop) -> None:
         if self._is_news('line_stop', (message.active, message.reason)):

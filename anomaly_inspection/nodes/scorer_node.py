@@ -94,6 +94,11 @@ class _LoadedRecipe:
     recipe: Recipe
     frame_scorer: FrameScorer
 
+    @property
+    def region_corner(self) -> tuple[int, int]:
+        region = self.recipe.preprocessing.region_of_interest
+        return (region.x, region.y) if region else (0, 0)
+
 
 @dataclass(frozen=True)
 class _Frame:
@@ -447,6 +452,8 @@ class ScorerNode(InspectionNode[ScorerParameters]):
 def _message(score: ScorerResult, loaded: _LoadedRecipe) -> Score:
     nan = float('nan')
     alignment = score.alignment
+    regions = score.regions[:_MOST_REGIONS]
+    places = score.places_on_reference(regions, loaded.region_corner)
     specifications = loaded.frame_scorer.measures(score.scorer) if score.measures else ()
     return Score(
         scorer=score.scorer,
@@ -470,8 +477,10 @@ def _message(score: ScorerResult, loaded: _LoadedRecipe) -> Score:
                 y_max=region.y_max,
                 area_px=region.area_px,
                 peak=region.peak,
+                reference_x_px=x_px,
+                reference_y_px=y_px,
             )
-            for region in score.regions[:_MOST_REGIONS]
+            for region, (x_px, y_px) in zip(regions, places, strict=True)
         ],
         region_limit=float(score.region_limit),
         alignment_x_px=alignment.x_px if alignment else nan,

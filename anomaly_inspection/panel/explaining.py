@@ -48,6 +48,34 @@ def explained(part: PartView, words: Words) -> str:
     return ' '.join([sentence, *dict.fromkeys(detail for detail in details if detail)][:2])
 
 
+def explained_further(part: PartView, words: Words) -> str:
+    """
+    Say of a reject how large the difference is, where it lies on the part, and how far good parts
+    go; '' when there is nothing to add.
+
+    """
+    decision = part.decision
+    if decision is None or decision.has_passed:
+        return ''
+    found, sentences = decision.explanation, []
+    region = found.region
+    if region is not None:
+        size = {
+            'width': region.x_max - region.x_min,
+            'height': region.y_max - region.y_min,
+            'times': number(region.times_limit, words),
+        }
+        x_px, y_px = found.reference_px
+        if math.isfinite(x_px) and math.isfinite(y_px):
+            size |= {'x': round(x_px), 'y': round(y_px)}
+            sentences.append(words('further.region_at', **size))
+        else:
+            sentences.append(words('further.region', **size))
+    if found.good_parts:
+        sentences.append(_good_parts(part, words))
+    return ' '.join(sentences)
+
+
 def stop_words(stop: LineStopView, words: Words) -> tuple[str, str, str]:
     """
     Say why the line stands, and what to do.
@@ -150,10 +178,12 @@ def _limit_exceeded(part: PartView, words: Words) -> str:
     regions = [region for score in part.scores for region in score.regions]
     if not regions:
         return beyond
-    worst = max(regions, key=lambda region: region.times_limit)
+    explanation = decision.explanation
+    worst = explanation.region or max(regions, key=lambda region: region.times_limit)
     size = max(worst.x_max - worst.x_min, worst.y_max - worst.y_min)
     found = words('reason.found', shape=words(f'shape.{_shape(worst)}'), size=size)
-    place = _place(worst, part.frame_px)
+    # Where it lies on the part says more than where it lies in the picture.
+    place = explanation.place or _place(worst, part.frame_px)
     if place:
         found = words('reason.found_at', found=found, place=words(f'place.{place}'))
     others = len({(r.x_min, r.y_min) for r in regions}) - 1
@@ -178,6 +208,27 @@ def _beyond(part: PartView, words: Words) -> str:
         value=number(value, words),
         limit=number(limit.value, words),
     )
+
+
+def _good_parts(part: PartView, words: Words) -> str:
+    """
+    Say how many good parts at teaching were as bad as this one, and how far the worst one went.
+
+    """
+    assert part.decision is not None
+    found = part.decision.explanation
+    count = {'count': found.good_parts}
+    if found.good_parts_as_bad:
+        return words('further.good_as_bad', as_bad=found.good_parts_as_bad, **count)
+    name = part.decision.worst_measure
+    limit = next((limit for limit in part.limits if limit.name == name), None)
+    value = part.value_of(limit) if limit else math.nan
+    is_high = limit is None or limit.high_is_bad
+    if limit is not None and is_high and limit.value > 0 and value > 0:
+        share = number(found.good_parts_worst / value, words)
+        return words('further.good_share', share=share, **count)
+    key = 'further.good_above' if is_high else 'further.good_below'
+    return words(key, value=number(found.good_parts_worst, words), **count)
 
 
 def _shape(region: RegionView) -> str:

@@ -13,6 +13,7 @@ from anomaly_inspection.panel.cell.guarded_commands import GuardedCommands
 from anomaly_inspection.panel.cell.state import CellState
 from anomaly_inspection.panel.frames.hub import FrameHub
 from anomaly_inspection.panel.people.work import PeopleWork
+from anomaly_inspection.panel.review.good_parts import GoodParts
 from anomaly_inspection.panel.review.guarded_reviews import GuardedReviews
 from anomaly_inspection.panel.review.review_set import ReviewSet
 from anomaly_inspection.panel.review.verdicts import GuardedAcceptance
@@ -48,6 +49,8 @@ class PanelParts:
         Runs what takes long about people.
     reviews : ReviewSet
         Rejects and what people said about them; pages judge through `reviews_for`.
+    good_parts : GoodParts
+        Lays rejects beside the nearest good part.
 
     """
 
@@ -59,6 +62,7 @@ class PanelParts:
     frames: FrameHub = field(default_factory=FrameHub)
     people_work: PeopleWork = field(default_factory=PeopleWork)
     reviews: ReviewSet = field(default_factory=lambda: ReviewSet(None))
+    good_parts: GoodParts = field(default_factory=GoodParts)
 
     def commands_for(self, visitor: Visitor | None) -> GuardedCommands:
         """

@@ -38,13 +38,13 @@ if TYPE_CHECKING:
 #: The kinds, in the order in which they go when there is no room.
 KINDS = ('sample', 'near', 'reject')
 #: Pictures that may wait to be written, and their bytes.
-MOST_WAITING, MOST_WAITING_BYTES = 16, 64 * 10**6
+MOST_WAITING, MOST_WAITING_BYTES = 32, 64 * 10**6
 _DAY_US = 86_400_000_000
 _PNG_OPTIONS = (
     *(cv2.IMWRITE_PNG_COMPRESSION, 1),
     *(cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_HUFFMAN_ONLY),
 )
-_PATH = re.compile(r'(sample|near|reject)/\d{4}-\d\d-\d\d/[0-9a-f]{16}_\d+_(frame|map)\.png')
+_PATH = re.compile(r'(sample|near|reject)/\d{4}-\d\d-\d\d/[0-9a-f]{16}_\d+_(frame|map|good)\.png')
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class Picture:
     kind : str
         Why it is kept: 'reject', 'near' or 'sample'.
     shows : str
-        'frame' or 'map'.
+        'frame', 'map', or 'good': the nearest good part, at the place of the defect.
     time_us : int
         When the part was decided, microseconds since 1970.
     n_bytes : int

@@ -6,7 +6,7 @@ Find records again.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 import json
 from typing import Any, TYPE_CHECKING
 
@@ -15,9 +15,11 @@ import sqlalchemy as sa
 from anomaly_inspection.errors import RecordsError
 from anomaly_inspection.records.schema import (
     events,
+    minute_counts,
     parts,
     picture_removals,
     pictures,
+    SCORED_REJECT,
     sort_events,
     sources,
 )
@@ -28,6 +30,9 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
 
 _BATCH = 2000
+_MINUTE_US = 60_000_000
+# Parts that lie in more stretches of time are searched for in one that holds the rest of them.
+_MOST_SPANS = 64
 Row = dict[str, Any]
 
 
@@ -58,16 +63,19 @@ class PartFilter:
     cell: str = ''
     known: bool | None = None
 
-    def conditions(self) -> list[Any]:
+    def conditions(self, time_us: Any = None) -> list[Any]:
         """
         Give the conditions of a query on parts joined with sources.
 
+        With `time_us`, an expression in the place of that column.
+
         """
+        time_us = parts.c.time_us if time_us is None else time_us
         found: list[Any] = []
         if self.since_us is not None:
-            found.append(parts.c.time_us >= self.since_us)
+            found.append(time_us >= self.since_us)
         if self.until_us is not None:
-            found.append(parts.c.time_us < self.until_us)
+            found.append(time_us < self.until_us)
         for name in ('verdict', 'reason', 'recipe', 'order_name', 'lot', 'serial'):
             if getattr(self, name):
                 found.append(parts.c[name] == getattr(self, name))
@@ -77,13 +85,80 @@ class PartFilter:
             found.append((parts.c.known_as != '') == sa.literal(self.known))
         return found
 
+    @property
+    def needs_minutes(self) -> bool:
+        """
+        Whether no index of the parts finds them, but the counts of the minutes say where they lie.
 
-def _parts_query(wanted: PartFilter) -> Any:
+        """
+        has_index = self.lot or self.serial
+        return not has_index and bool(
+            self.recipe or self.order_name or self.cell or self.known is not None
+        )
+
+
+def _parts_query(wanted: PartFilter, time_us: Any = None) -> Any:
     return (
         sa.select(sources.c.cell, sources.c.name.label('session'), parts)
         .join(sources, sources.c.id == parts.c.source_id)
-        .where(*wanted.conditions())
+        .where(*wanted.conditions(time_us))
     )
+
+
+def _minutes_query(wanted: PartFilter, *columns: Any) -> Any:
+    """
+    Ask the counts for the minutes in which there are such parts.
+
+    """
+    table = minute_counts
+    results = (wanted.verdict,) if wanted.verdict else ('PASS', 'REJECT')
+    query = sa.select(*columns).where(table.c.result.in_(results))
+    if wanted.since_us is not None:
+        query = query.where(table.c.minute >= wanted.since_us // _MINUTE_US)
+    if wanted.until_us is not None:
+        query = query.where(table.c.minute <= wanted.until_us // _MINUTE_US)
+    for name in ('reason', 'recipe', 'order_name', 'lot', 'cell'):
+        if getattr(wanted, name):
+            query = query.where(table.c[name] == getattr(wanted, name))
+    if wanted.known is not None:
+        query = query.where((table.c.known_as != '') == sa.literal(wanted.known))
+    return query
+
+
+def _newest_spans(connection: Connection, wanted: PartFilter, most: int) -> list[PartFilter]:
+    """
+    Narrow a filter to the times in which its newest parts lie, the latest first.
+
+    Together they hold the newest `most` parts, or all where there are fewer.
+
+    """
+    table = minute_counts
+    query = _minutes_query(wanted, table.c.minute, table.c.n).order_by(table.c.minute.desc())
+    # Some of the parts of this minute may come too late to be wanted.
+    last = None if wanted.until_us is None else wanted.until_us // _MINUTE_US
+    spans: list[list[int]] = []
+    n_found = 0
+    with connection.execute(query) as rows:
+        for minute, n in rows:
+            if spans and spans[-1][0] - 1 <= minute:
+                spans[-1][0] = minute
+            elif n_found >= most:
+                break
+            elif len(spans) == _MOST_SPANS:
+                spans[-1][0] = minute
+            else:
+                spans.append([minute, minute])
+            n_found += 0 if minute == last else n
+    return [_narrowed(wanted, first, last_minute) for first, last_minute in spans]
+
+
+def _narrowed(wanted: PartFilter, first: int, last: int) -> PartFilter:
+    since_us, until_us = first * _MINUTE_US, (last + 1) * _MINUTE_US
+    if wanted.since_us is not None:
+        since_us = max(since_us, wanted.since_us)
+    if wanted.until_us is not None:
+        until_us = min(until_us, wanted.until_us)
+    return replace(wanted, since_us=since_us, until_us=until_us)
 
 
 def newest_parts(connection: Connection, wanted: PartFilter, most: int) -> list[Row]:
@@ -91,8 +166,17 @@ def newest_parts(connection: Connection, wanted: PartFilter, most: int) -> list[
     Give the newest parts, the newest first.
 
     """
-    query = _parts_query(wanted).order_by(parts.c.time_us.desc(), parts.c.id.desc()).limit(most)
-    return [dict(row._mapping) for row in connection.execute(query)]
+    spans = [wanted]
+    if wanted.needs_minutes:
+        spans = _newest_spans(connection, wanted, most)
+    found: list[Row] = []
+    for span in spans:
+        query = _parts_query(span).order_by(parts.c.time_us.desc(), parts.c.id.desc())
+        rows = connection.execute(query.limit(most - len(found)))
+        found += [dict(row._mapping) for row in rows]
+        if len(found) >= most:
+            break
+    return found
 
 
 def all_parts(connection: Connection, wanted: PartFilter) -> Iterator[Row]:
@@ -108,16 +192,38 @@ def all_parts(connection: Connection, wanted: PartFilter) -> Iterator[Row]:
 
 def worst_parts(connection: Connection, wanted: PartFilter, most: int) -> list[Row]:
     """
-    Give the rejects with the highest anomaly scores, production parts alone.
+    Give the rejects with the highest anomaly scores, production parts alone; those that could not
+    be measured come last, the newest first.
 
     """
-    query = (
-        _parts_query(wanted)
-        .where(parts.c.verdict == 'REJECT', parts.c.known_as == '')
-        .order_by(parts.c.anomaly_score.desc().nulls_last(), parts.c.time_us.desc())
+    if wanted.needs_minutes or wanted.lot:
+        table = minute_counts
+        ends = sa.func.min(table.c.minute), sa.func.max(table.c.minute)
+        first, last = connection.execute(_minutes_query(wanted, *ends)).one()
+        if first is None:
+            return []
+        wanted = _narrowed(wanted, first, last)
+    time_us: Any = parts.c.time_us
+    if connection.dialect.name == 'sqlite':
+        # Without statistics it would take the index of the times and sort all rejects.
+        time_us = parts.c.time_us + 0
+    scored = (
+        _parts_query(wanted, time_us)
+        .where(SCORED_REJECT)
+        .order_by(parts.c.anomaly_score.desc(), parts.c.time_us.desc())
         .limit(most)
     )
-    return [dict(row._mapping) for row in connection.execute(query)]
+    found = [dict(row._mapping) for row in connection.execute(scored)]
+    if len(found) < most:
+        unmeasured = (
+            _parts_query(wanted)
+            .where(parts.c.verdict == 'REJECT', parts.c.known_as == '')
+            .where(parts.c.anomaly_score.is_(None))
+            .order_by(parts.c.time_us.desc())
+            .limit(most - len(found))
+        )
+        found += [dict(row._mapping) for row in connection.execute(unmeasured)]
+    return found
 
 
 def whole_part(connection: Connection, number: int, session: str = '') -> Row:

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-Write a shift report: one HTML file that loads nothing from elsewhere, and the same as PDF.
+Write a shift report: one HTML file that loads nothing from elsewhere.
 
 """
 
@@ -11,20 +11,15 @@ from dataclasses import dataclass
 from datetime import tzinfo
 import json
 import math
-import os
 from pathlib import Path
-import shutil
-import subprocess
-import tempfile
-from typing import Any
+from typing import Any, TYPE_CHECKING
 
 import cv2
 from jinja2 import Environment, StrictUndefined
 import numpy as np
 
 from anomaly_inspection import __version__
-from anomaly_inspection.errors import SettingError
-from anomaly_inspection.printable import printable
+from anomaly_inspection.overlay.good_patch import crop_box
 from anomaly_inspection.records.period import local_text
 from anomaly_inspection.records.picture_store import picture_path
 from anomaly_inspection.records.queries import Row
@@ -32,8 +27,9 @@ from anomaly_inspection.records.report_charts import p_chart, reasons_chart, yie
 from anomaly_inspection.records.report_data import drift_state, ReportData
 from anomaly_inspection.records.report_template import TEMPLATE
 
-_BROWSERS = ('chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable')
-_PDF_TIMEOUT_S = 120
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
 _JPEG = b'\xff\xd8\xff'
 _PICTURE_WIDTH_PX = 420
 _MOST_PIXELS = 50_000_000
@@ -105,40 +101,6 @@ def report_page(data: ReportData, settings: ReportSettings, pictures_folder: Pat
     )
 
 
-def write_pdf(page: Path, pdf: Path) -> None:
-    """
-    Print a page into a PDF file.
-
-    Raises
-    ------
-    SettingError
-        When no browser is installed that can do so, or it fails.
-
-    """
-    browser = next(filter(None, map(shutil.which, _BROWSERS)), None)
-    if browser is None:
-        raise SettingError(
-            'PDF needs Chromium or Chrome: apt install chromium, or print the HTML page from any '
-            'browser'
-        )
-    with tempfile.TemporaryDirectory(prefix='report_') as profile:
-        command = [
-            *(browser, '--headless', '--disable-gpu', '--no-pdf-header-footer'),
-            *('--disable-dev-shm-usage', f'--user-data-dir={profile}'),
-            # Chromium refuses its sandbox to root. The page is our own and runs no script.
-            *(['--no-sandbox'] if os.geteuid() == 0 else []),
-            *(f'--print-to-pdf={pdf.absolute()}', page.absolute().as_uri()),
-        ]
-        try:
-            subprocess.run(
-                command, check=True, capture_output=True, timeout=_PDF_TIMEOUT_S, text=True
-            )
-        except (OSError, subprocess.SubprocessError) as error:
-            raise SettingError(f'cannot write {printable(pdf)}: {error}') from error
-    if not pdf.is_file():
-        raise SettingError(f'cannot write {printable(pdf)}: the browser wrote nothing')
-
-
 def duration(seconds: float) -> str:
     """
     Write a length of time.
@@ -206,59 +168,78 @@ def _drift(row: Row, when: Any) -> dict[str, Any]:
 
 def _figure(row: Row, folder: Path, when: Any) -> dict[str, Any]:
     details = json.loads(row['details'] or '{}')
-    scores = details.get('scores', [])
-    boxes = [box for score in scores for box in score.get('regions', [])]
-    picture = ''
+    explanation = details.get('explanation', {})
+    paths: dict[str, Path | None] = {}
     problem = 'no picture was kept'
     for each in row['pictures']:
-        if each['shows'] != 'frame':
-            continue
-        if each['gone']:
+        if not each['gone']:
+            paths[each['shows']] = picture_path(folder, each['path'])
+        elif each['shows'] == 'frame':
             problem = f'the picture was deleted: {each["gone"]}'
-            continue
-        picture = _marked(picture_path(folder, each['path']), boxes)
-        problem = '' if picture else 'the picture cannot be read'
+    frame = _read(paths.get('frame'))
+    if 'frame' in paths:
+        problem = '' if frame is not None else 'the picture cannot be read'
+    boxes = [box for score in details.get('scores', []) for box in score.get('regions', [])]
+    found, good = '', ''
+    good_crop = _read(paths.get('good'))
+    if frame is not None and good_crop is not None and 'region' in explanation:
+        left, top, right, bottom = crop_box(
+            explanation['region'], (frame.shape[1], frame.shape[0])
+        )
+        found, good = _jpeg(frame[top:bottom, left:right]), _jpeg(good_crop)
     return {
         'part': row['sequence'],
         'when': when(row['time_us']),
         'reason': row['reason'].replace('_', ' ').lower(),
         'score': row['anomaly_score'],
-        'comparison': row['comparison'].removesuffix(' -> REJECT'),
+        'text': explanation.get('text') or row['comparison'].removesuffix(' -> REJECT'),
         'lot': row['lot'],
         'serial': row['serial'],
-        'picture': picture,
+        'picture': '' if frame is None else _marked(frame, boxes),
         'problem': problem,
+        'found': found,
+        'good': good,
     }
 
 
-def _marked(path: Path | None, boxes: list[list[float]]) -> str:
+def _read(path: Path | None) -> NDArray[np.uint8] | None:
     """
-    Give a frame with its regions as JPEG in base 64; '' when it cannot be read.
+    Read a picture of the store; None when it cannot be read.
 
     """
     try:
         content = path.read_bytes() if path else b''
     except OSError:
-        return ''
+        return None
     # Our own PNG: width and height stand behind its signature.
     size = np.frombuffer(content[16:24], '>u4')
     if len(size) != 2 or int(size[0]) * int(size[1]) > _MOST_PIXELS:
-        return ''
+        return None
     image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
-    if image is None:
-        return ''
+    return None if image is None else np.asarray(image, np.uint8)
+
+
+def _marked(image: NDArray[np.uint8], boxes: list[list[float]]) -> str:
+    """
+    Give a frame with its regions as JPEG in base 64.
+
+    """
     factor = min(1.0, 2 * _PICTURE_WIDTH_PX / image.shape[1])
-    image = cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
+    drawn = cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
     for x_min, y_min, x_max, y_max, *_ in boxes[:8]:
         corners = [round(factor * each) for each in (x_min, y_min, x_max, y_max)]
         for colour, width in (((255, 255, 255), 6), ((43, 98, 209), 3)):
             cv2.rectangle(
-                image,
+                drawn,
                 (corners[0] - 4, corners[1] - 4),
                 (corners[2] + 4, corners[3] + 4),
                 colour,
                 width,
                 cv2.LINE_AA,
             )
+    return _jpeg(np.asarray(drawn, np.uint8))
+
+
+def _jpeg(image: NDArray[np.uint8]) -> str:
     is_encoded, jpeg = cv2.imencode('.jpg', image, (cv2.IMWRITE_JPEG_QUALITY, 85))
     return base64.b64encode(jpeg.tobytes()).decode() if is_encoded else ''

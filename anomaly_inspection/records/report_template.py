@@ -55,6 +55,9 @@ img.drift { display: block; width: 100%; max-width: 646px; margin: 8px 0 4px;
 figure .none { aspect-ratio: 4 / 3; display: grid; place-items: center; background: #eceef1;
   color: #5c636e; font-size: 13px; padding: 12px; text-align: center; }
 figcaption { padding: 8px 10px; font-size: 12.5px; overflow-wrap: anywhere; line-height: 1.4; }
+.patches { display: grid; grid-template-columns: 1fr 1fr; gap: 6px; padding: 0 10px 8px;
+  color: #5c636e; font-size: 12px; }
+.patches img { height: 110px; object-fit: contain; background: #eceef1; border-radius: 4px; }
 figcaption b { font-size: 13.5px; }
 footer { margin-top: 32px; border-top: 1px solid #d4d8de; padding-top: 8px; }
 @media screen and (max-width: 800px) { .tiles, .rejects { grid-template-columns: repeat(2, 1fr); }
@@ -138,7 +141,11 @@ src="data:image/jpeg;base64,{{ figure.picture }}">{% else %}
 <figcaption><b>Part {{ figure.part }}</b>, {{ figure.when }}{% if figure.lot %}, lot
 {{ figure.lot }}{% endif %}{% if figure.serial %}, no. {{ figure.serial }}{% endif %}<br>
 {{ figure.reason }}{% if figure.score is not none %}, score {{ '%.2f'|format(figure.score) }}{%
-endif %}<br><span class="quiet">{{ figure.comparison }}</span></figcaption>
+endif %}<br><span class="quiet">{{ figure.text }}</span></figcaption>
+{% if figure.good %}<div class="patches">
+<div><img alt="" src="data:image/jpeg;base64,{{ figure.found }}">this part</div>
+<div><img alt="" src="data:image/jpeg;base64,{{ figure.good }}">the nearest good part</div>
+</div>{% endif %}
 </figure>
 {% endfor %}
 </section>

@@ -149,6 +149,39 @@ class ScorerResult:
             return None
         return map_to_frame(self.prepared_map, self.to_frame, self.frame_size)
 
+    def places_on_reference(
+        self, regions: Sequence[Region], corner: tuple[int, int]
+    ) -> list[tuple[float, float]]:
+        """
+        Say where regions lie on the part as it was taught.
+
+        Parameters
+        ----------
+        regions : sequence of Region
+            In frame pixels.
+        corner : (int, int)
+            Left upper pixel of the region of interest.
+
+        Returns
+        -------
+        list of (float, float)
+            Middle of each box, x and y in pixels of the reference; NaN when there is no map.
+
+        """
+        if not regions:
+            return []
+        if self.to_frame is None:
+            return [(math.nan, math.nan)] * len(regions)
+        middles = np.array(
+            [
+                [(region.x_min + region.x_max - 1) / 2, (region.y_min + region.y_max - 1) / 2]
+                for region in regions
+            ]
+        )
+        turn, shift = self.to_frame[:, :2], self.to_frame[:, 2]
+        places = np.linalg.solve(turn, (middles - shift).T).T + corner
+        return [(float(x_px), float(y_px)) for x_px, y_px in places]
+
 
 class FrameScorer:
     """

@@ -20,12 +20,14 @@ from anomaly_inspection.learning.cell_calibration import CalibrationState
 from anomaly_inspection.msg import (
     Calibration,
     Decision,
+    Explanation,
     Fault,
     Limit,
     LimitRange,
     LimitsInForce,
     RecipeInForce,
     RecipePrepared,
+    Region,
     Thresholds,
 )
 from anomaly_inspection.nodes.qos import EVENT, KEPT_EVENT
@@ -99,6 +101,37 @@ def test_a_decision_carries_each_measure_with_the_limit_that_it_was_judged_by(be
         assert judged.value == (1e6 if is_worst else limit.typical)
         assert (judged.anomaly_score > 1) == is_worst
     assert bench.decision(2).measures == []
+
+
+def test_a_reject_is_explained_in_words_and_numbers_and_a_passed_part_is_not(bench):
+    region = Region(
+        x_min=10,
+        y_min=20,
+        x_max=50,
+        y_max=30,
+        area_px=240,
+        peak=7.0,
+        reference_x_px=4.0,
+        reference_y_px=3.0,
+    )
+    bench.line.part(1)
+    bench.line.scores(1, regions=[region])
+    bench.line.part(2)
+    bench.line.scores(2, ssim__mse=1e6, regions=[region])
+    bench.line.part(3, problem='000.png is truncated')
+    passed, rejected, broken = (bench.decision(number).explanation for number in (1, 2, 3))
+    assert passed == Explanation()
+    good = bench.line.recipe.scorers['ssim'].good['mse']
+    assert rejected.scorer == 'ssim'
+    assert rejected.region == region
+    assert rejected.times_region_limit == 3.5
+    assert rejected.place == Explanation.PLACE_UPPER_LEFT
+    assert (rejected.good_parts, rejected.good_parts_as_bad) == (len(good), 0)
+    assert rejected.good_parts_worst == max(good)
+    assert rejected.text.startswith('Difference of 40 x 10 px (240 px) in the upper left')
+    assert f'No good part of {len(good)} at teaching came above' in rejected.text
+    assert '000.png is truncated' in broken.text
+    assert broken.scorer == ''
 
 
 def test_who_starts_late_can_ask_for_the_decisions_that_it_has_missed(bench):

@@ -20,12 +20,14 @@ from rclpy.parameter import Parameter
 from sensor_msgs.msg import Image
 import sqlalchemy as sa
 
+from anomaly_inspection.capture.open_source import open_source
 from anomaly_inspection.deciding.frame_judge import Reason
 from anomaly_inspection.msg import (
     ChallengeEvent,
     Decision,
     DriftCause,
     DriftState,
+    Explanation,
     JudgedMeasure,
     LimitInForce,
     LimitsInForce,
@@ -39,13 +41,19 @@ from anomaly_inspection.msg import (
     SortEvent,
 )
 from anomaly_inspection.nodes.image_conversion import image_from_array
+from anomaly_inspection.nodes.panel_commands import PanelCommands
 from anomaly_inspection.nodes.qos import EVENT, IMAGE, KEPT_EVENT, LATCHED
 from anomaly_inspection.nodes.recorder_node import RecorderNode
 from anomaly_inspection.nodes.spinning import NodeThread
 from anomaly_inspection.nodes.stamps import stamp_from_nanoseconds
+from anomaly_inspection.overlay.good_patch import crop_box
+from anomaly_inspection.panel.cell.commands import PartNames
+from anomaly_inspection.recipes.folder import read_recipe
 from anomaly_inspection.records import schema
 from anomaly_inspection.records.database import open_database
+from anomaly_inspection.records.picture_store import picture_path
 from support.cell_bench import NodeBench, Peer
+from support.small_recipe import SMALL_LINE
 
 pytestmark = pytest.mark.ros
 
@@ -94,10 +102,21 @@ class Cell(Peer):
         message = LimitsInForce(recipe_name='pump', recipe_version=3, limits=[limit])
         self.say('limits_in_force', message, stamp_ns)
 
-    def whole_part(self, number, *, has_passed=True, anomaly_score=0.3, known_as=0):
+    def whole_part(
+        self,
+        number,
+        *,
+        has_passed=True,
+        anomaly_score=0.3,
+        known_as=0,
+        pixels=None,
+        recipe_hash='',
+        explanation=None,
+    ):
         key = {'session_id': 'test', 'part_id': number}
         stamp = stamp_from_nanoseconds(number)
-        pixels = np.full((HEIGHT, WIDTH, 3), number % 200, np.uint8)
+        if pixels is None:
+            pixels = np.full((HEIGHT, WIDTH, 3), number % 200, np.uint8)
         self.say(
             'part',
             Part(
@@ -115,6 +134,7 @@ class Cell(Peer):
         self.say('anomaly_map', heat, number)
         measure = Measure(name='mean_ssim', value=0.8, bad_side=Measure.BAD_SIDE_LOW)
         score = Score(**key, scorer='ssim', status=Score.STATUS_OK, region_limit=2.0)
+        score.alignment_scale = 1.0
         score.measures = [measure]
         score.regions = [Region(x_min=1, y_min=2, x_max=3, y_max=4, area_px=4, peak=3.0)]
         self.say('score', score, number)
@@ -126,6 +146,8 @@ class Cell(Peer):
             comparison='ssim.mean_ssim 0.8 < 0.9',
             recipe_name='pump',
             recipe_version=3,
+            recipe_hash=recipe_hash,
+            explanation=explanation or Explanation(),
             known_as=known_as,
             measures=[JudgedMeasure(scorer='ssim', measure='mean_ssim', value=0.8, limit=0.9)],
         )
@@ -253,6 +275,50 @@ def test_rejects_near_parts_and_samples_keep_their_frame_and_map(ros_context, tm
         assert np.all(pixels == (row['part'] if row['shows'] == 'frame' else 128))
 
 
+def test_a_reject_is_kept_beside_the_nearest_good_part_and_with_its_explanation(
+    ros_context, tmp_path, taught_recipe
+):
+    recipe = read_recipe(taught_recipe)
+    with open_source(f'{SMALL_LINE},defect_rate=0,parts=1,seed=77') as line:
+        frame = line.read().image
+    bench = opened(ros_context, tmp_path)
+    cell = bench.peer
+    in_force = RecipeInForce(name='small', version=1, path=str(taught_recipe), hash=recipe.hash)
+    cell.say('recipe_in_force', in_force, 5)
+    bench.wait(lambda: 'recipe' in bench.node._last_states)
+    bench.node._good.settle()
+    region = Region(x_min=150, y_min=110, x_max=170, y_max=130, area_px=400, peak=3.0)
+    explanation = Explanation(text='Difference of 20 x 20 px.', scorer='ssim', region=region)
+    cell.whole_part(1, pixels=frame, recipe_hash=recipe.hash, has_passed=False)
+    cell.whole_part(
+        *(2,),
+        pixels=frame,
+        recipe_hash=recipe.hash,
+        has_passed=False,
+        explanation=explanation,
+    )
+    # Judged by another recipe: there is no good part to show beside it.
+    cell.whole_part(
+        3, pixels=frame, recipe_hash='other', has_passed=False, explanation=explanation
+    )
+    wait_for(bench, tmp_path, schema.sort_events, lambda found: len(found) == 3)
+    found = wait_for(bench, tmp_path, schema.pictures, lambda found: len(found) == 4)
+    bench.close()
+    assert sorted((row['part'], row['shows']) for row in found) == [
+        *((1, 'frame'), (2, 'frame'), (2, 'good'), (3, 'frame'))
+    ]
+    good = next(row for row in found if row['shows'] == 'good')
+    pixels = cv2.imread(str(picture_path(tmp_path / 'records' / 'pictures', good['path'])))
+    left, top, right, bottom = crop_box((150, 110, 170, 130), (320, 240))
+    assert pixels.shape[:2] == (bottom - top, right - left)
+    details = json.loads(rows(tmp_path, schema.parts)[1]['details'])
+    assert details['explanation'] == {
+        'text': 'Difference of 20 x 20 px.',
+        'scorer': 'ssim',
+        'region': [150, 110, 170, 130],
+    }
+
+
 def test_what_comes_twice_is_recorded_once_even_by_another_recorder(ros_context, tmp_path):
     bench = opened(ros_context, tmp_path)
     cell = bench.peer
@@ -326,6 +392,27 @@ def test_a_hostile_lot_is_refused_whole_and_the_old_one_holds(bench, text):
     bench.wait(lambda: bench.node.problem('identity'))
     assert 'the lot' in bench.node.problem('identity')
     assert bench.node._identities.current.order_name == 'A'
+
+
+def test_the_page_tells_order_and_lot_and_a_hostile_text_changes_nothing(bench):
+    commands = PanelCommands(bench.peer, lambda: '')
+    try:
+        bench.wait(lambda: commands.tell_lot(PartNames('A 17', 'L-4'), 'anna').success)
+        bench.wait(lambda: bench.node._identities.current.lot == 'L-4')
+        for names in (
+            PartNames('B', 'x' * 101),
+            PartNames('B', 'two\nlines'),
+            PartNames('B', 'L', '\x1b[31mred'),
+            PartNames('B', 'L', '1', ('\ud800', 3)),
+        ):
+            answer = commands.tell_lot(names, 'anna')
+            assert not answer.success
+            assert 'allowed' in answer.message or 'do not print' in answer.message
+        assert commands.tell_lot(PartNames(), 'anna').message == 'told: no order and no lot'
+        bench.wait(lambda: bench.node._identities.current.lot == '')
+        assert bench.node._identities.current.order_name == ''
+    finally:
+        commands.close()
 
 
 def test_order_and_lot_hold_over_a_restart(ros_context, tmp_path):

@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import Any
 import zoneinfo
 
+import numpy as np
 import pytest
 
 from anomaly_inspection.errors import SettingError
 from anomaly_inspection.records.counts import buckets, count_lines, names_counted
 from anomaly_inspection.records.period import moment_us, Period
+from anomaly_inspection.records.picture_store import Picture, PictureBounds, PictureStore
 from anomaly_inspection.records.record import event, Record
 from anomaly_inspection.records.report import report_page, ReportSettings
 from anomaly_inspection.records.report_data import gather, PChart, slice_minutes
@@ -224,3 +226,32 @@ def test_a_report_without_a_single_part_says_so(engine: Any, tmp_path: Path) -> 
     page = page_of(engine, tmp_path)
     assert 'No production part was decided in this time.' in page
     assert 'The line was never stopped.' in page
+
+
+def test_a_report_shows_the_worst_reject_beside_the_nearest_good_part(
+    engine: Any, tmp_path: Path
+) -> None:
+    evil = '<script>alert(1)</script>'
+    explanation = {'text': f'Difference of 20 x 20 px {evil}', 'region': [30, 20, 50, 40]}
+    made: list[Record] = []
+    bounds = PictureBounds(10**9, 0, {})
+    store = PictureStore(tmp_path, 'cell', bounds, recorded=made.append)
+    for shows, pixels in (
+        ('frame', np.full((120, 160, 3), 90, np.uint8)),
+        ('good', np.full((96, 96, 3), 100, np.uint8)),
+    ):
+        picture = Picture(
+            'session', 3, 'reject', shows, MORNING_US, 0, lambda pixels=pixels: pixels
+        )
+        store.put(picture)
+    store.close()
+    RecordStore(engine).write(
+        [*made, part(2), reject(3, details={'explanation': explanation}), reject(4, details='')]
+    )
+    page = page_of(engine, tmp_path)
+    assert page.count('the nearest good part') == 1
+    # The frame, what was found in it, and the good part.
+    assert page.count('data:image/jpeg;base64,') == 3
+    assert 'Difference of 20 x 20 px &lt;script&gt;' in page
+    # A reject of an older version has only its comparison.
+    assert page.count('ssim.mean_ssim 0.934') == 1

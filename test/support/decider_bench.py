@@ -79,9 +79,11 @@ class Line(Node):
             )
         )
 
-    def scores(self, part_id, *, recipe=None, part_class='', **measures):
+    def scores(self, part_id, *, recipe=None, part_class='', regions=(), **measures):
         """
         Send typical scores of all scorers, but for the measures given as scorer__measure=value.
+
+        The regions are those of ssim, over a region limit of 2.
 
         """
         recipe = recipe or self.recipe
@@ -93,6 +95,8 @@ class Line(Node):
                 status=Score.STATUS_OK,
                 recipe_hash=recipe.hash,
                 part_class=part_class if name == 'ssim' else '',
+                regions=list(regions) if name == 'ssim' else [],
+                region_limit=2.0,
                 measures=[
                     Measure(name=measure, value=measures.get(f'{name}__{measure}', limit.typical))
                     for measure, limit in scorer.limits.items()

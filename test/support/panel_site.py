@@ -15,7 +15,7 @@ from typing import BinaryIO
 import numpy as np
 
 from anomaly_inspection.panel.access.guard import AccessSettings
-from anomaly_inspection.panel.cell.commands import Answer
+from anomaly_inspection.panel.cell.commands import Answer, PartNames
 from anomaly_inspection.panel.cell.part_views import (
     DecisionView,
     LimitView,
@@ -94,6 +94,9 @@ class FakeCell:
 
     def cancel_challenge(self) -> Answer:
         return self._take('cancel_challenge')
+
+    def tell_lot(self, names: PartNames, who: str) -> Answer:
+        return self._take('tell_lot', (names, who))
 
 
 class FakeTeacher:

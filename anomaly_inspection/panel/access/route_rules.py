@@ -146,6 +146,7 @@ RULES: Sequence[Rule] = (
     _api('POST', '/commands/cancel_challenge', Role.OPERATOR),
     _api('POST', '/commands/load_recipe', Role.ENGINEER),
     _api('POST', '/commands/roll_back', Role.ENGINEER),
+    _api('POST', '/lot', Role.OPERATOR),
     _api('GET', '/reviews', Role.OPERATOR),
     _api('PUT', '/reviews/{session_id}/{part_id}', Role.OPERATOR),
     _api('POST', '/commands/delete_recipe', Role.ENGINEER),

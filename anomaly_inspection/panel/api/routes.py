@@ -17,6 +17,7 @@ from fastapi.openapi.utils import get_openapi
 from anomaly_inspection import __version__
 from anomaly_inspection.panel.access.guard import visitor_of
 from anomaly_inspection.panel.api.answers import answered, CONFLICT, NOT_FOUND, problem, REFUSALS
+from anomaly_inspection.panel.api.lot import add_lot
 from anomaly_inspection.panel.api.models import (
     AnswerModel,
     ChangesModel,
@@ -54,6 +55,7 @@ def add_routes(app: FastAPI, parts: PanelParts) -> None:
     add_recipes(router, parts)
     add_tuning(router, parts)
     add_reviews(router, parts)
+    add_lot(router, parts)
     app.include_router(router)
     app.add_exception_handler(RequestValidationError, _not_as_described)
     description = get_openapi(

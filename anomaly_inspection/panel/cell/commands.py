@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 #: Code of the refusal of a recipe that would pass parts which people have confirmed as bad.
 PASSES_BAD_PARTS = 'passes_bad_parts'
+#: Longest order, lot or serial number, characters.
+LONGEST_NAME = 100
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,28 @@ class Answer:
         return cls(
             False, str(error), getattr(error, 'code', ''), dict(getattr(error, 'values', {}))
         )
+
+
+@dataclass(frozen=True)
+class PartNames:
+    """
+    What parts belong to, as somebody outside the cell knows it; '' = none.
+
+    Parameters
+    ----------
+    order_name, lot : str
+        Of all parts from now on; at most 100 characters each.
+    serial : str
+        Of one part.
+    key : (str, int)
+        Session and number of that part; ('', 0) = the next one.
+
+    """
+
+    order_name: str = ''
+    lot: str = ''
+    serial: str = ''
+    key: tuple[str, int] = ('', 0)
 
 
 class CellCommands(Protocol):
@@ -171,6 +195,13 @@ class CellCommands(Protocol):
     def cancel_challenge(self) -> Answer:
         """
         Give up the challenge under way; where one was due, it has failed.
+
+        """
+        ...
+
+    def tell_lot(self, names: PartNames, who: str) -> Answer:
+        """
+        Tell the records and the plant what the parts belong to; all of it or nothing.
 
         """
         ...

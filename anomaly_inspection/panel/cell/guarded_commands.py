@@ -15,7 +15,7 @@ from anomaly_inspection.panel.cell.commands import Answer
 from anomaly_inspection.panel.people.roles import Role, Visitor
 
 if TYPE_CHECKING:
-    from anomaly_inspection.panel.cell.commands import CellCommands
+    from anomaly_inspection.panel.cell.commands import CellCommands, PartNames
     from anomaly_inspection.panel.cell.part_views import LimitView
     from anomaly_inspection.panel.cell.state import CellState
     from anomaly_inspection.panel.people.people import People
@@ -37,6 +37,7 @@ LEAST_ROLES: Mapping[str, Role] = {
     'undo_calibration': Role.ENGINEER,
     'run_challenge': Role.OPERATOR,
     'cancel_challenge': Role.OPERATOR,
+    'tell_lot': Role.OPERATOR,
 }
 
 
@@ -214,6 +215,18 @@ class GuardedCommands:
 
         """
         return self._do('cancel_challenge', self._commands.cancel_challenge, why=why)
+
+    def tell_lot(self, names: PartNames, why: str = '') -> Answer:
+        """
+        Tell what the parts belong to.
+
+        """
+        told = {'order': names.order_name, 'lot': names.lot, 'serial': names.serial}
+        return self._do(
+            *('tell_lot', lambda: self._commands.tell_lot(names, self._visitor.name)),
+            new={name: text for name, text in told.items() if text},
+            why=why,
+        )
 
     def _limits(self) -> dict[str, float]:
         return {limit.name: limit.value for limit in self._state.picture().limits}

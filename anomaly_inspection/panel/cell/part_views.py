@@ -143,6 +143,9 @@ class ScoreView:
         Highest first.
     part_class : str
         The taught class that the part looks most like; '' = the scorer knows no classes.
+    pose : (float, float, float, float) or None
+        How the part lies against the reference: x and y in pixels of the recipe, angle in radians,
+        scale; None = it was not aligned.
 
     """
 
@@ -152,6 +155,44 @@ class ScoreView:
     measures: tuple[MeasureView, ...] = ()
     regions: tuple[RegionView, ...] = ()
     part_class: str = ''
+    pose: tuple[float, float, float, float] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ExplanationView:
+    """
+    What was found in a rejected part, and how far good parts go.
+
+    Parameters
+    ----------
+    text : str
+        All of it in English.
+    scorer : str
+        Which found the region; '' = there is none.
+    region : RegionView or None
+        The one that stands out most.
+    other_regions : int
+        How many others were found.
+    place : str
+        Which ninth of the part it lies in, 'upper_left' or 'everywhere'; '' = not known.
+    reference_px : (float, float)
+        Where it lies on the part as it was taught; NaN = not known.
+    good_parts, good_parts_as_bad : int
+        Of how many good parts the worst measure is known, and how many are at least as bad.
+    good_parts_worst : float
+        The worst value among them.
+
+    """
+
+    text: str = ''
+    scorer: str = ''
+    region: RegionView | None = None
+    other_regions: int = 0
+    place: str = ''
+    reference_px: tuple[float, float] = (math.nan, math.nan)
+    good_parts: int = 0
+    good_parts_as_bad: int = 0
+    good_parts_worst: float = math.nan
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +220,8 @@ class DecisionView:
         From exposure to decision.
     known_as : str
         'good' or 'bad' for a known part of a challenge, '' for a production part.
+    explanation : ExplanationView
+        Why it was rejected; empty when it passed.
 
     """
 
@@ -191,6 +234,7 @@ class DecisionView:
     recipe_version: int = 0
     latency_s: float = math.nan
     known_as: str = ''
+    explanation: ExplanationView = ExplanationView()
 
 
 @dataclass(frozen=True, slots=True)

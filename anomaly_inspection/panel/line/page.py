@@ -13,7 +13,7 @@ from nicegui import ui
 
 from anomaly_inspection.panel import layout
 from anomaly_inspection.panel.access.guard import visitor_of
-from anomaly_inspection.panel.explaining import explained
+from anomaly_inspection.panel.explaining import explained, explained_further
 from anomaly_inspection.panel.layout import text
 from anomaly_inspection.panel.line.drift_line import DriftLine
 from anomaly_inspection.panel.line.figures import Counters, Health, ScoreChart
@@ -123,10 +123,12 @@ class _Verdict:
                 self._word = text(classes='verdict-word')
                 self._part = text(classes='verdict-part')
         self._reason = text(classes='reason')
+        self._further = text(classes='quiet reason-further')
 
     def show(self, picture: CellPicture) -> None:
         words, part = self._words, picture.last_part
         decision = part.decision if part else None
+        self._further.text = explained_further(part, words) if part else ''
         if has_no_recipe(picture):
             self._look('is-none', 'school', words('verdict.no_recipe'))
             self._part.text = words('verdict.part', number=part.number) if part else ''

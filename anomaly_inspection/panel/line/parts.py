@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING
 
 from nicegui import ui
 
-from anomaly_inspection.panel.explaining import explained
+from anomaly_inspection.panel.explaining import explained, explained_further
 from anomaly_inspection.panel.frames.hub import KINDS, MARKED, PLAIN
 from anomaly_inspection.panel.layout import text
 from anomaly_inspection.panel.line.measure_bars import MeasureBars
 from anomaly_inspection.panel.review import routes as review_routes
+from anomaly_inspection.panel.review.compared_patches import ComparedPatches
 from anomaly_inspection.panel.review.routes import picture_address
 
 if TYPE_CHECKING:
@@ -123,6 +124,8 @@ class PartDialog:
                         self._no_picture = text(words('part.no_picture'), 'live-empty')
                 with ui.element('div').classes('part-dialog-know'):
                     self._reason = text(classes='reason')
+                    self._further = text(classes='quiet')
+                    self._patches = ComparedPatches(parts, words)
                     self._measures = MeasureBars(words)
                     self._gate = text(classes='quiet')
 
@@ -152,6 +155,8 @@ class PartDialog:
             facts.append(part.frame_name)
         self._facts.text = '  ·  '.join(facts)
         self._reason.text = explained(part, words)
+        self._further.text = explained_further(part, words)
+        self._patches.show(self._parts.reviews.reject(key) if self._may_review else None)
         self._measures.show_part(part, part.limits)
         self._gate.text = self._gate_words(part)
         self._choice.value = MARKED

@@ -17,9 +17,10 @@ from nicegui import ui
 from anomaly_inspection.panel import layout
 from anomaly_inspection.panel.access.guard import visitor_of
 from anomaly_inspection.panel.asking import asked, tell_refusal
-from anomaly_inspection.panel.explaining import explained, reason_name
+from anomaly_inspection.panel.explaining import explained, explained_further, reason_name
 from anomaly_inspection.panel.layout import text
 from anomaly_inspection.panel.line.measure_bars import MeasureBars
+from anomaly_inspection.panel.review.compared_patches import ComparedPatches
 from anomaly_inspection.panel.review.gallery import ICONS, ReviewGallery
 from anomaly_inspection.panel.review.reject import LONGEST_COMMENT, ReviewVerdict
 from anomaly_inspection.panel.review.review_list import (
@@ -97,6 +98,8 @@ class _ReviewPage:
                 self._title = text(classes='review-title')
                 self._facts = text(classes='quiet')
                 self._reason = text(classes='reason')
+                self._further = text(classes='quiet')
+                self._patches = ComparedPatches(self._parts, words)
                 self._said = text(classes='review-said')
             self._measures = MeasureBars(words)
             self.verdicts = verdicts_box()
@@ -195,8 +198,10 @@ class _ReviewPage:
             button.classes(replace=f'review-verdict is-{verdict}' + ' is-chosen' * is_chosen)
         self._comment.set_enabled(reject is not None)
         self._measures.show_part(part, _worst(part))
+        self._patches.show(reject)
         if reject is None or part is None or part.decision is None:
-            for label in (self._title, self._facts, self._reason, self._said):
+            labels = (self._title, self._facts, self._reason, self._further, self._said)
+            for label in labels:
                 label.text = ''
             self._comment.value = ''
             return
@@ -210,6 +215,7 @@ class _ReviewPage:
         ]
         self._facts.text = '  ·  '.join(filter(None, facts))
         self._reason.text = explained(part, words)
+        self._further.text = explained_further(part, words)
         self._said.text = ''
         if reject.verdict is not None:
             clock = f'{self._parts.state.shifts.local(reject.judged_s):%Y-%m-%d %H:%M}'

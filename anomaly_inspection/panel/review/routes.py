@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-Addresses of the pictures of rejects: the frame, the frame with what was found, and a small one.
+Addresses of the pictures of rejects: the frame, the frame with what was found, a small one, and
+what was found beside the same place of the nearest good part.
 
 """
 
@@ -16,6 +17,7 @@ from fastapi import FastAPI, Response
 from anomaly_inspection.errors import FrameError
 from anomaly_inspection.imaging.image_decoding import decode_image
 from anomaly_inspection.overlay import draw_part
+from anomaly_inspection.panel.recipes.library import RecipeLibrary
 from anomaly_inspection.scoring.region import Region
 
 if TYPE_CHECKING:
@@ -24,9 +26,12 @@ if TYPE_CHECKING:
 
     from anomaly_inspection.panel.cell.part_views import PartKey, PartView
     from anomaly_inspection.panel.panel_parts import PanelParts
+    from anomaly_inspection.panel.review.reject import Reject
 
 #: Pictures of a reject: as it was judged, with boxes around what was found, and the same small.
 FRAME, MARKED, SMALL = 'frame.png', 'marked.jpg', 'small.jpg'
+#: What stands out most, and the same place of the nearest good part.
+FOUND, GOOD = 'found.jpg', 'good.jpg'
 _THUMBNAIL_PX = 240
 _QUALITY = (cv2.IMWRITE_JPEG_QUALITY, 90)
 # The picture of a part never changes.
@@ -52,7 +57,10 @@ def add_routes(app: FastAPI, parts: PanelParts) -> None:
     @app.get('/rejects/{session_id}/{part_id}/{kind}')
     def picture(session_id: str, part_id: int, kind: str) -> Response:
         key = (session_id, part_id)
-        reject, png = reviews.reject(key), reviews.png_of(key)
+        reject = reviews.reject(key)
+        if kind in (FOUND, GOOD):
+            return compared(reject, kind)
+        png = reviews.png_of(key)
         draw = _KINDS.get(kind)
         if reject is None or png is None or (draw is None and kind != FRAME):
             return Response(status_code=404)
@@ -64,6 +72,16 @@ def add_routes(app: FastAPI, parts: PanelParts) -> None:
             # Torn by a loss of power.
             return Response(status_code=404)
         return Response(jpeg.tobytes(), media_type='image/jpeg', headers=_KEPT)
+
+    def compared(reject: Reject | None, kind: str) -> Response:
+        if reject is None:
+            return Response(status_code=404)
+        library = RecipeLibrary.of(parts.state.picture())
+        made = parts.good_parts.compared(reject, lambda: reviews.png_of(reject.key), library)
+        if made is None:
+            return Response(status_code=404)
+        jpeg = made.found if kind == FOUND else made.good
+        return Response(jpeg, media_type='image/jpeg', headers=_KEPT)
 
 
 def _marked(frame: NDArray[np.uint8], part: PartView) -> NDArray[np.uint8]:

@@ -18,7 +18,7 @@ pytest.importorskip('nicegui', reason='NiceGUI is not installed: pip install .[p
 import httpx
 
 from anomaly_inspection.panel.access.route_rules import Rule, RULES, WEBSOCKET
-from anomaly_inspection.panel.cell.commands import Answer
+from anomaly_inspection.panel.cell.commands import Answer, PartNames
 from anomaly_inspection.panel.cell.guarded_commands import LEAST_ROLES
 from anomaly_inspection.panel.people.people import People
 from anomaly_inspection.panel.people.roles import Role, role_of, Visitor
@@ -47,6 +47,7 @@ COMMANDS = {
     'undo_calibration': ('POST', '/api/commands/undo_calibration', {}),
     'run_challenge': ('POST', '/api/commands/run_challenge', {}),
     'cancel_challenge': ('POST', '/api/commands/cancel_challenge', {}),
+    'tell_lot': ('POST', '/api/lot', {'order': 'A 17', 'lot': 'L-4'}),
     'import_recipe': ('POST', '/api/recipes', {}),
     'delete_recipe': ('POST', '/api/commands/delete_recipe', {'name': 'valve'}),
 }
@@ -187,6 +188,7 @@ def test_a_page_whose_log_in_has_ended_gives_no_commands(panel_site: Any, comman
         'delete_recipe': ['x'],
         'set_limit_ranges': [{'ssim.mse': (None, 9.0)}],
         'calibrate': [20],
+        'tell_lot': [PartNames('A 17')],
     }.get(command, [])
     panel_site.cell.given.clear()
     for who in (None, Visitor('', Role.ENGINEER)):
