@@ -59,6 +59,8 @@ EXTRAS_FROM_ROSDEP = {'paho'}
 # for records (`[records]`).
 EXTRAS = {
     *('tensorflow', 'keras', 'optuna', 'sqlalchemy'),
+    # `google.protobuf`, for Sparkplug B (`[sparkplug]`).
+    'google',
     # For the OPC UA server (`[opcua]`).
     *('asyncua', 'cryptography'),
     *('alembic', 'mcap_ros2', 'pyarrow'),

@@ -111,11 +111,12 @@ def render_changed(
         middle = ((width - 1) / 2, (height - 1) / 2)
         turn = cv2.getRotationMatrix2D(middle, change.turned_deg, 1.0)
         turn[0, 2] += change.shifted_px
-        frame = cv2.warpAffine(
+        turned = cv2.warpAffine(
             frame, turn, (width, height), flags=cv2.INTER_LANCZOS4, borderMode=cv2.BORDER_REFLECT
         )
+        frame = np.asarray(turned, np.float32)
     if change.defocus_px:
-        frame = cv2.GaussianBlur(frame, (0, 0), change.defocus_px)
+        frame = np.asarray(cv2.GaussianBlur(frame, (0, 0), change.defocus_px), np.float32)
     if change.dirt_share:
         spot = _spot(frame.shape, change.dirt_diameter_px)[:, :, None]
         frame *= 1.0 - change.dirt_share * spot
@@ -129,4 +130,6 @@ def _spot(shape: tuple[int, ...], diameter_px: float) -> NDArray[np.float32]:
     y, x = np.mgrid[0:height, 0:width].astype(np.float32)
     distance = np.hypot(x - _SPOT_PLACE[0] * width, y - _SPOT_PLACE[1] * height)
     edge = _SPOT_EDGE_SHARE * diameter_px / 2
-    return np.clip((diameter_px / 2 + edge / 2 - distance) / edge, 0.0, 1.0).astype(np.float32)
+    return np.asarray(
+        np.clip((diameter_px / 2 + edge / 2 - distance) / edge, 0.0, 1.0), np.float32
+    )

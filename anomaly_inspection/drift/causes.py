@@ -275,13 +275,13 @@ def _name_cells(cells: Mapping[str, CellChange], found: dict[CauseKind, Cause]) 
     if kind is CauseKind.PARTS and found:
         # Another belt or focus changes the cells along the outline of every part.
         return
-    change = 100.0 * math.expm1(strongest.amount)
+    percent = 100.0 * math.expm1(strongest.amount)
     x, y = strongest.place
     where = f'at {100 * x:.0f} % from the left and {100 * y:.0f} % from the top'
     what = 'one place of the picture' if kind is CauseKind.DIRT else 'one place of every part'
-    text = f'{what} ({where}) {change:+.0f} %; {_ADVICE[kind]}'
+    text = f'{what} ({where}) {percent:+.0f} %; {_ADVICE[kind]}'
     if kind not in found:
-        found[kind] = Cause(kind, 'spot', change, '%', strongest.since_s, text, strongest.weight)
+        found[kind] = Cause(kind, 'spot', percent, '%', strongest.since_s, text, strongest.weight)
 
 
 def _cause(kind: CauseKind, change: Change) -> Cause:

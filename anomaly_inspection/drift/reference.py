@@ -113,7 +113,8 @@ class Scale:
         values = np.asarray(values, np.float64)
         below = np.minimum(values - self.places[0], 0.0)
         above = np.maximum(values - self.places[-1], 0.0)
-        return np.interp(values, self.places, self.scores) + (below + above) / self.spread
+        inside = np.interp(values, self.places, self.scores)
+        return np.asarray(inside + (below + above) / self.spread, np.float64)
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,7 +138,7 @@ class CellScale:
         Make the scale of the cells of good parts.
 
         """
-        mean = np.mean(cells, axis=0, dtype=np.float64).astype(np.float32)
+        mean = np.asarray(np.mean(cells, axis=0, dtype=np.float64), np.float32)
         local = [_local(one - mean) for one in cells]
         return cls(mean, np.std(local, axis=0, ddof=1).astype(np.float32))
 

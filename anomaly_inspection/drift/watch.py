@@ -296,7 +296,10 @@ class _Watched:
         return reference.conditions.get(name) or reference.measures[name]
 
     def moved_cells(self) -> dict[str, NDArray[np.bool_]]:
-        return {name: charts.is_alarmed.any(axis=0) for name, charts in self._cells.items()}
+        return {
+            name: np.asarray(charts.is_alarmed.any(axis=0), np.bool_)
+            for name, charts in self._cells.items()
+        }
 
 
 def allowance_for(count: int, sides: int) -> float:

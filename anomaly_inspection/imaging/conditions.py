@@ -253,7 +253,7 @@ def _gray(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
 def _cells(gray: NDArray[np.uint8]) -> NDArray[np.float32]:
     rows, columns = GRID
     means = cv2.resize(gray.astype(np.float32), (columns, rows), interpolation=cv2.INTER_AREA)
-    return np.log(means + np.float32(_DARK_LEVELS))
+    return np.asarray(np.log(means + np.float32(_DARK_LEVELS)), np.float32)
 
 
 def _sharpness(gray: NDArray[np.uint8], inside: NDArray[np.bool_]) -> float | None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 import math
-from typing import TYPE_CHECKING
+from typing import Any, TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -222,8 +222,8 @@ def _contrast(difference: NDArray[np.float32]) -> float:
     return float(difference.ravel()[strongest].mean())
 
 
-def _gray(image: NDArray[np.generic]) -> NDArray[np.float32]:
-    gray = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY) if image.ndim == 3 else image  # type: ignore[call-overload]
+def _gray(image: NDArray[Any]) -> NDArray[np.float32]:
+    gray = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY) if image.ndim == 3 else image
     return np.asarray(gray, np.float32)
 
 
