@@ -567,8 +567,9 @@ class RecorderNode(InspectionNode[RecorderParameters]):
             self._keep(drift_event(message, self._cell))
 
     def _take_calibration(self, message: Calibration) -> None:
-        # Every collected part is a message of its own.
-        if self._is_news('calibration', message.state):
+        # Every collected part is a message of its own; the first one says that there was none yet.
+        is_news = self._is_news('calibration', message.state)
+        if is_news and message.state != Calibration.STATE_UNKNOWN:
             self._keep(calibration_event(message, self._cell))
 
     def _take_challenge(self, message: Challenge) -> None:

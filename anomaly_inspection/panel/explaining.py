@@ -225,7 +225,7 @@ def _good_parts(part: PartView, words: Words) -> str:
     value = part.value_of(limit) if limit else math.nan
     is_high = limit is None or limit.high_is_bad
     if limit is not None and is_high and limit.value > 0 and value > 0:
-        share = number(found.good_parts_worst / value, words)
+        share = number(round(100 * found.good_parts_worst / value), words)
         return words('further.good_share', share=share, **count)
     key = 'further.good_above' if is_high else 'further.good_below'
     return words(key, value=number(found.good_parts_worst, words), **count)

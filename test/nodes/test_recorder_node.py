@@ -23,6 +23,7 @@ import sqlalchemy as sa
 from anomaly_inspection.capture.open_source import open_source
 from anomaly_inspection.deciding.frame_judge import Reason
 from anomaly_inspection.msg import (
+    Calibration,
     ChallengeEvent,
     Decision,
     DriftCause,
@@ -66,7 +67,7 @@ TOPICS = (
         (SortEvent, 'sort_event', EVENT),
     ),
     *((LimitsInForce, 'limits_in_force', LATCHED), (RecipeInForce, 'recipe_in_force', LATCHED)),
-    (DriftState, 'drift', LATCHED),
+    *((DriftState, 'drift', LATCHED), (Calibration, 'calibration', LATCHED)),
     *((LineStop, 'line_stop', LATCHED), (PartIdentity, 'part_identity', EVENT)),
     (ChallengeEvent, 'challenge_event', EVENT),
 )
@@ -381,6 +382,25 @@ def test_a_drift_is_recorded_once_with_its_picture(bench, tmp_path):
     ]
     assert base64.b64decode(data['picture']) == b'\xff\xd8\xff picture'
     assert second['what'] == 'the false-reject promise of pump is valid'
+
+
+def test_a_calibration_is_recorded_when_there_is_one(bench, tmp_path):
+    cell = bench.peer
+    for state, detail in (
+        (Calibration.STATE_UNKNOWN, ''),
+        (Calibration.STATE_COLLECTING, 'begun'),
+        (Calibration.STATE_COLLECTING, '1 of 30'),
+        (Calibration.STATE_DONE, 'done'),
+    ):
+        cell.say('calibration', Calibration(state=state, detail=detail), 7 + state)
+        # Latched: of messages in quick succession the newest is enough.
+        bench.wait(lambda state=state: bench.node._last_states.get('calibration') == state)
+    found = wait_for(
+        *(bench, tmp_path, schema.events),
+        lambda rows: sum(row['kind'] == 'calibration' for row in rows) == 2,
+    )
+    said = [row['what'] for row in found if row['kind'] == 'calibration']
+    assert ['begun' in said[0], 'done' in said[1]] == [True, True]
 
 
 @pytest.mark.parametrize('text', ['x' * 101, 'two\nlines', '\x1b[31mred'])

@@ -104,10 +104,10 @@ def test_a_reject_is_explained_with_size_place_on_the_part_and_how_far_good_part
     )
     assert explained_further(part, EN) == (
         '40 \u00d7 10 px at x 130, y 65 of the part as taught, peak 2 times the region limit. '
-        'No good part of 200 at teaching came above 0.292 of this value.'
+        'No good part of 200 at teaching came above 29 % of this value.'
     )
     assert 'bei x 130, y 65 des Teils' in explained_further(part, DE)
-    assert 'über das 0,292-Fache' in explained_further(part, DE)
+    assert 'über 29 % dieses Werts' in explained_further(part, DE)
     # The place on the part, not in the picture, and the region that the decider chose.
     assert explained(part, EN).startswith('Scratch-like difference, 40 px, in the upper left')
 
