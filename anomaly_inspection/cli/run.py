@@ -166,7 +166,9 @@ def run(
         from anomaly_inspection.nodes.panel_process import PanelProcess
 
         check_panel_packages()
-        page = PanelProcess(parameter_file, NAMESPACE, panel_port, wall_display=wall_display)
+        page = PanelProcess(
+            *(parameter_file, NAMESPACE, panel_port), wall_display=wall_display, records=record
+        )
     recorder = _recorder(record, parameter_file) if record else None
     bridge = _mqtt_bridge(mqtt, parameter_file) if mqtt is not None else nullcontext()
     interrupted = threading.Event()

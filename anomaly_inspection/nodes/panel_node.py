@@ -48,6 +48,7 @@ from anomaly_inspection.panel.cell.shifts import ShiftTable
 from anomaly_inspection.panel.cell.state import CellState
 from anomaly_inspection.panel.frames.hub import Frame, MAP, MARKED, PLAIN
 from anomaly_inspection.panel.panel_parts import PanelParts
+from anomaly_inspection.panel.report.shift_reports import RecordsPlace, ShiftReports
 from anomaly_inspection.state_file import default_state_folder, NO_FOLDER
 
 #: The log tells the address behind these words.
@@ -101,6 +102,21 @@ class PanelParameters(NodeParameters):
         minimum=0,
         maximum=1_000_000,
         read_only=True,
+    )
+    records_folder: str = parameter(
+        '',
+        'Folder in which the recorder keeps its records, for the shift report; empty: the page '
+        'has none, unless records_database is given.',
+        read_only=True,
+    )
+    records_database: str = parameter(
+        '',
+        "PostgreSQL database of the recorder, as 'postgresql://user@host/database'; empty: a "
+        'SQLite file in records_folder.',
+        read_only=True,
+    )
+    records_password_file: str = parameter(
+        '', 'File with the password of records_database as its only line.', read_only=True
     )
     wall_display: bool = parameter(
         False,
@@ -186,6 +202,7 @@ class PanelNode(InspectionNode[PanelParameters]):
         self.parts = PanelParts(
             *(self._commands, self._teaching, self.people, cell_name, state),
             reviews=self._reviews,
+            reports=self._reports(cell_name),
         )
         self._rejects = PanelRejects(self, state, self._reviews)
         self._keys_by_stamp: OrderedDict[int, tuple[str, int]] = OrderedDict()
@@ -327,6 +344,22 @@ class PanelNode(InspectionNode[PanelParameters]):
         return {'address': address, 'viewers of the picture': self.parts.frames.viewer_count}
 
     # The counts outlive the process
+
+    def _reports(self, cell: str) -> ShiftReports | None:
+        given = self.parameters
+        if not given.records_folder and not given.records_database:
+            return None
+        folder = str(Path(given.records_folder).expanduser()) if given.records_folder else ''
+        return ShiftReports(
+            RecordsPlace(
+                folder=folder,
+                database=given.records_database,
+                password_file=given.records_password_file,
+                cell=cell,
+                time_zone=given.time_zone,
+                shifts=given.shifts,
+            )
+        )
 
     def _counts_before(self) -> tuple[Counts, ...]:
         found = self.state.found

@@ -43,6 +43,8 @@ class PanelProcess:
         TCP port; None = that of the parameter file.
     wall_display : bool
         Whether everybody may look on without log-in.
+    records : Path or None
+        Folder of the recorder, for the shift report; None = there is no recorder.
 
     Raises
     ------
@@ -52,7 +54,13 @@ class PanelProcess:
     """
 
     def __init__(
-        self, parameter_file: Path, namespace: str, port: int | None, *, wall_display: bool = False
+        self,
+        parameter_file: Path,
+        namespace: str,
+        port: int | None,
+        *,
+        wall_display: bool = False,
+        records: Path | None = None,
     ) -> None:
         # A run keeps no state: its page counts its own parts. People and what they have reviewed
         # are those of the machine.
@@ -60,6 +68,8 @@ class PanelProcess:
         of_panel += ['-p', f'people_folder:={default_state_folder() / "people"}']
         review = default_state_folder() / 'review' / (namespace or 'inspection')
         of_panel += ['-p', f'review_folder:={review}']
+        if records is not None:
+            of_panel += ['-p', f'records_folder:={records.resolve()}']
         if wall_display:
             of_panel += ['-p', 'wall_display:=true']
         if port is not None:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from anomaly_inspection.panel.cell.commands import CellCommands
     from anomaly_inspection.panel.people.people import People
     from anomaly_inspection.panel.people.roles import Visitor
+    from anomaly_inspection.panel.report.shift_reports import ShiftReports
     from anomaly_inspection.panel.teach.commands import TeachCommands
 
 
@@ -51,6 +52,8 @@ class PanelParts:
         Rejects and what people said about them; pages judge through `reviews_for`.
     good_parts : GoodParts
         Lays rejects beside the nearest good part.
+    reports : ShiftReports or None
+        Makes shift reports; None = nobody keeps records.
 
     """
 
@@ -63,6 +66,7 @@ class PanelParts:
     people_work: PeopleWork = field(default_factory=PeopleWork)
     reviews: ReviewSet = field(default_factory=lambda: ReviewSet(None))
     good_parts: GoodParts = field(default_factory=GoodParts)
+    reports: ShiftReports | None = None
 
     def commands_for(self, visitor: Visitor | None) -> GuardedCommands:
         """

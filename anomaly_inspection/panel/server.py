@@ -29,6 +29,7 @@ from anomaly_inspection.panel.line import page as line_page
 from anomaly_inspection.panel.people import forms as people_forms
 from anomaly_inspection.panel.people import page as people_page
 from anomaly_inspection.panel.recipes import page as recipes_page
+from anomaly_inspection.panel.report import routes as report_routes
 from anomaly_inspection.panel.review import page as review_page
 from anomaly_inspection.panel.review import routes as review_routes
 from anomaly_inspection.panel.strict_template import use_nonces
@@ -195,6 +196,7 @@ def build_app(parts: PanelParts) -> FastAPI:
         teach_page.add_page(parts)
         tune_page.add_page(parts)
         recipes_page.add_page(_app, parts)
+        report_routes.add_routes(_app, parts)
         review_routes.add_routes(_app, parts)
         review_page.add_page(parts)
         people_page.add_page(parts)

@@ -25,6 +25,7 @@ from anomaly_inspection.panel.cell.part_views import (
 from anomaly_inspection.panel.cell.views import LineStopView, RecipeView
 from anomaly_inspection.panel.panel_parts import PanelParts
 from anomaly_inspection.panel.people.people import People
+from anomaly_inspection.panel.report.shift_reports import RecordsPlace, ShiftReports
 from anomaly_inspection.panel.review.review_set import ReviewSet
 from anomaly_inspection.panel.server import PanelServer, ServerSettings
 from support.panel_people import add_accounts
@@ -125,7 +126,9 @@ class PanelSite:
         self.teacher = FakeTeacher(self.cell)
         self.reviews = ReviewSet(folder / 'review')
         self.parts = PanelParts(
-            self.cell, self.teacher, self.people, 'cell one', reviews=self.reviews
+            *(self.cell, self.teacher, self.people, 'cell one'),
+            reviews=self.reviews,
+            reports=ShiftReports(RecordsPlace(str(folder / 'records'), cell='cell one')),
         )
         self.recipes = folder / 'recipes'
         for name in ('pump', 'valve'):

@@ -101,6 +101,7 @@ RULES: Sequence[Rule] = (
     _page('/recipes', Role.OPERATOR),
     _page('/review', Role.OPERATOR),
     _page('/wall', Role.VIEWER),
+    _page('/report/{shift}.html', Role.OPERATOR),
     Rule('GET', '/people', Role.VIEWER, needs_account=True, is_page=True),
     Rule('GET POST', '/password', Role.VIEWER, needs_account=True, is_page=True),
     Rule('POST', '/log-out', Role.VIEWER, needs_account=True),

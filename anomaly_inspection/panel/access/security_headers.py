@@ -23,6 +23,14 @@ _NICEGUI_POLICY = (
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
 
+# A shift report is one file that loads nothing and runs nothing: style and pictures stand in it.
+_REPORT_POLICY = (
+    "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; "
+    "form-action 'none'; frame-ancestors 'none'; sandbox"
+)
+#: Header by which a route says that its answer is a shift report.
+REPORT_MARK = 'x-shift-report'
+
 _ALWAYS = (
     (b'x-content-type-options', b'nosniff'),
     (b'x-frame-options', b'DENY'),
@@ -53,6 +61,8 @@ def with_security_headers(headers: Headers, nonce: str) -> Headers:
     policy = _PLAIN_POLICY
     if b'x-nicegui-content' in names:
         policy = _NICEGUI_POLICY.format(nonce=nonce)
+    elif REPORT_MARK.encode() in names:
+        policy = _REPORT_POLICY
     ours = dict(_ALWAYS) | {b'content-security-policy': policy.encode()}
     kept = [(name, value) for name, value in headers if name.lower() not in ours]
     if b'cache-control' not in names:

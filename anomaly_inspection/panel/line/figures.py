@@ -15,6 +15,7 @@ import numpy as np
 
 from anomaly_inspection.panel.explaining import axis_number, NO_NUMBER, reason_name
 from anomaly_inspection.panel.layout import text
+from anomaly_inspection.panel.report.shift_reports import CURRENT, LAST
 
 if TYPE_CHECKING:
     from anomaly_inspection.panel.cell.shift_counts import Counts
@@ -42,14 +43,18 @@ class Counters:
         For the clock of the plant.
     words : Words
         The viewer's language.
+    has_report : bool
+        Whether the viewer may open shift reports, and there are any.
 
     """
 
-    def __init__(self, state: CellState, words: Words) -> None:
+    def __init__(self, state: CellState, words: Words, *, has_report: bool = False) -> None:
         self._state, self._words = state, words
         with ui.element('section').classes('box counters'):
             with ui.element('div').classes('box-title'):
                 self._shift = text()
+                if has_report:
+                    _report_links(words)
             with ui.element('div').classes('counter-row'):
                 self._numbers = {
                     name: _counter(words(f'line.{name}'))
@@ -98,6 +103,13 @@ class Counters:
                 parts=last.total,
                 share=_percent(last, words),
             )
+
+
+def _report_links(words: Words) -> None:
+    with ui.element('span').classes('report-links'):
+        text(words('line.report'))
+        for shift in (CURRENT, LAST):
+            ui.link(words(f'line.report_{shift}'), f'/report/{shift}.html', new_tab=True)
 
 
 def _percent(counts: Counts | None, words: Words) -> str:

@@ -65,7 +65,9 @@ def add_page(parts: PanelParts) -> None:
                 drift = DriftLine(parts.state, words)
                 first = _FirstProduct(words, visitor_of(request))
                 measures = MeasureBars(words)
-                counters = Counters(parts.state, words)
+                counters = Counters(
+                    parts.state, words, has_report=_has_report(parts, visitor_of(request))
+                )
                 chart = ScoreChart(words)
                 health = Health(words)
             at_once = (verdict, drift, first, measures, strip)
@@ -83,6 +85,10 @@ def add_page(parts: PanelParts) -> None:
                 counters = Counters(parts.state, words)
                 health = Health(words)
             _keep_showing(parts, (verdict, drift, strip), (counters, health))
+
+
+def _has_report(parts: PanelParts, visitor: Visitor | None) -> bool:
+    return parts.reports is not None and layout.may_open('/report/current.html', visitor)
 
 
 def _keep_showing(

@@ -302,3 +302,16 @@ def test_a_reset_password_ends_the_log_ins_and_is_shown_once(page, other_page, p
     other_page.wait_for_url(re.compile('/log-in'))
     try_log_in(other_page, address, 'ida', password)
     other_page.wait_for_url(f'{address}password')
+
+
+def test_the_line_page_leads_operators_to_the_shift_report_and_viewers_not(page, panel_site):
+    for role, links in (('viewer', 0), ('operator', 2)):
+        page.context.clear_cookies()
+        log_in(page, panel_site.address, role)
+        page.goto(panel_site.address)
+        expect(page.locator('.counters .counter').first).to_be_visible()
+        expect(page.locator('.report-links a')).to_have_count(links)
+    with page.context.expect_page() as opened:
+        page.get_by_role('link', name='this shift').click()
+    # There are no records here: the reason is told, not a stack of lines.
+    expect(opened.value.get_by_text('the report cannot be made: ')).to_be_visible(timeout=60_000)
