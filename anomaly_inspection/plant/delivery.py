@@ -302,9 +302,11 @@ class Delivery:
         while len(self._unstored) > _MOST_IN_MEMORY:
             self._unstored.popleft()
             self._dropped_in_memory += 1
-        dropped = f', {self._dropped_in_memory:,} are lost' if self._dropped_in_memory else ''
+        dropped = f', {_at_least(self._dropped_in_memory)} are lost'
         self._tell(
-            'store', f'{problem}; {len(self._unstored):,} decisions wait in memory{dropped}'
+            'store',
+            f'{problem}; {_at_least(len(self._unstored))} decisions wait in memory'
+            f'{dropped if self._dropped_in_memory else ""}',
         )
 
     # The connection
@@ -494,3 +496,11 @@ class Delivery:
         assert self._session is not None
         whole = {'format': PAYLOAD_FORMAT, 'timestamp': utc_text(time.time_ns()), **payload}
         return self._session.publish(self._paths.topic(name), to_json(whole), qos=1, retain=True)
+
+
+def _at_least(count: int) -> str:
+    """
+    Give a count in words that seldom change: each change is a line in the log.
+
+    """
+    return f'{10 ** (len(str(count)) - 1):,} or more'
