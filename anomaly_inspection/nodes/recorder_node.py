@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections import deque, OrderedDict
 import contextlib
-from dataclasses import dataclass
 import functools
 from pathlib import Path
 import shutil
@@ -38,9 +37,8 @@ from anomaly_inspection.msg import (
     Thresholds,
 )
 from anomaly_inspection.nodes.freed_memory import give_back_freed_memory, share_heaps
-from anomaly_inspection.nodes.inspection_node import ERROR, InspectionNode, NodeParameters, WARN
+from anomaly_inspection.nodes.inspection_node import ERROR, InspectionNode, WARN
 from anomaly_inspection.nodes.needed_packages import check_needed
-from anomaly_inspection.nodes.parameters import parameter
 from anomaly_inspection.nodes.qos import KEPT_EVENT, LATCHED, RECORD
 from anomaly_inspection.nodes.record_good_patch import found_in, GoodPatches
 from anomaly_inspection.nodes.record_pictures import RecordPictures
@@ -59,6 +57,7 @@ from anomaly_inspection.nodes.record_views import (
     sort_record,
     thresholds_event,
 )
+from anomaly_inspection.nodes.recorder_parameters import RecorderParameters
 from anomaly_inspection.nodes.spinning import PARAMETERS_REFUSED, spin_node
 from anomaly_inspection.nodes.stamps import nanoseconds_from_stamp
 from anomaly_inspection.printable import printable
@@ -82,110 +81,6 @@ _ROOM_BYTES = 4_000_000
 # Decisions that come so soon after the start may be old ones; how old at most.
 _CATCH_UP_S, _LONGEST_AGO_US = 5.0, 86_400_000_000
 _TIDY_EVERY_S, _CLEAN_EVERY_S = 5.0, 600.0
-
-
-@dataclass(frozen=True)
-class RecorderParameters(NodeParameters):
-    """
-    Parameters of the recorder node.
-
-    """
-
-    folder: str = parameter(
-        '',
-        "Folder of the records: database, queue and pictures; empty: 'records' beside the state "
-        'of this node.',
-        read_only=True,
-    )
-    database: str = parameter(
-        '',
-        "PostgreSQL database of several cells, as 'postgresql://user@host/database', without a "
-        'password; empty: a SQLite file in the folder.',
-        read_only=True,
-    )
-    password_file: str = parameter(
-        '',
-        'File with the password of the database as its only line; empty: the file that the '
-        'environment variable PGPASSFILE names, or ~/.pgpass.',
-        read_only=True,
-    )
-    people_folder: str = parameter(
-        '',
-        "Folder in which the operator's page notes who changed what, as its parameter "
-        "people_folder says; empty: 'people' in state_folder.",
-        read_only=True,
-    )
-    queue_mb: int = parameter(
-        500,
-        'Most disk space for records that wait for the database; when it is used up, the oldest '
-        'are lost.',
-        unit='MB',
-        minimum=1,
-        maximum=100_000,
-        read_only=True,
-    )
-    pictures_mb: int = parameter(
-        5000,
-        'Most disk space for pictures; when it is used up, the oldest go, rejects last. 0: no '
-        'pictures are kept.',
-        unit='MB',
-        minimum=0,
-        maximum=10_000_000,
-        read_only=True,
-    )
-    least_free_mb: int = parameter(
-        500,
-        'Disk space that pictures must leave free.',
-        unit='MB',
-        minimum=0,
-        maximum=1_000_000,
-        read_only=True,
-    )
-    maps: bool = parameter(
-        False,
-        'Keep the anomaly maps beside the frames; the scorers then publish every map, which takes '
-        'their time.',
-        read_only=True,
-    )
-    near_limit: float = parameter(
-        0.8,
-        'Keep pictures of passed parts from this anomaly score on: 0 = a typical good part, 1 = '
-        'exactly at a limit.',
-        minimum=0.0,
-        maximum=1.0,
-    )
-    sample_every: int = parameter(
-        500,
-        'Keep pictures of every so manieth passed part; 0 = of none.',
-        minimum=0,
-        maximum=1_000_000_000,
-    )
-    keep_rejects_days: float = parameter(
-        365.0,
-        'How long pictures of rejects are kept; 0 = until the disk space is used up.',
-        unit='days',
-        minimum=0.0,
-        maximum=36500.0,
-        read_only=True,
-    )
-    keep_near_days: float = parameter(
-        90.0,
-        'How long pictures of passed parts near a limit are kept; 0 = until the disk space is '
-        'used up.',
-        unit='days',
-        minimum=0.0,
-        maximum=36500.0,
-        read_only=True,
-    )
-    keep_samples_days: float = parameter(
-        30.0,
-        'How long pictures of the sample of passed parts are kept; 0 = until the disk space is '
-        'used up.',
-        unit='days',
-        minimum=0.0,
-        maximum=36500.0,
-        read_only=True,
-    )
 
 
 class RecorderNode(InspectionNode[RecorderParameters]):
