@@ -71,6 +71,7 @@ PROBLEMS = {
         'store': ['store', 'loss'],
         'commands': ['command'],
         'parts': ['identity'],
+        'sparkplug': ['sparkplug'],
     },
     OpcuaServerNode: {'clients': ['client']},
     DriftWatchNode: {
