@@ -213,7 +213,9 @@ def _worst_region(
 
 def _place(region: FoundRegion, part_box: tuple[int, int, int, int]) -> Place | None:
     left, top, width, height = part_box
-    if width <= 0 or height <= 0 or not math.isfinite(region.reference_x_px):
+    middle = region.reference_x_px, region.reference_y_px
+    # A scorer from elsewhere may say one of them alone.
+    if width <= 0 or height <= 0 or not all(map(math.isfinite, middle)):
         return None
     if region.x_max - region.x_min > _WIDE * width and (
         region.y_max - region.y_min > _WIDE * height

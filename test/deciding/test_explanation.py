@@ -107,6 +107,10 @@ def test_a_recipe_that_knows_no_good_values_promises_nothing():
         # Rounding may put it a little outside.
         (-20, 900, Place.LOWER_LEFT),
         (math.nan, math.nan, None),
+        # Garbage from a scorer elsewhere must not cost the decision.
+        (150.0, math.nan, None),
+        (150.0, math.inf, None),
+        (-math.inf, 150.0, None),
     ],
 )
 def test_the_place_is_a_ninth_of_the_part_as_it_was_taught(x_px, y_px, place):
