@@ -94,7 +94,16 @@ class ShiftReports:
             When it cannot be made; says why.
 
         """
-        with self._lock, tempfile.TemporaryDirectory(prefix='shift_report_') as folder:
+        # Whoever waited would hold a thread that the page needs.
+        if not self._lock.acquire(blocking=False):
+            raise RecordsError('another report is being made: try again in a few seconds')
+        try:
+            return self._made(shift)
+        finally:
+            self._lock.release()
+
+    def _made(self, shift: str) -> str:
+        with tempfile.TemporaryDirectory(prefix='shift_report_') as folder:
             page = Path(folder, 'report.html')
             command = [sys.executable, '-m', 'anomaly_inspection.cli', 'report', '--of', shift]
             try:

@@ -52,6 +52,15 @@ def test_records_that_are_not_there_are_named(tmp_path: Path) -> None:
         ShiftReports(RecordsPlace(str(tmp_path / 'nowhere'))).make(CURRENT)
 
 
+def test_a_second_report_at_the_same_time_is_refused_at_once(tmp_path: Path) -> None:
+    reports = ShiftReports(RecordsPlace(str(tmp_path)))
+    with reports._lock, pytest.raises(RecordsError, match='try again in a few seconds'):
+        reports.make(CURRENT)
+    # And afterwards they are made again, or say why not.
+    with pytest.raises(RecordsError, match='cannot be made'):
+        reports.make(CURRENT)
+
+
 def test_a_report_runs_no_script_and_loads_nothing() -> None:
     headers = dict(with_security_headers([(REPORT_MARK.encode(), b'yes')], 'nonce'))
     policy = headers[b'content-security-policy'].decode()
