@@ -7,7 +7,6 @@ Makes shift reports in a process of their own: charts take seconds that the page
 from __future__ import annotations
 
 from dataclasses import dataclass
-import os
 from pathlib import Path
 import subprocess
 import sys
@@ -105,7 +104,16 @@ class ShiftReports:
     def _made(self, shift: str) -> str:
         with tempfile.TemporaryDirectory(prefix='shift_report_') as folder:
             page = Path(folder, 'report.html')
-            command = [sys.executable, '-m', 'anomaly_inspection.cli', 'report', '--of', shift]
+            # The charts must not take the processor from the inspection.
+            command = [
+                'nice',
+                '-n',
+                f'{_NICENESS}',
+                sys.executable,
+                '-m',
+                'anomaly_inspection.cli',
+            ]
+            command += ['report', '--of', shift]
             try:
                 done = subprocess.run(
                     [*command, *self._place.options(), '--html', str(page)],
@@ -113,7 +121,6 @@ class ShiftReports:
                     text=True,
                     timeout=_TIMEOUT_S,
                     check=False,
-                    preexec_fn=_yield_to_inspection,
                 )
             except subprocess.TimeoutExpired:
                 raise RecordsError(f'the report was not ready after {_TIMEOUT_S:.0f} s') from None
@@ -122,7 +129,3 @@ class ShiftReports:
                 words = said[-1].removeprefix('error: ') if said else 'it said nothing'
                 raise RecordsError(f'the report cannot be made: {words}')
             return page.read_text(encoding='utf-8')
-
-
-def _yield_to_inspection() -> None:
-    os.nice(_NICENESS)
