@@ -254,5 +254,5 @@ def _good(limit: Limit, value: float, n_good: int, n_as_bad: int, worst: float) 
     side = 'above' if limit.bad_side is BadSide.HIGH else 'below'
     words = f'No good part of {n_good} at teaching came {side} {worst:.4g}'
     if limit.bad_side is BadSide.HIGH and limit.minimum == 0 and value > 0:
-        return f'{words}, which is {100 * worst / value:.2g} % of this.'
+        return f'{words}, which is {100 * worst / value:.2g} % of this value.'
     return f'{words}.'

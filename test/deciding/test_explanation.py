@@ -54,7 +54,7 @@ def test_the_text_says_size_contrast_place_excess_and_how_far_good_parts_go():
         'Difference of 40 x 10 px (240 px) in the upper left of the part, at x 130, y 65 of the '
         'reference, peak 2 times the region limit of variation, and 1 more. '
         'variation.largest_region is 240, 2.4 times its limit of 100. '
-        'No good part of 200 at teaching came above 70, which is 29 % of this.'
+        'No good part of 200 at teaching came above 70, which is 29 % of this value.'
     )
 
 
