@@ -102,6 +102,9 @@ class ComparingDialog:
             found = await run.io_bound(_compared, old.folder, new.folder)
         except InspectionError as error:
             found = str(error)
+        # The page may have been closed meanwhile.
+        if self._result.is_deleted:
+            return
         self._result.clear()
         with self._result:
             if isinstance(found, str):

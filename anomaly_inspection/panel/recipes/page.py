@@ -112,7 +112,8 @@ class _Cards:
         library = RecipeLibrary.of(picture)
         entries = await run.io_bound(library.entries)
         shown = (entries, picture.recipe, library.is_known)
-        if entries is None or shown == self._shown:
+        # The page may have been closed meanwhile.
+        if entries is None or shown == self._shown or self._list.is_deleted:
             return
         self._shown, self._entries = shown, entries
         self._list.clear()

@@ -99,7 +99,9 @@ class VerdictsBox:
         finally:
             self._is_looking = False
         self._seen = seen
-        self._show(found)
+        # The page may have been closed meanwhile.
+        if not self._box.is_deleted:
+            self._show(found)
 
     def _show(self, found: Verdicts | str | None) -> None:
         words = self._words
