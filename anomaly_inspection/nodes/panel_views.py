@@ -72,6 +72,7 @@ _CAUSES = {
     LineStop.CAUSE_BELT_UNKNOWN: 'belt_unknown',
     LineStop.CAUSE_STATE_UNKNOWN: 'state_unknown',
     LineStop.CAUSE_INTERNAL: 'internal',
+    LineStop.CAUSE_ENCODER: 'encoder',
 }
 _DRIFT_STATES = {
     DriftState.STATE_LEARNING: 'learning',

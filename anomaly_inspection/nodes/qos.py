@@ -33,6 +33,9 @@ UNRELIABLE_IMAGE = QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT
 #: Who only watches a live stream: best effort, the newest alone.
 WATCH_IMAGE = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
 
+#: An encoder's samples: the next one makes up for one that is lost, and any publisher will do.
+SENSOR = QoSProfile(depth=20, reliability=ReliabilityPolicy.BEST_EFFORT)
+
 #: What must not be lost: part, score, decision, thresholds, sort_event.
 EVENT = QoSProfile(depth=100, reliability=ReliabilityPolicy.RELIABLE)
 

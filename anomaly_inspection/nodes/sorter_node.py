@@ -15,11 +15,20 @@ from typing import Any, ClassVar
 from std_srvs.srv import Trigger
 
 from anomaly_inspection.errors import GateError, StateError
-from anomaly_inspection.msg import Decision, Fault, LineRun, LineStop, Part, SortEvent
-from anomaly_inspection.nodes.gates import GateParameters, make_gate
+from anomaly_inspection.msg import (
+    BeltEncoder,
+    Decision,
+    Fault,
+    LineRun,
+    LineStop,
+    Part,
+    SortEvent,
+)
+from anomaly_inspection.nodes.belt_face import BeltParameters, EncoderReader
+from anomaly_inspection.nodes.gates import make_gate
 from anomaly_inspection.nodes.inspection_node import ERROR, InspectionNode, steady_s, WARN
 from anomaly_inspection.nodes.parameters import parameter
-from anomaly_inspection.nodes.qos import EVENT, LATCHED, NEWEST
+from anomaly_inspection.nodes.qos import EVENT, LATCHED, NEWEST, SENSOR
 from anomaly_inspection.nodes.spinning import spin_node
 from anomaly_inspection.nodes.stamps import stamp_from_nanoseconds
 from anomaly_inspection.sorting.gate import Gate
@@ -37,6 +46,7 @@ _LONGEST_SLEEP_S = 0.5
 _CHECK_S = 1.0
 # Discovery may take as long.
 _DECIDER_MISSING_S = 5.0
+_ENCODER_MISSING_S = 2.0
 # Counts alone are not worth more writes to a flash disk.
 _KEEP_COUNTS_S = 10.0
 _BELT_UNKNOWN = (
@@ -50,7 +60,7 @@ _CAUSE_OF_FAULT = {
 
 
 @dataclass(frozen=True)
-class SorterParameters(GateParameters):
+class SorterParameters(BeltParameters):
     """
     Parameters of the sorter node.
 
@@ -63,18 +73,6 @@ class SorterParameters(GateParameters):
         'line_run, and the line begins stopped until ~/reset.',
         choices=('reject', 'pass'),
         read_only=True,
-    )
-    gate_distance_m: float = parameter(
-        0.4,
-        'From the camera to the gate along the belt. With belt_speed_m_per_s it gives the travel '
-        "time, which must be longer than the decider's deadline_s.",
-        unit='m',
-        minimum=0.001,
-        maximum=100.0,
-        read_only=True,
-    )
-    belt_speed_m_per_s: float = parameter(
-        0.5, 'Speed of the belt.', unit='m/s', minimum=0.001, maximum=10.0, read_only=True
     )
     window_s: float = parameter(
         0.12,
@@ -139,6 +137,7 @@ class SorterNode(InspectionNode[SorterParameters]):
 
     concerns: ClassVar[dict[str, tuple[str, ...]]] = {
         'line': ('line stop',),
+        'belt': ('encoder',),
         'decisions': ('decider',),
         'memory': ('state',),
     }
@@ -155,6 +154,7 @@ class SorterNode(InspectionNode[SorterParameters]):
         self._memory: SorterMemory | None = None
         self._events = 0
         self._decider_heard_s = 0.0
+        self._encoder_heard_s = 0.0
         super().__init__('sorter', SorterParameters, **options)
 
     @property
@@ -174,7 +174,9 @@ class SorterNode(InspectionNode[SorterParameters]):
         settings = self.parameters.tracker_settings()
         self._gate = make_gate(self, self.parameters, settings)
         # Lives until cleanup: a line stop outlasts deactivation, only a reset ends it.
-        self._sorter = Sorter(PartTracker(settings), self._gate)
+        self._sorter = Sorter(
+            PartTracker(settings, self.parameters.encoder_belt(settings)), self._gate
+        )
         self._published_stop = None
         self._take_up_memory()
         self._line_run = None
@@ -187,8 +189,11 @@ class SorterNode(InspectionNode[SorterParameters]):
         self.listen(Part, 'part', self._take_part, EVENT)
         self.listen(Decision, 'decision', self._take_decision, EVENT)
         self.listen(Fault, 'fault', self._take_fault, LATCHED)
+        if self.parameters.belt == 'encoder':
+            self._encoder = EncoderReader(self.parameters)
+            self.listen(BeltEncoder, 'encoder', self._take_encoder, SENSOR)
         self.serve(Trigger, '~/reset', self._reset)
-        self.every(_CHECK_S, self._look_for_decider)
+        self.every(_CHECK_S, self._look_around)
 
     def _take_up_memory(self) -> None:
         """
@@ -281,8 +286,9 @@ class SorterNode(InspectionNode[SorterParameters]):
             raise
         if self._line_run is not None:
             self._sorter.stop_line(_BELT_UNKNOWN, steady_s(), StopCause.BELT_UNKNOWN)
+        self._sorter.forget_belt()
         self._publish_line_stop()
-        self._decider_heard_s = steady_s()
+        self._decider_heard_s = self._encoder_heard_s = steady_s()
         self._stop.clear()
         self._thread = threading.Thread(target=self._sort_until_stopped, name='sorter gate')
         self._thread.start()
@@ -355,6 +361,21 @@ class SorterNode(InspectionNode[SorterParameters]):
         self._sorter.fault_received(message.active, message.reason, steady_s(), cause)
         self._wake.set()
 
+    def _take_encoder(self, message: BeltEncoder) -> None:
+        assert self._sorter is not None
+        position_m, at_s = self._encoder.read(message)
+        self._sorter.belt_moved(position_m, at_s, steady_s())
+        self._encoder_heard_s = steady_s()
+        if self._encoder.is_stamp_foreign:
+            self.report(
+                'encoder',
+                WARN,
+                "the encoder's stamps are not of this machine's clock; their arrival counts",
+            )
+        else:
+            self.clear('encoder')
+        self._wake.set()
+
     async def _reset(self, request: Any) -> str:
         sorter = self._sorter
         assert sorter is not None
@@ -364,7 +385,7 @@ class SorterNode(InspectionNode[SorterParameters]):
             raise GateError(refusal)
         return 'the line may run'
 
-    def _look_for_decider(self) -> None:
+    def _look_around(self) -> None:
         if self.count_publishers('decision'):
             self._decider_heard_s = steady_s()
             self.clear('decider')
@@ -373,6 +394,15 @@ class SorterNode(InspectionNode[SorterParameters]):
                 'decider',
                 WARN,
                 'nobody publishes decision: is the decider running? Every part is rejected',
+            )
+
+        if self.parameters.belt == 'encoder' and (
+            steady_s() - self._encoder_heard_s > _ENCODER_MISSING_S
+        ):
+            self.report(
+                'encoder',
+                ERROR,
+                'nothing comes on the topic encoder: every part is rejected',
             )
 
     # The gate's thread

@@ -13,6 +13,10 @@ close early enough to move at `closes`. Everything else is a REJECT, and the gat
 Two parts whose arrivals are closer than window and dead time cannot be told apart: both are
 rejected.
 
+With an encoder (`encoder_belt.py`) the window is a stretch of belt, and a part arrives when the
+belt has brought it there. The instants are foreseen anew with each sample. While the belt is slow
+or stands with a part at the open gate, the command to open is renewed, for `window_s` at most.
+
 Where the mechanics make the gate rest in PASS, the meaning is inverted: the command to open means
 to sort out, and the gate gets it for every part without a fresh PASS, however late.
 
@@ -22,13 +26,19 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass
-from enum import Enum
 from itertools import chain
 import math
 
+from anomaly_inspection.sorting.encoder_belt import EncoderBelt
 from anomaly_inspection.sorting.gate_task import GateCall, GateTask
 from anomaly_inspection.sorting.sort_record import Action, Cause, Outcome, PartKey, SortRecord
+from anomaly_inspection.sorting.track import Stage, Track
 from anomaly_inspection.sorting.tracker_settings import TrackerSettings
+
+# An end of the window that is foreseen so much earlier or later is told to the gate.
+_SAME_END_SHARE = 1 / 16
+# So long before its end a window is made longer.
+_RENEWED_BEFORE_SHARE = 1 / 3
 
 
 @dataclass
@@ -55,70 +65,29 @@ class TrackerCounts:
     decisions_unknown: int = 0
 
 
-class _Stage(Enum):
-    # Nothing is done yet; at `fire` it becomes OPENED or RESTING.
-    APPROACHING = 1
-    # The gate got the command to open; it is read back at the arrival.
-    OPENED = 2
-    # Read back, or closed early; the gate is read back again after the dead time.
-    CLOSING = 3
-    # The gate is left alone; it is read back at the arrival.
-    RESTING = 4
-    # No call is left; the event is due when the window is over.
-    LEAVING = 5
-
-
-@dataclass
-class _Track:
-    key: PartKey
-    fire_s: float
-    opens_s: float
-    arrival_s: float
-    closes_s: float
-    # When the gate closes: `closes_s`, or earlier because of a neighbouring part.
-    back_s: float
-    passes: bool | None = None
-    stage: _Stage = _Stage.APPROACHING
-    # Why the verdict was not followed; None while it is followed.
-    cause: Cause | None = None
-    detail: str = ''
-    told_s: float = math.nan
-    must_rest_early: bool = False
-    has_failed: bool = False
-    was_known_late: bool = False
-
-    @property
-    def was_opened(self) -> bool:
-        return not math.isnan(self.told_s)
-
-    @property
-    def has_fresh_pass(self) -> bool:
-        return self.passes is True and self.cause is None
-
-    def reject(self, cause: Cause, detail: str) -> None:
-        """
-        Set the cause, unless one is set already.
-
-        """
-        if self.cause is None:
-            self.cause, self.detail = cause, detail
-
-
 class PartTracker:
     """
     Tracks the parts from the camera through the gate.
 
     Not thread-safe. `now` is in seconds, steady clock. The owner of the gate calls `advance`,
     makes the gate call it asks for, reports with `done`, and calls `advance` again until nothing
-    is due. Then it waits until `next_due`.
+    is due. Then it waits until `next_due`, or until the belt has moved.
+
+    Parameters
+    ----------
+    settings : TrackerSettings
+        Belt and gate in time.
+    belt : EncoderBelt, optional
+        Where the belt is; by default it moves evenly.
 
     """
 
-    def __init__(self, settings: TrackerSettings) -> None:
+    def __init__(self, settings: TrackerSettings, belt: EncoderBelt | None = None) -> None:
         self.counts = TrackerCounts()
+        self.belt = belt
         self._settings = settings
-        self._tracks: dict[PartKey, _Track] = {}
-        self._past: OrderedDict[PartKey, _Track] = OrderedDict()
+        self._tracks: dict[PartKey, Track] = {}
+        self._past: OrderedDict[PartKey, Track] = OrderedDict()
         self._early: OrderedDict[PartKey, tuple[float, bool]] = OrderedDict()
         self._events: list[SortRecord] = []
         self._failure = ''
@@ -138,18 +107,13 @@ class PartTracker:
         if len(self._tracks) >= self._settings.parts:
             detail = f'{len(self._tracks)} parts are on the belt; no more can be tracked'
             self._failure = self._failure or detail
-            self._events.append(
-                SortRecord(
-                    key,
-                    self._action(was_opened=False),
-                    Outcome.FAILED,
-                    Cause.LINE_STOPPED,
-                    detail,
-                    math.nan,
-                )
-            )
+            self._cannot_track(key, detail)
             return
         track = self._new_track(key, exposure_s, now)
+        if self.belt is not None and math.isnan(track.place_m):
+            self.belt.note('the encoder said nothing when a part was exposed')
+            self._cannot_track(key, 'the encoder said nothing when it was exposed')
+            return
         _, track.passes = self._early.pop(key, (now, None))
         if now > track.fire_s:
             track.was_known_late = True
@@ -160,6 +124,22 @@ class PartTracker:
         for other in chain(self._past.values(), self._tracks.values()):
             self._keep_apart(track, other, now)
         self._tracks[key] = track
+
+    def belt_moved(self, position_m: float, at_s: float) -> None:
+        """
+        Take a sample of the encoder; the tracker must have a belt.
+
+        """
+        assert self.belt is not None
+        self.belt.moved(position_m, at_s)
+        for track in self._tracks.values():
+            track.foresee(self.belt, self._settings.actuation_s)
+
+    def _cannot_track(self, key: PartKey, detail: str) -> None:
+        action = self._action(was_opened=False)
+        self._events.append(
+            SortRecord(key, action, Outcome.FAILED, Cause.LINE_STOPPED, detail, math.nan)
+        )
 
     def decision_received(self, key: PartKey, passes: bool, now: float) -> None:
         """
@@ -173,9 +153,9 @@ class PartTracker:
             self._forget(now)
         elif track.passes is not None:
             self.counts.decisions_duplicate += 1
-            if track.stage is _Stage.APPROACHING:
+            if track.stage is Stage.APPROACHING:
                 track.passes = track.passes and passes
-        elif now <= track.fire_s and track.stage is _Stage.APPROACHING:
+        elif now <= track.fire_s and track.stage is Stage.APPROACHING:
             track.passes = passes
         else:
             self.counts.decisions_late += 1
@@ -191,7 +171,7 @@ class PartTracker:
 
         """
         for track in self._tracks.values():
-            if track.stage is _Stage.APPROACHING:
+            if track.stage is Stage.APPROACHING:
                 track.reject(Cause.LINE_STOPPED, detail)
 
     def abandon(self, cause: Cause, detail: str, *, gate_rests: bool) -> None:
@@ -252,6 +232,23 @@ class PartTracker:
         failure, self._failure = self._failure, ''
         return failure
 
+    def _closed_early(self, track: Track, now: float) -> None:
+        """
+        Take note that the gate closes before the belt has brought a part through.
+
+        """
+        assert self.belt is not None
+        window_m = self.belt.settings.window_m
+        left_m = track.place_m + window_m / 2 - self.belt.position_at(now)
+        # As when the gate opens late. NaN fails the comparison.
+        if left_m <= window_m / 4:
+            return
+        why = f'the gate closed when {left_m:.3f} m of the window were left, as the belt slowed'
+        if self._settings.gate_rests_in_pass:
+            self._fail(track, why)
+        elif track.stage is Stage.OPENED:
+            track.stage, track.detail = Stage.CLOSING, why
+
     @property
     def must_rest(self) -> bool:
         """
@@ -259,6 +256,14 @@ class PartTracker:
 
         """
         return not self._opened_tracks()
+
+    @property
+    def is_tracking(self) -> bool:
+        """
+        Tell whether a part is on its way.
+
+        """
+        return bool(self._tracks)
 
     def next_due(self) -> float | None:
         """
@@ -269,31 +274,41 @@ class PartTracker:
             return -math.inf
         return min((self._due(track) for track in self._tracks.values()), default=None)
 
-    def _new_track(self, key: PartKey, exposure_s: float, now: float) -> _Track:
+    def _new_track(self, key: PartKey, exposure_s: float, now: float) -> Track:
         # An exposure in the future is invalid: the part would be tracked for ever.
         exposure_s = min(exposure_s, now) if math.isfinite(exposure_s) else now
         arrival_s = exposure_s + self._settings.travel_time_s
         opens_s = arrival_s - self._settings.window_s / 2
         closes_s = arrival_s + self._settings.window_s / 2
         fire_s = opens_s - self._settings.actuation_s
-        return _Track(key, fire_s, opens_s, arrival_s, closes_s, closes_s)
+        track = Track(key, fire_s, opens_s, arrival_s, closes_s, closes_s)
+        if self.belt is not None:
+            track.exposure_s = exposure_s
+            self.belt.part_seen(exposure_s)
+            track.foresee(self.belt, self._settings.actuation_s)
+        return track
 
-    def _keep_apart(self, track: _Track, other: _Track, now: float) -> None:
+    def _keep_apart(self, track: Track, other: Track, now: float) -> None:
         """
         Make sure that neither a new part nor its neighbour passes in the other's window.
 
         """
-        gap_s = abs(track.arrival_s - other.arrival_s)
-        if gap_s < self._settings.closest_s:
-            limit = f'the gate can tell {self._settings.closest_s:.3f} s apart'
-            track.reject(Cause.TOO_CLOSE, f'{gap_s:.3f} s from part {_text(other.key)}, {limit}')
-            if other.stage is _Stage.APPROACHING:
-                other.reject(
-                    Cause.TOO_CLOSE, f'{gap_s:.3f} s from part {_text(track.key)}, {limit}'
-                )
+        if self.belt is None:
+            gap, closest = abs(track.arrival_s - other.arrival_s), self._settings.closest_s
+            unit = 's'
+        else:
+            gap, closest = abs(track.place_m - other.place_m), self.belt.settings.closest_m
+            unit = 'm'
+        is_too_close = gap < closest
+        if is_too_close:
+            limit = f'the gate can tell {closest:.3f} {unit} apart'
+            away = f'{gap:.3f} {unit} from part'
+            track.reject(Cause.TOO_CLOSE, f'{away} {_text(other.key)}, {limit}')
+            if other.stage is Stage.APPROACHING:
+                other.reject(Cause.TOO_CLOSE, f'{away} {_text(track.key)}, {limit}')
         if self._settings.gate_rests_in_pass:
             # Both are sorted out; at worst, one that has already passed goes with the other.
-            if gap_s < self._settings.closest_s and other.has_fresh_pass:
+            if is_too_close and other.has_fresh_pass:
                 other.reject(
                     Cause.TOO_CLOSE, f'it may have been sorted out with part {_text(track.key)}'
                 )
@@ -309,30 +324,71 @@ class PartTracker:
         if now > latest_rest_s:
             self._fail(track, f'it may have passed with part {_text(other.key)}, known too late')
 
-    def _due(self, track: _Track) -> float:
+    def _due(self, track: Track) -> float:
         due_s = {
-            _Stage.APPROACHING: track.fire_s,
-            _Stage.OPENED: track.arrival_s,
-            _Stage.CLOSING: track.back_s + self._settings.dead_time_s,
-            _Stage.RESTING: track.arrival_s,
-            _Stage.LEAVING: track.closes_s,
+            Stage.APPROACHING: track.fire_s,
+            Stage.OPENED: track.arrival_s,
+            Stage.CLOSING: track.back_s + self._settings.dead_time_s,
+            Stage.RESTING: track.arrival_s,
+            Stage.LEAVING: track.closes_s,
         }[track.stage]
-        return min(due_s, track.back_s) if track.must_rest_early else due_s
+        if track.must_rest_early:
+            return min(due_s, track.back_s)
+        return due_s if self.belt is None else min(due_s, self._renewal_due(track))
 
-    def _next_task(self, track: _Track, now: float) -> GateTask | None:
+    def _renewal_due(self, track: Track) -> float:
+        """
+        Say when the gate must be told another end of its window; inf = it need not.
+
+        """
+        opened = self._opened_tracks()
+        if not track.may_renew or track not in opened:
+            return math.inf
+        # The last part at the gate decides when it closes.
+        if any(other.closes_s > track.closes_s for other in opened):
+            return math.inf
+        window_s = self._settings.window_s
+        if track.closes_s < track.back_s - _SAME_END_SHARE * window_s:
+            return -math.inf
+        if track.closes_s > track.back_s + _SAME_END_SHARE * window_s:
+            return track.back_s - self._settings.actuation_s - _RENEWED_BEFORE_SHARE * window_s
+        return math.inf
+
+    def _renew(self, track: Track, now: float) -> GateTask | None:
+        """
+        Tell the gate when the window ends, as the belt moves now.
+
+        """
+        actuation_s = self._settings.actuation_s
+        if now >= track.back_s - actuation_s:
+            # It closes by now: the command is too late.
+            track.may_renew = False
+            self._closed_early(track, now)
+            return None
+        track.back_s = min(track.closes_s, now + actuation_s + self._settings.window_s)
+        duration_s = track.back_s - actuation_s - now
+        # A window so short would be over before the gate has heard of it.
+        if duration_s > _SAME_END_SHARE * self._settings.window_s:
+            return GateTask(GateCall.OPEN, track.key, duration_s, now)
+        track.back_s, track.may_renew, track.stage = now + actuation_s, False, Stage.CLOSING
+        return GateTask(GateCall.REST, track.key)
+
+    def _next_task(self, track: Track, now: float) -> GateTask | None:
         """
         Take the next step for a part; None when it does not need the gate.
 
         """
         if track.must_rest_early and track.back_s <= now:
-            track.must_rest_early = False
-            if track.stage is _Stage.OPENED:
-                track.stage = _Stage.CLOSING
+            track.must_rest_early = track.may_renew = False
+            if track.stage is Stage.OPENED:
+                track.stage = Stage.CLOSING
             return GateTask(GateCall.REST, track.key)
-        if track.stage is _Stage.APPROACHING:
+        if track.stage is Stage.APPROACHING:
             return self._fire(track, now)
-        if track.stage is _Stage.OPENED:
-            track.stage = _Stage.CLOSING
+        if self.belt is not None and self._renewal_due(track) <= now:
+            return self._renew(track, now)
+        if track.stage is Stage.OPENED:
+            track.stage = Stage.CLOSING
             if track.has_failed:
                 # The command came too late: the gate may still be moving.
                 return None
@@ -346,9 +402,9 @@ class PartTracker:
             if self._settings.gate_rests_in_pass:
                 self._fail(track, 'the part may have passed')
             # Otherwise, at worst, a good part was sorted out. The gate is still read back at rest.
-        elif track.stage in (_Stage.CLOSING, _Stage.RESTING):
-            is_left_alone = track.stage is _Stage.RESTING
-            track.stage = _Stage.LEAVING
+        elif track.stage in (Stage.CLOSING, Stage.RESTING):
+            is_left_alone = track.stage is Stage.RESTING
+            track.stage = Stage.LEAVING
             if not self._opened_tracks():
                 return GateTask(GateCall.CONFIRM_REST, track.key)
             if is_left_alone and not self._settings.gate_rests_in_pass:
@@ -357,7 +413,7 @@ class PartTracker:
             self._finish(track)
         return None
 
-    def _fire(self, track: _Track, now: float) -> GateTask | None:
+    def _fire(self, track: Track, now: float) -> GateTask | None:
         """
         Settle the action for a part; from here on no verdict changes it.
 
@@ -377,15 +433,18 @@ class PartTracker:
                 must_open = False
         # Opening starts a new window: it must not shorten one that another part still needs.
         closes_s = max(other.closes_s for other in (track, *self._opened_tracks()))
+        if self.belt is not None:
+            closes_s = min(closes_s, now + self._settings.actuation_s + self._settings.window_s)
+            track.back_s = closes_s
         duration_s = closes_s - self._settings.actuation_s - now
         if not must_open or duration_s <= 0:
-            track.stage = _Stage.LEAVING if must_open else _Stage.RESTING
+            track.stage = Stage.LEAVING if must_open else Stage.RESTING
             return None
-        track.stage = _Stage.OPENED
+        track.stage = Stage.OPENED
         track.told_s = now
         return GateTask(GateCall.OPEN, track.key, duration_s, now)
 
-    def _count_undecided(self, track: _Track, now: float) -> None:
+    def _count_undecided(self, track: Track, now: float) -> None:
         """
         Have the line stopped when the decider is silent.
 
@@ -410,11 +469,11 @@ class PartTracker:
             )
             self._undecided = 0
 
-    def _opened_tracks(self) -> list[_Track]:
-        opened = (_Stage.OPENED, _Stage.CLOSING)
+    def _opened_tracks(self) -> list[Track]:
+        opened = (Stage.OPENED, Stage.CLOSING)
         return [track for track in self._tracks.values() if track.stage in opened]
 
-    def _fail(self, track: _Track, why: str) -> None:
+    def _fail(self, track: Track, why: str) -> None:
         """
         Stop reading back the gate for a part, and stop the line.
 
@@ -424,14 +483,14 @@ class PartTracker:
         track.must_rest_early = False
         track.cause = track.cause or Cause.GATE_FAILED
         track.detail = f'{track.detail}; {why}' if track.detail else why
-        if track.stage is not _Stage.APPROACHING:
-            track.stage = _Stage.LEAVING
+        if track.stage is not Stage.APPROACHING:
+            track.stage = Stage.LEAVING
 
     def _action(self, *, was_opened: bool) -> Action:
         passed = was_opened != self._settings.gate_rests_in_pass
         return Action.PASSED if passed else Action.REJECTED
 
-    def _finish(self, track: _Track) -> None:
+    def _finish(self, track: Track) -> None:
         del self._tracks[track.key]
         self._past[track.key] = track
         if len(self._past) > self._settings.parts:

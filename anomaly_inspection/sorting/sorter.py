@@ -62,6 +62,7 @@ class Sorter:
         self._line_stop = LineStop()
         self._fault = ''
         self._gate_failure = ''
+        self._belt_failure = ''
 
     @property
     def line_stop(self) -> LineStop:
@@ -86,9 +87,39 @@ class Sorter:
         """
         with self._state_lock:
             self._tracker.part_seen(key, exposure_s, now)
+            self._stop_on_belt_failure(now)
             self._stop_on_failure(now)
             if self._line_stop.is_active:
                 self._tracker.reject_all(self._line_stop.reason)
+
+    def belt_moved(self, position_m: float, at_s: float, now: float) -> None:
+        """
+        Take a sample of the belt's encoder; does nothing where the tracker has none.
+
+        Parameters
+        ----------
+        position_m : float
+            Grows while parts move from the camera to the gate, metres.
+        at_s : float
+            When the belt was there, steady clock, seconds.
+        now : float
+            Steady clock, seconds.
+
+        """
+        with self._state_lock:
+            if self._tracker.belt is not None:
+                self._tracker.belt_moved(position_m, at_s)
+                self._stop_on_belt_failure(now)
+
+    def forget_belt(self) -> None:
+        """
+        Begin anew with the encoder, which nobody has listened to for a while; call `flush` before.
+
+        """
+        with self._state_lock:
+            if self._tracker.belt is not None:
+                self._tracker.belt.forget()
+            self._belt_failure = ''
 
     def decision_received(self, key: PartKey, passes: bool, now: float) -> None:
         """
@@ -129,7 +160,13 @@ class Sorter:
 
         """
         with self._state_lock:
-            return self._tracker.next_due()
+            due_s, belt = self._tracker.next_due(), self._tracker.belt
+            if belt is None:
+                return due_s
+            if not self._belt_failure:
+                silent_from_s = belt.silent_from_s()
+                return silent_from_s if due_s is None else min(due_s, silent_from_s)
+            return -math.inf if self._tracker.is_tracking else due_s
 
     def step(self, now: float) -> list[SortRecord]:
         """
@@ -195,8 +232,9 @@ class Sorter:
                     self._stop(self._gate_failure, now, StopCause.GATE)
                 return f'the gate still fails: {_sentence(error)}'
             with self._state_lock:
-                if self._fault:
-                    return f'the cause lasts: {self._fault}'
+                lasting = self._fault or self._lasting_belt_failure(now)
+                if lasting:
+                    return f'the cause lasts: {lasting}'
                 self._gate_failure = ''
                 self._line_stop = LineStop()
         return ''
@@ -214,6 +252,14 @@ class Sorter:
     def _step(self, now: float) -> list[SortRecord]:
         events: list[SortRecord] = []
         try:
+            with self._state_lock:
+                self._stop_on_belt_failure(now)
+                is_lost = self._belt_failure and self._tracker.is_tracking
+            if is_lost:
+                # Nobody knows where the parts are. A failed gate is left alone until the reset.
+                return self._let_go(
+                    Cause.LINE_STOPPED, self._belt_failure, now, self._gate_failure
+                )
             with self._state_lock:
                 task, events = self._tracker.advance(now)
                 self._stop_on_failure(now)
@@ -237,8 +283,10 @@ class Sorter:
             return events + self._let_go(Cause.LINE_STOPPED, reason, now)
         return events
 
-    def _let_go(self, cause: Cause, detail: str, now: float) -> list[SortRecord]:
-        error = self._ask_gate(GateTask(GateCall.REST, ('', 0)))
+    def _let_go(
+        self, cause: Cause, detail: str, now: float, known_error: str = ''
+    ) -> list[SortRecord]:
+        error = known_error or self._ask_gate(GateTask(GateCall.REST, ('', 0)))
         with self._state_lock:
             if error:
                 self._gate_failure = error
@@ -275,6 +323,20 @@ class Sorter:
         if failure:
             cause = StopCause.GATE if self._gate_failure else StopCause.PART_MISSED
             self._stop(failure, now, cause)
+
+    def _stop_on_belt_failure(self, now: float) -> None:
+        belt = self._tracker.belt
+        if belt is not None and not self._belt_failure:
+            self._belt_failure = belt.fault(now)
+            if self._belt_failure:
+                self._stop(self._belt_failure, now, StopCause.ENCODER)
+
+    def _lasting_belt_failure(self, now: float) -> str:
+        belt = self._tracker.belt
+        if belt is not None and self._belt_failure:
+            belt.trust_again()
+            self._belt_failure = belt.fault(now)
+        return self._belt_failure
 
     def _stop(self, reason: str, now: float, cause: StopCause) -> None:
         if not self._line_stop.is_active:

@@ -23,6 +23,7 @@ class StopCause(IntEnum):
     BELT_UNKNOWN = 5
     STATE_UNKNOWN = 6
     INTERNAL = 7
+    ENCODER = 8
 
     @classmethod
     def of(cls, code: int) -> StopCause:

@@ -50,7 +50,12 @@ PROBLEMS = {
         'fault': ['fault'],
         'memory': ['state'],
     },
-    SorterNode: {'line': ['line stop'], 'decisions': ['decider'], 'memory': ['state']},
+    SorterNode: {
+        'line': ['line stop'],
+        'belt': ['encoder'],
+        'decisions': ['decider'],
+        'memory': ['state'],
+    },
     TeacherNode: {
         'recording': ['recording', f'lost {X}'],
         'trial run': ['trial', 'trial failure'],

@@ -78,6 +78,7 @@ TOPICS = {
     'challenge_event': 'One result of a challenge, for records.',
     'part_identity': 'Order and lot of the parts from now on, and the serial number of one part. '
     'Anybody may publish it.',
+    'encoder': 'Where the belt is (sorter `belt: encoder`).',
     'gate': 'true = open the gate (`gate: topic`).',
     'gate_state': 'true = the gate is open: the answer of your gate (`gate: topic`).',
     'teacher/state': 'What the teacher does now, its sessions and drafts.',
@@ -135,7 +136,7 @@ SETTINGS: dict[str, list[dict[str, Any]]] = {
     ],
     'decider': [{'challenge_parts': ['good a', 'bad b']}],
     'recorder': [{'maps': True}],
-    'sorter': [{'gate': 'topic', 'gate_rests_in': 'pass'}],
+    'sorter': [{'gate': 'topic', 'gate_rests_in': 'pass', 'belt': 'encoder'}],
 }
 STANDARD_PACKAGES = ('rcl_interfaces', 'lifecycle_msgs', 'type_description_interfaces')
 # Their topics exist only where they are installed; the page tells of them in words.
