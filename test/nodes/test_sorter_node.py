@@ -641,7 +641,13 @@ def test_a_line_stop_has_a_status_of_its_own(bench):
         latest = [r for r in reports if r.status[0].name == '/sorter'][-1:]
         return {status.name: status.level for report in latest for status in report.status}
 
-    names = ['/sorter', '/sorter: line', '/sorter: decisions', '/sorter: memory']
+    names = [
+        '/sorter',
+        '/sorter: line',
+        '/sorter: belt',
+        '/sorter: decisions',
+        '/sorter: memory',
+    ]
     bench.wait(lambda: levels() == dict.fromkeys(names, DiagnosticStatus.OK))
     bench.line.fault('dust')
     bench.wait(lambda: levels()['/sorter: line'] == DiagnosticStatus.ERROR)
