@@ -109,7 +109,7 @@ class EncoderBelt:
         settings, step_m = self.settings, position_m - self._positions[-1]
         top = f'the belt does at most {settings.top_speed_mps:g} m/s'
         if since_s > settings.silence_s:
-            self.note(_silent(since_s, settings.silence_s))
+            self.note(_silent(settings.silence_s))
         elif abs(step_m) > settings.top_speed_mps * since_s + _SLACK_M:
             self.note(f'the encoder jumped by {step_m:.3f} m within {since_s:.3f} s; {top}')
         else:
@@ -161,9 +161,8 @@ class EncoderBelt:
         """
         if self._fault or not self._times:
             return self._fault
-        silent_s = now - self._times[-1]
         longest_s = self.settings.silence_s
-        return _silent(silent_s, longest_s) if silent_s > longest_s else ''
+        return _silent(longest_s) if now - self._times[-1] > longest_s else ''
 
     def silent_from_s(self) -> float:
         """
@@ -256,5 +255,5 @@ def _between(at: float, keys: list[float], values: list[float], index: int) -> f
     return values[index - 1] + share * (values[index] - values[index - 1])
 
 
-def _silent(silent_s: float, longest_s: float) -> str:
-    return f'the encoder has been silent for {silent_s:.3f} s; allowed: {longest_s:g} s'
+def _silent(longest_s: float) -> str:
+    return f'the encoder has been silent for more than {longest_s:g} s'
