@@ -72,6 +72,8 @@ class SimulatedBelt:
         self._targets = _targets(self.settings)
         self._target_mps, self._target_until_s = next(self._targets)
         self._speed_mps = self.settings.speed_mps
+        # The first step that is remembered.
+        self._first = 0
         # One a step of `_STEP_S`, metres.
         self._positions = [0.0]
         # The furthest position until each.
@@ -82,11 +84,21 @@ class SimulatedBelt:
         Give the position at a time since the start, seconds; metres.
 
         """
-        step = max(at_s, 0.0) / _STEP_S
+        step = max(at_s / _STEP_S, float(self._first))
         index = math.floor(step)
         self._move_to(index + 1)
-        before, after = self._positions[index : index + 2]
+        before, after = self._positions[index - self._first : index - self._first + 2]
         return before + (step - index) * (after - before)
+
+    def forget_before(self, at_s: float) -> None:
+        """
+        Forget where the belt was before a time; it then counts as standing until then.
+
+        """
+        gone = math.floor(at_s / _STEP_S) - self._first
+        if 0 < gone < len(self._positions):
+            self._first += gone
+            del self._positions[:gone], self._furthest[:gone]
 
     def reaches_s(self, position_m: float) -> float:
         """
@@ -94,16 +106,16 @@ class SimulatedBelt:
 
         """
         while self._furthest[-1] <= position_m:
-            self._move_to(len(self._positions) + 1000)
+            self._move_to(self._first + len(self._positions) + 1000)
         index = bisect_right(self._furthest, position_m) - 1
         before, after = self._positions[index], self._furthest[index + 1]
         share = (position_m - before) / (after - before)
-        return (index + min(max(share, 0.0), 1.0)) * _STEP_S
+        return (self._first + index + min(max(share, 0.0), 1.0)) * _STEP_S
 
     def _move_to(self, index: int) -> None:
         change = self.settings.acceleration_mps2 * _STEP_S
-        while len(self._positions) <= index:
-            if len(self._positions) * _STEP_S > self._target_until_s:
+        while (at := self._first + len(self._positions)) <= index:
+            if at * _STEP_S > self._target_until_s:
                 self._target_mps, self._target_until_s = next(self._targets)
             self._speed_mps += max(-change, min(change, self._target_mps - self._speed_mps))
             self._positions.append(self._positions[-1] + self._speed_mps * _STEP_S)

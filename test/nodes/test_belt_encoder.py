@@ -11,12 +11,14 @@ import pytest
 
 pytest.importorskip('anomaly_inspection.msg', reason='needs ROS 2 and the built messages')
 
+from std_msgs.msg import Empty
 from std_srvs.srv import Trigger
 
 from anomaly_inspection.errors import SettingError
 from anomaly_inspection.msg import BeltEncoder, Decision, LineStop, Part, SortEvent
 from anomaly_inspection.nodes.belt_face import BeltParameters, EncoderReader
 from anomaly_inspection.nodes.qos import EVENT, LATCHED, SENSOR
+from anomaly_inspection.nodes.simulated_belt_node import SimulatedBeltNode
 from anomaly_inspection.nodes.sorter_node import SorterNode
 from anomaly_inspection.nodes.stamps import stamp_from_nanoseconds
 from anomaly_inspection.steady_clock import steady_clock_id
@@ -184,3 +186,15 @@ def test_parameters_that_contradict_each_other_are_refused(parameters, words):
 
     with pytest.raises(SettingError, match=words):
         belt.encoder_belt(TrackerSettings(travel_time_s=0.8, window_s=0.12))
+
+
+@pytest.mark.ros
+def test_the_simulated_belt_triggers_the_camera_once_for_each_pitch(ros_context):
+    peer = Peer(ros_context)
+    samples = peer.hear(BeltEncoder, 'encoder', SENSOR)
+    triggers = peer.hear(Empty, 'trigger', EVENT)
+    bench = NodeBench(SimulatedBeltNode, peer, pitch_m=0.1, stops=False, wander=0.0)
+    bench.wait(lambda: len(triggers) >= 5)
+    bench.close()
+    assert 0.5 <= samples[-1].position < 1.5
+    assert abs(len(triggers) - samples[-1].position / 0.1) < 1.5

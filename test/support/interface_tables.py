@@ -26,6 +26,10 @@ from anomaly_inspection.nodes.part_detector_node import PartDetectorNode, PartDe
 from anomaly_inspection.nodes.recorder_node import RecorderNode
 from anomaly_inspection.nodes.recorder_parameters import RecorderParameters
 from anomaly_inspection.nodes.scorer_node import ScorerNode, ScorerParameters
+from anomaly_inspection.nodes.simulated_belt_node import (
+    SimulatedBeltNode,
+    SimulatedBeltParameters,
+)
 from anomaly_inspection.nodes.sorter_node import SorterNode, SorterParameters
 from anomaly_inspection.nodes.teacher_node import TeacherNode, TeacherParameters
 from anomaly_inspection.nodes.threshold_bridge_node import (
@@ -48,6 +52,7 @@ NODES = {
     'mqtt_bridge': (MqttBridgeNode, MqttBridgeParameters),
     'opcua_server': (OpcuaServerNode, OpcuaServerParameters),
     'drift_watch': (DriftWatchNode, DriftWatchParameters),
+    'simulated_belt': (SimulatedBeltNode, SimulatedBeltParameters),
 }
 TOPICS = {
     'image_raw': 'Every frame of the camera. A foreign driver may publish it instead of `camera`.',
@@ -222,7 +227,8 @@ class Interfaces:
             quality = ', '.join(offered or wanted)
             if offered and wanted and offered != wanted:
                 quality = f'{quality} to {", ".join(wanted)}'
-            publishers = ', '.join(out) or 'you'
+            # The simulated belt stands in for yours.
+            publishers = ', '.join(name for name in out if name != 'simulated_belt') or 'you'
             if topic == '/diagnostics':
                 publishers = 'all'
             yield (
