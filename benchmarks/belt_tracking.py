@@ -131,8 +131,9 @@ class _Encoder:
 
     def _speak(self) -> None:
         while not self._ended.wait(_ENCODER_EVERY_S):
-            message = self._message(position=self.position_at(time.monotonic() - self._start_s))
+            message = self._message()
             message.header.stamp = self._node.get_clock().now().to_msg()
+            message.position = self.position_at(time.monotonic() - self._start_s)
             self._publisher.publish(message)
 
     def close(self) -> None:

@@ -93,11 +93,12 @@ class SimulatedBeltNode(InspectionNode[SimulatedBeltParameters]):
         self._next_part_m = given.pitch_m or float('inf')
 
     def _move(self) -> None:
-        since_s = steady_s() - self._started_s
-        position_m = self._belt.position_at(since_s)
-        self._belt.forget_before(since_s - 1.0)
-        message = BeltEncoder(position=position_m)
+        message = BeltEncoder()
+        # First the stamp: then nothing but this line comes between the two clocks.
         message.header.stamp = self.get_clock().now().to_msg()
+        since_s = steady_s() - self._started_s
+        position_m = message.position = self._belt.position_at(since_s)
+        self._belt.forget_before(since_s - 1.0)
         self._encoder.publish(message)
         if position_m >= self._next_part_m:
             self._next_part_m += self.parameters.pitch_m

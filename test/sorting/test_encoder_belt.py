@@ -217,7 +217,10 @@ FAULTS = {
     'silent': (silent_from(0.9), 'the encoder has been silent for'),
     'jump': (lambda now, said: said + (0.2 if now >= 0.9 else 0.0), 'the encoder jumped by 0.2'),
     'not a number': (lambda now, said: math.nan if now >= 0.9 else said, 'the belt is at nan m'),
-    'too fast': (lambda now, said: said * (2 if now > 0.9 else 1), 'the encoder jumped'),
+    'too fast': (
+        lambda now, said: said + 0.5 * max(0.0, now - 0.7),
+        'the belt does at most 0.75 m/s',
+    ),
     'back': (lambda now, said: said - 0.6 * max(0.0, now - 0.9) * 2, 'the belt ran back by'),
 }
 
@@ -239,6 +242,23 @@ def test_an_encoder_that_cannot_be_trusted_stops_the_line_and_every_part_is_reje
     assert [event.action for event in run.events] == [Action.REJECTED, Action.REJECTED]
     assert {event.cause for event in run.events} == {Cause.LINE_STOPPED}
     assert not any(run.was_open.values())
+
+
+def test_stamps_that_a_busy_computer_sets_late_stop_nothing():
+    draw = random.Random(1)
+    run = Run(steady)
+    run.until(0.3)
+    run.expose(1, passes=True)
+    moved = run.sorter.belt_moved
+
+    def late(position_m, at_s, now):
+        late_s = 0.02 if draw.random() < 0.1 else 0.0
+        moved(position_m, at_s + late_s, now + late_s)
+
+    run.sorter.belt_moved = late
+    run.until(2.0)
+    assert not run.sorter.line_stop.is_active
+    assert run.was_open[1]
 
 
 def test_the_gate_closes_at_once_when_the_encoder_falls_silent_in_a_window():
