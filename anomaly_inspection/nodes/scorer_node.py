@@ -15,7 +15,7 @@ from typing import Any, ClassVar, TYPE_CHECKING
 from sensor_msgs.msg import Image
 
 from anomaly_inspection.errors import FrameError, InspectionError, SettingError
-from anomaly_inspection.msg import Measure, Part, RecipeInForce, RecipePrepared, Region, Score
+from anomaly_inspection.msg import Part, PartPose, RecipeInForce, RecipePrepared, Score
 from anomaly_inspection.nodes.frame_workers import FrameWorkers
 from anomaly_inspection.nodes.freed_memory import keep_freed_memory
 from anomaly_inspection.nodes.frequency import Frequency
@@ -29,6 +29,7 @@ from anomaly_inspection.nodes.inspection_node import (
 from anomaly_inspection.nodes.parameters import parameter
 from anomaly_inspection.nodes.qos import EVENT, IMAGE, LATCHED
 from anomaly_inspection.nodes.recipe_reading import read_within_budget, RecipeParameters
+from anomaly_inspection.nodes.score_messages import PoseReporter, score_message
 from anomaly_inspection.nodes.spinning import spin_node
 from anomaly_inspection.nodes.stamps import nanoseconds_from_stamp
 from anomaly_inspection.scoring.frame_scorer import combined_map, ScorerResult, ScoreStatus
@@ -41,7 +42,6 @@ if TYPE_CHECKING:
 # Frames and parts come on two topics, in either order; whichever is first waits for the other.
 _WAITING_IMAGES = 8
 _WAITING_PARTS = 64
-_MOST_REGIONS = 32
 _CHECK_S = 0.5
 # Frames that wait for a worker; as many as wait on the way of an image topic.
 _WAITING_FRAMES = 5
@@ -93,11 +93,7 @@ class ScorerParameters(RecipeParameters):
 class _LoadedRecipe:
     recipe: Recipe
     frame_scorer: FrameScorer
-
-    @property
-    def region_corner(self) -> tuple[int, int]:
-        region = self.recipe.preprocessing.region_of_interest
-        return (region.x, region.y) if region else (0, 0)
+    pose: PoseReporter
 
 
 @dataclass(frozen=True)
@@ -158,6 +154,7 @@ class ScorerNode(InspectionNode[ScorerParameters]):
         """
         self._loaded = self._load(self.parameters.recipe) if self.parameters.recipe else None
         self._score = self.publish_on(Score, 'score', EVENT)
+        self._part_pose = self.publish_on(PartPose, 'part_pose', EVENT)
         self._anomaly_map = self.publish_on(Image, 'anomaly_map', IMAGE)
         self._recipe_prepared = self.publish_on(RecipePrepared, 'recipe_prepared', LATCHED)
         self.listen(Part, 'part', self._take_part, EVENT)
@@ -252,7 +249,7 @@ class ScorerNode(InspectionNode[ScorerParameters]):
             )
         frame_scorer = recipe.frame_scorer(names or None)
         frame_scorer.allow_threads(self.parameters.workers)
-        return _LoadedRecipe(recipe, frame_scorer)
+        return _LoadedRecipe(recipe, frame_scorer, PoseReporter(recipe))
 
     def _confirm(self, loaded: _LoadedRecipe) -> None:
         """
@@ -418,7 +415,7 @@ class ScorerNode(InspectionNode[ScorerParameters]):
             return
         self.clear('age')
         for score in scored.scores:
-            message = _message(score, frame.loaded)
+            message = score_message(score, frame.loaded.frame_scorer, frame.loaded.recipe)
             message.header = frame.image.header
             message.session_id = frame.session_id
             message.part_id = frame.part_id
@@ -429,10 +426,27 @@ class ScorerNode(InspectionNode[ScorerParameters]):
                 self.report(topic, ERROR, f'{score.scorer} failed: {score.detail}')
             else:
                 self.clear(topic)
+        self._publish_pose(frame, scored.scores)
         self._scored += 1
         self._frequency.tick()
         if self._anomaly_map.get_subscription_count():
             self._publish_map(scored.scores, frame.image)
+
+    def _publish_pose(self, frame: _Frame, scores: list[ScorerResult]) -> None:
+        """
+        Say where the part lies, where several nodes score a recipe once.
+
+        """
+        recipe, reporter = frame.loaded.recipe, frame.loaded.pose
+        first = next(iter(recipe.scorers))
+        if not self._part_pose.get_subscription_count() or not reporter.is_aligned:
+            return
+        for score in scores:
+            if score.scorer == first:
+                message = reporter.message(score)
+                message.header = frame.image.header
+                message.session_id, message.part_id = frame.session_id, frame.part_id
+                self._part_pose.publish(message)
 
     def _report_failure(self, error: Exception) -> None:
         self.report_event(
@@ -447,51 +461,6 @@ class ScorerNode(InspectionNode[ScorerParameters]):
         if frame_map is not None:
             header = image.header
             self._anomaly_map.publish(image_from_array(frame_map, header.stamp, header.frame_id))
-
-
-def _message(score: ScorerResult, loaded: _LoadedRecipe) -> Score:
-    nan = float('nan')
-    alignment = score.alignment
-    regions = score.regions[:_MOST_REGIONS]
-    places = score.places_on_reference(regions, loaded.region_corner)
-    specifications = loaded.frame_scorer.measures(score.scorer) if score.measures else ()
-    return Score(
-        scorer=score.scorer,
-        status=int(score.status),
-        detail=score.detail,
-        measures=[
-            Measure(
-                name=specification.name,
-                value=float(score.measures[specification.name]),
-                unit=specification.unit,
-                bad_side=int(specification.bad_side),
-            )
-            for specification in specifications
-        ],
-        part_class=score.part_class,
-        regions=[
-            Region(
-                x_min=region.x_min,
-                y_min=region.y_min,
-                x_max=region.x_max,
-                y_max=region.y_max,
-                area_px=region.area_px,
-                peak=region.peak,
-                reference_x_px=x_px,
-                reference_y_px=y_px,
-            )
-            for region, (x_px, y_px) in zip(regions, places, strict=True)
-        ],
-        region_limit=float(score.region_limit),
-        alignment_x_px=alignment.x_px if alignment else nan,
-        alignment_y_px=alignment.y_px if alignment else nan,
-        alignment_angle_rad=alignment.angle_rad if alignment else nan,
-        alignment_scale=alignment.scale if alignment else nan,
-        alignment_confidence=alignment.confidence if alignment else nan,
-        recipe_name=loaded.recipe.name,
-        recipe_version=loaded.recipe.version,
-        recipe_hash=loaded.recipe.hash,
-    )
 
 
 def main() -> None:

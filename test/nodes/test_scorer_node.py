@@ -20,10 +20,11 @@ from sensor_msgs.msg import Image
 
 from anomaly_inspection.capture.open_source import open_source
 from anomaly_inspection.errors import SettingError
-from anomaly_inspection.msg import Part, RecipeInForce, RecipePrepared, Score
+from anomaly_inspection.msg import Part, PartPose, RecipeInForce, RecipePrepared, Score
 from anomaly_inspection.nodes import scorer_node
 from anomaly_inspection.nodes.image_conversion import float_array_from_image, image_from_array
 from anomaly_inspection.nodes.qos import EVENT, IMAGE, LATCHED, UNRELIABLE_IMAGE, WATCH_IMAGE
+from anomaly_inspection.nodes.score_messages import PoseReporter
 from anomaly_inspection.nodes.scorer_node import ScorerNode
 from anomaly_inspection.nodes.stamps import nanoseconds_from_stamp, stamp_from_nanoseconds
 from anomaly_inspection.recipes.folder import read_recipe
@@ -326,6 +327,38 @@ def test_the_map_is_published_only_while_somebody_looks(bench, bad, monkeypatch)
             box = values[region.y_min : region.y_max, region.x_min : region.x_max]
             assert box.max() > 1
     assert np.median(values) < 1
+
+
+def test_the_pose_of_each_part_is_published_once_and_is_where_the_part_is(bench, recipe, good):
+    poses = bench.line.hear(PartPose, 'part_pose', EVENT)
+    bench.wait(lambda: bench.node._part_pose.get_subscription_count() == 1)
+    moved = np.roll(good, (2, 3), axis=(0, 1))
+    for part_id, pixels in ((1, good), (2, moved), (3, np.zeros_like(good))):
+        bench.scored_with(part_id, pixels)
+    bench.wait(lambda: len(poses) >= 3)
+    first, second, lost = poses
+    # Two scorers, one pose a frame.
+    assert [pose.part_id for pose in poses] == [1, 2, 3]
+    assert first.is_sure
+    assert second.is_sure
+    assert (second.x_px - first.x_px, second.y_px - first.y_px) == pytest.approx((3, 2), abs=0.2)
+    # The pump body is round, but for its ports.
+    middle = good.shape[1] / 2, good.shape[0] / 2
+    assert (first.x_px, first.y_px) == pytest.approx(middle, abs=8)
+    assert (first.session_id, first.recipe_hash) == ('test', recipe.hash)
+    assert nanoseconds_from_stamp(first.header.stamp) == 1
+    assert not lost.is_sure
+    assert np.isnan([lost.x_px, lost.y_px, lost.angle_rad, lost.scale, lost.confidence]).all()
+    assert 'black' in lost.detail
+
+
+def test_a_part_that_is_not_found_surely_has_a_pose_that_says_so(recipe, good):
+    scores = recipe.frame_scorer().score(good)
+    unsure = replace(scores[0].alignment, is_found=False, confidence=0.2)
+    message = PoseReporter(recipe).message(replace(scores[0], alignment=unsure))
+    assert not message.is_sure
+    assert 'confidence 0.20, needed: ' in message.detail
+    assert message.x_px > 0
 
 
 # Several workers
