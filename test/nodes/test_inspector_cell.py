@@ -18,11 +18,13 @@ pytest.importorskip('anomaly_inspection.msg', reason='needs ROS 2 and the built 
 from action_msgs.msg import GoalStatus
 
 from anomaly_inspection.action import Inspect
-from anomaly_inspection.msg import Decision
+from anomaly_inspection.msg import Decision, Part
 from anomaly_inspection.nodes.camera_node import CameraNode
 from anomaly_inspection.nodes.decider_node import DeciderNode
 from anomaly_inspection.nodes.part_detector_node import PartDetectorNode
+from anomaly_inspection.nodes.qos import EVENT
 from anomaly_inspection.nodes.scorer_node import ScorerNode
+from support.cell_bench import NodeBench, Peer
 from support.inspect_cell import good_and_bad, InspectCell
 from support.paths import ROOT
 from support.small_recipe import SMALL_LINE
@@ -190,6 +192,26 @@ def test_a_frozen_and_a_killed_scorer_is_a_reject_in_time(make_cell, pictures, p
     processes.signal('scorer', signal.SIGKILL)
     answer = ask(cell, deadline_s=1.5).answer()
     assert (answer.status, answer.result.verdict) == (ABORTED, REJECT)
+
+
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+def test_a_process_that_ends_answers_its_goal_first(ros_context, processes, number):
+    peer = Peer(ros_context)
+    peer.create_publisher(Part, 'part', EVENT)
+    bench = NodeBench(DeciderNode, peer, state_folder='none')
+    try:
+        bench.wait_until_active()
+        processes.start('inspector', deadline_s=30.0)
+        goal = bench.send_goal(Inspect, 'inspect')
+        answer = goal.handle.get_result_async()
+        bench.wait(lambda: goal.feedback)
+        processes.signal('inspector', number)
+        bench.wait(answer.done)
+        assert answer.result().status == ABORTED
+        assert answer.result().result.outcome == Result.OUTCOME_STOPPED
+        assert processes.running['inspector'].wait(20) == 0
+    finally:
+        bench.close()
 
 
 def example():
