@@ -7,7 +7,8 @@ What holds, whatever comes in whatever order:
 - The part is the first one whose first frame was exposed after the request (and the time to
   settle). The verdict of an older part is never the answer.
 - PASS needs the decider's PASS for that very part, before the deadline, with the line running.
-- The first answer stands. Whatever is no verdict on the part is REJECT, with a reason of its own.
+- The first answer stands, unless a REJECT or an end comes before it is sent. Whatever is no
+  verdict on the part is REJECT, with an outcome of its own.
 
 """
 
@@ -236,6 +237,7 @@ class Inspection:
         #: The part in place, as it was announced last; None before it is exposed.
         self.part: PartHeard | None = None
         self._answer: Answer | None = None
+        self._older_part: PartHeard | None = None
         self._scores: OrderedDict[PartKey, list[ScoreHeard]] = OrderedDict()
         self._decisions: OrderedDict[PartKey, DecisionHeard] = OrderedDict()
 
@@ -273,6 +275,8 @@ class Inspection:
             # An exposure that lies ahead says nothing of when it was; NaN fails as well.
             latest_s = now_s + _LONGEST_LEAD_S
             if not self.request.earliest_s <= part.exposure_s <= latest_s:
+                if part.exposure_s < self.request.earliest_s:
+                    self._older_part = part
                 return False
         elif part.key != self.part.key:
             return False
@@ -306,11 +310,10 @@ class Inspection:
 
     def end(self, outcome: Outcome, text: str) -> None:
         """
-        End it without a verdict; an answer that is no PASS stands.
+        End it without a verdict, whatever the answer would have been.
 
         """
-        if self._answer is None or self._answer.verdict is Verdict.PASS:
-            self._answer = Answer(Verdict.REJECT, outcome, text)
+        self._answer = Answer(Verdict.REJECT, outcome, text)
 
     def _is_in_time(self, now_s: float) -> bool:
         # Not the other way round: NaN is not in time.
@@ -355,6 +358,10 @@ class Inspection:
             settle_s = self.request.settle_s
             after = f' (and settle_s {settle_s:g} s)' if settle_s else ''
             text = f'no part was exposed after the goal{after} and announced {deadline}'
+            older = self._older_part
+            if older is not None:
+                ago_s = self.request.earliest_s - older.exposure_s
+                text += f'; part {older.key[1]} was exposed {ago_s:.3f} s too early'
             return Answer(Verdict.REJECT, Outcome.NO_PART, text)
         key = self.part.key
         decision = self._decisions.get(key)

@@ -79,6 +79,8 @@ def test_a_part_exposed_before_the_goal_or_in_the_future_is_not_the_part_in_plac
     answer = one.answer(102.0)
     assert answer is not None
     assert (answer.verdict, answer.outcome) == (Verdict.REJECT, Outcome.NO_PART)
+    if exposure_s == 99.9:
+        assert answer.text.endswith('; part 7 was exposed 0.100 s too early')
 
 
 def test_a_part_counts_only_after_the_time_to_settle() -> None:
@@ -146,7 +148,7 @@ def test_what_does_not_come_is_named_at_the_deadline(
 
 
 @pytest.mark.parametrize('outcome', [Outcome.CANCELLED, Outcome.LINE_STOPPED])
-def test_an_end_beats_a_pass_that_was_not_sent(outcome: Outcome) -> None:
+def test_an_end_beats_an_answer_that_was_not_sent(outcome: Outcome) -> None:
     one = inspection()
     heard(one, *GOOD)
     one.end(outcome, 'because')
@@ -154,6 +156,12 @@ def test_an_end_beats_a_pass_that_was_not_sent(outcome: Outcome) -> None:
     assert answer is not None
     assert (answer.verdict, answer.outcome, answer.text) == (Verdict.REJECT, outcome, 'because')
     assert heard(one, *GOOD) is answer
+    rejected = inspection()
+    heard(rejected, part(), decision(Verdict.REJECT, Reason.LIMIT_EXCEEDED, scorers=()))
+    rejected.end(outcome, 'because')
+    answer = rejected.answer(100.4)
+    assert answer is not None
+    assert (answer.outcome, answer.decision) == (outcome, None)
 
 
 @pytest.mark.parametrize(

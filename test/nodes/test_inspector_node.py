@@ -325,6 +325,18 @@ def test_it_asks_for_a_frame_and_says_when_it_gets_none(make_bench, asks, servic
     assert len(bench.calls) == 2
 
 
+def test_it_asks_for_a_frame_only_after_the_time_to_settle(make_bench):
+    bench = make_bench(captures='camera/capture', asks='camera', settle_s=0.5)
+    bench.wait(bench.node._frame_client.service_is_ready)
+    goal = bench.ask()
+    earliest_s = bench.node._asked.inspection.request.earliest_s
+    bench.wait(lambda: bench.calls)
+    assert bench.calls[0] >= earliest_s
+    bench.judge(1)
+    passes(goal)
+    assert len(bench.calls) == 1
+
+
 def test_nobody_to_ask_for_a_frame_is_a_reject_at_once(make_bench):
     bench = make_bench(asks='camera')
     says = no_verdict(bench.ask(), Result.OUTCOME_NODE_LOST)
@@ -347,6 +359,8 @@ def test_a_goal_ends_with_its_node_and_an_inactive_one_refuses(bench):
 def test_a_goal_under_way_gets_its_result_when_the_process_ends(bench):
     goal = bench.ask()
     answer = goal.handle.get_result_async()
+    # There and back: by then the inspector knows that somebody waits for the result.
+    bench.set_parameter('settle_s', 0.1)
     bench.threads[0].stop()
     bench.wait(answer.done)
     assert answer.result().result.outcome == Result.OUTCOME_STOPPED

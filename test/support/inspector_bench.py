@@ -73,7 +73,8 @@ class InspectorBench(NodeBench):
 
         """
         goal = self.send_goal(Inspect, 'inspect', **fields)
-        self.wait(lambda: goal.feedback or goal.handle.status > 3)
+        ended = goal.handle.get_result_async()
+        self.wait(lambda: goal.feedback or ended.done())
         return goal
 
     def announce(self, part_id=1, *, age_s=0.0, frames=1, is_complete=True):
