@@ -34,6 +34,7 @@ NODE_NAMES = (
     'mqtt_bridge',
     'opcua_server',
     'drift_watch',
+    'inspector',
 )
 _PARAMETERS = 'ros__parameters'
 _WILDCARDS = ('*', '**')

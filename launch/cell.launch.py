@@ -60,6 +60,7 @@ EXTRA = {
     'mqtt_bridge': 'decisions and states by MQTT; see docs/mqtt.md',
     'opcua_server': 'an OPC UA server of the cell; see docs/opcua.md',
     'drift_watch': 'warn when light, lens, camera, belt or parts change; see docs/drift.md',
+    'inspector': 'the action inspect, for robots and PLCs; see docs/robot.md',
 }
 # Where the argument is not called as the node.
 ARGUMENT_OF = {'mqtt_bridge': 'mqtt', 'opcua_server': 'opcua'}

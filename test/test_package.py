@@ -27,8 +27,8 @@ SOURCES = sorted((ROOT / 'anomaly_inspection').rglob('*.py'))
 EXECUTABLES = (
     *('camera_node', 'part_detector_node', 'scorer_node', 'decider_node', 'sorter_node'),
     *('viewer_node', 'threshold_bridge_node', 'teacher_node', 'panel_node', 'recorder_node'),
-    *('mqtt_bridge_node', 'opcua_server_node', 'drift_watch_node', 'cell', 'cell_ready'),
-    'simulated_belt_node',
+    *('mqtt_bridge_node', 'opcua_server_node', 'drift_watch_node', 'inspector_node'),
+    *('simulated_belt_node', 'cell', 'cell_ready'),
 )
 
 # Where the module is not called as its rosdep key or its name on PyPI.
@@ -218,7 +218,7 @@ def test_a_field_without_a_comment_is_found() -> None:
 def test_enumerations_begin_with_unknown_and_are_never_renumbered(path: Path) -> None:
     text = path.read_text(encoding='utf-8')
     constants = re.findall(r'^(uint8) ([A-Z][A-Z0-9_]*)=(\d+)$', text, re.MULTILINE)
-    fields = re.findall(r'^uint8 ([a-z][a-z0-9_]*)$', text, re.MULTILINE)
+    fields = re.findall(r'^uint8 ([a-z][a-z0-9_]*)(?: \d+)?$', text, re.MULTILINE)
     for field in fields:
         prefix = field.upper() + '_'
         values = [(name, int(value)) for _, name, value in constants if name.startswith(prefix)]

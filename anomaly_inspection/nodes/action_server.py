@@ -34,6 +34,24 @@ class GoalEndedError(InspectionError):
     Raised where a goal waits. Let it pass, or clean up and raise another one with a better
     sentence.
 
+    Parameters
+    ----------
+    message : str
+        Why.
+    fields
+        Other fields of the result.
+
+    """
+
+    def __init__(self, message: str, **fields: Any) -> None:
+        super().__init__(message)
+        self.fields = fields
+
+
+class GoalPreemptedError(GoalEndedError):
+    """
+    A newer goal takes the place of this one.
+
     """
 
 
@@ -78,6 +96,14 @@ class Goal:
         """
         self._handle.publish_feedback(self._action_type.Feedback(**fields))
 
+    @property
+    def is_cancel_requested(self) -> bool:
+        """
+        Whether the client was told that the goal is being cancelled.
+
+        """
+        return self._handle.is_cancel_requested
+
     def wait(self, future: Future[T]) -> Awaitable[T]:
         """
         Wait for a future, for hours if need be; other callbacks run meanwhile.
@@ -85,7 +111,7 @@ class Goal:
         Raises
         ------
         GoalEndedError
-            When the client cancels the goal, or the node stops.
+            When the client cancels the goal, a newer one takes its place, or the node stops.
 
         """
         return _Wait(future)
@@ -119,6 +145,11 @@ class OneGoalServer:
         Takes the `Goal`; gives the message of success, or a filled result; raises InspectionError
         when the goal is refused or fails. It waits with `goal.wait` alone, and does nothing that
         takes long itself.
+    newest_wins : bool
+        A goal that comes while another one is under way ends that one (GoalPreemptedError);
+        False: it is refused.
+    new_result : callable or None
+        Makes a result from fields by name, for goals that fail; None = the action's own.
 
     """
 
@@ -128,9 +159,14 @@ class OneGoalServer:
         action_type: Any,
         name: str,
         work: Callable[[Goal], Coroutine[Any, Any, Any]],
+        *,
+        newest_wins: bool = False,
+        new_result: Callable[..., Any] | None = None,
     ) -> None:
         self._node = node
         self._action_type = action_type
+        self._newest_wins = newest_wins
+        self._new_result = new_result or action_type.Result
         self._name = name.rpartition('/')[2]
         self.work = work
         self._run: _Run | None = None
@@ -159,7 +195,7 @@ class OneGoalServer:
 
         """
         if self._run is not None:
-            self._run.stop(reason)
+            self._run.stop(GoalEndedError(reason))
 
     def destroy(self) -> None:
         """
@@ -169,6 +205,8 @@ class OneGoalServer:
         self._server.destroy()
 
     def _begin(self, handle: ServerGoalHandle[Any, Any, Any]) -> None:
+        if self._newest_wins and self._node.is_active and self._run is not None:
+            self._run.stop(GoalPreemptedError('a newer goal has taken the place of this one'))
         if not self._node.is_active:
             self._refuse(handle, f'{self._node.get_name()} is not active')
         elif self._run is not None:
@@ -183,13 +221,13 @@ class OneGoalServer:
         if run is None or run.handle != handle or executor is None:
             return CancelResponse.REJECT
         # Not here: rclpy marks the goal as cancelled only after this callback.
-        executor.create_task(run.stop, 'cancelled')
+        executor.create_task(run.stop, GoalEndedError('cancelled'))
         return CancelResponse.ACCEPT
 
     def _refuse(self, handle: ServerGoalHandle[Any, Any, Any], reason: str) -> None:
         message = f'{self._name} refused: {reason}'
         self._node.get_logger().warning(message)
-        self._send(handle, handle.abort, self._action_type.Result(message=message))
+        self._send(handle, handle.abort, self._new_result(message=message))
 
     def _finish(self, run: _Run, outcome: Any) -> None:
         """
@@ -199,7 +237,7 @@ class OneGoalServer:
         self._run = None
         if not isinstance(outcome, Exception):
             if isinstance(outcome, str):
-                outcome = self._action_type.Result(message=outcome)
+                outcome = self._new_result(message=outcome)
             outcome.success = True
             self._send(run.handle, run.handle.succeed, outcome)
             return
@@ -207,8 +245,9 @@ class OneGoalServer:
         self._node.get_logger().warning(message)
         is_cancelled = isinstance(outcome, GoalEndedError) and run.handle.is_cancel_requested
         end = run.handle.canceled if is_cancelled else run.handle.abort
-        fields = outcome.fields if isinstance(outcome, GoalRefusedError) else {}
-        self._send(run.handle, end, self._action_type.Result(message=message, **fields))
+        says_more = isinstance(outcome, GoalRefusedError | GoalEndedError)
+        fields = outcome.fields if says_more else {}
+        self._send(run.handle, end, self._new_result(message=message, **fields))
 
     def _send(
         self, handle: ServerGoalHandle[Any, Any, Any], end: Callable[[], None], result: Any
@@ -284,13 +323,13 @@ class _Run:
         if not self._has_ended and future is self._waits_for:
             self._step(lambda: self._coroutine.send(None))
 
-    def stop(self, reason: str) -> None:
+    def stop(self, error: GoalEndedError) -> None:
         """
-        Raise GoalEndedError where it waits.
+        Raise an error where it waits.
 
         """
         if not self._has_ended:
-            self._step(lambda: self._coroutine.throw(GoalEndedError(reason)))
+            self._step(lambda: self._coroutine.throw(error))
 
     def _step(self, step: Callable[[], Any]) -> None:
         # What the coroutine itself makes done does not resume it: a stop may come from a thread

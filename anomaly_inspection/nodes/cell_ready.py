@@ -31,7 +31,9 @@ NODES = (
     *('sorter', 'decider', 'scorer', 'camera', 'part_detector', 'threshold_bridge', 'viewer'),
 )
 # Nodes that are only waited for when an argument such as 'teacher=true' asks for them.
-EXTRA_NODES = ('teacher', 'panel', 'recorder', 'mqtt_bridge', 'opcua_server', 'drift_watch')
+EXTRA_NODES = (
+    *('teacher', 'panel', 'recorder', 'mqtt_bridge', 'opcua_server', 'drift_watch', 'inspector'),
+)
 _ASK_AGAIN_S = 0.5
 _ANSWER_TIMEOUT_S = 5.0
 # So long a node may take to start before the terminal says that it is waited for.

@@ -155,7 +155,11 @@ class InspectionNode(GuardedNode, Generic[P]):
     # Actions and background work
 
     def serve_action(
-        self, action_type: Any, name: str, work: Callable[[Goal], Coroutine[Any, Any, Any]]
+        self,
+        action_type: Any,
+        name: str,
+        work: Callable[[Goal], Coroutine[Any, Any, Any]],
+        **options: Any,
     ) -> None:
         """
         Offer an action whose result has `success` and `message`; one goal at a time.
@@ -169,12 +173,14 @@ class InspectionNode(GuardedNode, Generic[P]):
         work : coroutine function
             Takes the `Goal`; gives the message of success, or a filled result; raises
             InspectionError when the goal is refused or fails. It waits with `goal.wait` alone.
+        **options
+            `newest_wins` and `new_result` of `OneGoalServer`.
 
         """
         if name in self._actions:
             self._actions[name].work = work
         else:
-            self._actions[name] = OneGoalServer(self, action_type, name, work)
+            self._actions[name] = OneGoalServer(self, action_type, name, work, **options)
 
     @property
     def has_goal(self) -> bool:

@@ -268,7 +268,10 @@ class MqttBridgeNode(InspectionNode[MqttBridgeParameters]):
     def _take_identity(self, message: PartIdentity) -> None:
         key = (message.session_id, message.part_id)
         try:
-            self._identities.tell(message.order, message.lot, message.serial, key)
+            self._identities.tell(
+                *(message.order, message.lot, message.serial, key),
+                only_this_part=message.only_this_part,
+            )
         except SettingError as error:
             self.report_event(
                 'identity', WARN, f'part_identity is refused: {error}', counted_as='bad messages'

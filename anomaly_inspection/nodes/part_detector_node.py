@@ -27,6 +27,7 @@ from anomaly_inspection.detecting.part_cutter import (
 from anomaly_inspection.detecting.passage import PassageTracker, StationTracker, Travel
 from anomaly_inspection.detecting.photo_eye import PhotoEye
 from anomaly_inspection.detecting.presence import PresenceDetector
+from anomaly_inspection.detecting.requested_station import RequestedStationCutter
 from anomaly_inspection.errors import FrameError, InspectionError, SettingError
 from anomaly_inspection.nodes.frequency import Frequency
 from anomaly_inspection.nodes.image_stream import ImageStream
@@ -157,10 +158,10 @@ class PartDetectorNode(InspectionNode[PartDetectorParameters]):
 
         """
         parameters = self.parameters
-        if parameters.mode == 'station' and parameters.trigger not in ('none', 'presence'):
+        if parameters.mode == 'station' and parameters.trigger in ('photo_eye', 'every_frame'):
             raise SettingError(
                 f"mode 'station' with trigger {parameters.trigger!r} is refused: a station sees "
-                "when its part is removed with trigger 'presence' alone"
+                "when its part is there with trigger 'presence', or is told with 'service'"
             )
         self._presence_settings = parameters.presence_settings()
         self._conversion = parameters.frame_conversion()
@@ -192,6 +193,11 @@ class PartDetectorNode(InspectionNode[PartDetectorParameters]):
         if parameters.trigger == 'every_frame':
             return EveryFrameCutter()
         if parameters.trigger == 'service':
+            if parameters.mode == 'station':
+                return RequestedStationCutter(
+                    *(parameters.frame_timeout_s, parameters.station_interval_s),
+                    parameters.station_frames,
+                )
             return MomentCutter(parameters.frame_timeout_s)
         if parameters.trigger == 'photo_eye':
             eye = PhotoEye(parameters.part_interval_s)
@@ -304,7 +310,7 @@ class PartDetectorNode(InspectionNode[PartDetectorParameters]):
 
     async def _trigger(self, request: Any) -> str:
         self._check_trigger('service')
-        assert isinstance(self._cutter, MomentCutter)
+        assert isinstance(self._cutter, MomentCutter | RequestedStationCutter)
         moment = Moment(steady_s(), is_earliest=True)
         done = self._callers[moment] = Future(executor=self.executor)
         self._publish(self._cutter.want(moment))

@@ -35,7 +35,7 @@ class PartDetectorParameters(NodeParameters):
     mode: str = parameter(
         'belt',
         "'belt': one frame of each part. 'station': the part is held before the camera and gives "
-        "frames until it is removed; with trigger 'presence' alone.",
+        "station_frames frames; with trigger 'presence' or 'service'.",
         choices=('belt', 'station'),
         read_only=True,
     )

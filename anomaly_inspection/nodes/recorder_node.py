@@ -421,14 +421,18 @@ class RecorderNode(InspectionNode[RecorderParameters]):
     def _take_identity(self, message: PartIdentity) -> None:
         key = (message.session_id, message.part_id)
         try:
-            taken = self._identities.tell(message.order, message.lot, message.serial, key)
+            taken = self._identities.tell(
+                *(message.order, message.lot, message.serial, key),
+                only_this_part=message.only_this_part,
+            )
         except SettingError as error:
             self.report_event(
                 'identity', WARN, f'part_identity is refused: {error}', counted_as='bad messages'
             )
             return
         self._keep(identity_event(message, taken, self._cell, _now_us()))
-        self.keep_state({'order': taken.order_name, 'lot': taken.lot})
+        current = self._identities.current
+        self.keep_state({'order': current.order_name, 'lot': current.lot})
 
     def _take_thresholds(self, message: Thresholds) -> None:
         self._keep(thresholds_event(message, self._cell, _now_us()))

@@ -67,11 +67,17 @@ class Identities:
     def __init__(self, order_name: str = '', lot: str = '') -> None:
         self.current = Identity(order_name, lot)
         self._next_serial = ''
-        self._told: OrderedDict[tuple[str, int], str] = OrderedDict()
+        self._told: OrderedDict[tuple[str, int], Identity] = OrderedDict()
         self._parts: OrderedDict[tuple[str, int], Identity] = OrderedDict()
 
     def tell(
-        self, order_name: str, lot: str, serial: str, key: tuple[str, int] = ('', 0)
+        self,
+        order_name: str,
+        lot: str,
+        serial: str,
+        key: tuple[str, int] = ('', 0),
+        *,
+        only_this_part: bool = False,
     ) -> Identity:
         """
         Take what somebody tells, all of it or nothing.
@@ -84,6 +90,8 @@ class Identities:
             Of one part.
         key : tuple of str and int
             Session and number of that part; ('', 0) = the next one.
+        only_this_part : bool
+            Order and lot too are those of the part with that key, '' = as it is known already.
 
         Returns
         -------
@@ -93,7 +101,7 @@ class Identities:
         Raises
         ------
         SettingError
-            When one of the texts is refused.
+            When one of the texts is refused, or no part is named where one must be.
 
         """
         taken = Identity(
@@ -101,16 +109,18 @@ class Identities:
             checked_name('the lot', lot),
             checked_name('the serial number', serial),
         )
+        if only_this_part:
+            if key == ('', 0):
+                raise SettingError('only_this_part without session_id and part_id of the part')
+            self._tell_of(key, taken)
+            return taken
         self.current = replace(taken, serial='')
         if not taken.serial:
             return taken
         if key == ('', 0):
             self._next_serial = taken.serial
-        elif key in self._parts:
-            self._parts[key] = replace(self._parts[key], serial=taken.serial)
         else:
-            self._told[key] = taken.serial
-            _shorten(self._told)
+            self._tell_of(key, Identity(serial=taken.serial))
         return taken
 
     def announce(self, key: tuple[str, int]) -> None:
@@ -120,11 +130,17 @@ class Identities:
         """
         if key in self._parts:
             return
-        serial = self._told.pop(key, '')
-        if not serial:
-            serial, self._next_serial = self._next_serial, ''
-        self._parts[key] = replace(self.current, serial=serial)
+        told = self._told.pop(key, Identity())
+        if not told.serial:
+            told = replace(told, serial=self._next_serial)
+            self._next_serial = ''
+        self._parts[key] = _completed(told, self.current)
         _shorten(self._parts)
+
+    def _tell_of(self, key: tuple[str, int], told: Identity) -> None:
+        of_parts = self._parts if key in self._parts else self._told
+        of_parts[key] = _completed(told, of_parts.get(key, Identity()))
+        _shorten(of_parts)
 
     def of(self, key: tuple[str, int]) -> Identity:
         """
@@ -132,6 +148,12 @@ class Identities:
 
         """
         return self._parts.get(key, self.current)
+
+
+def _completed(told: Identity, known: Identity) -> Identity:
+    return Identity(
+        told.order_name or known.order_name, told.lot or known.lot, told.serial or known.serial
+    )
 
 
 def _shorten(remembered: OrderedDict[tuple[str, int], Any]) -> None:

@@ -19,6 +19,7 @@ from anomaly_inspection import nodes
 from anomaly_inspection.nodes.camera_node import CameraNode
 from anomaly_inspection.nodes.decider_node import DeciderNode
 from anomaly_inspection.nodes.drift_watch_node import DriftWatchNode
+from anomaly_inspection.nodes.inspector_node import InspectorNode
 from anomaly_inspection.nodes.mqtt_bridge_node import MqttBridgeNode
 from anomaly_inspection.nodes.opcua_server_node import OpcuaServerNode
 from anomaly_inspection.nodes.panel_node import PanelNode
@@ -84,6 +85,7 @@ PROBLEMS = {
         'recipe': ['recipe'],
         'frames': ['lost part/image', 'picture'],
     },
+    InspectorNode: {'cell': ['cell']},
     PanelNode: {
         'people': ['people', 'record of changes'],
         'review': ['review set', 'lost part/image'],

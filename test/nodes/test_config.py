@@ -14,6 +14,7 @@ pytest.importorskip('anomaly_inspection.msg', reason='needs ROS 2 and the built 
 from anomaly_inspection.nodes.camera_node import CameraNode, CameraParameters
 from anomaly_inspection.nodes.decider_node import DeciderNode, DeciderParameters
 from anomaly_inspection.nodes.drift_watch_node import DriftWatchNode, DriftWatchParameters
+from anomaly_inspection.nodes.inspector_node import InspectorNode, InspectorParameters
 from anomaly_inspection.nodes.mqtt_bridge_node import MqttBridgeNode
 from anomaly_inspection.nodes.mqtt_bridge_parameters import MqttBridgeParameters
 from anomaly_inspection.nodes.opcua_server_node import OpcuaServerNode, OpcuaServerParameters
@@ -45,6 +46,7 @@ NODES = {
     'mqtt_bridge': (MqttBridgeNode, MqttBridgeParameters),
     'opcua_server': (OpcuaServerNode, OpcuaServerParameters),
     'drift_watch': (DriftWatchNode, DriftWatchParameters),
+    'inspector': (InspectorNode, InspectorParameters),
 }
 
 

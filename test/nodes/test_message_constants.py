@@ -13,6 +13,7 @@ import pytest
 
 from anomaly_inspection.deciding import part_judge
 from anomaly_inspection.deciding.frame_judge import Combination, Reason, Verdict
+from anomaly_inspection.deciding.inspection import Outcome as InspectOutcome
 from anomaly_inspection.deciding.limits import LimitOrigin
 from anomaly_inspection.learning.cell_calibration import CalibrationState
 from anomaly_inspection.scoring.frame_scorer import ScoreStatus
@@ -20,15 +21,14 @@ from anomaly_inspection.scoring.measure import BadSide
 from anomaly_inspection.sorting.sort_record import Action, Cause, Outcome
 from support.paths import ROOT
 
-MESSAGES = ROOT / 'msg'
-
 
 def constants(message: str, prefix: str) -> dict[str, int]:
     """
     Read the constants of a message that begin with the prefix, apart from UNKNOWN.
 
     """
-    text = (MESSAGES / f'{message}.msg').read_text(encoding='utf-8')
+    kind = 'action' if message == 'Inspect' else 'msg'
+    text = (ROOT / kind / f'{message}.{kind}').read_text(encoding='utf-8')
     found = re.findall(rf'^uint8 {prefix}_(\w+)=(\d+)$', text, re.MULTILINE)
     assert found[0] == ('UNKNOWN', '0')
     return {name: int(value) for name, value in found[1:]}
@@ -40,6 +40,8 @@ def constants(message: str, prefix: str) -> dict[str, int]:
         ('Calibration', 'STATE', CalibrationState),
         ('Decision', 'VERDICT', Verdict),
         ('Decision', 'REASON', Reason),
+        ('Inspect', 'VERDICT', Verdict),
+        ('Inspect', 'OUTCOME', InspectOutcome),
         ('LimitsInForce', 'COMBINATION', Combination),
         ('LimitInForce', 'ORIGIN', LimitOrigin),
         ('Measure', 'BAD_SIDE', BadSide),

@@ -103,13 +103,19 @@ def test_order_lot_and_serial_number_come_with_the_part_they_were_told_for(make_
     told.publish(PartIdentity(source='plc', order='4711', lot='B'))
     bench.wait(lambda: is_told() == 'B')
     announce(2)
+    alone = {'session_id': bench.peer.session, 'part_id': 3, 'only_this_part': True}
+    told.publish(PartIdentity(source='inspect', order='4712', serial='S3', **alone))
+    bench.wait(lambda: bench.node._identities._told)
+    announce(3)
+    announce(4)
     told.publish(PartIdentity(source='plc', lot='\x07'))
     bench.wait(lambda: bench.node.problem('identity'))
-    for part_id in (1, 2):
+    for part_id in (1, 2, 3, 4):
         bench.peer.decide(part_id)
-    bench.wait(lambda: listener.sequences == [1, 2])
+    bench.wait(lambda: listener.sequences == [1, 2, 3, 4])
     identities = [(d['order'], d['lot'], d['serial_number']) for d in listener.of('decision')]
-    assert identities == [('4711', 'A', 'S1'), ('4711', 'B', None)]
+    of_others = ('4711', 'B', None)
+    assert identities == [('4711', 'A', 'S1'), of_others, ('4712', 'B', 'S3'), of_others]
 
 
 def test_states_follow_the_cell(make_bench, listener, tmp_path):

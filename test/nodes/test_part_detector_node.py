@@ -452,7 +452,7 @@ def test_two_that_cut_parts_are_told(make_bench):
 @pytest.mark.parametrize(
     ('parameters', 'words'),
     [
-        ({'mode': 'station', 'trigger': 'service'}, "'presence' alone"),
+        ({'mode': 'station', 'trigger': 'every_frame'}, "with trigger 'presence', or is told"),
         ({'trigger': 'presence', 'region_of_interest': '1,2,x'}, "'1,2,x' is refused"),
         ({'trigger': 'presence', 'region_of_interest': '0,0,5,5'}, 'region_of_interest.width'),
     ],

@@ -220,16 +220,20 @@ def test_a_part_is_recorded_with_its_measures_limits_sorting_and_lot(bench, tmp_
     cell.say('part_identity', identity, 6)
     bench.wait(lambda: bench.node._identities.current.lot == 'L-4')
     cell.whole_part(1)
+    alone = {'session_id': 'test', 'part_id': 2, 'only_this_part': True}
+    cell.say('part_identity', PartIdentity(order='B 18', serial='0002', **alone), 7)
+    bench.wait(lambda: bench.node._identities._told)
     cell.whole_part(2, has_passed=False, anomaly_score=1.7)
     wait_for(bench, tmp_path, schema.sort_events, lambda found: len(found) == 2)
     first, second = rows(tmp_path, schema.parts)
+    assert bench.node._identities.current.order_name == 'A 17'
+    assert (second['order_name'], second['serial']) == ('B 18', '0002')
     assert (first['verdict'], first['reason']) == ('PASS', 'WITHIN_LIMITS')
     assert (first['order_name'], first['lot'], first['serial']) == ('A 17', 'L-4', '0001')
     assert json.loads(first['measures']) == {'ssim.mean_ssim': 0.8}
     assert json.loads(first['limits']) == {'ssim.mean_ssim': 0.9}
     assert first['details'] == ''
-    # The lot holds, the serial number was that of one part.
-    assert (second['lot'], second['serial']) == ('L-4', '')
+    assert second['lot'] == 'L-4'
     details = json.loads(second['details'])
     assert details['frames'] == [{'name': 'frame 2', 'problem': ''}]
     assert details['scores'][0]['regions'] == [[1, 2, 3, 4, 4, 1.5]]

@@ -134,6 +134,15 @@ class NodeBench:
         Send a goal, and wait until it has been accepted.
 
         """
+        client = self.action_client(action_type, name)
+        self.wait(client.server_is_ready)
+        return SentGoal(self, client, action_type.Goal(**fields))
+
+    def action_client(self, action_type, name):
+        """
+        Give the client of an action; made at the first call.
+
+        """
         if name not in self.action_clients:
 
             def make():
@@ -142,9 +151,7 @@ class NodeBench:
             # On the peer's own thread: rclpy lets an executor use a client that is half made.
             self.peer.executor.create_task(make)
             self.wait(lambda: name in self.action_clients)
-        client = self.action_clients[name]
-        self.wait(client.server_is_ready)
-        return SentGoal(self, client, action_type.Goal(**fields))
+        return self.action_clients[name]
 
     def set_parameter(self, name, value):
         parameter = Parameter(name, value=value).to_parameter_msg()

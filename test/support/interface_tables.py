@@ -17,6 +17,7 @@ from rclpy.qos import DurabilityPolicy, ReliabilityPolicy
 from anomaly_inspection.nodes.camera_node import CameraNode, CameraParameters
 from anomaly_inspection.nodes.decider_node import DeciderNode, DeciderParameters
 from anomaly_inspection.nodes.drift_watch_node import DriftWatchNode, DriftWatchParameters
+from anomaly_inspection.nodes.inspector_node import InspectorNode, InspectorParameters
 from anomaly_inspection.nodes.mqtt_bridge_node import MqttBridgeNode
 from anomaly_inspection.nodes.mqtt_bridge_parameters import MqttBridgeParameters
 from anomaly_inspection.nodes.opcua_server_node import OpcuaServerNode, OpcuaServerParameters
@@ -53,6 +54,7 @@ NODES = {
     'opcua_server': (OpcuaServerNode, OpcuaServerParameters),
     'drift_watch': (DriftWatchNode, DriftWatchParameters),
     'simulated_belt': (SimulatedBeltNode, SimulatedBeltParameters),
+    'inspector': (InspectorNode, InspectorParameters),
 }
 TOPICS = {
     'image_raw': 'Every frame of the camera. A foreign driver may publish it instead of `camera`.',
@@ -100,7 +102,7 @@ TOPICS = {
 }
 SERVICES = {
     'camera/capture': 'Takes one frame and makes it a part (`mode: triggered`).',
-    'part_detector/trigger': 'Makes a part of the frame before the camera (`trigger: service`).',
+    'part_detector/trigger': 'Makes a part of what is before the camera (`trigger: service`).',
     'decider/confirm_recipe': (
         'Brings into force the recipe that a restarted decider found, when it is not the one from '
         'before.'
@@ -122,6 +124,7 @@ SERVICES = {
     'teacher/discard': 'Throws away the draft of a session; its images stay.',
 }
 ACTIONS = {
+    'inspect': 'Gives the verdict on the part that is in place now, to a robot or a PLC.',
     'part_detector/learn_empty': 'Learns what the empty belt looks like (`trigger: presence`).',
     'decider/load_recipe': 'Switches to another recipe between two parts.',
     'decider/calibrate': 'Derives the limits anew from the next good parts.',
