@@ -34,11 +34,7 @@ from anomaly_inspection.sorting.gate_task import GateCall, GateTask
 from anomaly_inspection.sorting.sort_record import Action, Cause, Outcome, PartKey, SortRecord
 from anomaly_inspection.sorting.track import Stage, Track
 from anomaly_inspection.sorting.tracker_settings import TrackerSettings
-
-# An end of the window that is foreseen so much earlier or later is told to the gate.
-_SAME_END_SHARE = 1 / 16
-# So long before its end a window is made longer.
-_RENEWED_BEFORE_SHARE = 1 / 3
+from anomaly_inspection.sorting.window_renewal import renewal_due, renewed
 
 
 @dataclass
@@ -342,36 +338,21 @@ class PartTracker:
 
         """
         opened = self._opened_tracks()
-        if not track.may_renew or track not in opened:
-            return math.inf
         # The last part at the gate decides when it closes.
-        if any(other.closes_s > track.closes_s for other in opened):
-            return math.inf
-        window_s = self._settings.window_s
-        if track.closes_s < track.back_s - _SAME_END_SHARE * window_s:
-            return -math.inf
-        if track.closes_s > track.back_s + _SAME_END_SHARE * window_s:
-            return track.back_s - self._settings.actuation_s - _RENEWED_BEFORE_SHARE * window_s
-        return math.inf
+        is_last = track in opened and not any(one.closes_s > track.closes_s for one in opened)
+        return renewal_due(track, self._settings) if is_last else math.inf
 
     def _renew(self, track: Track, now: float) -> GateTask | None:
         """
         Tell the gate when the window ends, as the belt moves now.
 
         """
-        actuation_s = self._settings.actuation_s
-        if now >= track.back_s - actuation_s:
-            # It closes by now: the command is too late.
-            track.may_renew = False
-            self._closed_early(track, now)
-            return None
-        track.back_s = min(track.closes_s, now + actuation_s + self._settings.window_s)
-        duration_s = track.back_s - actuation_s - now
-        # A window so short would be over before the gate has heard of it.
-        if duration_s > _SAME_END_SHARE * self._settings.window_s:
-            return GateTask(GateCall.OPEN, track.key, duration_s, now)
-        track.back_s, track.may_renew, track.stage = now + actuation_s, False, Stage.CLOSING
-        return GateTask(GateCall.REST, track.key)
+        if now < track.back_s - self._settings.actuation_s:
+            return renewed(track, self._settings, now)
+        # It closes by now: the command is too late.
+        track.may_renew = False
+        self._closed_early(track, now)
+        return None
 
     def _next_task(self, track: Track, now: float) -> GateTask | None:
         """
