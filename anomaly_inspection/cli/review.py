@@ -257,6 +257,12 @@ def _print(
     else:
         console.print()
         console.print(_limits_table(result, tried, is_tried=is_tried))
+        for measure in result.advice.measures:
+            if measure.held and not is_tried:
+                console.print(
+                    f'{escaped(measure.limit.name)} is not loosened: {measure.held.sentence}.',
+                    soft_wrap=True,
+                )
         console.print(_outcomes_table(result, tried))
     _print_flips(result, tried, is_tried=is_tried)
     # In a review set the good ones lie by themselves; records keep all rejects of a day together.
@@ -284,7 +290,6 @@ def _limits_table(result: Review, tried: dict[str, float], *, is_tried: bool) ->
     table.add_column('limit', no_wrap=True)
     for heading in ('now', 'tried' if is_tried else 'proposed', 'right for the reviewed parts'):
         table.add_column(heading, justify='right', no_wrap=True)
-    table.add_column('')
     for one in result.advice.measures:
         value = tried.get(one.limit.name, one.limit.value)
         table.add_row(
@@ -292,7 +297,6 @@ def _limits_table(result: Review, tried: dict[str, float], *, is_tried: bool) ->
             f'{one.limit.value:.4g}',
             f'[bold]{value:.4g}[/]' if value != one.limit.value else '-',
             one.right_range or '-',
-            'held back by the allowed range' if one.is_bounded else '',
         )
     return table
 
@@ -402,6 +406,7 @@ def _as_json(
                 'proposed': one.proposed,
                 'for_good': one.for_good,
                 'for_bad': one.for_bad,
+                'held': one.held.sentence if one.held else None,
             }
             for one in result.advice.measures
         },

@@ -23,6 +23,7 @@ from anomaly_inspection.panel.review.review_set import ReviewSet
 from anomaly_inspection.recipes.folder import read_recipe
 from anomaly_inspection.recipes.limit_table import limit_table
 from anomaly_inspection.recipes.recipe import Recipe
+from anomaly_inspection.reviewing.looser import FEWEST_BAD
 from support.reviewed_parts import (
     DEEP,
     judged_part,
@@ -33,7 +34,7 @@ from support.reviewed_parts import (
 )
 
 SCRIPT = '[bold]<script>window.hacked=1</script>\x1b]0;owned\x07'
-N_FAINT, N_DEEP = 6, 4
+N_FAINT, N_DEEP = 6, FEWEST_BAD
 
 
 @pytest.fixture
@@ -44,7 +45,7 @@ def recipe(tmp_path: Path) -> Recipe:
 @pytest.fixture
 def review_set(tmp_path: Path, recipe: Recipe) -> Path:
     """
-    Six good parts with faint spots and four bad ones with deep spots, all rejected and reviewed.
+    Six good parts with faint spots and thirty bad ones with deep spots, all rejected and reviewed.
 
     """
     folder = tmp_path / 'review'
@@ -82,7 +83,7 @@ def test_tables_say_what_the_verdicts_say_and_change_nothing(
     answer = run(review_set)
     assert answer.exit_code == 0, answer.output
     for words in (
-        f'Of {N_FAINT + N_DEEP} reviewed rejects {N_FAINT} were good: 60 %',
+        f'Of {N_FAINT + N_DEEP} reviewed rejects {N_FAINT} were good: 16.7 %',
         'Rejects say nothing of escapes',
         f'{N_FAINT} of {N_FAINT}',
         'REJECT -> PASS  confirmed good',
@@ -91,6 +92,22 @@ def test_tables_say_what_the_verdicts_say_and_change_nothing(
         assert words in answer.output, answer.output
     assert limits_of(recipe) == before
     assert '\x1b]' not in answer.output
+
+
+def test_it_says_what_a_looser_limit_still_needs(
+    run: Callable[..., Result], tmp_path: Path, recipe: Recipe
+) -> None:
+    reviews = ReviewSet(tmp_path / 'few')
+    review_parts(reviews, recipe, n_faint=N_FAINT, n_deep=N_DEEP - 1, comment='')
+    reviews.close()
+    answer = run(tmp_path / 'few')
+    assert answer.exit_code == 0, answer.output
+    wanted = f'{N_DEEP - 1} rejected parts are confirmed as bad; at least {N_DEEP} are needed.'
+    assert f'variation.largest_region is not loosened: {wanted}' in answer.output
+    assert 'No other limit is proposed' in answer.output
+    content = json.loads(run(tmp_path / 'few', '--json').stdout)
+    assert content['limits']['variation.largest_region']['held'] == wanted[:-1]
+    assert content['tried'] == {}
 
 
 def test_json_counts_what_would_turn_round(run: Callable[..., Result], review_set: Path) -> None:

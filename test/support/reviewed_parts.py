@@ -38,6 +38,9 @@ def strict_recipe(folder: Path) -> Recipe:
     for limit in limit_table(recipe):
         value = good[limit.scorer, limit.measure]
         span = 0.02 * max(abs(value), 1.0)
+        if limit.measure == 'largest_region':
+            # Just below what a faint spot has, so that twice as far is still below a deep one.
+            span = 28.0
         wanted = value + span if limit.bad_side is BadSide.HIGH else value - span
         is_high = limit.bad_side is BadSide.HIGH
         # Never on the good side of the typical part.

@@ -17,6 +17,7 @@ from anomaly_inspection.panel.explaining import measure_name, number, said, unit
 from anomaly_inspection.panel.layout import text
 from anomaly_inspection.panel.review.verdicts import Verdicts, verdicts_of
 from anomaly_inspection.reviewing.accepted_limits import LONGEST_REASON
+from anomaly_inspection.reviewing.looser import FEWEST_BAD, FEWEST_GOOD, Hold, MOST_TIMES
 
 if TYPE_CHECKING:
     from anomaly_inspection.panel.cell.commands import Answer
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from anomaly_inspection.panel.words import Words
     from anomaly_inspection.reviewing.advice import MeasureAdvice
     from anomaly_inspection.reviewing.findings import Share
+    from anomaly_inspection.reviewing.looser import Held
 
 LOOK_EVERY_S = 2.0
 _LIMITS_SHOWN = 3
@@ -133,10 +135,12 @@ class VerdictsBox:
     def _show_advice(self, verdicts: Verdicts) -> None:
         words, advice = self._words, verdicts.review.advice
         changed = [one for one in advice.measures if one.is_change]
+        held = [(one, one.held) for one in advice.measures if one.held]
+        for one, why in held[:_LIMITS_SHOWN]:
+            text(held_words(one, why, words), 'verdicts-limit')
         if not changed:
-            if advice.now.good + advice.now.bad:
-                key = 'held' if any(one.is_bounded for one in advice.measures) else 'nothing'
-                text(words(f'verdicts.{key}'))
+            if not held and advice.now.good + advice.now.bad:
+                text(words('verdicts.nothing'))
             return
         for one in changed[:_LIMITS_SHOWN]:
             text(limit_words(one, words), 'verdicts-limit')
@@ -242,6 +246,22 @@ def limit_words(advice: MeasureAdvice, words: Words) -> str:
         unit=f' {unit}' if unit else '',
         old=number(advice.limit.value, words),
         new=number(advice.proposed, words),
+    )
+
+
+def held_words(advice: MeasureAdvice, held: Held, words: Words) -> str:
+    """
+    Say in one line why a limit is not loosened.
+
+    """
+    needed = FEWEST_BAD if held.why is Hold.FEW_BAD else FEWEST_GOOD
+    return words(
+        f'verdicts.held_{held.why}',
+        measure=measure_name(advice.limit.name, words),
+        good=held.good,
+        bad=held.bad,
+        needed=needed,
+        times=words.decimal(f'{MOST_TIMES:g}'),
     )
 
 
