@@ -9,9 +9,11 @@ nobody sees it. So a limit is loosened only as far as reviewed parts support it:
   it, and no further than the value that `REACHED_BY` of them reach. So an odd part, or two wrong
   clicks, move nothing.
 * At least `FEWEST_BAD` confirmed bad parts must be rejected now, and all of them must still be
-  rejected when every limit is moved `TIMES_FURTHER` as far as proposed. If none of 30 bad parts
-  passes there, then with 95 % confidence at most a tenth of all bad parts would: 0.9^30 = 0.04.
-  The proposal itself stays half as far away, as weaker defects than the confirmed ones may come.
+  rejected when the limits are moved k times as far as proposed. Of n bad parts the mildest has
+  about 1/n of all bad parts below it, for each limit that is moved; near the limit these lie about
+  evenly, so 1/(k n) of them would pass for each limit. k is such that together this is at most
+  `MOST_PASSED`, but never less than `LEAST_TIMES_FURTHER`, as weaker defects than the confirmed
+  ones may come: with 50 bad parts and one limit twice as far, with three limits six times.
 * At one time it goes at most to `MOST_TIMES` its distance from a typical part; teaching lets an
   odd part count as much (`learning.good_part_limits`).
 * The range of the engineer and that of the measure hold.
@@ -34,7 +36,9 @@ if TYPE_CHECKING:
 FEWEST_GOOD = 5
 REACHED_BY = 3
 FEWEST_BAD = 30
-TIMES_FURTHER = 2.0
+LEAST_TIMES_FURTHER = 2.0
+#: Of all bad parts, as expected.
+MOST_PASSED = 0.01
 MOST_TIMES = 1.5
 
 
@@ -211,5 +215,8 @@ class Loosening:
         return limits
 
     def _is_clear_of_bad(self, limits: NDArray[np.float64]) -> bool:
-        further = self._case.start + TIMES_FURTHER * (limits - self._case.start)
+        start = self._case.start
+        n_moved = int((limits > start).sum())
+        times = max(LEAST_TIMES_FURTHER, n_moved / (MOST_PASSED * len(self._bad)))
+        further = start + times * (limits - start)
         return bool(self._case.rejected_by(self._bad > further).all())

@@ -123,8 +123,12 @@ def test_parts_that_no_limit_decides_about_are_left_out() -> None:
     assert sorted(one.key[1] for one in replay.left_out) == [2, 3, 4, 5]
 
 
-#: Bad parts of which each limit alone rejects thousands: enough of them, and far away.
-FAR_BAD = tuple(part(1000 + number, BAD, 900.0, -1.0) for number in range(FEWEST_BAD))
+# Enough of them, and so far away that they hold nothing back.
+def far_bad(count: int = FEWEST_BAD) -> tuple[StoredPart, ...]:
+    return tuple(part(1000 + number, BAD, 900.0, -9.0) for number in range(count))
+
+
+FAR_BAD = far_bad()
 
 
 def goods(*areas: float, first: int = 1) -> list[StoredPart]:
@@ -154,9 +158,15 @@ def test_confirmed_good_parts_loosen_a_limit_to_what_three_of_them_reach() -> No
         ([*goods(*[11.0] * 4), *FAR_BAD], Hold.FEW_GOOD, '4 good parts exceed it; at least 5'),
         ([*goods(*[11.0] * 5), *FAR_BAD[1:]], Hold.FEW_BAD, '29 rejected parts .* least 30'),
         ([*goods(*[11.0] * 9)], Hold.FEW_BAD, '0 rejected parts'),
-        # Twice as far from the limit as the good parts, a bad one would pass.
+        # Of 50 bad parts one would pass when the limit moves twice as far.
         (
-            [*goods(*[11.0] * 9), part(50, BAD, 12.0), *FAR_BAD],
+            [*goods(*[11.0] * 9), part(50, BAD, 12.0), *far_bad(49)],
+            Hold.NEAR_BAD,
+            'a bad part lies too near',
+        ),
+        # Of 40 it must stay rejected when the limit moves 2.5 times as far.
+        (
+            [*goods(*[11.0] * 9), part(50, BAD, 12.49), *far_bad(39)],
             Hold.NEAR_BAD,
             'a bad part lies too near',
         ),
@@ -179,7 +189,9 @@ def test_a_limit_moves_right_at_the_least_support() -> None:
     # The mirror of the test above: one part more, or a little further away.
     for parts in (
         [*goods(*[11.0] * 5), *FAR_BAD],
-        [*goods(*[11.0] * 9), part(50, BAD, 12.01), *FAR_BAD],
+        [*goods(*[11.0] * 9), part(50, BAD, 12.01), *far_bad(49)],
+        [*goods(*[11.0] * 9), part(50, BAD, 12.51), *far_bad(39)],
+        [*goods(*[11.0] * 9), part(50, BAD, 12.01), *far_bad(200)],
         [*goods(*[11.0, 14.0, 14.0, 14.0, 15.0, 15.0, 11.0]), *FAR_BAD],
     ):
         advice = advise(replay_of(*parts))
@@ -188,7 +200,7 @@ def test_a_limit_moves_right_at_the_least_support() -> None:
 
 
 def test_a_good_part_beyond_a_bad_one_stays_rejected() -> None:
-    advice = advise(replay_of(*goods(*[11.0] * 5, 13.5), part(50, BAD, 13.0), *FAR_BAD))
+    advice = advise(replay_of(*goods(*[11.0] * 5, 15.0), part(50, BAD, 14.5), *FAR_BAD))
     assert advice.measures[0].proposed == 11.0
     assert advice.then.good_rejected == 1
     assert advice.then.bad_passed == 0
@@ -238,7 +250,7 @@ def test_no_proposal_lets_a_bad_part_pass_that_is_rejected_now(combination: Comb
             for truth, areas, means in drawn
             for number, (area, mean) in enumerate(zip(areas, means, strict=True))
         ]
-        far = [part(1000 + n, BAD, 900.0, -1.0, **of_this) for n in range(FEWEST_BAD)]
+        far = [part(1000 + n, BAD, 900.0, -1.0, **of_this) for n in range(100)]
         replay = Replay(TABLE, combination, [*parts, *far])
         advice = advise(replay)
         limits = replay.limits_of(advice.changes)
