@@ -164,6 +164,8 @@ def _read_set(folder: Path, by_key: dict[tuple[str, int], StoredPart], notes: li
         else:
             by_key[part.key] = replace(
                 recorded,
+                # The panel may have kept a passed part whose picture the recorder has not.
+                kind=part.kind if recorded.kind == 'passed' else recorded.kind,
                 truth=part.truth or recorded.truth,
                 picture=part.picture or recorded.picture,
             )

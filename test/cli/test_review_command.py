@@ -18,7 +18,7 @@ import pytest
 pytest.importorskip('pydantic', reason='NiceGUI is not installed: pip install .[panel]')
 
 from anomaly_inspection.cli import main
-from anomaly_inspection.panel.review.reject import Reject, reject_to_json, ReviewVerdict
+from anomaly_inspection.panel.review.reject import KeptAs, Reject, reject_to_json, ReviewVerdict
 from anomaly_inspection.panel.review.review_set import ReviewSet
 from anomaly_inspection.recipes.folder import read_recipe
 from anomaly_inspection.recipes.limit_table import limit_table
@@ -315,3 +315,21 @@ def test_records_give_rates_of_all_parts(
     # The review set beside it adds its own parts.
     both = json.loads(run(folder, review_set, '--json').stdout)
     assert both['stored_parts'] == content['stored_parts'] + N_FAINT + N_DEEP
+    # Passed parts that were reviewed on the page give the rate of escapes.
+    reviews = ReviewSet(tmp_path / 'passed')
+    image = spotted(101, 0)
+    for number in (88, 89, 90):
+        passed = judged_part(recipe, number, image, session='recorded')
+        reviews.put(passed, lambda: image, image.nbytes, 1.7e9, KeptAs.SAMPLE)
+        assert reviews.settle()
+        verdict = ReviewVerdict.DEFECT if number == 90 else ReviewVerdict.GOOD
+        reviews.judge(passed.key, verdict, '', 'anna', 1.8e9)
+    reviews.close()
+    with_passed = json.loads(run(folder, tmp_path / 'passed', '--json').stdout)
+    assert with_passed['escapes']['sample'] == {
+        **with_passed['escapes']['sample'],
+        'count': 1,
+        'total': 3,
+    }
+    # 90 of 100 production parts passed.
+    assert with_passed['escape_rate']['value'] == pytest.approx(0.9 * 1 / 3)

@@ -18,6 +18,7 @@ from anomaly_inspection.panel.layout import text
 from anomaly_inspection.panel.review.verdicts import Verdicts, verdicts_of
 from anomaly_inspection.reviewing.accepted_limits import LONGEST_REASON
 from anomaly_inspection.reviewing.looser import FEWEST_BAD, FEWEST_GOOD, Hold, MOST_TIMES
+from anomaly_inspection.reviewing.stored_part import Kind
 
 if TYPE_CHECKING:
     from anomaly_inspection.panel.cell.commands import Answer
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from anomaly_inspection.panel.review.verdicts import GuardedAcceptance
     from anomaly_inspection.panel.words import Words
     from anomaly_inspection.reviewing.advice import MeasureAdvice
-    from anomaly_inspection.reviewing.findings import Share
+    from anomaly_inspection.reviewing.findings import Findings, Share
     from anomaly_inspection.reviewing.looser import Held
 
 LOOK_EVERY_S = 2.0
@@ -127,10 +128,19 @@ class VerdictsBox:
             sentences.append(words('verdicts.proposed', count=len(changes)))
         self._main.text = ' '.join(sentences)
         with self._lines:
-            text(words('verdicts.no_escapes'), 'quiet')
+            self._show_escapes(verdicts.review.findings)
             if verdicts.n_other:
                 text(words('verdicts.other', count=verdicts.n_other), 'quiet')
             self._show_advice(verdicts)
+
+    def _show_escapes(self, found: Findings) -> None:
+        words = self._words
+        for kind, share in found.escapes.items():
+            text(words(f'verdicts.escapes_{kind}', **_share(share, words, digits=1)))
+        if not found.escapes:
+            text(words('verdicts.no_escapes'), 'quiet')
+        elif Kind.SAMPLE not in found.escapes:
+            text(words('verdicts.no_sample'), 'quiet')
 
     def _show_advice(self, verdicts: Verdicts) -> None:
         words, advice = self._words, verdicts.review.advice
@@ -267,15 +277,15 @@ def held_words(advice: MeasureAdvice, held: Held, words: Words) -> str:
 
 def _found(parts: PanelParts) -> Verdicts | str:
     try:
-        return verdicts_of(parts.reviews.rejects(), parts.state.picture(), parts.reviews)
+        return verdicts_of(parts.reviews.kept(), parts.state.picture(), parts.reviews)
     except InspectionError as error:
         return str(error)
 
 
-def _share(share: Share, words: Words) -> dict[str, Any]:
+def _share(share: Share, words: Words, digits: int = 0) -> dict[str, Any]:
     low, high = share.interval()
     percent, low_percent, high_percent = (
-        words.decimal(f'{100 * value:.0f}') for value in (share.value, low, high)
+        words.decimal(f'{100 * value:.{digits}f}') for value in (share.value, low, high)
     )
     return {
         'count': share.count,
