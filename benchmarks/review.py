@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """
 Measure what reviewed parts do to the limits: false rejects and escapes on parts that nobody has
-reviewed, with the limits as taught and as proposed after 20 to 200 clicks.
+reviewed, with the limits as taught and as proposed after 50 to 300 clicks.
 
 `python -m benchmarks.review` teaches products on a few parts of the simulated line, and lets lots
 run that vary more, each in its own way. A person reviews rejects, or rejects and passed parts
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from anomaly_inspection.recipes.recipe import Recipe
     from anomaly_inspection.reviewing.stored_part import PartKey
 
-CLICKS = (0, 20, 50, 100, 200)
+CLICKS = (0, 50, 100, 200, 300)
 #: Who reviews what: all clicks for rejects, or every other one for a passed part near a limit.
 WAYS = ('rejects', 'rejects and near')
 _NEAR = 0.8

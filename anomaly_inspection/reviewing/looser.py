@@ -8,12 +8,12 @@ nobody sees it. So a limit is loosened only as far as reviewed parts support it:
 * It is loosened only where that lets at least `FEWEST_GOOD` confirmed good parts pass that exceed
   it, and no further than the value that `REACHED_BY` of them reach. So an odd part, or two wrong
   clicks, move nothing.
-* At least `FEWEST_BAD` confirmed bad parts must be rejected now, and all of them must still be
-  rejected when the limits are moved k times as far as proposed. Of n bad parts the mildest has
-  about 1/n of all bad parts below it, for each limit that is moved; near the limit these lie about
-  evenly, so 1/(k n) of them would pass for each limit. k is such that together this is at most
-  `MOST_PASSED`, but never less than `LEAST_TIMES_FURTHER`, as weaker defects than the confirmed
-  ones may come: with 50 bad parts and one limit twice as far, with three limits six times.
+* For each limit that is loosened, `BAD_FOR_EACH` confirmed bad parts must be rejected now. Of n
+  bad parts the mildest has about 1/n of all bad parts below it, so with 100 of them about 1 % of
+  the bad parts that are rejected now may newly pass. Where good parts ask for more limits than
+  that, those are loosened that let the most good parts pass.
+* All these bad parts must still be rejected when all limits are moved `TIMES_FURTHER` as far as
+  proposed, as weaker defects than the confirmed ones may come.
 * At one time it goes at most to `MOST_TIMES` its distance from a typical part; teaching lets an
   odd part count as much (`learning.good_part_limits`).
 * The range of the engineer and that of the measure hold.
@@ -35,10 +35,8 @@ if TYPE_CHECKING:
 
 FEWEST_GOOD = 5
 REACHED_BY = 3
-FEWEST_BAD = 30
-LEAST_TIMES_FURTHER = 2.0
-#: Of all bad parts, as expected.
-MOST_PASSED = 0.01
+BAD_FOR_EACH = 100
+TIMES_FURTHER = 2.0
 MOST_TIMES = 1.5
 
 
@@ -67,12 +65,15 @@ class Held:
         What holds it.
     good, bad : int
         Confirmed good parts that exceed it, at least 1; confirmed bad ones that are rejected now.
+    bad_needed : int
+        How many of these are needed to loosen one more limit.
 
     """
 
     why: Hold
     good: int
     bad: int
+    bad_needed: int = BAD_FOR_EACH
 
     @property
     def sentence(self) -> str:
@@ -84,7 +85,7 @@ class Held:
         return {
             Hold.FEW_GOOD: f'{exceed}; at least {FEWEST_GOOD} are needed',
             Hold.FEW_BAD: f'{self.bad} rejected parts are confirmed as bad; at least '
-            f'{FEWEST_BAD} are needed',
+            f'{self.bad_needed} are needed',
             Hold.NEAR_BAD: 'a bad part lies too near',
             Hold.TOO_FAR: f'{exceed}, too far: at one time a limit goes at most to '
             f'{MOST_TIMES:g} times its distance from a typical part',
@@ -139,9 +140,9 @@ class Loosening:
         self._good = rejected[np.argsort(beyond.max(axis=1, initial=0.0))]
         self._bad = case.bad[case.rejected_by(case.bad > case.start)]
         self._furthest = case.typical + MOST_TIMES * (case.now - case.typical)
-        has_bad = len(self._bad) >= FEWEST_BAD
+        n_limits = len(self._bad) // BAD_FOR_EACH
         #: As badness, (measures,).
-        self.limits = self._loosened() if has_bad else case.start
+        self.limits = self._of_most_use(n_limits) if n_limits else case.start
 
     def held(self) -> list[Held | None]:
         """
@@ -150,8 +151,10 @@ class Loosening:
         """
         n_good = (self._good > self._case.start).sum(axis=0)
         n_bad = len(self._bad)
+        bad_needed = BAD_FOR_EACH * (n_bad // BAD_FOR_EACH + 1)
         # Each takes one more rule away; the first that moves a limit names what has held it.
         without = (
+            (Hold.FEW_BAD, self._loosened()),
             (Hold.NEAR_BAD, self._loosened(heeds_bad=False)),
             (Hold.TOO_FAR, self._loosened(heeds_bad=False, is_capped=False)),
             (Hold.RANGE, self._loosened(heeds_bad=False, is_capped=False, is_ranged=False)),
@@ -160,21 +163,46 @@ class Loosening:
         def why(index: int) -> Hold:
             if n_good[index] < FEWEST_GOOD:
                 return Hold.FEW_GOOD
-            if n_bad < FEWEST_BAD:
-                return Hold.FEW_BAD
             start = self._case.start[index]
+            if n_bad < BAD_FOR_EACH:
+                return Hold.FEW_BAD
             moved = (hold for hold, limits in without if limits[index] > start)
             return next(moved, Hold.OTHER_LIMITS)
 
         return [
-            Held(why(index), int(n_good[index]), n_bad)
+            Held(why(index), int(n_good[index]), n_bad, bad_needed)
             if n_good[index] and self.limits[index] == self._case.start[index]
             else None
             for index in range(len(n_good))
         ]
 
+    def _of_most_use(self, n_limits: int) -> NDArray[np.float64]:
+        """
+        Loosen at most so many limits: one after the other is left out that costs the fewest parts.
+
+        """
+        start = self._case.start
+        stays = np.zeros(len(start), bool)
+        limits = self._loosened(stays)
+        while (limits > start).sum() > n_limits:
+            choices = []
+            for index in np.flatnonzero(limits > start):
+                one_more = stays.copy()
+                one_more[index] = True
+                choices.append((one_more, self._loosened(one_more)))
+            stays, limits = max(choices, key=lambda choice: self._n_passing(choice[1]))
+        return limits
+
+    def _n_passing(self, limits: NDArray[np.float64]) -> int:
+        return int((~self._case.rejected_by(self._good > limits)).sum())
+
     def _loosened(
-        self, *, heeds_bad: bool = True, is_capped: bool = True, is_ranged: bool = True
+        self,
+        stays: NDArray[np.bool_] | None = None,
+        *,
+        heeds_bad: bool = True,
+        is_capped: bool = True,
+        is_ranged: bool = True,
     ) -> NDArray[np.float64]:
         start = self._case.start
         highest = np.full_like(start, np.inf)
@@ -183,6 +211,8 @@ class Loosening:
         if is_ranged:
             highest = np.minimum(highest, self._case.highest)
         highest = np.maximum(highest, start)
+        if stays is not None:
+            highest[stays] = start[stays]
         while True:
             limits = self._widest(highest, heeds_bad=heeds_bad)
             passing = self._good[~self._case.rejected_by(self._good > limits)]
@@ -209,14 +239,12 @@ class Loosening:
             exceeded = row > limits
             if not self._case.rejected_by(exceeded[None])[0]:
                 continue
-            changed = np.where(exceeded, row, limits)
-            if (changed <= highest).all() and (not heeds_bad or self._is_clear_of_bad(changed)):
+            changed = np.where(exceeded & (row <= highest), row, limits)
+            would_pass = not self._case.rejected_by((row > changed)[None])[0]
+            if would_pass and (not heeds_bad or self._is_clear_of_bad(changed)):
                 limits = changed
         return limits
 
     def _is_clear_of_bad(self, limits: NDArray[np.float64]) -> bool:
-        start = self._case.start
-        n_moved = int((limits > start).sum())
-        times = max(LEAST_TIMES_FURTHER, n_moved / (MOST_PASSED * len(self._bad)))
-        further = start + times * (limits - start)
+        further = self._case.start + TIMES_FURTHER * (limits - self._case.start)
         return bool(self._case.rejected_by(self._bad > further).all())

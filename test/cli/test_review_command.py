@@ -23,7 +23,7 @@ from anomaly_inspection.panel.review.review_set import ReviewSet
 from anomaly_inspection.recipes.folder import read_recipe
 from anomaly_inspection.recipes.limit_table import limit_table
 from anomaly_inspection.recipes.recipe import Recipe
-from anomaly_inspection.reviewing.looser import FEWEST_BAD
+from anomaly_inspection.reviewing.looser import BAD_FOR_EACH
 from support.reviewed_parts import (
     DEEP,
     judged_part,
@@ -34,7 +34,7 @@ from support.reviewed_parts import (
 )
 
 SCRIPT = '[bold]<script>window.hacked=1</script>\x1b]0;owned\x07'
-N_FAINT, N_DEEP = 6, FEWEST_BAD
+N_FAINT, N_DEEP = 6, BAD_FOR_EACH
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def recipe(tmp_path: Path) -> Recipe:
 @pytest.fixture
 def review_set(tmp_path: Path, recipe: Recipe) -> Path:
     """
-    Six good parts with faint spots and thirty bad ones with deep spots, all rejected and reviewed.
+    Six good parts with faint spots and a hundred bad ones with deep spots: rejected and reviewed.
 
     """
     folder = tmp_path / 'review'
@@ -83,7 +83,7 @@ def test_tables_say_what_the_verdicts_say_and_change_nothing(
     answer = run(review_set)
     assert answer.exit_code == 0, answer.output
     for words in (
-        f'Of {N_FAINT + N_DEEP} reviewed rejects {N_FAINT} were good: 16.7 %',
+        f'Of {N_FAINT + N_DEEP} reviewed rejects {N_FAINT} were good: 5.66 %',
         'Rejects say nothing of escapes',
         f'{N_FAINT} of {N_FAINT}',
         'REJECT -> PASS  confirmed good',

@@ -17,7 +17,7 @@ from anomaly_inspection.panel.explaining import measure_name, number, said, unit
 from anomaly_inspection.panel.layout import text
 from anomaly_inspection.panel.review.verdicts import Verdicts, verdicts_of
 from anomaly_inspection.reviewing.accepted_limits import LONGEST_REASON
-from anomaly_inspection.reviewing.looser import FEWEST_BAD, FEWEST_GOOD, Hold, MOST_TIMES
+from anomaly_inspection.reviewing.looser import FEWEST_GOOD, Hold, MOST_TIMES
 from anomaly_inspection.reviewing.stored_part import Kind
 
 if TYPE_CHECKING:
@@ -264,7 +264,7 @@ def held_words(advice: MeasureAdvice, held: Held, words: Words) -> str:
     Say in one line why a limit is not loosened.
 
     """
-    needed = FEWEST_BAD if held.why is Hold.FEW_BAD else FEWEST_GOOD
+    needed = held.bad_needed if held.why is Hold.FEW_BAD else FEWEST_GOOD
     return words(
         f'verdicts.held_{held.why}',
         measure=measure_name(advice.limit.name, words),
