@@ -31,8 +31,10 @@ def recipe() -> None:
 def export_recipe(recipe: Path, file: Path) -> None:
     """
     Pack RECIPE, the folder of a recipe, into FILE, a zip archive that must not exist yet.
+
+    The parts that it must reject (review --keep-bad) go with it.
     """
-    from anomaly_inspection.recipes.archive import write_archive
+    from anomaly_inspection.reviewing import carrying
 
     try:
         target = file.open('xb')
@@ -42,7 +44,7 @@ def export_recipe(recipe: Path, file: Path) -> None:
         raise RecipeError(f'cannot write {file}: {error.strerror or error}') from error
     try:
         with target:
-            write_archive(recipe.resolve(), target)
+            carrying.export_recipe(recipe.resolve(), target)
     except BaseException:
         file.unlink(missing_ok=True)
         raise
@@ -59,11 +61,11 @@ def import_recipe(file: Path, library: Path) -> None:
     The archive and the recipe are checked before anything comes into the library. Nothing there is
     overwritten: a recipe whose name is taken gets a new one.
     """
-    from anomaly_inspection.recipes.archive import import_archive
+    from anomaly_inspection.reviewing import carrying
 
     try:
         with file.open('rb') as opened:
-            imported = import_archive(opened, library.resolve())
+            imported = carrying.import_recipe(opened, library.resolve())
     except OSError as error:
         raise RecipeError(f'cannot read {file}: {error.strerror or error}') from error
     console.print(escaped(imported.summary), soft_wrap=True)

@@ -6,7 +6,6 @@ What people said about parts, the limits that would have been right, and setting
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
 import getpass
 import json
 import math
@@ -14,10 +13,10 @@ from pathlib import Path
 from typing import Any, TYPE_CHECKING
 
 import click
-from rich.table import Table
 
 from anomaly_inspection.cli.output import console, escaped, print_note, progress_bar, without_nan
 from anomaly_inspection.cli.record_options import RecordPlace
+from anomaly_inspection.cli.review_output import as_json, Found, part_name, print_review
 from anomaly_inspection.errors import RecipeError, SettingError
 from anomaly_inspection.state_file import default_state_folder
 
@@ -25,24 +24,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from anomaly_inspection.recipes.recipe import Recipe
-    from anomaly_inspection.reviewing.advice import Outcome
     from anomaly_inspection.reviewing.comparable import Gathered
-    from anomaly_inspection.reviewing.review import FlipCounts, Review
+    from anomaly_inspection.reviewing.review import Review
     from anomaly_inspection.reviewing.stored_part import Kind, StoredPart
-
-_MOST_FLIPS_SHOWN = 20
-
-
-@dataclass(frozen=True)
-class _Found:
-    """
-    All that the folders hold.
-
-    """
-
-    parts: list[StoredPart]
-    numbers: Mapping[Kind, int] | None
-    notes: list[str]
 
 
 @click.command(short_help='See which limits the reviewed parts speak for, and set them.')
@@ -81,7 +65,7 @@ class _Found:
     help='Take a part out of this test set, by the first 8 or more digits of its SHA-256.',
 )
 @click.option('--why', default='', help='The reason; needed to change anything.')
-@click.option('--json', 'as_json', is_flag=True, help='Print JSON in the place of tables.')
+@click.option('--json', 'prints_json', is_flag=True, help='Print JSON in the place of tables.')
 def review(
     folders: tuple[Path, ...],
     recipe_path: Path,
@@ -92,7 +76,7 @@ def review(
     keep_bad: bool,
     forget_bad: str | None,
     why: str,
-    as_json: bool,
+    prints_json: bool,
 ) -> None:
     """
     See which limits the reviewed parts speak for.
@@ -130,10 +114,10 @@ def review(
     gathered = _gathered(recipe, recipe_path, found.parts)
     result = _review(recipe, found, gathered)
     tried = _tried(result, limits) if limits else result.advice.changes
-    if as_json:
-        click.echo(json.dumps(without_nan(_as_json(result, found, gathered, tried)), indent=2))
+    if prints_json:
+        click.echo(json.dumps(without_nan(as_json(result, found, gathered, tried)), indent=2))
     else:
-        _print(recipe, result, found, gathered, tried, is_tried=bool(limits))
+        print_review(recipe, result, found, gathered, tried, is_tried=bool(limits))
     if accept:
         _accept(recipe, recipe_path, tried, why)
 
@@ -141,7 +125,7 @@ def review(
 # Read
 
 
-def _read(folders: tuple[Path, ...], recipe: Recipe, since: str | None) -> _Found:
+def _read(folders: tuple[Path, ...], recipe: Recipe, since: str | None) -> Found:
     by_key: dict[tuple[str, int], StoredPart] = {}
     numbers: Mapping[Kind, int] | None = None
     notes: list[str] = []
@@ -156,7 +140,7 @@ def _read(folders: tuple[Path, ...], recipe: Recipe, since: str | None) -> _Foun
             raise SettingError(
                 f'{folder} holds neither records (records.sqlite) nor a review set (parts/)'
             )
-    return _Found(list(by_key.values()), numbers, notes)
+    return Found(list(by_key.values()), numbers, notes)
 
 
 def _is_records(folder: Path) -> bool:
@@ -180,6 +164,8 @@ def _read_set(folder: Path, by_key: dict[tuple[str, int], StoredPart], notes: li
         else:
             by_key[part.key] = replace(
                 recorded,
+                # The panel may have kept a passed part whose picture the recorder has not.
+                kind=part.kind if recorded.kind == 'passed' else recorded.kind,
                 truth=part.truth or recorded.truth,
                 picture=part.picture or recorded.picture,
             )
@@ -210,7 +196,7 @@ def _gathered(recipe: Recipe, recipe_path: Path, parts: list[StoredPart]) -> Gat
         return gather(recipe, [*wanted, *kept], progress=progress)
 
 
-def _review(recipe: Recipe, found: _Found, gathered: Gathered) -> Review:
+def _review(recipe: Recipe, found: Found, gathered: Gathered) -> Review:
     from anomaly_inspection.reviewing.review import basis_of, review_of
 
     return review_of(basis_of(recipe), found.parts, gathered.parts, numbers=found.numbers)
@@ -230,193 +216,6 @@ def _tried(result: Review, limits: tuple[str, ...]) -> dict[str, float]:
             raise SettingError(f'--limit {text!r} is refused; allowed: scorer.measure=number')
         values[name.strip()] = value
     return checked_changes(result.replay, values)
-
-
-# Print
-
-
-def _print(
-    recipe: Recipe,
-    result: Review,
-    found: _Found,
-    gathered: Gathered,
-    tried: dict[str, float],
-    *,
-    is_tried: bool,
-) -> None:
-    console.print(
-        f'Recipe [bold]{escaped(recipe.name)}[/] version {recipe.version}: '
-        f'{len(found.parts)} stored parts, {result.n_reviewed} of them reviewed or known'
-    )
-    for sentence in result.findings.sentences():
-        console.print(escaped(sentence), soft_wrap=True)
-    for sentence in (*gathered.sentences(), *found.notes, *_left_out(result)):
-        print_note(sentence)
-    if not result.n_reviewed:
-        console.print('There is no verdict yet that could speak for or against a limit.')
-    else:
-        console.print()
-        console.print(_limits_table(result, tried, is_tried=is_tried))
-        console.print(_outcomes_table(result, tried))
-    _print_flips(result, tried, is_tried=is_tried)
-    # In a review set the good ones lie by themselves; records keep all rejects of a day together.
-    folders = {part.picture.parent for part in found.parts if part.truth and part.picture}
-    for folder in sorted(each for each in folders if each.parts[-2:] == ('test', 'good')):
-        console.print(
-            '\nTeach with the confirmed good parts: anomaly-inspection teach --add '
-            f'{escaped(folder)} --recipe {escaped(recipe.path or recipe.name)}',
-            soft_wrap=True,
-        )
-
-
-def _left_out(result: Review) -> list[str]:
-    n = len(result.replay.left_out)
-    if not n:
-        return []
-    return [
-        f'{n} parts are left out because no limit decides about them (not aligned, time-out, '
-        'several frames).'
-    ]
-
-
-def _limits_table(result: Review, tried: dict[str, float], *, is_tried: bool) -> Table:
-    table = Table(box=None, pad_edge=False)
-    table.add_column('limit', no_wrap=True)
-    for heading in ('now', 'tried' if is_tried else 'proposed', 'right for the reviewed parts'):
-        table.add_column(heading, justify='right', no_wrap=True)
-    table.add_column('')
-    for one in result.advice.measures:
-        value = tried.get(one.limit.name, one.limit.value)
-        table.add_row(
-            escaped(one.limit.name),
-            f'{one.limit.value:.4g}',
-            f'[bold]{value:.4g}[/]' if value != one.limit.value else '-',
-            one.right_range or '-',
-            'held back by the allowed range' if one.is_bounded else '',
-        )
-    return table
-
-
-def _outcomes_table(result: Review, tried: dict[str, float]) -> Table:
-    table = Table(box=None, pad_edge=False)
-    table.add_column('reviewed and known parts')
-    for heading in ('now', 'then'):
-        table.add_column(heading, justify='right')
-    now, then = result.advice.now, outcome_at(result, tried)
-    table.add_row(
-        'good parts rejected', *(f'{one.good_rejected} of {one.good}' for one in (now, then))
-    )
-    table.add_row('bad parts passed', *(f'{one.bad_passed} of {one.bad}' for one in (now, then)))
-    return table
-
-
-def outcome_at(result: Review, values: Mapping[str, float]) -> Outcome:
-    """
-    Say what limits do to the reviewed parts.
-
-    """
-    from anomaly_inspection.reviewing.advice import Outcome
-
-    rejected = result.replay.rejected(result.replay.limits_of(values))
-    counts = {truth: [0, 0] for truth in ('good', 'bad')}
-    for part, is_rejected in zip(result.replay.parts, rejected, strict=True):
-        if part.truth is not None:
-            counts[part.truth][0] += 1
-            counts[part.truth][1] += bool(is_rejected)
-    (n_good, good_rejected), (n_bad, bad_rejected) = counts['good'], counts['bad']
-    return Outcome(good_rejected, n_good, n_bad - bad_rejected, n_bad)
-
-
-def _print_flips(result: Review, tried: dict[str, float], *, is_tried: bool) -> None:
-    from anomaly_inspection.reviewing.review import count_flips
-
-    decided = count_flips(result.replay.changed_decisions())
-    if decided.total:
-        console.print(
-            '\nWith the limits as they are now, this recipe would decide otherwise than the cell '
-            f'did about {decided.total} stored parts: {escaped(_flip_words(decided))}.',
-            soft_wrap=True,
-        )
-    if not tried:
-        console.print('\nNo other limit is proposed.')
-        return
-    flips = result.replay.flips(tried)
-    what = 'tried' if is_tried else 'proposed'
-    n_parts = len(result.replay.parts)
-    console.print(
-        f'\nThe limits {what} would turn round {len(flips)} of {n_parts} verdicts'
-        + (f': {escaped(_flip_words(count_flips(flips)))}.' if flips else '.'),
-        soft_wrap=True,
-    )
-    for flip in flips[:_MOST_FLIPS_SHOWN]:
-        way = 'PASS -> REJECT' if flip.would_be_rejected else 'REJECT -> PASS'
-        truth = f'confirmed {flip.part.truth}' if flip.part.truth else 'not reviewed'
-        console.print(f'  {way}  {truth:14}  {escaped(part_name(flip.part))}', soft_wrap=True)
-    if len(flips) > _MOST_FLIPS_SHOWN:
-        console.print(f'  and {len(flips) - _MOST_FLIPS_SHOWN} more')
-
-
-def _flip_words(counts: FlipCounts) -> str:
-    named = (
-        (counts.good_to_pass, 'confirmed good would pass'),
-        (counts.bad_to_pass, 'confirmed bad would pass'),
-        (counts.unknown_to_pass, 'not reviewed would pass'),
-        (counts.good_to_reject, 'confirmed good would be rejected'),
-        (counts.bad_to_reject, 'confirmed bad would be rejected'),
-        (counts.unknown_to_reject, 'not reviewed would be rejected'),
-    )
-    return ', '.join(f'{n} {words}' for n, words in named if n)
-
-
-def part_name(part: StoredPart) -> str:
-    """
-    Name a part for people.
-
-    """
-    session, number = part.key
-    return f'part {number} of session {session}' if number or not part.picture else session
-
-
-def _as_json(
-    result: Review, found: _Found, gathered: Gathered, tried: dict[str, float]
-) -> dict[str, Any]:
-    from anomaly_inspection.reviewing.review import count_flips
-
-    said = result.findings
-    return {
-        'stored_parts': len(found.parts),
-        'reviewed_parts': result.n_reviewed,
-        'measured_anew': len(gathered.rescored),
-        'lost': len(gathered.lost),
-        'left_out': len(result.replay.left_out),
-        'false_rejects': _share(said.false_rejects),
-        'escapes': {str(kind): _share(share) for kind, share in said.escapes.items()},
-        'known_good_rejected': _share(said.known_good),
-        'known_bad_passed': _share(said.known_bad),
-        'false_reject_rate': said.false_reject_rate and asdict(said.false_reject_rate),
-        'escape_rate': said.escape_rate and asdict(said.escape_rate),
-        'sentences': [*said.sentences(), *gathered.sentences(), *found.notes],
-        'limits': {
-            one.limit.name: {
-                'now': one.limit.value,
-                'proposed': one.proposed,
-                'for_good': one.for_good,
-                'for_bad': one.for_bad,
-            }
-            for one in result.advice.measures
-        },
-        'tried': tried,
-        'now': asdict(result.advice.now),
-        'then': asdict(outcome_at(result, tried)),
-        'flips': asdict(count_flips(result.replay.flips(tried))),
-    }
-
-
-def _share(share: Any) -> dict[str, Any] | None:
-    if share is None:
-        return None
-    low, high = share.interval()
-    return {'count': share.count, 'total': share.total, 'low': low, 'high': high}
 
 
 # Change

@@ -27,10 +27,10 @@ from anomaly_inspection.nodes.begun_action import (
 from anomaly_inspection.nodes.qos import EVENT
 from anomaly_inspection.panel.cell.commands import Answer, PartNames, PASSES_BAD_PARTS
 from anomaly_inspection.panel.recipes.library import kept_folder
-from anomaly_inspection.recipes.archive import import_archive
 from anomaly_inspection.recipes.folder import read_recipe, write_recipe
 from anomaly_inspection.recipes.removal import delete_recipe
 from anomaly_inspection.records.identity import checked_name
+from anomaly_inspection.reviewing import carrying
 from anomaly_inspection.srv import SetLimitRanges, SetLimits
 
 if TYPE_CHECKING:
@@ -173,7 +173,7 @@ class PanelCommands:
 
         """
         try:
-            return Answer(True, import_archive(file, Path(library)).summary)
+            return Answer(True, carrying.import_recipe(file, Path(library)).summary)
         except InspectionError as error:
             return Answer(False, str(error))
 

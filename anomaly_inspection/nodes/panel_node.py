@@ -10,7 +10,6 @@ a process of its own and listens to pictures only while somebody looks.
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass
 import functools
 from pathlib import Path
 import sys
@@ -33,13 +32,13 @@ from anomaly_inspection.msg import (
 )
 from anomaly_inspection.nodes import panel_views
 from anomaly_inspection.nodes.freed_memory import give_back_freed_memory, share_heaps
-from anomaly_inspection.nodes.inspection_node import InspectionNode, NodeParameters, steady_s
+from anomaly_inspection.nodes.inspection_node import InspectionNode, steady_s
 from anomaly_inspection.nodes.needed_packages import check_needed
 from anomaly_inspection.nodes.panel_commands import PanelCommands
+from anomaly_inspection.nodes.panel_parameters import PanelParameters
 from anomaly_inspection.nodes.panel_rejects import PanelRejects
 from anomaly_inspection.nodes.panel_teaching import PanelTeaching
 from anomaly_inspection.nodes.panel_tuning import PanelTuning
-from anomaly_inspection.nodes.parameters import parameter
 from anomaly_inspection.nodes.qos import EVENT, LATCHED, WATCH_IMAGE
 from anomaly_inspection.nodes.spinning import PARAMETERS_REFUSED, spin_node
 from anomaly_inspection.nodes.stamps import nanoseconds_from_stamp
@@ -59,104 +58,6 @@ _PICTURES = {MARKED: 'overlay/part', PLAIN: 'overlay/frame', MAP: 'overlay/map'}
 _REMEMBERED_STAMPS = 200
 _STALE_AFTER_S = 5.0
 _TIDY_EVERY_S = 5.0
-
-
-@dataclass(frozen=True)
-class PanelParameters(NodeParameters):
-    """
-    Parameters of the panel node.
-
-    """
-
-    host: str = parameter(
-        '127.0.0.1',
-        'Address to listen on: 127.0.0.1 for this machine alone, 0.0.0.0 for whoever reaches this '
-        'machine.',
-        read_only=True,
-    )
-    port: int = parameter(
-        8080, 'TCP port; 0 = any that is free.', minimum=0, maximum=65535, read_only=True
-    )
-    certificate: str = parameter(
-        '', 'File with the TLS certificate (PEM); with key: HTTPS.', read_only=True
-    )
-    key: str = parameter(
-        '', 'File with the private key of the certificate (PEM, no password).', read_only=True
-    )
-    people_folder: str = parameter(
-        '',
-        "Folder of the accounts and of the record of changes; empty: 'people' in state_folder.",
-        read_only=True,
-    )
-    review_folder: str = parameter(
-        '',
-        "Folder of the rejects that people review; empty: 'review' beside the state of this node; "
-        "'none': rejects are not kept.",
-        read_only=True,
-    )
-    review_mb: int = parameter(
-        2000,
-        'Most disk space for pictures of rejects; when it is used up, the oldest go. 0: rejects '
-        'are not kept.',
-        unit='MB',
-        minimum=0,
-        maximum=1_000_000,
-        read_only=True,
-    )
-    records_folder: str = parameter(
-        '',
-        'Folder in which the recorder keeps its records, for the shift report; empty: the page '
-        'has none, unless records_database is given.',
-        read_only=True,
-    )
-    records_database: str = parameter(
-        '',
-        "PostgreSQL database of the recorder, as 'postgresql://user@host/database'; empty: a "
-        'SQLite file in records_folder.',
-        read_only=True,
-    )
-    records_password_file: str = parameter(
-        '', 'File with the password of records_database as its only line.', read_only=True
-    )
-    wall_display: bool = parameter(
-        False,
-        'Let everybody who reaches the page look at the line without log-in, as a screen on the '
-        'wall does.',
-        read_only=True,
-    )
-    allowed_hosts: str = parameter(
-        '',
-        'Names under which browsers may call this machine, with commas between, besides its '
-        'addresses, localhost and its own name.',
-        read_only=True,
-    )
-    session_idle_min: float = parameter(
-        60.0,
-        'A log-in ends after this time without a click.',
-        unit='min',
-        minimum=1.0,
-        maximum=43200.0,
-        read_only=True,
-    )
-    session_hours: float = parameter(
-        12.0,
-        'A log-in ends after this time in any case.',
-        unit='h',
-        minimum=0.1,
-        maximum=720.0,
-        read_only=True,
-    )
-    shifts: tuple[str, ...] = parameter(
-        (),
-        "Shifts for the counters, each 'HH:MM NAME' in local time, as '06:00 Early'; none: a day.",
-        read_only=True,
-    )
-    time_zone: str = parameter(
-        '',
-        "Time zone of the shifts and of all times on the page, as 'Europe/Berlin'; empty: that of "
-        'this computer.',
-        read_only=True,
-    )
 
 
 class PanelNode(InspectionNode[PanelParameters]):
@@ -204,7 +105,9 @@ class PanelNode(InspectionNode[PanelParameters]):
             reviews=self._reviews,
             reports=self._reports(cell_name),
         )
-        self._rejects = PanelRejects(self, state, self._reviews)
+        self._rejects = PanelRejects(
+            *(self, state, self._reviews), given.near_limit, given.sample_every
+        )
         self._keys_by_stamp: OrderedDict[int, tuple[str, int]] = OrderedDict()
         self._server: Any = None
         self._kept_counts: tuple[Counts, ...] = state.picture().counts

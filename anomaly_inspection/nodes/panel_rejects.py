@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-The ROS face of the review set: rejects with the very frame that was judged.
+The ROS face of the review set: rejects and some passed parts, each with the frame judged last.
 
 It takes every image of the parts and keeps the last few as they came, without looking into them.
-Only those of rejects are converted, by the thread of the review set.
+Only those of parts that are kept are converted, by the thread of the review set.
 
 """
 
@@ -23,6 +23,7 @@ from anomaly_inspection.nodes.image_conversion import array_from_image
 from anomaly_inspection.nodes.image_stream import ImageStream
 from anomaly_inspection.nodes.inspection_node import steady_s
 from anomaly_inspection.nodes.stamps import nanoseconds_from_stamp
+from anomaly_inspection.panel.review.reject import KeptAs
 
 if TYPE_CHECKING:
     import numpy as np
@@ -49,12 +50,16 @@ class _Pending:
     stamp_ns: int
     decided_s: float
     now_s: float
+    kept_as: KeptAs
     image: Image | None = None
 
 
 class PanelRejects:
     """
-    Joins the rejects of production with their images and hands them to the review set.
+    Joins the parts of production with their images and hands some to the review set.
+
+    These are all rejects, the passed parts near a limit, and a sample of the others; the recorder
+    chooses just so.
 
     Known parts of a challenge are left out: nobody needs to be asked what they are.
 
@@ -65,12 +70,24 @@ class PanelRejects:
     state : CellState
         What is known of the parts.
     reviews : ReviewSet
-        Where the rejects go.
+        Where the parts go.
+    near_limit : float
+        A passed part from this anomaly score on is near a limit, 0..1.
+    sample_every : int
+        Every so manieth passed part is of the sample; 0 = no passed part is kept.
 
     """
 
-    def __init__(self, node: InspectionNode[Any], state: CellState, reviews: ReviewSet) -> None:
+    def __init__(
+        self,
+        node: InspectionNode[Any],
+        state: CellState,
+        reviews: ReviewSet,
+        near_limit: float,
+        sample_every: int,
+    ) -> None:
         self._node, self._state, self._reviews = node, state, reviews
+        self._near_limit, self._sample_every = near_limit, sample_every
         self._stream: ImageStream | None = None
         self._images: OrderedDict[int, Image] = OrderedDict()
         self._n_bytes = 0
@@ -105,16 +122,17 @@ class PanelRejects:
 
         """
         key = (message.session_id, message.part_id)
+        kept_as = self._kept_as(message)
         if (
             self._stream is None
-            or message.verdict == Decision.VERDICT_PASS
+            or kept_as is None
             or message.known_as in (Decision.KNOWN_AS_GOOD, Decision.KNOWN_AS_BAD)
             or key in self._pending
         ):
             return
         stamp_ns = self._stamps.get(key, _UNKNOWN)
         self._pending[key] = _Pending(
-            *(key, stamp_ns, steady_s(), time.time()), image=self._images.get(stamp_ns)
+            *(key, stamp_ns, steady_s(), time.time(), kept_as), image=self._images.get(stamp_ns)
         )
         if len(self._pending) > _MOST_PENDING:
             self._hand_over(next(iter(self._pending)))
@@ -140,6 +158,19 @@ class PanelRejects:
         """
         for key in list(self._pending):
             self._hand_over(key)
+
+    def _kept_as(self, message: Decision) -> KeptAs | None:
+        """
+        Say why a part is kept; None = it is not.
+
+        """
+        if message.verdict != Decision.VERDICT_PASS:
+            return KeptAs.REJECT
+        if not self._sample_every:
+            return None
+        if message.anomaly_score >= self._near_limit:
+            return KeptAs.NEAR
+        return KeptAs.SAMPLE if message.part_id % self._sample_every == 0 else None
 
     def _note_stamp(self, message: Part | Score, stamp: Any) -> None:
         key = (message.session_id, message.part_id)
@@ -176,7 +207,8 @@ class PanelRejects:
             return
         image = pending.image
         n_bytes = len(image.data) if image else 0
-        self._reviews.put(part, functools.partial(_pixels, image), n_bytes, pending.now_s)
+        pixels = functools.partial(_pixels, image)
+        self._reviews.put(part, pixels, n_bytes, pending.now_s, pending.kept_as)
 
 
 def _pixels(image: Image | None) -> NDArray[np.uint8]:

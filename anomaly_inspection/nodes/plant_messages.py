@@ -10,12 +10,20 @@ from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 
+from anomaly_inspection.deciding.explanation import Place
 from anomaly_inspection.deciding.frame_judge import Reason
 from anomaly_inspection.msg import Challenge, Decision, LineStop, Measure, RecipeInForce
 from anomaly_inspection.nodes.stamps import nanoseconds_from_stamp
 from anomaly_inspection.plant.cell_status import Health
 from anomaly_inspection.plant.payloads import utc_text
-from anomaly_inspection.plant.plant_decision import PlantDecision, PlantMeasure
+from anomaly_inspection.plant.plant_decision import (
+    LONGEST_EXPLANATION,
+    PlantDecision,
+    PlantExplanation,
+    PlantMeasure,
+    PlantRegion,
+)
+from anomaly_inspection.printable import printable
 from anomaly_inspection.sorting.stop_cause import StopCause
 
 _KNOWN_AS = {Decision.KNOWN_AS_GOOD: 'good', Decision.KNOWN_AS_BAD: 'bad'}
@@ -25,6 +33,7 @@ _LEVELS = {
     DiagnosticStatus.ERROR: 'error',
     DiagnosticStatus.STALE: 'stale',
 }
+_LONGEST_SCORER = 64
 # A camera's clock that is further off than this does not tell when a part was decided.
 _MOST_CLOCK_ERROR_NS = 24 * 3_600_000_000_000
 
@@ -67,6 +76,30 @@ def plant_decision(message: Decision, now_ns: int) -> PlantDecision:
         recipe_hash=message.recipe_hash,
         latency_s=message.latency_s,
         known_as=_KNOWN_AS.get(message.known_as, ''),
+        explanation=_explanation(message),
+    )
+
+
+def _explanation(decision: Decision) -> PlantExplanation | None:
+    message = decision.explanation
+    if decision.verdict == Decision.VERDICT_PASS or not message.text:
+        return None
+    region = message.region
+    found = PlantRegion(
+        scorer=printable(message.scorer)[:_LONGEST_SCORER],
+        box=(region.x_min, region.y_min, region.x_max, region.y_max),
+        area_px=region.area_px,
+        times_region_limit=message.times_region_limit,
+        place=Place(message.place).name.lower() if message.place in set(Place) else '',
+        reference_px=(region.reference_x_px, region.reference_y_px),
+    )
+    return PlantExplanation(
+        text=printable(message.text)[:LONGEST_EXPLANATION],
+        region=found if message.scorer else None,
+        other_regions=message.other_regions if message.scorer else 0,
+        good_parts=message.good_parts,
+        good_parts_as_bad=message.good_parts_as_bad,
+        good_parts_worst=message.good_parts_worst,
     )
 
 

@@ -13,7 +13,12 @@ import math
 from typing import Any, TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from anomaly_inspection.plant.plant_decision import PlantDecision, PlantMeasure
+    from anomaly_inspection.plant.plant_decision import (
+        PlantDecision,
+        PlantExplanation,
+        PlantMeasure,
+        PlantRegion,
+    )
 
 #: Format of the payloads; within one, fields are added, and none is renamed or dropped.
 PAYLOAD_FORMAT = 1
@@ -78,6 +83,7 @@ def decision_payload(decision: PlantDecision, stream: str, sequence: int) -> dic
         'lot': decision.lot or None,
         'serial_number': decision.serial_number or None,
         'latency_s': _number(decision.latency_s),
+        'explanation': _explanation(decision.explanation) if decision.explanation else None,
     }
 
 
@@ -106,6 +112,39 @@ def _measure(measure: PlantMeasure) -> dict[str, Any]:
         'unit': measure.unit,
         'bad_side': 'high' if measure.high_is_bad else 'low',
         'anomaly_score': _number(measure.anomaly_score),
+    }
+
+
+def _explanation(explanation: PlantExplanation) -> dict[str, Any]:
+    region = explanation.region
+    return {
+        'text': explanation.text,
+        'region': _region(region) if region else None,
+        'other_regions': explanation.other_regions,
+        'good_parts': {
+            'count': explanation.good_parts,
+            'as_bad': explanation.good_parts_as_bad,
+            'worst': _number(explanation.good_parts_worst),
+        }
+        if explanation.good_parts
+        else None,
+    }
+
+
+def _region(region: PlantRegion) -> dict[str, Any]:
+    x_min, y_min, x_max, y_max = region.box
+    x_px, y_px = map(_number, region.reference_px)
+    return {
+        'scorer': region.scorer,
+        'x_min': x_min,
+        'y_min': y_min,
+        'x_max': x_max,
+        'y_max': y_max,
+        'area_px': region.area_px,
+        'times_region_limit': _number(region.times_region_limit),
+        'place': region.place or None,
+        'reference_x_px': x_px,
+        'reference_y_px': y_px,
     }
 
 

@@ -14,6 +14,8 @@ import math
 _GOOD = {'WITHIN_LIMITS', 'LIMIT_EXCEEDED', 'UNKNOWN_CLASS', 'TOO_FEW_FRAMES_PASSED'}
 # A challenge put its own verdict there.
 _UNCERTAIN = {'CHALLENGE_DUE', 'CHALLENGE_PART'}
+#: Longest text of an explanation, in characters.
+LONGEST_EXPLANATION = 1000
 
 
 class Quality(StrEnum):
@@ -59,6 +61,66 @@ class PlantMeasure:
 
 
 @dataclass(frozen=True)
+class PlantRegion:
+    """
+    The region of a reject that stands out most.
+
+    Parameters
+    ----------
+    scorer : str
+        Which found it.
+    box : (int, int, int, int)
+        x_min, y_min, x_max, y_max, half-open, frame pixels.
+    area_px : int
+        Number of pixels.
+    times_region_limit : float
+        Its peak over the region limit, 1 = exactly at it.
+    place : str
+        Which ninth of the part, 'upper_left'; '' = not known.
+    reference_px : (float, float)
+        Middle of the box on the part as it was taught, pixels of the reference; NaN = not known.
+
+    """
+
+    scorer: str
+    box: tuple[int, int, int, int]
+    area_px: int
+    times_region_limit: float
+    place: str = ''
+    reference_px: tuple[float, float] = (math.nan, math.nan)
+
+
+@dataclass(frozen=True)
+class PlantExplanation:
+    """
+    Why a part was rejected.
+
+    Parameters
+    ----------
+    text : str
+        All of it in English, at most `LONGEST_EXPLANATION` characters.
+    region : PlantRegion or None
+        None = no region was found.
+    other_regions : int
+        How many other regions were found.
+    good_parts : int
+        Of how many held-out good parts the worst measure is known.
+    good_parts_as_bad : int
+        How many of them are at least as bad as this part.
+    good_parts_worst : float
+        The worst value among them, unit of the measure; NaN = of none.
+
+    """
+
+    text: str
+    region: PlantRegion | None = None
+    other_regions: int = 0
+    good_parts: int = 0
+    good_parts_as_bad: int = 0
+    good_parts_worst: float = math.nan
+
+
+@dataclass(frozen=True)
 class PlantDecision:
     """
     The verdict on one part.
@@ -91,6 +153,8 @@ class PlantDecision:
         'good' or 'bad' for a known part of a challenge, '' for a production part.
     order, lot, serial_number : str
         '' = nobody has told.
+    explanation : PlantExplanation or None
+        Why it was rejected; None for a part that passed.
 
     """
 
@@ -112,6 +176,7 @@ class PlantDecision:
     order: str = ''
     lot: str = ''
     serial_number: str = ''
+    explanation: PlantExplanation | None = None
 
     @property
     def key(self) -> tuple[str, int]:

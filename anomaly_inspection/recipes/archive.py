@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-A recipe as one file, to carry it to another cell: a zip archive of its folder.
+A recipe as one file, to carry it to another cell: a zip archive of its folder, and of the parts
+beside it that it must reject. `reviewing.carrying` knows these; here they are files.
 
 An archive that comes from elsewhere is hostile until checked: its directory says names, kinds and
 sizes, which are checked before anything is unpacked; no more is unpacked than it says; and what
@@ -24,14 +25,21 @@ import zipfile
 from anomaly_inspection.errors import RecipeError
 from anomaly_inspection.printable import printable, shown
 from anomaly_inspection.recipes.budget import DEFAULT_BUDGET_BYTES, size_text
-from anomaly_inspection.recipes.layout import MOST_TEACHING_IMAGES, YAML
+from anomaly_inspection.recipes.layout import (
+    MOST_BAD_PARTS,
+    MOST_TEACHING_IMAGES,
+    MUST_REJECT,
+    MUST_REJECT_LIST,
+    REVIEW_SUFFIX,
+    YAML,
+)
 from anomaly_inspection.recipes.reading import read_recipe
 from anomaly_inspection.recipes.recipe_files import check_is_part, MOST_FILES, open_files
 from anomaly_inspection.recipes.removal import kept_versions
 from anomaly_inspection.recipes.zip_directory import check_directory_size, ENCRYPTED, END_BYTES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from anomaly_inspection.recipes.recipe import Recipe
 
@@ -40,7 +48,7 @@ LARGEST_ARCHIVE_BYTES = 10**9
 SUFFIX = '.zip'
 
 # Files of the recipe, folders, and the hidden files that some packers add for each of them.
-_MOST_ENTRIES = 2 * (MOST_FILES + MOST_TEACHING_IMAGES)
+_MOST_ENTRIES = 2 * (MOST_FILES + MOST_TEACHING_IMAGES + MOST_BAD_PARTS)
 # A recipe hardly shrinks: images and fitted numbers are most of it.
 _UNPACKED_BYTES, _UNPACKED_TIMES = 64 * 10**6, 20
 _LONGEST_NAME = 300
@@ -49,6 +57,7 @@ _REMAINS_S = 24 * 3600.0
 _COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _CHUNK_BYTES = 2**20
 _MOST_COPIES = 1000
+_BESIDE = re.compile(rf'{MUST_REJECT}/({re.escape(MUST_REJECT_LIST)}|[0-9a-f]{{64}}\.png)')
 _TEXTS = ('.yaml', '.txt', '.xml')
 # Finder's own notes.
 _FOREIGN_FOLDER = '__MACOSX'
@@ -65,11 +74,14 @@ class ImportedRecipe:
         As it lies in the library now.
     name_before : str
         Its name in the archive.
+    n_must_reject : int
+        How many confirmed bad parts came with it.
 
     """
 
     recipe: Recipe
     name_before: str
+    n_must_reject: int = 0
 
     @property
     def summary(self) -> str:
@@ -79,6 +91,8 @@ class ImportedRecipe:
         """
         recipe = self.recipe
         added = f'{recipe.name} version {recipe.version} is in the library now'
+        if self.n_must_reject:
+            added += f', with {self.n_must_reject} parts that it must reject'
         if recipe.name == self.name_before:
             return added
         return f'{added}; it has a new name, because there is another recipe {self.name_before}'
@@ -105,7 +119,7 @@ def archive_size(folder: Path) -> int:
     return size
 
 
-def write_archive(folder: Path, file: BinaryIO) -> None:
+def write_archive(folder: Path, file: BinaryIO, beside: Iterable[tuple[str, bytes]] = ()) -> None:
     """
     Write all files of a recipe into an archive; the same files always give the same bytes.
 
@@ -115,6 +129,8 @@ def write_archive(folder: Path, file: BinaryIO) -> None:
         The recipe folder. It may be replaced meanwhile: the archive is of the one that was there.
     file : binary file
         Open for writing, and seekable.
+    beside : iterable of (str, bytes)
+        Files of the folder '<name>.review' beside it, which go with it: path and content.
 
     Raises
     ------
@@ -123,7 +139,7 @@ def write_archive(folder: Path, file: BinaryIO) -> None:
         be written.
 
     """
-    archive_size(folder)
+    size = archive_size(folder)
     top = folder.name
     try:
         with zipfile.ZipFile(file, 'w') as archive:
@@ -139,12 +155,27 @@ def write_archive(folder: Path, file: BinaryIO) -> None:
                     archive.open(entry, 'w') as target,
                 ):
                     shutil.copyfileobj(source, target, _CHUNK_BYTES)
+            for path, content in beside:
+                size += len(content)
+                if size > LARGEST_ARCHIVE_BYTES:
+                    raise RecipeError(
+                        f'{printable(folder)} takes more than '
+                        f'{size_text(LARGEST_ARCHIVE_BYTES)} with the parts that it must reject; '
+                        'copy the folders instead'
+                    )
+                entry = zipfile.ZipInfo(f'{top}{REVIEW_SUFFIX}/{path}')
+                entry.external_attr = (stat.S_IFREG | 0o644) << 16
+                archive.writestr(entry, content)
     except OSError as error:
         raise RecipeError(f'cannot write the archive: {error.strerror or error}') from error
 
 
 def import_archive(
-    file: BinaryIO, library: Path, *, budget_bytes: int = DEFAULT_BUDGET_BYTES
+    file: BinaryIO,
+    library: Path,
+    *,
+    budget_bytes: int = DEFAULT_BUDGET_BYTES,
+    take_beside: Callable[[Path, Path], int] | None = None,
 ) -> ImportedRecipe:
     """
     Put the recipe of an archive into a library; nothing that is there is changed.
@@ -160,6 +191,11 @@ def import_archive(
         The folder that holds recipes.
     budget_bytes : int
         What the recipe may take of memory; see `read_recipe`.
+    take_beside : callable (Path, Path) -> int, optional
+        Takes the confirmed bad parts that came with it, before the recipe is there: called with
+        an unpacked folder that has them beside it, and with the folder of the recipe to be.
+        Raises RecipeError when they are not good, else says how many there are. None = an archive
+        that holds some is refused.
 
     Raises
     ------
@@ -171,20 +207,31 @@ def import_archive(
     draft = library / f'{_DRAFT}{secrets.token_hex(4)}'
     try:
         _clear_remains(library)
-        _unpack(file, library, draft)
+        has_beside = _unpack(file, library, draft)
         recipe = _read(draft, budget_bytes)
         name = _free_name(library, recipe)
         before = recipe.name
         if name != before:
             _rename(draft, name)
             recipe = _read(draft, budget_bytes)
+        n_beside = 0
+        if has_beside:
+            if take_beside is None:
+                raise RecipeError('the archive is refused: parts to be rejected come with it')
+            # Before the recipe is there: nobody shall load it without them.
+            n_beside = take_beside(draft, library / name)
         os.rename(draft, library / name)
         _sync(library)
     except OSError as error:
         raise RecipeError(f'cannot unpack the archive: {error.strerror or error}') from error
     finally:
         shutil.rmtree(draft, ignore_errors=True)
-    return ImportedRecipe(recipe.at(library / name), before)
+        shutil.rmtree(_beside(draft), ignore_errors=True)
+    return ImportedRecipe(recipe.at(library / name), before, n_beside)
+
+
+def _beside(folder: Path) -> Path:
+    return folder.with_name(folder.name + REVIEW_SUFFIX)
 
 
 def _clear_remains(library: Path) -> None:
@@ -198,7 +245,11 @@ def _clear_remains(library: Path) -> None:
             shutil.rmtree(path, ignore_errors=True)
 
 
-def _unpack(file: BinaryIO, library: Path, draft: Path) -> None:
+def _unpack(file: BinaryIO, library: Path, draft: Path) -> bool:
+    """
+    Unpack the recipe to `draft`, and say whether something was unpacked beside it.
+
+    """
     size = file.seek(0, os.SEEK_END)
     if size > LARGEST_ARCHIVE_BYTES:
         raise RecipeError(
@@ -214,8 +265,8 @@ def _unpack(file: BinaryIO, library: Path, draft: Path) -> None:
     except Exception as error:
         raise RecipeError(f'the archive is refused: it is no zip archive ({error})') from error
     with archive:
-        members = _members(archive)
-        unpacked = sum(member.file_size for member in members.values())
+        members, beside = _members(archive)
+        unpacked = sum(each.file_size for each in (*members.values(), *beside.values()))
         if unpacked > _UNPACKED_BYTES + _UNPACKED_TIMES * size:
             raise RecipeError(
                 f'the archive is refused: its {size_text(size)} would unpack to '
@@ -228,15 +279,21 @@ def _unpack(file: BinaryIO, library: Path, draft: Path) -> None:
                 f'the recipe takes {size_text(unpacked)} on the disk; {size_text(free)} are free'
             )
         draft.mkdir(mode=0o755)
-        for path, member in members.items():
-            target = draft / path
-            target.parent.mkdir(parents=True, exist_ok=True)
-            _unpack_file(archive, member, target)
+        for folder, wanted in ((draft, members), (_beside(draft), beside)):
+            for path, member in wanted.items():
+                target = folder / path
+                target.parent.mkdir(parents=True, exist_ok=True)
+                _unpack_file(archive, member, target)
+    return bool(beside)
 
 
-def _members(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
+_Members = dict[str, zipfile.ZipInfo]
+
+
+def _members(archive: zipfile.ZipFile) -> tuple[_Members, _Members]:
     """
-    Check all entries; give those of the recipe's files by their path in the recipe folder.
+    Check all entries; give those of the recipe's files by their path in the recipe folder, and
+    those beside it by their path in the folder beside it.
 
     """
     found: dict[str, zipfile.ZipInfo] = {}
@@ -250,6 +307,7 @@ def _members(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
         if path in found:
             raise _refusal(member, 'is there twice; allowed: once')
         found[path] = member
+    beside = _take_beside(found)
     tops = {path.partition('/')[0] for path in found}
     # Packed with its folder, or the files alone.
     inner = f'{tops.pop()}/' if YAML not in found and len(tops) == 1 else ''
@@ -265,7 +323,34 @@ def _members(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
     n_files = sum(1 for path in members if not path.startswith('images/'))
     if n_files > MOST_FILES:
         raise RecipeError(f'the archive holds {n_files} files; allowed: {MOST_FILES}')
-    return members
+    return members, beside
+
+
+def _take_beside(found: _Members) -> _Members:
+    """
+    Take out the entries of the one folder that lies beside the recipe and goes with it.
+
+    """
+    tops = {path.partition('/')[0] for path in found}
+    top = next((top for top in tops if f'{top}{REVIEW_SUFFIX}' in tops), None)
+    if top is None or len(tops) != 2:
+        return {}
+    inner = f'{top}{REVIEW_SUFFIX}/'
+    beside = {
+        path.removeprefix(inner): found.pop(path) for path in list(found) if path.startswith(inner)
+    }
+    for path, member in beside.items():
+        if not _BESIDE.fullmatch(path):
+            raise _refusal(
+                member,
+                f'is not allowed beside a recipe; allowed: {MUST_REJECT}/{MUST_REJECT_LIST} and '
+                f'pictures {MUST_REJECT}/SHA-256.png',
+            )
+    if len(beside) > MOST_BAD_PARTS + 1:
+        raise RecipeError(
+            f'the archive holds {len(beside) - 1} parts to be rejected; allowed: {MOST_BAD_PARTS}'
+        )
+    return beside
 
 
 def _checked_parts(member: zipfile.ZipInfo) -> list[str]:

@@ -15,12 +15,22 @@ The layout of a recipe folder.
       images.txt           their SHA-256 and names, one line each
       model/<scorer>/*.*   fitted data whose name holds a dot: files of their own, as a network is
 
-Nothing else may stand there. Hidden files (.git, an editor's swap file) and backups (recipe.yaml~)
-are no part of the recipe: they are never opened.
+Beside it, for all its versions, what people said about parts (see the room `reviewing`)::
+
+    <name>.review/must_reject/
+      parts.txt            SHA-256 and name of each confirmed bad part, one line each
+      <SHA-256>.png        their pictures
+
+Nothing else may stand in the folder. Hidden files (.git, an editor's swap file) and backups
+(recipe.yaml~) are no part of the recipe: they are never opened.
 
 """
 
 FORMAT_VERSION = 1
+#: The folder beside a recipe, and the confirmed bad parts in it.
+REVIEW_SUFFIX, MUST_REJECT, MUST_REJECT_LIST = '.review', 'must_reject', 'parts.txt'
+#: Each takes about a tenth of a second when a recipe is loaded.
+MOST_BAD_PARTS = 200
 MOST_REFERENCES = 20
 
 YAML = 'recipe.yaml'

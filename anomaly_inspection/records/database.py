@@ -157,6 +157,10 @@ def migrate(engine: Engine) -> None:
                 )
             config = _config(connection)
             if _revision(connection, config) != _head(config):
+                if engine.dialect.name == 'sqlite':
+                    # Else each change of the tables is kept at once, and a recorder that is killed
+                    # between them finds half of them at its next start.
+                    connection.exec_driver_sql('BEGIN IMMEDIATE')
                 command.upgrade(config, 'head')
     except (SQLAlchemyError, OSError) as error:
         raise RecordsError(sentence_of(engine, error)) from error

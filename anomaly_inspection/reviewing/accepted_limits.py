@@ -21,13 +21,13 @@ from typing import Any, TYPE_CHECKING
 
 from anomaly_inspection.errors import SettingError, StateError
 from anomaly_inspection.printable import printable
+from anomaly_inspection.recipes.layout import REVIEW_SUFFIX
 from anomaly_inspection.state_file import read_small_file, replace_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-SUFFIX = '.review'
 LONGEST_REASON = 500
 _NAME = 'accepted.jsonl'
 _MOST_KEPT = 500
@@ -64,7 +64,7 @@ def review_folder_of(recipe: Path) -> Path:
     Give the folder beside a recipe in which its reviews are kept.
 
     """
-    return recipe.with_name(recipe.name + SUFFIX)
+    return recipe.with_name(recipe.name + REVIEW_SUFFIX)
 
 
 def checked_reason(why: str) -> str:

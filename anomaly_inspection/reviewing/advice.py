@@ -3,7 +3,7 @@
 The limits that would have been right for the parts that people have reviewed.
 
 A confirmed bad part that passes outweighs any number of good ones that are rejected: no advice
-lets a confirmed bad part pass that is rejected now.
+lets a confirmed bad part pass that is rejected now, and `looser` says what a looser limit needs.
 
 """
 
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from anomaly_inspection.errors import LimitError
+from anomaly_inspection.reviewing.looser import Loosening, LooseningCase
 from anomaly_inspection.reviewing.stored_part import Truth
 
 if TYPE_CHECKING:
@@ -24,11 +25,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from anomaly_inspection.deciding.limits import Limit
+    from anomaly_inspection.reviewing.looser import Held
     from anomaly_inspection.reviewing.replay import Replay
-
-# How far beyond the worst confirmed good part a limit is put, as a share of its distance from a
-# typical good part; less where a confirmed bad part is near.
-_MARGIN = 0.05
 
 
 @dataclass(frozen=True)
@@ -49,8 +47,8 @@ class MeasureAdvice:
     for_bad : float
         With all other limits as proposed, a limit must be stricter than this to reject all
         confirmed bad parts; NaN = none of them depends on this limit.
-    is_bounded : bool
-        Whether the engineer's range, or that of the measure, has kept the proposal back.
+    held : Held or None
+        Why it is not loosened, although confirmed good parts exceed it.
 
     """
 
@@ -58,7 +56,7 @@ class MeasureAdvice:
     proposed: float
     for_good: float
     for_bad: float
-    is_bounded: bool = False
+    held: Held | None = None
 
     @property
     def is_change(self) -> bool:
@@ -149,9 +147,13 @@ def advise(replay: Replay, good: Mapping[str, NDArray[np.float64]] | None = None
 
     """
     sums = _Sums(replay, good or {})
-    limits = sums.loosened(sums.tightened(replay.limits))
+    loosening = sums.loosening(sums.tightened(replay.limits))
+    limits, held = loosening.limits, loosening.held()
     return Advice(
-        tuple(sums.of_measure(index, limits, limit) for index, limit in enumerate(replay.table)),
+        tuple(
+            sums.of_measure(index, limits, limit, held[index])
+            for index, limit in enumerate(replay.table)
+        ),
         sums.outcome(replay.limits),
         sums.outcome(limits),
     )
@@ -235,57 +237,37 @@ class _Sums:
 
     # Looser: good parts that are rejected
 
-    def loosened(self, limits: NDArray[np.float64]) -> NDArray[np.float64]:
+    def loosening(self, start: NDArray[np.float64]) -> Loosening:
         """
-        Make limits looser for one confirmed good part after the other, as far as bad parts allow.
+        Make limits looser for confirmed good parts, as far as the rule of `looser` allows.
 
         """
-        before = limits
-        is_caught = self._replay.rejected(limits, self._bad)
-        rejected = self._good[self._replay.rejected(limits, self._good)]
-        beyond = (rejected - self._typical) / (limits - self._typical)
-        for row in rejected[np.argsort(beyond.max(axis=1, initial=0.0))]:
-            exceeded = row > limits
-            if not all(
-                self._is_allowed(index, row[index]) for index in map(int, np.flatnonzero(exceeded))
-            ):
-                continue
-            changed = np.where(exceeded, row, limits)
-            if self._replay.rejected(changed, self._bad)[is_caught].all():
-                limits = changed
-        for index in np.flatnonzero(limits != before):
-            limits = self._with_margin(limits, int(index), is_caught)
-        return limits
-
-    def _with_margin(
-        self, limits: NDArray[np.float64], index: int, is_caught: NDArray[np.bool_]
-    ) -> NDArray[np.float64]:
-        _, bad_from = self._ends(limits, index)
-        margin = _MARGIN * (limits[index] - self._typical[index])
-        if not math.isnan(bad_from):
-            margin = min(margin, (bad_from - limits[index]) / 2.0)
-        changed = limits.copy()
-        changed[index] = min(limits[index] + max(margin, 0.0), self._high[index])
-        is_safe = self._replay.rejected(changed, self._bad)[is_caught].all()
-        return changed if is_safe else limits
+        return Loosening(
+            LooseningCase(
+                start=start,
+                now=self._replay.limits,
+                typical=self._typical,
+                highest=self._high,
+                good=self._good,
+                bad=self._bad,
+                rejected_by=self._replay.rejected_by,
+            )
+        )
 
     # One measure
 
-    def of_measure(self, index: int, limits: NDArray[np.float64], limit: Limit) -> MeasureAdvice:
+    def of_measure(
+        self, index: int, limits: NDArray[np.float64], limit: Limit, held: Held | None
+    ) -> MeasureAdvice:
         good_to, bad_from = self._ends(limits, index)
         proposed, for_good, for_bad = (
             self._value(index, one) for one in (limits[index], good_to, bad_from)
         )
         if limits[index] == self._replay.limits[index]:
             proposed = limit.value
-        is_wanted = not math.isnan(good_to) and good_to > limits[index]
-        return MeasureAdvice(
-            limit,
-            proposed,
-            for_good,
-            for_bad,
-            is_bounded=is_wanted and not self._is_allowed(index, good_to),
-        )
+        # What holds back a limit that is made stricter goes without saying.
+        is_change = proposed != limit.value
+        return MeasureAdvice(limit, proposed, for_good, for_bad, None if is_change else held)
 
     def _ends(self, limits: NDArray[np.float64], index: int) -> tuple[float, float]:
         """

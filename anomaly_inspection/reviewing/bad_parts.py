@@ -27,6 +27,7 @@ from anomaly_inspection.evaluation.recipe_judge import combination_of, RecipeJud
 from anomaly_inspection.imaging.image_decoding import decode_image
 from anomaly_inspection.printable import printable
 from anomaly_inspection.progress import no_progress
+from anomaly_inspection.recipes.layout import MOST_BAD_PARTS, MUST_REJECT, MUST_REJECT_LIST
 from anomaly_inspection.recipes.limit_table import limit_table
 from anomaly_inspection.reviewing.accepted_limits import review_folder_of
 from anomaly_inspection.reviewing.stored_part import Kind, StoredPart, Truth
@@ -42,9 +43,6 @@ if TYPE_CHECKING:
     from anomaly_inspection.progress import Progress
     from anomaly_inspection.recipes.recipe import Recipe
 
-#: Each takes about a tenth of a second when a recipe is loaded.
-MOST_BAD_PARTS = 200
-_FOLDER, _LIST = 'must_reject', 'parts.txt'
 _LINE = re.compile(r'([0-9a-f]{64})  (\S[^\n]*)')
 _LONGEST_NAME = 200
 _BY_LIMITS = (Reason.WITHIN_LIMITS, Reason.LIMIT_EXCEEDED, Reason.UNKNOWN_CLASS)
@@ -117,7 +115,7 @@ class BadParts:
 
     def __init__(self, recipe: Path) -> None:
         newest = recipe.with_name(re.sub(r'\.v[1-9][0-9]{0,8}$', '', recipe.name))
-        self.folder = review_folder_of(newest) / _FOLDER
+        self.folder = review_folder_of(newest) / MUST_REJECT
 
     def all(self) -> list[BadPart]:
         """
@@ -130,7 +128,7 @@ class BadParts:
             the recipe must reject.
 
         """
-        path = self.folder / _LIST
+        path = self.folder / MUST_REJECT_LIST
         try:
             text = read_small_file(path)
         except (OSError, ValueError) as error:
@@ -217,9 +215,9 @@ class BadParts:
         (self.folder / f'{found[0].digest}.png').unlink(missing_ok=True)
         return found[0]
 
-    def pictures(self) -> Iterator[tuple[BadPart, NDArray[np.uint8]]]:
+    def contents(self) -> Iterator[tuple[BadPart, bytes]]:
         """
-        Read the pictures, one at a time.
+        Read the files of the pictures, one at a time.
 
         Raises
         ------
@@ -235,18 +233,38 @@ class BadParts:
                 raise RecipeError(f'{printable(path)} cannot be read: {error.strerror}') from error
             if hashlib.sha256(content).hexdigest() != part.digest:
                 raise RecipeError(
-                    f'{printable(path)} is not the picture that {_LIST} names: it was changed or '
-                    'damaged'
+                    f'{printable(path)} is not the picture that {MUST_REJECT_LIST} names: it was '
+                    'changed or damaged'
                 )
+            yield part, content
+
+    def pictures(self) -> Iterator[tuple[BadPart, NDArray[np.uint8]]]:
+        """
+        Read the pictures, one at a time.
+
+        Raises
+        ------
+        RecipeError
+            When a picture is missing or changed, or is none.
+
+        """
+        for part, content in self.contents():
             try:
                 yield part, decode_image(content)
             except FrameError as error:
+                path = self.folder / f'{part.digest}.png'
                 raise RecipeError(f'{printable(path)}: {error}') from error
 
+    @staticmethod
+    def list_of(parts: Iterable[BadPart]) -> str:
+        """
+        Give the list of parts as its file holds it.
+
+        """
+        return ''.join(f'{part.digest}  {part.name}\n' for part in parts)
+
     def _write(self, parts: Iterable[BadPart]) -> None:
-        replace_file(
-            self.folder / _LIST, ''.join(f'{part.digest}  {part.name}\n' for part in parts)
-        )
+        replace_file(self.folder / MUST_REJECT_LIST, self.list_of(parts))
 
 
 @dataclass(frozen=True)

@@ -31,8 +31,8 @@ def part(number: int, area: float, truth: Truth, reason: str = 'LIMIT_EXCEEDED')
 def test_figures_are_of_parts_that_nobody_reviewed() -> None:
     basis = ReviewBasis('pump', LimitTable((LIMIT,)), Combination.ANY, {})
     reviewed = [
-        *(part(number, 11.0 + number / 100, Truth.GOOD) for number in range(60)),
-        *(part(100 + number, 30.0, Truth.BAD) for number in range(60)),
+        *(part(number, 11.0 + number / 100, Truth.GOOD) for number in range(160)),
+        *(part(1000 + number, 30.0, Truth.BAD) for number in range(160)),
     ]
     unseen = [
         part(1, 11.2, Truth.GOOD),
@@ -47,4 +47,4 @@ def test_figures_are_of_parts_that_nobody_reviewed() -> None:
     before, last = rows[0], rows[-1]
     assert (before['false_rejects'], before['escapes'], before['moved']) == (3, 0, 0)
     assert (last['false_rejects'], last['escapes'], last['moved']) == (2, 1, 1)
-    assert '2 of 3' in table([{'line': 1, 'reviewed': WAYS[0], **last}])
+    assert '2 of 3' in table([{'line': 'pump', 'reviewed': WAYS[0], **last}])

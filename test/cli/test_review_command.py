@@ -18,11 +18,12 @@ import pytest
 pytest.importorskip('pydantic', reason='NiceGUI is not installed: pip install .[panel]')
 
 from anomaly_inspection.cli import main
-from anomaly_inspection.panel.review.reject import Reject, reject_to_json, ReviewVerdict
+from anomaly_inspection.panel.review.reject import KeptAs, Reject, reject_to_json, ReviewVerdict
 from anomaly_inspection.panel.review.review_set import ReviewSet
 from anomaly_inspection.recipes.folder import read_recipe
 from anomaly_inspection.recipes.limit_table import limit_table
 from anomaly_inspection.recipes.recipe import Recipe
+from anomaly_inspection.reviewing.looser import BAD_FOR_EACH
 from support.reviewed_parts import (
     DEEP,
     judged_part,
@@ -33,7 +34,7 @@ from support.reviewed_parts import (
 )
 
 SCRIPT = '[bold]<script>window.hacked=1</script>\x1b]0;owned\x07'
-N_FAINT, N_DEEP = 6, 4
+N_FAINT, N_DEEP = 6, BAD_FOR_EACH
 
 
 @pytest.fixture
@@ -44,7 +45,7 @@ def recipe(tmp_path: Path) -> Recipe:
 @pytest.fixture
 def review_set(tmp_path: Path, recipe: Recipe) -> Path:
     """
-    Six good parts with faint spots and four bad ones with deep spots, all rejected and reviewed.
+    Six good parts with faint spots and a hundred bad ones with deep spots: rejected and reviewed.
 
     """
     folder = tmp_path / 'review'
@@ -82,7 +83,7 @@ def test_tables_say_what_the_verdicts_say_and_change_nothing(
     answer = run(review_set)
     assert answer.exit_code == 0, answer.output
     for words in (
-        f'Of {N_FAINT + N_DEEP} reviewed rejects {N_FAINT} were good: 60 %',
+        f'Of {N_FAINT + N_DEEP} reviewed rejects {N_FAINT} were good: 5.66 %',
         'Rejects say nothing of escapes',
         f'{N_FAINT} of {N_FAINT}',
         'REJECT -> PASS  confirmed good',
@@ -91,6 +92,22 @@ def test_tables_say_what_the_verdicts_say_and_change_nothing(
         assert words in answer.output, answer.output
     assert limits_of(recipe) == before
     assert '\x1b]' not in answer.output
+
+
+def test_it_says_what_a_looser_limit_still_needs(
+    run: Callable[..., Result], tmp_path: Path, recipe: Recipe
+) -> None:
+    reviews = ReviewSet(tmp_path / 'few')
+    review_parts(reviews, recipe, n_faint=N_FAINT, n_deep=N_DEEP - 1, comment='')
+    reviews.close()
+    answer = run(tmp_path / 'few')
+    assert answer.exit_code == 0, answer.output
+    wanted = f'{N_DEEP - 1} rejected parts are confirmed as bad; at least {N_DEEP} are needed.'
+    assert f'variation.largest_region is not loosened: {wanted}' in answer.output
+    assert 'No other limit is proposed' in answer.output
+    content = json.loads(run(tmp_path / 'few', '--json').stdout)
+    assert content['limits']['variation.largest_region']['held'] == wanted[:-1]
+    assert content['tried'] == {}
 
 
 def test_json_counts_what_would_turn_round(run: Callable[..., Result], review_set: Path) -> None:
@@ -298,3 +315,21 @@ def test_records_give_rates_of_all_parts(
     # The review set beside it adds its own parts.
     both = json.loads(run(folder, review_set, '--json').stdout)
     assert both['stored_parts'] == content['stored_parts'] + N_FAINT + N_DEEP
+    # Passed parts that were reviewed on the page give the rate of escapes.
+    reviews = ReviewSet(tmp_path / 'passed')
+    image = spotted(101, 0)
+    for number in (88, 89, 90):
+        passed = judged_part(recipe, number, image, session='recorded')
+        reviews.put(passed, lambda: image, image.nbytes, 1.7e9, KeptAs.SAMPLE)
+        assert reviews.settle()
+        verdict = ReviewVerdict.DEFECT if number == 90 else ReviewVerdict.GOOD
+        reviews.judge(passed.key, verdict, '', 'anna', 1.8e9)
+    reviews.close()
+    with_passed = json.loads(run(folder, tmp_path / 'passed', '--json').stdout)
+    assert with_passed['escapes']['sample'] == {
+        **with_passed['escapes']['sample'],
+        'count': 1,
+        'total': 3,
+    }
+    # 90 of 100 production parts passed.
+    assert with_passed['escape_rate']['value'] == pytest.approx(0.9 * 1 / 3)

@@ -18,7 +18,8 @@ from anomaly_inspection.nodes.inspector_node import InspectorNode, InspectorPara
 from anomaly_inspection.nodes.mqtt_bridge_node import MqttBridgeNode
 from anomaly_inspection.nodes.mqtt_bridge_parameters import MqttBridgeParameters
 from anomaly_inspection.nodes.opcua_server_node import OpcuaServerNode, OpcuaServerParameters
-from anomaly_inspection.nodes.panel_node import PanelNode, PanelParameters
+from anomaly_inspection.nodes.panel_node import PanelNode
+from anomaly_inspection.nodes.panel_parameters import PanelParameters
 from anomaly_inspection.nodes.part_detector_node import PartDetectorNode, PartDetectorParameters
 from anomaly_inspection.nodes.recorder_node import RecorderNode
 from anomaly_inspection.nodes.recorder_parameters import RecorderParameters

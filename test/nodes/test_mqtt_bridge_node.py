@@ -6,6 +6,7 @@ The MQTT bridge over DDS, with a real broker: decisions, states, commands.
 
 import base64
 import json
+import math
 import os
 import ssl
 import subprocess
@@ -21,7 +22,7 @@ pytest.importorskip('anomaly_inspection.msg', reason='needs ROS 2 and the built 
 
 from sensor_msgs.msg import CompressedImage
 
-from anomaly_inspection.msg import Decision, Part, PartIdentity
+from anomaly_inspection.msg import Decision, Explanation, Part, PartIdentity, Region
 from anomaly_inspection.nodes.mqtt_bridge_node import MqttBridgeNode
 from anomaly_inspection.nodes.qos import EVENT, WATCH_IMAGE
 from support.cell_bench import NodeBench
@@ -82,6 +83,55 @@ def test_a_decision_arrives_with_its_measures_quality_and_keys(make_bench, liste
     ]
     assert first['recipe'] == {'name': 'pump', 'version': 3, 'hash': 'f' * 64}
     assert second['known_as'] == 'bad'
+
+
+def test_a_reject_says_why_and_a_passed_part_nothing(make_bench, listener):
+    bench = connected(make_bench(), listener)
+    region = Region(x_min=1, y_min=2, x_max=9, y_max=5, area_px=20, peak=6.0)
+    region.reference_x_px, region.reference_y_px = 12.5, math.nan
+    explanation = Explanation(
+        text='The difference at the top of the part is 3 times the limit.',
+        scorer='ssim',
+        region=region,
+        times_region_limit=3.0,
+        other_regions=2,
+        place=Explanation.PLACE_TOP,
+        good_parts=40,
+        good_parts_as_bad=1,
+        good_parts_worst=61.0,
+    )
+    bench.peer.decide(1, explanation=explanation)
+    # A part that could not be measured has words alone.
+    bench.peer.decide(2, explanation=Explanation(text='No part was found.'))
+    bench.peer.decide(3)
+    bench.wait(lambda: listener.sequences == [1, 2, 3])
+    for payload in listener.of('decision'):
+        check('decision', payload)
+    first, second, third = (payload['explanation'] for payload in listener.of('decision'))
+    assert first == {
+        'text': explanation.text,
+        'region': {
+            'scorer': 'ssim',
+            'x_min': 1,
+            'y_min': 2,
+            'x_max': 9,
+            'y_max': 5,
+            'area_px': 20,
+            'times_region_limit': 3.0,
+            'place': 'top',
+            'reference_x_px': 12.5,
+            'reference_y_px': None,
+        },
+        'other_regions': 2,
+        'good_parts': {'count': 40, 'as_bad': 1, 'worst': 61.0},
+    }
+    assert second == {
+        'text': 'No part was found.',
+        'region': None,
+        'other_regions': 0,
+        'good_parts': None,
+    }
+    assert third is None
 
 
 def test_order_lot_and_serial_number_come_with_the_part_they_were_told_for(make_bench, listener):

@@ -85,8 +85,9 @@ class Cell(Peer):
         message.regions = [Region(x_min=1, y_min=2, x_max=3, y_max=4, area_px=4, peak=3.0)]
         self.outputs['score'].publish(message)
 
-    def decide(self, number, verdict=Decision.VERDICT_REJECT, known_as=0):
+    def decide(self, number, verdict=Decision.VERDICT_REJECT, known_as=0, score=1.5):
         message = Decision(session_id='test', part_id=number, verdict=verdict, known_as=known_as)
+        message.anomaly_score = score
         message.reason = int(Reason.LIMIT_EXCEEDED)
         self.outputs['decision'].publish(message)
 
@@ -103,6 +104,7 @@ def bench(ros_context, tmp_path):
         *(Panel, Cell(ros_context)),
         review_folder=str(tmp_path / 'review'),
         people_folder=str(tmp_path / 'people'),
+        sample_every=4,
     )
     bench.wait_until_active()
     bench.wait(bench.peer.is_heard)
@@ -132,16 +134,28 @@ def test_production_rejects_are_kept_each_with_its_own_frame(bench):
         passes = number % 3 == 0
         verdict = Decision.VERDICT_PASS if passes else Decision.VERDICT_REJECT
         known = {5: Decision.KNOWN_AS_BAD, 7: Decision.KNOWN_AS_GOOD}.get(number, 0)
-        cell.whole_part(number, verdict=verdict, known_as=known)
+        cell.whole_part(number, verdict=verdict, known_as=known, score=0.5 if passes else 1.5)
         # The publisher keeps the last five images.
         bench.wait(lambda number=number: number in bench.node._rejects._images)
     rejected = [1, 2, 4, 8, 10]
     assert kept(bench, *rejected) == rejected
     reviews = bench.node.parts.reviews
-    assert sorted(reject.part.number for reject in reviews.rejects()) == rejected
+    assert sorted(reject.part.number for reject in reviews.kept()) == rejected
     part = reviews.reject(('test', 4)).part
     assert part.decision.reason == 'LIMIT_EXCEEDED'
     assert part.scores[0].regions[0].times_limit == 1.5
+
+
+def test_passed_parts_near_a_limit_and_a_sample_are_kept(bench):
+    cell = bench.peer
+    for number, score in ((1, 0.79), (2, 0.8), (3, 0.5), (4, 0.5), (5, 1.0), (8, 0.9), (9, 0.0)):
+        cell.whole_part(number, verdict=Decision.VERDICT_PASS, score=score)
+        bench.wait(lambda number=number: number in bench.node._rejects._images)
+    cell.whole_part(12, verdict=Decision.VERDICT_PASS, score=0.2, known_as=Decision.KNOWN_AS_GOOD)
+    cell.whole_part(13)
+    assert kept(bench, 2, 4, 5, 8, 13) == [2, 4, 5, 8, 13]
+    found = {reject.key[1]: str(reject.kept_as) for reject in bench.node.parts.reviews.kept()}
+    assert found == {2: 'near', 4: 'sample', 5: 'near', 8: 'near', 13: 'reject'}
 
 
 @pytest.mark.parametrize('order', [*itertools.permutations(('image', 'score', 'decide'))])

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 import math
+import re
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from anomaly_inspection.deciding.frame_judge import Combination, judge, Verdict
 from anomaly_inspection.deciding.limits import Limit, LimitOrigin, LimitTable
 from anomaly_inspection.errors import LimitError
 from anomaly_inspection.reviewing.advice import advise, checked_changes
+from anomaly_inspection.reviewing.looser import BAD_FOR_EACH, Hold, MOST_TIMES
 from anomaly_inspection.reviewing.replay import Replay
 from anomaly_inspection.reviewing.stored_part import Kind, StoredPart, Truth
 from anomaly_inspection.scoring.measure import BadSide
@@ -121,43 +123,152 @@ def test_parts_that_no_limit_decides_about_are_left_out() -> None:
     assert sorted(one.key[1] for one in replay.left_out) == [2, 3, 4, 5]
 
 
-def test_confirmed_good_parts_loosen_a_limit_up_to_the_confirmed_bad_ones() -> None:
-    replay = replay_of(part(1, GOOD, 12.0), part(2, GOOD, 14.0), part(3, BAD, 14.3))
+# Enough of them, and so far away that they hold nothing back.
+def far_bad(count: int = BAD_FOR_EACH) -> tuple[StoredPart, ...]:
+    return tuple(part(1000 + number, BAD, 900.0, -9.0) for number in range(count))
+
+
+FAR_BAD = far_bad()
+
+
+def goods(*areas: float, first: int = 1) -> list[StoredPart]:
+    return [part(first + number, GOOD, area) for number, area in enumerate(areas)]
+
+
+def test_confirmed_good_parts_loosen_a_limit_to_what_three_of_them_reach() -> None:
+    replay = replay_of(*goods(11.0, 11.2, 12.0, 13.0, 13.5), *FAR_BAD)
     advice = advise(replay)
     area, mean = advice.measures
-    assert 14.0 <= area.proposed < 14.3
-    assert (area.for_good, area.for_bad) == (14.0, 14.3)
+    assert area.proposed == 12.0
+    assert (area.held, mean.held) == (None, None)
     assert not mean.is_change
-    assert math.isnan(mean.for_bad)
-    assert (advice.now.good_rejected, advice.then.good_rejected) == (2, 0)
+    assert (advice.now.good_rejected, advice.then.good_rejected) == (5, 2)
     assert (advice.now.bad_passed, advice.then.bad_passed) == (0, 0)
     flips = replay.flips(advice.changes)
     assert [(flip.part.key[1], flip.would_be_rejected) for flip in flips] == [
-        (1, False),
-        (2, False),
+        (number, False) for number in (1, 2, 3)
     ]
 
 
+@pytest.mark.parametrize(
+    ('parts', 'hold', 'words'),
+    [
+        # One good part, or four, are no support.
+        ([*goods(11.0), *FAR_BAD], Hold.FEW_GOOD, '1 good part exceeds it; at least 5'),
+        ([*goods(*[11.0] * 4), *FAR_BAD], Hold.FEW_GOOD, '4 good parts exceed it; at least 5'),
+        ([*goods(*[11.0] * 5), *FAR_BAD[1:]], Hold.FEW_BAD, '99 rejected parts .* least 100'),
+        ([*goods(*[11.0] * 9)], Hold.FEW_BAD, '0 rejected parts'),
+        # Twice as far from the limit as the good parts, a bad one would pass.
+        (
+            [*goods(*[11.0] * 9), part(50, BAD, 12.0), *FAR_BAD],
+            Hold.NEAR_BAD,
+            'a bad part lies too near',
+        ),
+        # 1.5 times the distance of 8 from the typical part ends at 14.
+        ([*goods(*[14.1] * 9), *FAR_BAD], Hold.TOO_FAR, '1.5 times its distance'),
+    ],
+)
+def test_a_limit_without_enough_support_stays(
+    parts: list[StoredPart], hold: Hold, words: str
+) -> None:
+    advice = advise(replay_of(*parts))
+    assert advice.changes == {}
+    held = advice.measures[0].held
+    assert held is not None
+    assert held.why is hold
+    assert re.search(words, held.sentence)
+
+
+def test_a_limit_moves_right_at_the_least_support() -> None:
+    # The mirror of the test above: one part more, or a little further away.
+    for parts in (
+        [*goods(*[11.0] * 5), *FAR_BAD],
+        [*goods(*[11.0] * 9), part(50, BAD, 12.01), *FAR_BAD],
+        [*goods(*[11.0, 14.0, 14.0, 14.0, 15.0, 15.0, 11.0]), *FAR_BAD],
+    ):
+        advice = advise(replay_of(*parts))
+        assert set(advice.changes) == {'ssim.area'}
+        assert advice.changes['ssim.area'] in (11.0, 14.0)
+
+
 def test_a_good_part_beyond_a_bad_one_stays_rejected() -> None:
-    advice = advise(replay_of(part(1, GOOD, 12.0), part(2, GOOD, 20.0), part(3, BAD, 15.0)))
-    assert 12.0 <= advice.measures[0].proposed < 15.0
+    advice = advise(replay_of(*goods(*[11.0] * 5, 15.0), part(50, BAD, 14.5), *FAR_BAD))
+    assert advice.measures[0].proposed == 11.0
     assert advice.then.good_rejected == 1
     assert advice.then.bad_passed == 0
 
 
-def test_two_limits_that_reject_a_good_part_together_are_loosened_together() -> None:
-    advice = advise(replay_of(part(1, GOOD, 12.0, 0.75), part(2, BAD, 30.0, 0.5)))
+def test_two_limits_that_reject_good_parts_together_are_loosened_together() -> None:
+    parts = [part(number, GOOD, 12.0, 0.75) for number in range(5)]
+    # Each of them needs its own hundred.
+    few = advise(replay_of(*parts, *far_bad(199)))
+    assert few.changes == {}
+    assert {one.held and one.held.why for one in few.measures} == {Hold.FEW_BAD}
+    advice = advise(replay_of(*parts, *far_bad(200)))
     assert set(advice.changes) == {'ssim.area', 'ssim.mean'}
     assert advice.then.good_rejected == 0
     assert advice.changes['ssim.mean'] <= 0.75
 
 
+def test_good_parts_that_another_limit_still_rejects_support_nothing() -> None:
+    # Six exceed the area; of these two exceed the mean as well, too few to loosen it.
+    parts = [*goods(*[11.0] * 4), *(part(10 + n, GOOD, 11.0, 0.75) for n in range(2))]
+    advice = advise(replay_of(*parts, *FAR_BAD))
+    assert advice.changes == {}
+    assert [one.held and one.held.why for one in advice.measures] == [
+        Hold.OTHER_LIMITS,
+        Hold.FEW_GOOD,
+    ]
+
+
 def test_loosening_one_limit_never_lets_a_bad_part_through_another() -> None:
     # Each limit alone could be loosened; both together would let the bad part pass.
-    parts = [part(1, GOOD, 13.0), part(2, GOOD, 2.0, 0.7), part(3, BAD, 12.0, 0.75)]
-    advice = advise(replay_of(*parts))
+    parts = [*goods(*[13.0] * 5), *(part(10 + number, GOOD, 2.0, 0.75) for number in range(5))]
+    alone = [advise(replay_of(*one, *FAR_BAD)).changes for one in (parts[:5], parts[5:])]
+    assert [set(one) for one in alone] == [{'ssim.area'}, {'ssim.mean'}]
+    advice = advise(replay_of(*parts, part(50, BAD, 12.0, 0.75), *far_bad(200)))
     assert advice.then.bad_passed == 0
-    assert advice.then.good_rejected == 1
+    assert advice.then.good_rejected == 5
+
+
+def test_the_limits_of_most_use_are_loosened_when_bad_parts_support_no_more() -> None:
+    parts = [*goods(*[11.0] * 5), *(part(10 + number, GOOD, 2.0, 0.77) for number in range(6))]
+    advice = advise(replay_of(*parts, *far_bad(199)))
+    assert set(advice.changes) == {'ssim.mean'}
+    held = advice.measures[0].held
+    assert held is not None
+    assert (held.why, held.bad, held.bad_needed) == (Hold.FEW_BAD, 199, 200)
+    both = advise(replay_of(*parts, *far_bad(200)))
+    assert set(both.changes) == {'ssim.area', 'ssim.mean'}
+    assert both.then.good_rejected == 0
+
+
+@pytest.mark.parametrize('combination', [ANY, ALL])
+def test_no_proposal_lets_a_bad_part_pass_that_is_rejected_now(combination: Combination) -> None:
+    n_loosened = 0
+    for seed in range(30):
+        random = np.random.default_rng(seed)
+        of_this = {'combination': combination}
+        drawn = [
+            (GOOD, random.uniform(8, 14, 100), random.uniform(0.72, 0.85, 100)),
+            (BAD, random.uniform(8, 40, 4), random.uniform(0.4, 0.85, 4)),
+        ]
+        parts = [
+            part(number + 200 * (truth is BAD), truth, area, mean, **of_this)
+            for truth, areas, means in drawn
+            for number, (area, mean) in enumerate(zip(areas, means, strict=True))
+        ]
+        far = [part(1000 + n, BAD, 900.0, -1.0, **of_this) for n in range(200)]
+        replay = Replay(TABLE, combination, [*parts, *far])
+        advice = advise(replay)
+        limits = replay.limits_of(advice.changes)
+        before, then = replay.rejected(replay.limits), replay.rejected(limits)
+        is_bad = np.array([one.truth is BAD for one in replay.parts])
+        assert then[before & is_bad].all()
+        furthest = replay.typical + MOST_TIMES * (replay.limits - replay.typical)
+        assert (limits <= furthest + 1e-9).all()
+        n_loosened += bool((limits > replay.limits).any())
+    assert n_loosened > 3, n_loosened
 
 
 def test_a_confirmed_bad_part_that_passed_makes_the_cheapest_limit_stricter() -> None:
@@ -183,11 +294,13 @@ def test_held_out_good_parts_of_the_recipe_say_what_a_stricter_limit_costs() -> 
 
 def test_the_range_of_the_engineer_holds_a_proposal_back() -> None:
     table = LimitTable((replace(AREA, highest=11.0), MEAN))
-    advice = advise(replay_of(part(1, GOOD, 12.0, table=table), table=table))
+    advice = advise(replay_of(*goods(*[12.0] * 5), *FAR_BAD, table=table))
     assert advice.changes == {}
-    assert advice.measures[0].is_bounded
-    advice = advise(replay_of(part(1, GOOD, 10.9, table=table), table=table))
-    assert advice.measures[0].proposed <= 11.0
+    held = advice.measures[0].held
+    assert held is not None
+    assert held.why is Hold.RANGE
+    advice = advise(replay_of(*goods(*[10.9] * 5), *FAR_BAD, table=table))
+    assert advice.measures[0].proposed == 10.9
 
 
 def test_a_limit_never_goes_over_to_the_good_side_of_a_typical_part() -> None:
@@ -197,10 +310,10 @@ def test_a_limit_never_goes_over_to_the_good_side_of_a_typical_part() -> None:
 
 
 def test_all_limits_together_reject_only_then_one_of_them_is_enough_to_let_a_part_pass() -> None:
-    table = LimitTable((AREA, MEAN))
-    of_all = {'table': table, 'combination': ALL}
-    parts = [part(1, GOOD, 12.0, 0.75, **of_all), part(2, BAD, 40.0, 0.7, **of_all)]
-    advice = advise(replay_of(*parts, **of_all))
+    of_all = {'table': TABLE, 'combination': ALL}
+    parts = [part(number, GOOD, 12.0, 0.75, **of_all) for number in range(5)]
+    far = [part(1000 + number, BAD, 40.0, 0.2, **of_all) for number in range(BAD_FOR_EACH)]
+    advice = advise(replay_of(*parts, *far, **of_all))
     assert advice.then.good_rejected == 0
     assert advice.then.bad_passed == 0
 

@@ -16,12 +16,13 @@ import pytest
 
 from anomaly_inspection.errors import LimitError, RecipeError, SettingError
 from anomaly_inspection.recipes.folder import read_recipe, write_recipe
+from anomaly_inspection.recipes.layout import MOST_BAD_PARTS
 from anomaly_inspection.recipes.limit_table import limit_table
 from anomaly_inspection.recipes.recipe import Recipe
 from anomaly_inspection.recipes.removal import kept_versions
 from anomaly_inspection.reviewing.acceptance import accept_limits, undo_acceptance
 from anomaly_inspection.reviewing.accepted_limits import AcceptanceLog, review_folder_of
-from anomaly_inspection.reviewing.bad_parts import BadParts, check_bad_parts, MOST_BAD_PARTS
+from anomaly_inspection.reviewing.bad_parts import BadParts, check_bad_parts
 from anomaly_inspection.reviewing.check_process import check_apart
 from support.reviewed_parts import spotted, strict_recipe
 

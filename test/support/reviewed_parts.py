@@ -38,6 +38,12 @@ def strict_recipe(folder: Path) -> Recipe:
     for limit in limit_table(recipe):
         value = good[limit.scorer, limit.measure]
         span = 0.02 * max(abs(value), 1.0)
+        if limit.measure == 'largest_region':
+            # Just below what a faint spot has, so that twice as far is still below a deep one.
+            span = 28.0
+        elif limit.measure == 'mse':
+            # Of all limits, faint spots exceed that of the size alone.
+            span = 2.0
         wanted = value + span if limit.bad_side is BadSide.HIGH else value - span
         is_high = limit.bad_side is BadSide.HIGH
         # Never on the good side of the typical part.

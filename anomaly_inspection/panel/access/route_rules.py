@@ -149,6 +149,7 @@ RULES: Sequence[Rule] = (
     _api('POST', '/commands/roll_back', Role.ENGINEER),
     _api('POST', '/lot', Role.OPERATOR),
     _api('GET', '/reviews', Role.OPERATOR),
+    _api('GET', '/reviews/findings', Role.OPERATOR),
     _api('PUT', '/reviews/{session_id}/{part_id}', Role.OPERATOR),
     _api('POST', '/commands/delete_recipe', Role.ENGINEER),
     _api('GET', '/recipes/{name}/archive.zip', Role.ENGINEER),

@@ -27,7 +27,8 @@ from anomaly_inspection.panel.api.models import (
     Why,
 )
 from anomaly_inspection.panel.recipes.library import RecipeLibrary
-from anomaly_inspection.recipes.archive import SUFFIX, write_archive
+from anomaly_inspection.recipes.archive import SUFFIX
+from anomaly_inspection.reviewing import carrying
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -112,7 +113,7 @@ def _add_carrying(router: APIRouter, parts: PanelParts) -> None:
         except OSError as error:
             return refused(f'there is no place for the archive: {error.strerror or error}')
         try:
-            write_archive(folder, file)
+            carrying.export_recipe(folder, file)
         except RecipeError as error:
             file.close()
             return refused(str(error))

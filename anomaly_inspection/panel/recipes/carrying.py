@@ -16,7 +16,8 @@ from anomaly_inspection.panel.asking import asked, tell_refusal
 from anomaly_inspection.panel.cell.commands import Answer
 from anomaly_inspection.panel.explaining import said
 from anomaly_inspection.panel.layout import text
-from anomaly_inspection.recipes.archive import archive_size, LARGEST_ARCHIVE_BYTES, SUFFIX
+from anomaly_inspection.recipes.archive import LARGEST_ARCHIVE_BYTES, SUFFIX
+from anomaly_inspection.reviewing.carrying import check_can_be_carried
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -38,7 +39,7 @@ async def export(entry: RecipeEntry, words: Words) -> None:
 
     """
     try:
-        await run.io_bound(archive_size, entry.summary.folder)
+        await run.io_bound(check_can_be_carried, entry.summary.folder)
     except InspectionError as error:
         tell_refusal(Answer.of_error(error), words)
         return

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-The Review page: a person goes through the rejects and says which of them were good.
+The Review page: a person goes through rejects, or passed parts, and says which were good.
 
 """
 
@@ -22,10 +22,11 @@ from anomaly_inspection.panel.layout import text
 from anomaly_inspection.panel.line.measure_bars import MeasureBars
 from anomaly_inspection.panel.review.compared_patches import ComparedPatches
 from anomaly_inspection.panel.review.gallery import ICONS, ReviewGallery
-from anomaly_inspection.panel.review.reject import LONGEST_COMMENT, ReviewVerdict
+from anomaly_inspection.panel.review.reject import KeptAs, LONGEST_COMMENT, ReviewVerdict
 from anomaly_inspection.panel.review.review_list import (
     ALL,
     ALWAYS,
+    ANY_KIND,
     NEW,
     ReviewFilter,
     ReviewList,
@@ -156,14 +157,14 @@ class _ReviewPage:
         if self._revision == self._reviews.revision:
             return
         self._revision = self._reviews.revision
-        rejects = self._reviews.rejects()
+        rejects = self._reviews.kept()
         self._filters.offer(rejects)
         self._list.update(rejects)
         self._show()
 
     def _begin(self) -> None:
         self._revision = self._reviews.revision
-        rejects = self._reviews.rejects()
+        rejects = self._reviews.kept()
         self._filters.offer(rejects)
         self._list.begin(rejects, self._filters.chosen())
         self._show()
@@ -314,7 +315,7 @@ class _ReviewPage:
 
 class _Filters:
     """
-    What to show: what was said, when, why and by which recipe.
+    What to show: what was said, rejects or passed parts, when, why and by which recipe.
 
     """
 
@@ -326,6 +327,9 @@ class _Filters:
         verdicts |= {str(verdict): words(f'review.{verdict}') for verdict in ReviewVerdict}
         with ui.element('section').classes('box review-filters'):
             self._verdict = self._select('review.show', verdicts, NEW)
+            kinds = {str(kind): words(f'review.kind_{kind}') for kind in KeptAs}
+            kinds[ANY_KIND] = words('review.all')
+            self._kind = self._select('review.kind', kinds, str(KeptAs.REJECT))
             times = {choice: words(f'review.time_{choice}') for choice in TIMES}
             self._time = self._select('review.time', times, ALWAYS)
             anything = {_ANY: words('review.any')}
@@ -375,7 +379,8 @@ class _Filters:
             None if select.value == _ANY else select.value
             for select in (self._reason, self._recipe)
         )
-        return ReviewFilter(self._verdict.value, from_s, to_s, reason, recipe)
+        verdict, kind = self._verdict.value, self._kind.value
+        return ReviewFilter(verdict, from_s, to_s, reason, recipe, kind)
 
     def tell(self, count: int, new_count: int) -> None:
         """

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-A rejected part and what people say about it, in memory and as a JSON file.
+A part that is kept for review, and what people say about it, in memory and as a JSON file.
+
+Most are rejects; passed parts tell how many bad ones pass.
 
 """
 
@@ -25,7 +27,7 @@ _PLAIN_SESSION = re.compile(r'[A-Za-z0-9][A-Za-z0-9_.-]{0,79}')
 
 class ReviewVerdict(StrEnum):
     """
-    What a person says about a reject; the values are the names of folders.
+    What a person says about a part; the values are the names of folders.
 
     """
 
@@ -34,10 +36,23 @@ class ReviewVerdict(StrEnum):
     UNSURE = 'unsure'
 
 
+class KeptAs(StrEnum):
+    """
+    Why a part is kept; the recorder keeps pictures for the same reasons.
+
+    """
+
+    REJECT = 'reject'
+    #: It passed close to a limit.
+    NEAR = 'near'
+    #: It passed, and every so many passed parts one is kept.
+    SAMPLE = 'sample'
+
+
 @dataclass(frozen=True)
 class Reject:
     """
-    A rejected part.
+    A rejected part, or a passed one that is kept to be reviewed.
 
     Parameters
     ----------
@@ -55,6 +70,8 @@ class Reject:
         When that was, seconds since 1970; NaN = not yet.
     format : int
         Of the file.
+    kept_as : KeptAs
+        Why it is kept; files of older versions hold rejects alone.
 
     """
 
@@ -71,6 +88,7 @@ class Reject:
     who: str = ''
     judged_s: float = math.nan
     format: int = _FORMAT
+    kept_as: KeptAs = KeptAs.REJECT
 
     @property
     def key(self) -> PartKey:

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-Which rejects a person goes through, in which order, and which of them is shown.
+Which parts a person goes through, in which order, and which of them is shown.
 
 """
 
@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 import math
 from typing import TYPE_CHECKING
+
+from anomaly_inspection.panel.review.reject import KeptAs
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
 
 #: Choices of what was said: nothing yet, whatever, and the values of `ReviewVerdict`.
 NEW, ALL = 'new', 'all'
+#: Choices of why parts were kept, besides the values of `KeptAs`.
+ANY_KIND = 'any'
 #: Choices of the time.
 ALWAYS, LAST_HOUR, THIS_SHIFT, SHIFT_BEFORE = TIMES = 'always', 'hour', 'shift', 'shift_before'
 
@@ -26,7 +30,7 @@ ALWAYS, LAST_HOUR, THIS_SHIFT, SHIFT_BEFORE = TIMES = 'always', 'hour', 'shift',
 @dataclass(frozen=True)
 class ReviewFilter:
     """
-    Which rejects to show.
+    Which parts to show.
 
     Parameters
     ----------
@@ -36,6 +40,8 @@ class ReviewFilter:
         Decided from then on and before then, seconds since 1970.
     reason, recipe : str or None
         None = all.
+    kind : str
+        ANY_KIND or a value of `KeptAs`.
 
     """
 
@@ -44,10 +50,11 @@ class ReviewFilter:
     to_s: float = math.inf
     reason: str | None = None
     recipe: str | None = None
+    kind: str = KeptAs.REJECT
 
     def takes(self, reject: Reject) -> bool:
         """
-        Whether to show this reject.
+        Whether to show this part.
 
         """
         return (
@@ -55,6 +62,7 @@ class ReviewFilter:
             and self.verdict in (ALL, reject.verdict or NEW)
             and self.reason in (None, reject.reason)
             and self.recipe in (None, reject.recipe)
+            and self.kind in (ANY_KIND, reject.kept_as)
         )
 
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-Rejected parts and what people said about them: the review set.
+Rejected and some passed parts, and what people said about them: the review set.
 
 """
 
@@ -15,7 +15,12 @@ import cv2
 
 from anomaly_inspection.errors import FrameError, SettingError, StateError
 from anomaly_inspection.panel.review.folder import cause_of, KeptReject, ReviewFolder
-from anomaly_inspection.panel.review.reject import LONGEST_COMMENT, Reject, ReviewVerdict
+from anomaly_inspection.panel.review.reject import (
+    KeptAs,
+    LONGEST_COMMENT,
+    Reject,
+    ReviewVerdict,
+)
 from anomaly_inspection.printable import printable, shown
 
 if TYPE_CHECKING:
@@ -40,20 +45,22 @@ _NAMED_FILES = 3
 @dataclass(frozen=True)
 class ReviewBounds:
     """
-    How much a review set may hold. When it is full, the oldest rejects go.
+    How much a review set may hold. When it is full, the oldest parts go.
 
-    What people have judged has bounds of its own: no flood of rejects pushes their work out.
+    What people have judged has bounds of its own, and so have passed parts: no flood of one kind
+    pushes the others out.
 
     Parameters
     ----------
-    most_new, most_judged : int
-        Rejects that nobody has judged, and rejects that somebody has.
+    most_new, most_passed, most_judged : int
+        Rejects that nobody has judged, passed parts that nobody has, and parts that somebody has.
     most_bytes : int
-        Of all pictures; each kind may take half of it.
+        Of all pictures. Rejects and judged parts may take two fifths each, passed ones the rest.
 
     """
 
     most_new: int = 2000
+    most_passed: int = 1000
     most_judged: int = 5000
     most_bytes: int = 2_000_000_000
 
@@ -64,11 +71,12 @@ class _Arrival:
     image: Callable[[], NDArray[np.uint8]]
     n_bytes: int
     now_s: float
+    kept_as: KeptAs
 
 
 class ReviewSet:
     """
-    Keeps rejects on a thread of its own, so that nobody waits for the disk.
+    Keeps parts on a thread of its own, so that nobody waits for the disk.
 
     Only `judge` and `png_of` touch the disk on the caller's thread.
 
@@ -97,9 +105,11 @@ class ReviewSet:
         self._folder = None if folder is None else ReviewFolder(folder)
         self._told, self._noted = told, noted
         self.bounds = bounds or ReviewBounds()
-        half = self.bounds.most_bytes // 2
-        self._new = _Shelf(self.bounds.most_new, half)
-        self._judged = _Shelf(self.bounds.most_judged, half)
+        fifth = self.bounds.most_bytes // 5
+        self._new = _Shelf(self.bounds.most_new, 2 * fifth)
+        self._passed = _Shelf(self.bounds.most_passed, fifth)
+        self._judged = _Shelf(self.bounds.most_judged, 2 * fifth)
+        self._shelves = (self._new, self._passed, self._judged)
         self._changed = threading.Condition()
         self._arrivals: deque[_Arrival] = deque()
         self._arrival_bytes = 0
@@ -128,10 +138,17 @@ class ReviewSet:
     # For the cell
 
     def put(
-        self, part: PartView, image: Callable[[], NDArray[np.uint8]], n_bytes: int, now_s: float
+        self,
+        part: PartView,
+        image: Callable[[], NDArray[np.uint8]],
+        n_bytes: int,
+        now_s: float,
+        kept_as: KeptAs = KeptAs.REJECT,
     ) -> None:
         """
-        Keep a reject; returns at once. One that is there already is left as it is.
+        Keep a part; returns at once. One that is there already is left as it is.
+
+        While rejects wait for the disk, passed parts are not taken.
 
         Parameters
         ----------
@@ -144,17 +161,21 @@ class ReviewSet:
             Memory that the picture takes until then.
         now_s : float
             Seconds since 1970.
+        kept_as : KeptAs
+            Why it is kept.
 
         """
         if not self.is_kept:
             return
         with self._changed:
             n_waiting = len(self._arrivals)
+            if kept_as is not KeptAs.REJECT and n_waiting >= MOST_ARRIVALS // 4:
+                return
             is_too_much = self._arrival_bytes + n_bytes > MOST_ARRIVAL_BYTES and n_waiting > 0
             if self._is_closing or n_waiting >= MOST_ARRIVALS or is_too_much:
                 self.lost_count += 1
                 return
-            self._arrivals.append(_Arrival(part, image, n_bytes, now_s))
+            self._arrivals.append(_Arrival(part, image, n_bytes, now_s, kept_as))
             self._arrival_bytes += n_bytes
             self._changed.notify_all()
 
@@ -181,14 +202,14 @@ class ReviewSet:
 
     # For people
 
-    def rejects(self) -> list[Reject]:
+    def kept(self) -> list[Reject]:
         """
         Give all that are kept, the newest first.
 
         """
         with self._changed:
-            both = [*self._new.rejects(), *self._judged.rejects()]
-        return sorted(both, key=lambda reject: reject.kept_s, reverse=True)
+            found = [reject for shelf in self._shelves for reject in shelf.rejects()]
+        return sorted(found, key=lambda reject: reject.kept_s, reverse=True)
 
     def reject(self, key: PartKey) -> Reject | None:
         """
@@ -196,16 +217,19 @@ class ReviewSet:
 
         """
         with self._changed:
-            found = self._new.found(key) or self._judged.found(key)
+            found = self._found(key)
             return found.reject if found else None
 
     @property
     def new_count(self) -> int:
         """
-        How many nobody has judged.
+        How many rejects nobody has judged.
 
         """
         return len(self._new)
+
+    def _found(self, key: PartKey) -> KeptReject | None:
+        return next(filter(None, (shelf.found(key) for shelf in self._shelves)), None)
 
     def judge(
         self, key: PartKey, verdict: ReviewVerdict, comment: str, who: str, now_s: float
@@ -232,7 +256,7 @@ class ReviewSet:
             )
         with self._disk:
             with self._changed:
-                item = self._new.found(key) or self._judged.found(key)
+                item = self._found(key)
             if item is None or self._folder is None:
                 raise SettingError(
                     f'part {key[1]} of session {shown(key[0])} is not in the review set (any more)'
@@ -246,8 +270,8 @@ class ReviewSet:
             )
             self._folder.change(judged)
             with self._changed:
-                self._new.remove(key)
-                self._judged.remove(key)
+                for shelf in self._shelves:
+                    shelf.remove(key)
                 self._judged.add(replace(item, reject=judged))
                 self._tell_change()
             self._make_room(self._folder, self._judged)
@@ -311,14 +335,23 @@ class ReviewSet:
         png, image_problem = _encoded(arrival.image)
         with self._disk:
             try:
-                kept = folder.add(Reject(arrival.part, arrival.now_s, image_problem), png)
+                reject = Reject(
+                    arrival.part, arrival.now_s, image_problem, kept_as=arrival.kept_as
+                )
+                kept = folder.add(reject, png)
             except StateError as error:
                 return f'rejects cannot be reviewed: {error}'
+            shelf = self._shelf_of(kept.reject)
             with self._changed:
-                self._new.add(kept)
+                shelf.add(kept)
                 self._tell_change()
-            self._make_room(folder, self._new)
+            self._make_room(folder, shelf)
         return ''
+
+    def _shelf_of(self, reject: Reject) -> _Shelf:
+        if reject.verdict is not None:
+            return self._judged
+        return self._new if reject.kept_as is KeptAs.REJECT else self._passed
 
     def _make_room(self, folder: ReviewFolder, shelf: _Shelf) -> None:
         while True:
@@ -341,7 +374,7 @@ class ReviewSet:
             return
         with self._changed:
             for kept in sorted(found, key=_age):
-                (self._new if kept.reject.verdict is None else self._judged).add(kept)
+                self._shelf_of(kept.reject).add(kept)
             self._tell_change()
         if strange:
             n_more = len(strange) - _NAMED_FILES
@@ -351,7 +384,7 @@ class ReviewSet:
                 f'out: {"; ".join(strange[:_NAMED_FILES])}{more}'
             )
         with self._disk:
-            for shelf in (self._new, self._judged):
+            for shelf in self._shelves:
                 self._make_room(folder, shelf)
             folder.tidy()
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from anomaly_inspection.errors import StateError
 from anomaly_inspection.panel.review.folder import cause_of, ReviewFolder
-from anomaly_inspection.panel.review.reject import ReviewVerdict
+from anomaly_inspection.panel.review.reject import KeptAs, ReviewVerdict
 from anomaly_inspection.printable import printable
 from anomaly_inspection.reviewing.stored_part import Kind, StoredPart, Truth
 
@@ -24,14 +24,14 @@ _TRUTHS = {ReviewVerdict.GOOD: Truth.GOOD, ReviewVerdict.DEFECT: Truth.BAD}
 
 def stored_reject(reject: Reject, picture: Path | None) -> StoredPart:
     """
-    Give a reject as a stored part; `picture` is its file, None = it is gone.
+    Give a kept part as a stored part; `picture` is its file, None = it is gone.
 
     """
     part, decision = reject.part, reject.part.decision
     return StoredPart(
         key=part.key,
-        kind=Kind.REJECT,
-        is_rejected=True,
+        kind=Kind(reject.kept_as),
+        is_rejected=reject.kept_as is KeptAs.REJECT,
         reason=reject.reason,
         measures={one.name: one.value for score in part.scores for one in score.measures},
         limits={limit.name: limit.value for limit in part.limits},
@@ -49,7 +49,7 @@ def read_review_set(path: Path) -> tuple[list[StoredPart], list[str]]:
     Returns
     -------
     parts : list of StoredPart
-        All rejects, reviewed or not.
+        All, reviewed or not.
     strange : list of str
         Files that cannot be read, each with the reason.
 

@@ -52,9 +52,9 @@ class Verdicts:
     review : Review
         Counts and proposed limits.
     flips : FlipCounts
-        What the proposed limits would do to all kept rejects.
+        What the proposed limits would do to all kept parts.
     n_other : int
-        Reviewed rejects that a version with other measures has judged; they are left out.
+        Reviewed parts that a version with other measures has judged; they are left out.
     n_bad_to_keep : int
         Confirmed bad parts with a picture that are not in the test set of the recipe.
     last : AcceptedLimits or None
@@ -217,7 +217,7 @@ class GuardedAcceptance:
             path, name = self._path(), self._state.picture().recipe.name
             wanted = [
                 (bad_part_name(reject.key), png)
-                for reject in self._reviews.rejects()
+                for reject in self._reviews.kept()
                 if _is_bad(reject)
                 and reject.recipe == name
                 and (png := self._reviews.png_of(reject.key)) is not None

@@ -17,6 +17,8 @@ from anomaly_inspection.panel.explaining import measure_name, number, said, unit
 from anomaly_inspection.panel.layout import text
 from anomaly_inspection.panel.review.verdicts import Verdicts, verdicts_of
 from anomaly_inspection.reviewing.accepted_limits import LONGEST_REASON
+from anomaly_inspection.reviewing.looser import FEWEST_GOOD, Hold, MOST_TIMES
+from anomaly_inspection.reviewing.stored_part import Kind
 
 if TYPE_CHECKING:
     from anomaly_inspection.panel.cell.commands import Answer
@@ -24,7 +26,8 @@ if TYPE_CHECKING:
     from anomaly_inspection.panel.review.verdicts import GuardedAcceptance
     from anomaly_inspection.panel.words import Words
     from anomaly_inspection.reviewing.advice import MeasureAdvice
-    from anomaly_inspection.reviewing.findings import Share
+    from anomaly_inspection.reviewing.findings import Findings, Share
+    from anomaly_inspection.reviewing.looser import Held
 
 LOOK_EVERY_S = 2.0
 _LIMITS_SHOWN = 3
@@ -127,18 +130,29 @@ class VerdictsBox:
             sentences.append(words('verdicts.proposed', count=len(changes)))
         self._main.text = ' '.join(sentences)
         with self._lines:
-            text(words('verdicts.no_escapes'), 'quiet')
+            self._show_escapes(verdicts.review.findings)
             if verdicts.n_other:
                 text(words('verdicts.other', count=verdicts.n_other), 'quiet')
             self._show_advice(verdicts)
 
+    def _show_escapes(self, found: Findings) -> None:
+        words = self._words
+        for kind, share in found.escapes.items():
+            text(words(f'verdicts.escapes_{kind}', **_share(share, words, digits=1)))
+        if not found.escapes:
+            text(words('verdicts.no_escapes'), 'quiet')
+        elif Kind.SAMPLE not in found.escapes:
+            text(words('verdicts.no_sample'), 'quiet')
+
     def _show_advice(self, verdicts: Verdicts) -> None:
         words, advice = self._words, verdicts.review.advice
         changed = [one for one in advice.measures if one.is_change]
+        held = [(one, one.held) for one in advice.measures if one.held]
+        for one, why in held[:_LIMITS_SHOWN]:
+            text(held_words(one, why, words), 'verdicts-limit')
         if not changed:
-            if advice.now.good + advice.now.bad:
-                key = 'held' if any(one.is_bounded for one in advice.measures) else 'nothing'
-                text(words(f'verdicts.{key}'))
+            if not held and advice.now.good + advice.now.bad:
+                text(words('verdicts.nothing'))
             return
         for one in changed[:_LIMITS_SHOWN]:
             text(limit_words(one, words), 'verdicts-limit')
@@ -247,17 +261,33 @@ def limit_words(advice: MeasureAdvice, words: Words) -> str:
     )
 
 
+def held_words(advice: MeasureAdvice, held: Held, words: Words) -> str:
+    """
+    Say in one line why a limit is not loosened.
+
+    """
+    needed = held.bad_needed if held.why is Hold.FEW_BAD else FEWEST_GOOD
+    return words(
+        f'verdicts.held_{held.why}',
+        measure=measure_name(advice.limit.name, words),
+        good=held.good,
+        bad=held.bad,
+        needed=needed,
+        times=words.decimal(f'{MOST_TIMES:g}'),
+    )
+
+
 def _found(parts: PanelParts) -> Verdicts | str:
     try:
-        return verdicts_of(parts.reviews.rejects(), parts.state.picture(), parts.reviews)
+        return verdicts_of(parts.reviews.kept(), parts.state.picture(), parts.reviews)
     except InspectionError as error:
         return str(error)
 
 
-def _share(share: Share, words: Words) -> dict[str, Any]:
+def _share(share: Share, words: Words, digits: int = 0) -> dict[str, Any]:
     low, high = share.interval()
     percent, low_percent, high_percent = (
-        words.decimal(f'{100 * value:.0f}') for value in (share.value, low, high)
+        words.decimal(f'{100 * value:.{digits}f}') for value in (share.value, low, high)
     )
     return {
         'count': share.count,

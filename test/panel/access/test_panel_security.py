@@ -6,6 +6,7 @@ The real panel over the wire: who gets in, who may do what, and what hostile tex
 
 from __future__ import annotations
 
+from dataclasses import replace
 import http.client
 from io import BytesIO
 import re
@@ -16,12 +17,14 @@ import pytest
 pytest.importorskip('nicegui', reason='NiceGUI is not installed: pip install .[panel]')
 
 import httpx
+import numpy as np
 
 from anomaly_inspection.panel.access.route_rules import Rule, RULES, WEBSOCKET
 from anomaly_inspection.panel.cell.commands import Answer, PartNames
 from anomaly_inspection.panel.cell.guarded_commands import LEAST_ROLES
 from anomaly_inspection.panel.people.people import People
 from anomaly_inspection.panel.people.roles import Role, role_of, Visitor
+from anomaly_inspection.panel.review.reject import KeptAs
 from anomaly_inspection.panel.teach.commands import TeachSettings
 from support.panel_people import PASSWORD
 from support.panel_site import SCRIPT
@@ -373,6 +376,40 @@ def test_operators_judge_rejects_and_it_is_recorded(panel_site: Any, client: Any
     assert 'token' in entry
     new = client.get('/api/reviews?only_new=true', headers=operator).json()
     assert 1 not in {reject['part_id'] for reject in new if reject['session_id'] == 'session'}
+
+
+def test_passed_parts_are_reviewed_by_programs_too(panel_site: Any, client: Any) -> None:
+    operator, state = bearer(panel_site, 'operator'), panel_site.parts.state
+    for number, kind in ((901, KeptAs.NEAR), (902, KeptAs.SAMPLE), (903, KeptAs.SAMPLE)):
+        part = replace(state.part(('session', 3)), key=('passed', number))
+        image = np.zeros((8, 8), np.uint8)
+        panel_site.reviews.put(part, lambda image=image: image, 64, 1.7e9, kind)
+    assert panel_site.reviews.settle()
+
+    def listed(kind: str) -> set[int]:
+        answer = client.get(f'/api/reviews?kind={kind}', headers=operator)
+        assert answer.status_code == 200
+        assert {each['kind'] for each in answer.json()} <= {kind}
+        return {each['part_id'] for each in answer.json() if each['session_id'] == 'passed'}
+
+    assert (listed('reject'), listed('near'), listed('sample')) == (set(), {901}, {902, 903})
+    assert client.get('/api/reviews?kind=known', headers=operator).status_code == 422
+    findings = '/api/reviews/findings'
+    assert client.get(findings, headers=operator).json()['escapes_sample'] is None
+    for number, verdict in ((902, 'defect'), (903, 'good')):
+        address = f'/api/reviews/passed/{number}'
+        answer = client.put(address, json={'verdict': verdict}, headers=operator)
+        assert answer.status_code == 200
+    found = client.get(findings, headers=operator).json()
+    share = found['escapes_sample']
+    assert (share['count'], share['total']) == (1, 2)
+    # Clopper-Pearson of 1 of 2.
+    assert share['low'] == pytest.approx(0.0126, abs=1e-4)
+    assert share['high'] == pytest.approx(0.9874, abs=1e-4)
+    assert found['escapes_near'] is None
+    nobody = client.get(f'{findings}?recipe=nobody', headers=operator).json()
+    assert nobody == dict.fromkeys(found)
+    assert client.get(findings, headers=bearer(panel_site, 'viewer')).status_code == 403
 
 
 @pytest.mark.parametrize(

@@ -51,7 +51,7 @@ def operations(panel_site: Any) -> list[Any]:
         headers={'Authorization': f'Bearer {VIEWER.of(panel_site)}'},
     )
     found = [result.ok() for result in loaded.get_all_operations()]
-    assert len(found) == 28
+    assert len(found) == 29
     return found
 
 

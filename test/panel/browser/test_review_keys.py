@@ -134,7 +134,7 @@ def test_filters_and_what_comes_meanwhile(page, panel_site, rejects, recipe):
     expect(page.locator('.review-title')).to_have_text('Part 202')
     expect(page.locator('.review-said')).to_have_text(re.compile('Was good: anna, '))
     choose(page, 'Time', 'the shift before')
-    expect(page.locator('.review-picture')).to_contain_text('No reject matches these filters.')
+    expect(page.locator('.review-picture')).to_contain_text('No part matches these filters.')
     expect(page.get_by_role('button', name='Was good')).to_be_disabled()
 
 

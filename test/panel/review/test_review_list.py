@@ -15,7 +15,7 @@ pytest.importorskip('pydantic', reason='NiceGUI is not installed: pip install .[
 
 from anomaly_inspection.panel.cell.part_views import DecisionView, PartView
 from anomaly_inspection.panel.cell.shifts import ShiftTable
-from anomaly_inspection.panel.review.reject import Reject, ReviewVerdict
+from anomaly_inspection.panel.review.reject import KeptAs, Reject, ReviewVerdict
 from anomaly_inspection.panel.review.review_list import (
     ALL,
     NEW,
@@ -30,6 +30,13 @@ NOON_S = 1_700_049_600.0
 def reject(number: int, verdict: ReviewVerdict | None = None) -> Reject:
     decision = DecisionView(False, 'TIMEOUT' if number % 2 else 'NOT_ALIGNED', recipe_name='pump')
     return Reject(PartView(('s', number), decision=decision), float(number), verdict=verdict)
+
+
+def test_rejects_and_passed_parts_are_gone_through_apart() -> None:
+    parts = [replace(reject(n), kept_as=kind) for n, kind in enumerate(KeptAs)]
+    for kind, wanted in (*((str(kind), [n]) for n, kind in enumerate(KeptAs)), ('any', [0, 1, 2])):
+        assert numbers(begun(*parts, wanted=ReviewFilter(kind=kind))) == wanted
+    assert numbers(begun(*parts)) == [0]
 
 
 def numbers(shown: ReviewList) -> list[int]:

@@ -33,13 +33,20 @@ from anomaly_inspection.panel.cell.part_views import (
     SortView,
 )
 from anomaly_inspection.panel.review import folder as review_folder_module
-from anomaly_inspection.panel.review.reject import file_stem, LONGEST_COMMENT, ReviewVerdict
+from anomaly_inspection.panel.review.reject import (
+    file_stem,
+    KeptAs,
+    LONGEST_COMMENT,
+    ReviewVerdict,
+)
 from anomaly_inspection.panel.review.review_set import (
     MOST_ARRIVAL_BYTES,
     MOST_ARRIVALS,
     ReviewBounds,
     ReviewSet,
 )
+from anomaly_inspection.panel.review.stored_rejects import read_review_set
+from anomaly_inspection.reviewing.stored_part import Kind, Truth
 
 SESSION = '20261129T104011Z-ab12cd34'
 SCRIPT = '<script>window.hacked=1</script>'
@@ -75,8 +82,9 @@ def picture(number: int) -> np.ndarray[Any, Any]:
     return image
 
 
-def put(reviews: ReviewSet, number: int, **more: Any) -> None:
-    reviews.put(rejected(number, **more), lambda: picture(number), 3600, 1.7e9 + number)
+def put(reviews: ReviewSet, number: int, kept_as: KeptAs = KeptAs.REJECT, **more: Any) -> None:
+    part = rejected(number, **more)
+    reviews.put(part, lambda: picture(number), 3600, 1.7e9 + number, kept_as)
     assert reviews.settle()
 
 
@@ -121,7 +129,7 @@ def make(tmp_path: Path, told: list[str]) -> Any:
 
 
 def numbers(reviews: ReviewSet) -> list[int]:
-    return [reject.part.number for reject in reviews.rejects()]
+    return [reject.part.number for reject in reviews.kept()]
 
 
 def test_rejects_and_verdicts_outlive_the_panel(make: Any) -> None:
@@ -138,6 +146,60 @@ def test_rejects_and_verdicts_outlive_the_panel(make: Any) -> None:
     assert repr(after.reject((SESSION, 2))) == repr(judged)
     assert (judged.verdict, judged.who, judged.comment) == (GOOD, 'anna', 'a drop of oil')
     assert after.new_count == 2
+
+
+def test_passed_parts_are_kept_apart_and_outlive_the_panel(make: Any, tmp_path: Path) -> None:
+    bounds = ReviewBounds(most_passed=2)
+    reviews = make(bounds=bounds)
+    put(reviews, 1)
+    for number, kept_as in enumerate((KeptAs.NEAR, KeptAs.SAMPLE, KeptAs.NEAR, KeptAs.SAMPLE), 2):
+        put(reviews, number, kept_as)
+    # However many pass, no reject is pushed out, and none counts as a reject to be reviewed.
+    assert numbers(reviews) == [5, 4, 1]
+    assert reviews.new_count == 1
+    reviews.judge((SESSION, 4), DEFECT, '', 'anna', 1.8e9)
+    reviews.close()
+    after = make(bounds=bounds)
+    assert [reject.kept_as for reject in after.kept()] == [
+        *(KeptAs.SAMPLE, KeptAs.NEAR, KeptAs.REJECT)
+    ]
+    assert after.new_count == 1
+    parts, _ = read_review_set(tmp_path / 'review')
+    assert {part.key[1]: (part.kind, part.is_rejected, part.truth) for part in parts} == {
+        1: (Kind.REJECT, True, None),
+        4: (Kind.NEAR, False, Truth.BAD),
+        5: (Kind.SAMPLE, False, None),
+    }
+
+
+def test_a_file_of_an_older_version_is_a_reject(make: Any, tmp_path: Path) -> None:
+    before = make()
+    put(before, 1)
+    put(before, 2, KeptAs.SAMPLE)
+    before.close()
+    for path in (tmp_path / 'review' / 'parts').glob('*.json'):
+        content = json.loads(path.read_text())
+        if content['part']['key'][1] == 1:
+            del content['kept_as']
+        else:
+            content['kept_as'] = 'known'
+        path.write_text(json.dumps(content))
+    # One that names a reason that there is not is left out, and said.
+    assert [(one.key[1], one.kept_as) for one in make().kept()] == [(1, KeptAs.REJECT)]
+
+
+def test_passed_parts_wait_behind_rejects(make: Any) -> None:
+    reviews, may_go_on = make(), threading.Event()
+    put_slowly(reviews, may_go_on)
+    for number in range(1, MOST_ARRIVALS // 4 + 1):
+        reviews.put(rejected(number), lambda: picture(1), 100, 1.7e9)
+    reviews.put(rejected(50), lambda: picture(1), 100, 1.7e9, KeptAs.SAMPLE)
+    may_go_on.set()
+    assert reviews.settle()
+    assert 50 not in numbers(reviews)
+    # A part of the sample that is not kept is no loss to tell of.
+    assert reviews.lost_count == 0
+    assert len(numbers(reviews)) == MOST_ARRIVALS // 4 + 1
 
 
 def test_the_picture_is_that_of_the_part_to_the_last_bit(make: Any, tmp_path: Path) -> None:
@@ -221,7 +283,7 @@ def test_the_pictures_have_a_bound_in_bytes(make: Any, tmp_path: Path) -> None:
     reviews.close()
     (path,) = (tmp_path / 'review').rglob('*.png')
     size = path.stat().st_size
-    reviews = make(bounds=ReviewBounds(most_bytes=2 * (3 * size + 100)))
+    reviews = make(bounds=ReviewBounds(most_bytes=5 * (3 * size + 100) // 2))
     for number in range(2, 9):
         put(reviews, number)
     assert numbers(reviews) == [8, 7, 6]
@@ -463,7 +525,7 @@ def test_nobody_else_may_read_it_and_the_file_is_json(make: Any, tmp_path: Path)
 def test_without_a_folder_nothing_is_kept() -> None:
     reviews = ReviewSet(None)
     reviews.put(rejected(1), lambda: picture(1), 100, 1.7e9)
-    assert reviews.rejects() == []
+    assert reviews.kept() == []
     assert reviews.png_of((SESSION, 1)) is None
     with pytest.raises(SettingError):
         reviews.judge((SESSION, 1), GOOD, '', 'anna', 1.8e9)
@@ -487,8 +549,8 @@ def test_two_people_judge_at_once(make: Any) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    now = [replace(reject) for reject in reviews.rejects()]
+    now = [replace(reject) for reject in reviews.kept()]
     assert len(now) == 20
     assert all(reviews.png_of(reject.key) for reject in now)
     reviews.close()
-    assert repr(make().rejects()) == repr(now)
+    assert repr(make().kept()) == repr(now)
