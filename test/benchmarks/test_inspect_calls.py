@@ -35,7 +35,7 @@ def test_right_answers_are_right() -> None:
 @pytest.mark.parametrize(
     ('one', 'exposures', 'says'),
     [
-        (call(answered_s=12.0), [GOOD], 'answered 2.000 s after'),
+        (call(answered_s=12.5), [GOOD], 'answered 2.500 s after'),
         (call(verdict=0), [GOOD], 'verdict 0'),
         (call(), [Exposure(9.9, True)], 'a frame from before the goal'),
         (call(), [BAD], 'a bad part has passed'),
