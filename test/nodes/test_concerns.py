@@ -78,6 +78,7 @@ PROBLEMS = {
         'drift': ['drift'],
         'recipe': ['recipe'],
         'frames': ['lost part/image', 'picture'],
+        'memory': ['learned'],
     },
     PanelNode: {
         'people': ['people', 'record of changes'],
