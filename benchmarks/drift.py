@@ -35,7 +35,7 @@ from benchmarks.drift_products import faulty_lines, Product, products
 from benchmarks.report import machine, plain, Table
 
 UNCHANGED_PARTS = 80
-SUDDEN_PARTS, RAMP_PARTS = 60, 120
+SUDDEN_PARTS, RAMP_PARTS, RAMP_AMOUNT = 40, 80, 2.0
 # Parts of the unchanged line, of the change, and of the line for false alarms.
 _FIRST_UNCHANGED, _FIRST_CHANGED, _FIRST_LONG = 5_000, 10_000, 20_000
 
@@ -48,8 +48,8 @@ class Cause:
     Parameters
     ----------
     change : LineChange
-        What a sudden change is in a frame 320 px wide; a slow one goes from nothing to three times
-        as much.
+        What a sudden change is in a frame 320 px wide; a slow one goes from nothing to twice as
+        much.
     named : tuple of str
         What the watch must name.
     is_coarse : bool
@@ -206,7 +206,7 @@ def change_of(cell: Cell, unchanged: list[Seen], cause: Cause, *, is_slow: bool)
     wrong: set[str] = set()
     count = RAMP_PARTS if is_slow else SUDDEN_PARTS
     for at in range(1, count + 1):
-        amount = 3.0 * at / count if is_slow else 1.0
+        amount = RAMP_AMOUNT * at / count if is_slow else 1.0
         now_s += 1.0
         change = cause.at(amount, cell.product.scale)
         seen = cell.seen(_FIRST_CHANGED + at, change, is_coarse=cause.is_coarse)
@@ -261,8 +261,8 @@ def of_product(product: Product) -> dict[str, Any]:
         *('false rejects before', 'first false reject', 'sentence'),
     )
     note = (
-        f'After {UNCHANGED_PARTS} unchanged parts. Slow: from nothing to three times the sudden '
-        f'change within {RAMP_PARTS} parts.'
+        f'After {UNCHANGED_PARTS} unchanged parts. Slow: from nothing to {RAMP_AMOUNT:g} times '
+        f'the sudden change within {RAMP_PARTS} parts.'
     )
     print(Table(product.name, columns, rows, note).markdown(), flush=True)
     return outcomes
@@ -360,7 +360,7 @@ def unchanged_lines(lines: Sequence[Product], parts: int) -> list[dict[str, Any]
 
 @click.command()
 @click.option('--product', 'wanted', multiple=True, help='Only products whose name holds this.')
-@click.option('--parts', default=300, show_default=True, help='Parts of each unchanged line.')
+@click.option('--parts', default=200, show_default=True, help='Parts of each unchanged line.')
 @click.option('--watches', default=200, show_default=True, help='Watches of drawn scores.')
 @click.option('--drawn-parts', default=5000, show_default=True, help='Parts of each of them.')
 @click.option('--report', type=click.Path(path_type=Path), default=Path('out/benchmarks'))

@@ -317,11 +317,10 @@ def products() -> list[Product]:
             scorers=('patch_statistics',),
         ),
         Product(
-            'blade, 512x384',
-            DrawnLine('blade', 33, (190, 195, 190), (40, 45, 50), scale=1.6, noise_levels=3.0),
+            'blade',
+            DrawnLine('blade', 33, (190, 195, 190), (40, 45, 50), noise_levels=3.0),
             is_held_out=True,
             scorers=('ssim',),
-            scale=1.6,
         ),
     ]
     for name, scorers, taught, width_px in (

@@ -34,8 +34,9 @@ LARGEST_SCORE = 3.5
 _OVERSHOOT = 1.166
 # Correlation is measured in stretches so short that slow changes do not count as correlation.
 _STRETCH = 50
-# Halves of a stretch differ less, in deviations, unless something changes.
-_MOST_WITHIN = 1.5
+# Halves of a stretch differ less, in deviations, where neighbours are not alike, unless something
+# changes.
+_MOST_WITHIN = 0.9
 # Until parts have shown how alike neighbours are, they count as so much alike; so many parts
 # weigh as much as that.
 _ASSUMED_CORRELATION, _ASSUMED_PARTS = 0.5, 25
@@ -189,6 +190,8 @@ class Charts:
         variance = np.maximum(np.mean(around**2, axis=0), 1e-12)
         # Centred by its own mean, a stretch shows too little correlation.
         product = (around[1:] * around[:-1]).sum(axis=0) / variance + 1.0
-        usable = (counted == _STRETCH) & (np.abs(last - first) < _MOST_WITHIN)
+        correlation = self.correlation
+        most_within = _MOST_WITHIN * np.sqrt((1.0 + correlation) / (1.0 - correlation))
+        usable = (counted == _STRETCH) & (np.abs(last - first) < most_within)
         self._products = np.where(usable, _FORGETS * self._products + product, self._products)
         self._squares = np.where(usable, _FORGETS * self._squares + _STRETCH, self._squares)

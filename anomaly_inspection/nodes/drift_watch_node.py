@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     Key = tuple[str, int]
 
 #: The log says so when the node works.
-DRIFT_WORDS = 'watching for drift; a change is told here'
+DRIFT_WORDS = 'watching for drift'
 
 _REMEMBERED_PARTS = 32
 _LOOK_EVERY_S = 0.5
@@ -144,7 +144,7 @@ class DriftWatchNode(InspectionNode[DriftWatchParameters]):
 
         """
         self._publish()
-        self.get_logger().info(DRIFT_WORDS)
+        self.get_logger().info(f'{DRIFT_WORDS}: what changes is said here')
 
     def deactivate(self) -> None:
         """

@@ -88,13 +88,13 @@ def test_a_lamp_that_ages_voids_the_promise_in_words_with_a_picture(bench, line)
 
 def test_a_second_cause_is_added_to_the_first(bench, line):
     begin(bench)
-    feed(bench, line, AS_TAUGHT, range(1000, 1005))
-    feed(bench, line, LAMP, range(1005, 1040))
+    feed(bench, line, AS_TAUGHT, range(1000, 1055))
+    feed(bench, line, LAMP, range(1055, 1085))
     bench.wait(lambda: bench.peer.states[-1].state == DriftState.STATE_VOID)
     assert [cause.cause for cause in bench.peer.states[-1].causes] == [DriftCause.CAUSE_LIGHT]
 
     both = replace(LAMP, dirt_share=DIRT.dirt_share, dirt_diameter_px=DIRT.dirt_diameter_px)
-    feed(bench, line, both, range(1040, 1080))
+    feed(bench, line, both, range(1085, 1120))
 
     bench.wait(lambda: len(bench.peer.states[-1].causes) == 2)
     state = bench.peer.states[-1]
