@@ -37,8 +37,9 @@ ODD_REFERENCE = 1e-3
 ALLOWANCE = 0.5
 # Good parts of the line that stand for those of teaching, where a recipe says nothing of these.
 LEARNED_PARTS = 100
-# Rejects may count where good parts have come such a share of the way to an alarm.
-_BEGUN = 0.35
+# Good parts of a line that has not changed come so far, per part, that rejects begin to count. So
+# even where every defect looked like the same drift, there would be no more false alarms.
+_BEGUN_RATE = 3e-7
 # How many parts the mean change counts that is shown, about.
 _RECENT_PARTS = 20
 
@@ -208,25 +209,36 @@ class _Watched:
         names = self._condition_names + self._measure_names
         one_sided = np.array([name in reference.measures for name in names])
         sides = int((2 - one_sided).sum())
-        # Half of the rate is for the numbers, half for the cells.
-        self._charts = {
-            NUMBERS: Charts(
-                np.full(len(names), allowance_for(reference.count, sides)),
-                np.full(len(names), limit_for(rate / 2 / max(1, sides), ALLOWANCE)),
-                one_sided,
-            )
-        }
+        self._charts: dict[str, Charts] = {}
+        # Which share of an alarm good parts must have come before rejects count.
+        self._begun: dict[str, float] = {}
+        self._add_charts(NUMBERS, one_sided.shape, sides, rate, one_sided)
         cell_sides = 2 * sum(scale.mean.size for scale in reference.cells.values())
         for name, scale in reference.cells.items():
-            limit = limit_for(rate / 2 / cell_sides, ALLOWANCE)
-            allowance = allowance_for(reference.count, cell_sides)
-            shape = scale.mean.shape
-            self._charts[name] = Charts(np.full(shape, allowance), np.full(shape, limit))
+            self._add_charts(name, scale.mean.shape, cell_sides, rate)
         # Mean score and mean change since each sum rose, of the last parts.
         self._recent = {name: np.zeros_like(one.sums) for name, one in self._charts.items()}
         self._recent_change = np.zeros((2, len(names)))
         self._steady_change = np.zeros(len(names))
         self._rejects = Rejects(len(self._condition_names))
+
+    def _add_charts(
+        self,
+        name: str,
+        shape: tuple[int, ...],
+        sides: int,
+        rate: float,
+        one_sided: NDArray[np.bool_] | None = None,
+    ) -> None:
+        """
+        Add charts; half of the rate is for the numbers, half for the cells.
+
+        """
+        each = 1.0 / 2 / max(1, sides)
+        allowance = allowance_for(self.reference.count, sides)
+        limit = limit_for(rate * each, ALLOWANCE)
+        self._charts[name] = Charts(np.full(shape, allowance), np.full(shape, limit), one_sided)
+        self._begun[name] = min(1.0, limit_for(_BEGUN_RATE * each, allowance) / limit)
 
     def feed(
         self,
@@ -245,7 +257,9 @@ class _Watched:
             self._rejects.end_row()
             self._count(part)
             return True
-        begun = {name: one.sums >= _BEGUN * one.limit for name, one in self._charts.items()}
+        begun = {
+            name: one.sums >= self._begun[name] * one.limit for name, one in self._charts.items()
+        }
         counting = self._rejects.take(part, begun)
         for one in counting:
             self._count(one)
@@ -312,9 +326,9 @@ class _Watched:
         for name, charts in self._cell_charts():
             share = np.maximum(charts.sums / charts.limit, charts.is_alarmed)
             moved = np.asarray((share >= MOVED_WEIGHT).any(axis=0), np.uint8)
-            # Sums are capped: of those that are as sure, the one that has changed most.
+            # Sums are capped, and the surest cell need not be the one that has changed most.
             amount = np.abs(self._recent[name])
-            largest = np.where(share >= 0.7 * share.max(), amount, -1.0)
+            largest = np.where(share >= min(MOVED_WEIGHT, share.max()), amount, -1.0)
             side, row, column = np.unravel_index(int(largest.argmax()), share.shape)
             spread = self.reference.cells[name].used_spread
             rows, columns = spread.shape

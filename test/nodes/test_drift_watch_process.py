@@ -6,7 +6,6 @@ The drift watch as a process of its own: killed, what it has learned on the line
 
 from dataclasses import replace
 import os
-from pathlib import Path
 import signal
 import subprocess
 import sys
@@ -16,6 +15,7 @@ import pytest
 
 pytest.importorskip('anomaly_inspection.msg', reason='needs ROS 2 and the built messages')
 
+from anomaly_inspection.capture.simulated_drift import LineChange
 from anomaly_inspection.msg import DriftState
 from anomaly_inspection.nodes.drift_watch_node import DRIFT_WORDS
 from anomaly_inspection.nodes.spinning import NodeThread
@@ -151,13 +151,8 @@ def test_what_was_learned_outlives_a_kill(watch, cell, line):
 
 @pytest.mark.parametrize('content', [b'broken', b''])
 def test_a_broken_file_costs_one_line_in_the_log_and_is_learned_anew(watch, cell, line, content):
-    begin(watch, cell)
-    watch.kill()
-    # Beside the state of the node, as it names its folder.
-    folder = Path(next(iter(watch.state.rglob('*')), watch.state))
-    domain = os.environ['ROS_DOMAIN_ID']
-    folder = watch.state / f'domain_{domain}' / 'drift_watch'
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = watch.state / f'domain_{os.environ["ROS_DOMAIN_ID"]}' / 'drift_watch'
+    folder.mkdir(parents=True)
     (folder / f'{cell.recipe.hash}.npz').write_bytes(content)
 
     begin(watch, cell)
@@ -167,3 +162,25 @@ def test_a_broken_file_costs_one_line_in_the_log_and_is_learned_anew(watch, cell
     assert len(said) == 1
     assert 'learning anew from the line' in said[0]
     assert f'{cell.recipe.hash}.npz' in said[0]
+
+
+def test_a_run_warns_when_the_line_is_darker_than_its_recipe(line, domain_id, tmp_path):
+    write_watched_recipe(line, tmp_path / 'brighter', LineChange(lamp=1.2))
+    outcome = subprocess.run(
+        [
+            *(sys.executable, '-m', 'anomaly_inspection.cli', 'run', '--drift'),
+            f'--recipe={tmp_path / "brighter"}',
+            '--source=line:width_px=320,height_px=240,defect_rate=0,light=0.04,shift_px=3,'
+            'rotation_deg=3,parts=70',
+            *('--rate', '4.5'),
+        ],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=150,
+    )
+
+    # On a busy machine the gate of the run may be late; drift is told nevertheless.
+    assert 'lost parts            0' in outcome.stdout, outcome.stdout + outcome.stderr
+    assert 'the false-reject promise is void since' in outcome.stderr
+    assert 'light -1' in outcome.stderr

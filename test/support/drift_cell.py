@@ -14,6 +14,7 @@ from anomaly_inspection.nodes.qos import EVENT, IMAGE, LATCHED
 from anomaly_inspection.nodes.stamps import stamp_from_nanoseconds
 from anomaly_inspection.recipes.folder import write_recipe
 from support.cell_bench import Peer
+from support.drift_line import AS_TAUGHT
 
 START_NS = 1_900_000_000_000_000_000
 
@@ -86,13 +87,14 @@ class Cell(Peer):
         )
 
 
-def write_watched_recipe(line, folder):
+def write_watched_recipe(line, folder, change=AS_TAUGHT):
     """
-    Teach a recipe of the line, with the conditions of its good parts, and write it.
+    Teach a recipe of the line as it is with a change, and write it with the conditions of its
+    good parts.
 
     """
     recipe = teach(
-        [line.frame(index) for index in range(25)],
+        [line.frame(index, change) for index in range(25)],
         name='watched',
         options=TeachOptions(scorers=('variation',), preprocessing=line.preprocessor.settings),
     )
