@@ -36,6 +36,8 @@ from benchmarks.report import machine, plain, Table
 
 UNCHANGED_PARTS = 80
 SUDDEN_PARTS, RAMP_PARTS, RAMP_AMOUNT = 40, 80, 2.0
+# A run ends so many parts after all that must be named was.
+_PARTS_AFTER = 15
 # Parts of the unchanged line, of the change, and of the line for false alarms.
 _FIRST_UNCHANGED, _FIRST_CHANGED, _FIRST_LONG = 5_000, 10_000, 20_000
 
@@ -167,11 +169,12 @@ class Outcome:
     named : tuple of str
         What was named in the first alarm.
     all_named : int or None
-        The part from which on all that must be named was, to the end; None = never.
+        The part from which on all that must be named was, for 15 parts or to the end; None =
+        never.
     wrongly_named : tuple of str
-        What was named at any time and must not be.
+        What was named at any time until then and must not be.
     named_at_end : tuple of str
-        What was named after all parts.
+        What was named then.
     false_rejects : int
         Before the alarm.
     first_false_reject : int or None
@@ -218,6 +221,8 @@ def change_of(cell: Cell, unchanged: list[Seen], cause: Cause, *, is_slow: bool)
         wrong |= set(kinds(verdict.causes)) - set(cause.named)
         has_all = set(cause.named) <= set(kinds(verdict.causes))
         all_named = (all_named or at) if has_all else None
+        if all_named and at >= all_named + _PARTS_AFTER:
+            break
     return Outcome(
         alarm,
         named,

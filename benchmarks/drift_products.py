@@ -24,6 +24,7 @@ from anomaly_inspection.capture.simulated_settings import SimulatedLineSettings
 
 WIDTH_PX, HEIGHT_PX = 320, 240
 _TAUGHT_AT_MOST = 100
+_FIELDS = 8
 REAL_IMAGES = Path('/work/shared/datasets')
 
 Shape = Literal['bracket', 'board', 'ring', 'carton', 'blade']
@@ -235,13 +236,22 @@ def drawn_part(shape: Shape) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
 
 
 def _noise(rng: np.random.Generator, height: int, width: int, sigma: float) -> NDArray[np.float32]:
-    shrink = max(1, int(sigma / 2))
-    size = (-(-height // shrink) + 2, -(-width // shrink) + 2)
-    noise = cv2.GaussianBlur(rng.standard_normal(size, np.float32), (0, 0), sigma / shrink)
-    noise /= noise.std()
-    if shrink > 1:
-        noise = cv2.resize(noise, None, fx=shrink, fy=shrink, interpolation=cv2.INTER_LINEAR)
-    return np.asarray(noise[:height, :width], np.float32)
+    """
+    Cut noise of unit deviation out of one of a few large fields, which repeat at their edges.
+
+    """
+    field = _noise_field(height, width, sigma, int(rng.integers(_FIELDS)))
+    shift = (int(rng.integers(height)), int(rng.integers(width)))
+    return np.roll(field, shift, axis=(0, 1))
+
+
+@lru_cache(maxsize=64)
+def _noise_field(height: int, width: int, sigma: float, number: int) -> NDArray[np.float32]:
+    margin = int(4 * sigma) + 1
+    noise = np.random.default_rng([number, round(10 * sigma)]).standard_normal((height, width))
+    wrapped = cv2.copyMakeBorder(noise, *(4 * [margin]), cv2.BORDER_WRAP)
+    smooth = cv2.GaussianBlur(wrapped, (0, 0), sigma)[margin:-margin, margin:-margin]
+    return np.asarray(smooth / smooth.std(), np.float32)
 
 
 def folder_line(
