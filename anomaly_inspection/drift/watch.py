@@ -66,7 +66,8 @@ class Verdict:
     status : DriftStatus
         VOID from the alarm until all is as taught again.
     causes : tuple of Cause
-        What changed, the strongest first; empty unless VOID.
+        What changed, what is sure first, in the order in which it began; empty
+        unless VOID.
     parts : int
         How many parts were compared, or learned from.
 
