@@ -379,34 +379,40 @@ def main(
 
     """
     cv2.setNumThreads(1)
-    before = machine()
     chosen = [
         product for product in products() if not wanted or any(w in product.name for w in wanted)
     ]
     # What was held out tells most.
     chosen.sort(key=lambda product: not product.is_held_out)
-    outcomes, unchanged = {}, []
+    outcomes: dict[str, Any] = {}
+    unchanged: list[dict[str, Any]] = []
+    content: dict[str, Any] = {
+        'benchmark': 'drift',
+        'machine': machine(),
+        'held_out': [product.name for product in chosen if product.is_held_out],
+        'causes': outcomes,
+        'unchanged_lines': unchanged,
+    }
+    report.mkdir(parents=True, exist_ok=True)
+
+    def write() -> None:
+        # Each time anew: a run that is broken off leaves what it has measured.
+        (report / 'drift.json').write_text(json.dumps(plain(content), indent=2) + '\n')
+
     for product in chosen:
         cell = Cell(product)
         outcomes[product.name] = of_causes(cell)
         unchanged.append(unchanged_line(cell, parts))
-    unchanged += [unchanged_line(Cell(product), parts) for product in faulty_lines()]
+        write()
     for is_held_out, group in ((False, 'products the rules were made on'), (True, 'held out')):
         names = {product.name for product in chosen if product.is_held_out is is_held_out}
         part = {name: outcomes[name] for name in outcomes if name in names}
         for speed in ('sudden', 'slow') if part else ():
             print(summary(part, speed, f'{speed}: {len(part)} {group}').markdown(), flush=True)
-    false_alarms = of_drawn_scores(watches, drawn_parts) if watches else []
-    report.mkdir(parents=True, exist_ok=True)
-    content = {
-        'benchmark': 'drift',
-        'machine': before,
-        'held_out': [product.name for product in chosen if product.is_held_out],
-        'causes': outcomes,
-        'false_alarms': false_alarms,
-        'unchanged_lines': unchanged,
-    }
-    (report / 'drift.json').write_text(json.dumps(plain(content), indent=2) + '\n')
+    unchanged += [unchanged_line(Cell(product), parts) for product in faulty_lines()]
+    write()
+    content['false_alarms'] = of_drawn_scores(watches, drawn_parts) if watches else []
+    write()
     print(f'Written to {report / "drift.json"}')
 
 

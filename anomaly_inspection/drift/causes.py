@@ -221,15 +221,13 @@ def named_causes(
     contrast = max((abs(moved[one].amount) for one in _CONTRASTS if one in moved), default=0.0)
     _name_cells(cells, contrast, known, found)
     # What else is changed explains why measures have risen, also on its way back to normal.
+    effects = [one for one, change in moved.items() if change.is_measure or one == 'certainty']
     if not (known | found.keys()) - {CauseKind.PARTS}:
-        name(
-            CauseKind.PARTS,
-            *(one for one, change in moved.items() if change.is_measure or one == 'certainty'),
-        )
+        name(CauseKind.PARTS, *effects)
     if not any(cause.weight >= 1.0 for cause in found.values()):
         # What is alarmed explains itself, whatever it is.
         for one in moved.values():
-            if one.is_alarmed:
+            if one.is_alarmed and not (found and one.name in effects):
                 found.setdefault(CauseKind.PARTS, _cause(CauseKind.PARTS, one))
     # What is sure stands in the order in which it began.
     return tuple(

@@ -66,8 +66,7 @@ class Verdict:
     status : DriftStatus
         VOID from the alarm until all is as taught again.
     causes : tuple of Cause
-        What changed, what is sure first, in the order in which it began; empty
-        unless VOID.
+        What changed; what is sure first, in the order in which it began. Empty unless VOID.
     parts : int
         How many parts were compared, or learned from.
 
@@ -328,16 +327,16 @@ class _Watched:
             share = np.maximum(charts.sums / charts.limit, charts.is_alarmed)
             moved = np.asarray((share >= MOVED_WEIGHT).any(axis=0), np.uint8)
             # Sums are capped, and the surest cell need not be the one that has changed most.
-            amount = np.abs(self._recent[name])
+            change = self._recent[name] * self.reference.cells[name].used_spread
+            amount = np.abs(change)
             largest = np.where(share >= min(MOVED_WEIGHT, share.max()), amount, -1.0)
             side, row, column = np.unravel_index(int(largest.argmax()), share.shape)
-            spread = self.reference.cells[name].used_spread
-            rows, columns = spread.shape
+            _, rows, columns = share.shape
             found[name] = CellChange(
                 cells=int(moved.sum()),
                 share_of_one=_share_of_one(moved, amount.max(axis=0)),
                 weight=float(share.max()),
-                amount=float(self._recent[name][side, row, column] * spread[row, column]),
+                amount=float(change[side, row, column]),
                 place=((float(column) + 0.5) / columns, (float(row) + 0.5) / rows),
                 since_s=float(charts.since[side, row, column]),
             )

@@ -122,6 +122,14 @@ def test_beside_another_change_dirt_must_be_sure_and_in_one_place(other, found, 
     assert (CauseKind.DIRT in named) is is_dirt
 
 
+def test_what_has_only_begun_to_move_explains_a_measure_that_is_sure():
+    rise = change('ssim.mse', 5.0, 10.0, is_measure=True)
+    begun = change('background_blue', 2.0, 0.05, is_alarmed=False)
+
+    assert kinds(rise, begun) == [CauseKind.BELT]
+    assert kinds(rise) == [CauseKind.PARTS]
+
+
 def test_an_alarm_that_no_rule_explains_is_the_parts():
     alarmed = change('colour_red', 3.0, 0.05)
     beside = change('background_red', -3.0, -0.05)
