@@ -110,6 +110,9 @@ class CellChange:
         The largest sum of a chart, 1 = alarm.
     amount : float
         By how much the brightness of the strongest cell has changed, logarithm.
+    in_other_grid : float
+        By how much the brightness at that place has changed in the other grid, beside this one; 1
+        = by as much.
     place : (float, float)
         Its middle, x and y as shares of the region of interest.
     since_s : float
@@ -121,6 +124,7 @@ class CellChange:
     share_of_one: float
     weight: float
     amount: float
+    in_other_grid: float
     place: tuple[float, float]
     since_s: float
 
@@ -270,15 +274,15 @@ def _name_light_and_belt(
         ('colour_blue', 'background_blue'),
         ('colour_red', 'background_red'),
     ):
-        beside = changes[around].steady if around in changes else 0.0
-        if part in moved:
-            own = moved[part].steady
-            if own * beside < 0.0 and abs(own + beside) < _SAME_SHARE * abs(own):
-                name(CauseKind.PARTS, part)
-                continue
-            # The outline of a part holds some of the belt.
-            if around not in moved or abs(own) >= _BELT_SHARE * abs(beside):
-                name(CauseKind.LIGHT, part)
+        own, beside = (changes[one].steady if one in changes else 0.0 for one in (part, around))
+        has_moved = part in moved or around in moved
+        if has_moved and own * beside < 0.0 and abs(own + beside) < _SAME_SHARE * abs(own):
+            # Light that varies much hides what the part does alone; beside the belt it shows.
+            name(CauseKind.PARTS, *(one for one in (part, around) if one in moved))
+            continue
+        # The outline of a part holds some of the belt.
+        if around not in moved or abs(own) >= _BELT_SHARE * abs(beside):
+            name(CauseKind.LIGHT, part)
         name(CauseKind.BELT, around)
 
 
@@ -330,7 +334,9 @@ def _name_cells(
         strongest = part
     if strongest is None or strongest.cells > _MOST_DIRTY_CELLS:
         return
-    kind = CauseKind.DIRT if strongest is image else CauseKind.PARTS
+    is_in_both = strongest.weight >= 1.0 and ratio * strongest.in_other_grid >= 1.0
+    is_dirt = strongest is image or is_in_both
+    kind = CauseKind.DIRT if is_dirt else CauseKind.PARTS
     if kind is CauseKind.PARTS and found:
         # Another belt or focus changes the cells along the outline of every part.
         return

@@ -47,15 +47,23 @@ class Scored:
         Change of each condition and measure in its own unit; NaN = not measured.
     now_s : float
         When it came, wall clock, s.
-    is_partial : bool
-        Whether it counts at some places alone.
+    whole : Scored or None
+        The part as it was measured, where this is one that counts at some places alone.
 
     """
 
     scores: Mapping[str, NDArray[np.float64]]
     changes: NDArray[np.float64]
     now_s: float
-    is_partial: bool = False
+    whole: Scored | None = None
+
+    @property
+    def is_partial(self) -> bool:
+        """
+        Whether it counts at some places alone.
+
+        """
+        return self.whole is not None
 
     def only(self, places: Mapping[str, NDArray[np.bool_]]) -> Scored:
         """
@@ -63,7 +71,7 @@ class Scored:
 
         """
         kept = {name: np.where(places[name], self.scores[name], np.nan) for name in places}
-        return replace(self, scores=kept, is_partial=True)
+        return replace(self, scores=kept, whole=self)
 
 
 @dataclass(eq=False)

@@ -218,6 +218,9 @@ class _Watched:
             self._add_charts(name, scale.mean.shape, cell_sides, rate)
         # Mean score and mean change since each sum rose, of the last parts.
         self._recent = {name: np.zeros_like(one.sums) for name, one in self._charts.items()}
+        self._steady_cells = {
+            name: np.zeros(scale.mean.shape) for name, scale in reference.cells.items()
+        }
         self._recent_change = np.zeros((2, len(names)))
         self._steady_change = np.zeros(len(names))
         self._rejects = Rejects(len(self._condition_names))
@@ -293,9 +296,11 @@ class _Watched:
             charts = self._charts[name]
             charts.add(scores, part.now_s, is_partial=part.is_partial)
             self._recent[name] = _followed(self._recent[name], scores, charts)
-        steady = self._steady_change
-        moved = steady + (part.changes - steady) / _RECENT_PARTS
-        self._steady_change = np.where(np.isnan(moved), steady, moved)
+        self._steady_change = _steady(self._steady_change, part.changes)
+        # Names come from all that was measured, alarms from what counts.
+        scores_of = (part.whole or part).scores
+        for name in self._steady_cells.keys() & scores_of.keys():
+            self._steady_cells[name] = _steady(self._steady_cells[name], scores_of[name])
         self._recent_change = _followed(self._recent_change, part.changes, self._charts[NUMBERS])
 
     def causes(self, before: tuple[Cause, ...]) -> tuple[Cause, ...]:
@@ -337,10 +342,28 @@ class _Watched:
                 share_of_one=_share_of_one(moved, amount.max(axis=0)),
                 weight=float(share.max()),
                 amount=float(change[side, row, column]),
+                in_other_grid=self._in_other_grid(name, int(row), int(column)),
                 place=((float(column) + 0.5) / columns, (float(row) + 0.5) / rows),
                 since_s=float(charts.since[side, row, column]),
             )
         return found
+
+    def _in_other_grid(self, name: str, row: int, column: int) -> float:
+        """
+        Compare the change of a cell with that of the same place in the other grid.
+
+        """
+        others = [other for other in self._steady_cells if other != name]
+        if not others:
+            return 0.0
+        own, other = (
+            self._steady_cells[one] * self.reference.cells[one].used_spread
+            for one in (name, others[0])
+        )
+        around = other[max(0, row - 1) : row + 2, max(0, column - 1) : column + 2]
+        change = float(own[row, column])
+        same_way = float((around * math.copysign(1.0, change)).max())
+        return max(0.0, same_way) / max(abs(change), 1e-9)
 
     def _scale(self, name: str) -> Scale:
         reference = self.reference
@@ -384,6 +407,14 @@ def _share_of_one(moved: NDArray[np.uint8], amount: NDArray[np.float64]) -> floa
     # Place 0 is what has not moved.
     each = np.bincount(places.ravel(), weights=amount.ravel())[1:]
     return float(each.max() / each.sum()) if each.size and each.sum() > 0.0 else 0.0
+
+
+def _steady(mean: NDArray[np.float64], value: NDArray[np.float64]) -> NDArray[np.float64]:
+    """
+    Give the moving mean of the last parts after one more; NaN changes nothing.
+
+    """
+    return np.where(np.isnan(value), mean, mean + (value - mean) / _RECENT_PARTS)
 
 
 def _followed(

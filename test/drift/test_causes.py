@@ -20,8 +20,8 @@ def kinds(*changes, cells=None, before=()):
     return [cause.kind for cause in named]
 
 
-def spot(amount, *, cells=2, share_of_one=1.0, weight=1.2, since_s=5.0):
-    return CellChange(cells, share_of_one, weight, amount, (0.4, 0.5), since_s)
+def spot(amount, *, cells=2, share_of_one=1.0, weight=1.2, other=0.3):
+    return CellChange(cells, share_of_one, weight, amount, other, (0.4, 0.5), 5.0)
 
 
 LAMP = change('light', -4.0, -0.08)
@@ -37,6 +37,11 @@ BLUR = change('sharpness', -9.0, -0.3)
         ([BLUR], [CauseKind.FOCUS]),
         # A darker part moves itself and, the other way, what is measured beside it.
         ([LAMP, change('background', 3.0, 0.08)], [CauseKind.PARTS]),
+        # So it is where the light varies so much that the part alone shows nothing.
+        (
+            [BELT, change('light', 1.0, 0.14, is_alarmed=False, weight=0.1)],
+            [CauseKind.PARTS],
+        ),
         # An outline holds some of the belt.
         ([BELT, change('light', -2.0, -0.02)], [CauseKind.BELT]),
         ([BELT, LAMP], [CauseKind.LIGHT, CauseKind.BELT]),
@@ -92,6 +97,8 @@ def test_what_is_sure_stands_in_the_order_in_which_it_began():
         (spot(-0.2), spot(-0.21), CauseKind.DIRT),
         (spot(-0.2), spot(-0.3), CauseKind.PARTS),
         (None, spot(-0.2), CauseKind.PARTS),
+        # Where parts hardly move, it is at its place in both grids.
+        (None, spot(-0.2, other=0.95), CauseKind.DIRT),
     ],
 )
 def test_dirt_stays_at_its_place_in_the_picture(image, part, wanted):
