@@ -21,11 +21,11 @@ from numpy.typing import NDArray
 from anomaly_inspection.capture.simulated_drift import changed_frame, LineChange, render_changed
 from anomaly_inspection.capture.simulated_frame import render_part
 from anomaly_inspection.capture.simulated_settings import SimulatedLineSettings
+from benchmarks.real_sets import DATASETS
 
 WIDTH_PX, HEIGHT_PX = 320, 240
 _TAUGHT_AT_MOST = 100
 _FIELDS = 8
-REAL_IMAGES = Path('/work/shared/datasets')
 
 Shape = Literal['bracket', 'board', 'ring', 'carton', 'blade']
 
@@ -286,7 +286,7 @@ def products() -> list[Product]:
     Give all products; the real ones only where their images are.
 
     """
-    found = [
+    return [
         Product('pump body', pump(seed=1), is_held_out=False),
         Product(
             'pump body, gray, 480x360',
@@ -332,12 +332,21 @@ def products() -> list[Product]:
             is_held_out=True,
             scorers=('ssim',),
         ),
+        *real_products(),
     ]
+
+
+def real_products() -> list[Product]:
+    """
+    Give the real products whose images are there.
+
+    """
+    found = []
     for name, scorers, taught, width_px in (
         ('mvtec_bottle', ('variation',), 60, 320),
         ('casting', ('patch_statistics',), 60, 300),
     ):
-        folder = REAL_IMAGES / name / 'train' / 'good'
+        folder = DATASETS / name / 'train' / 'good'
         if folder.is_dir():
             found.append(
                 Product(
