@@ -226,6 +226,15 @@ def _parent() -> list[int] | None:
 
 def read_small_file(path: Path) -> str | None:
     """
+    Read a small regular file of text; None when there is none.
+
+    """
+    content = read_small_bytes(path, _MOST_BYTES)
+    return None if content is None else content.decode()
+
+
+def read_small_bytes(path: Path, most_bytes: int) -> bytes | None:
+    """
     Read a small regular file; None when there is none.
 
     """
@@ -236,9 +245,9 @@ def read_small_file(path: Path) -> str | None:
         return None
     with open(descriptor, 'rb') as file:
         status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode) or status.st_size > _MOST_BYTES:
-            raise ValueError(f'it is no file of at most {_MOST_BYTES:,} bytes')
-        return file.read(_MOST_BYTES).decode()
+        if not stat.S_ISREG(status.st_mode) or status.st_size > most_bytes:
+            raise ValueError(f'it is no file of at most {most_bytes:,} bytes')
+        return file.read(most_bytes)
 
 
 def replace_file(path: Path, content: str | bytes, *, waits_for_disk: bool = True) -> None:

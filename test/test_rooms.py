@@ -26,7 +26,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     'learning': {
         *('drift', 'recipes', 'scoring', 'imaging', 'chart_style', 'progress', 'defect_fit'),
     },
-    'drift': {'imaging', 'recipes', 'scoring'},
+    'drift': {'imaging', 'recipes', 'scoring', 'state_file'},
     # The truth about a frame comes with its source; the self-test draws synthetic defects.
     'evaluation': {
         *('recipes', 'deciding', 'scoring', 'imaging', 'capture', 'overlay', 'learning'),

@@ -7,7 +7,7 @@ What may change on the simulated line while good parts come down it: light, lens
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import Any, TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -20,8 +20,7 @@ if TYPE_CHECKING:
 
     from anomaly_inspection.capture.simulated_settings import SimulatedLineSettings
 
-# Where a dirt spot sits, as shares of the frame, and how wide its edge is.
-_SPOT_PLACE = (0.42, 0.55)
+# How wide the edge of a dirt spot is.
 _SPOT_EDGE_SHARE = 0.5
 
 
@@ -40,6 +39,8 @@ class LineChange:
         How much light a spot of dirt on the lens takes away, 0 to 1.
     dirt_diameter_px : float
         Its diameter, frame pixels, 2 to 500.
+    dirt_place : tuple of float
+        Its middle, x and y as shares of the frame, 0 to 1 each.
     turned_deg : float
         How far the camera was turned, counter-clockwise, degrees, -45 to 45.
     shifted_px : float
@@ -60,6 +61,7 @@ class LineChange:
     defocus_px: float = 0.0
     dirt_share: float = 0.0
     dirt_diameter_px: float = 24.0
+    dirt_place: tuple[float, float] = (0.42, 0.55)
     turned_deg: float = 0.0
     shifted_px: float = 0.0
     belt_bgr: tuple[float, float, float] = (1.0, 1.0, 1.0)
@@ -70,6 +72,8 @@ class LineChange:
         check_number('defocus_px', self.defocus_px, 0.0, 10.0)
         check_number('dirt_share', self.dirt_share, 0.0, 1.0)
         check_number('dirt_diameter_px', self.dirt_diameter_px, 2.0, 500.0)
+        for value in self.dirt_place:
+            check_number('dirt_place', value, 0.0, 1.0)
         check_number('turned_deg', self.turned_deg, -45.0, 45.0)
         check_number('shifted_px', self.shifted_px, -200.0, 200.0)
         for value in self.belt_bgr:
@@ -98,13 +102,52 @@ def render_changed(
         The frame.
 
     """
-    # Noise comes last: neither the lens nor a turned camera changes what the sensor adds.
     calm = replace(settings, noise_levels=0.0)
     rendered = render_part(calm, index, with_defect=False)
-    frame = rendered.image.astype(np.float32)
-    if change.belt_bgr != (1.0, 1.0, 1.0) or change.part_light != 1.0:
-        part = renderer(calm).part_share(rendered.pose)[:, :, None]
-        belt = np.array(change.belt_bgr, np.float32)
+    return changed_frame(
+        rendered.image,
+        change,
+        part_share=renderer(calm).part_share(rendered.pose),
+        noise_levels=settings.noise_levels,
+        rng=np.random.default_rng([settings.seed, index]),
+    )
+
+
+def changed_frame(
+    calm: NDArray[Any],
+    change: LineChange,
+    *,
+    part_share: NDArray[np.float32] | None,
+    noise_levels: float,
+    rng: np.random.Generator,
+) -> NDArray[np.uint8]:
+    """
+    Change one frame, as the camera of a line that has changed sees it.
+
+    Parameters
+    ----------
+    calm : ndarray of float32 or uint8, (H, W, 3) BGR or (H, W) gray
+        A frame without noise, 0..255. A gray belt takes the green of `belt_bgr`.
+    change : LineChange
+        What is different.
+    part_share : ndarray of float32, (H, W), or None
+        How much of each pixel shows the part, 0..1; None = nobody knows, belt and part stay.
+    noise_levels : float
+        Deviation of the camera's noise, gray levels.
+    rng : numpy Generator
+        Draws the noise.
+
+    Returns
+    -------
+    ndarray of uint8, as `calm`
+        The frame.
+
+    """
+    frame = np.array(calm, np.float32)
+    if part_share is not None and (change.belt_bgr != (1.0, 1.0, 1.0) or change.part_light != 1.0):
+        is_gray = frame.ndim == 2
+        part = part_share if is_gray else part_share[:, :, None]
+        belt = np.array(change.belt_bgr[1] if is_gray else change.belt_bgr, np.float32)
         frame *= part * np.float32(change.part_light) + (1.0 - part) * belt
     if change.turned_deg or change.shifted_px:
         height, width = frame.shape[:2]
@@ -118,17 +161,19 @@ def render_changed(
     if change.defocus_px:
         frame = np.asarray(cv2.GaussianBlur(frame, (0, 0), change.defocus_px), np.float32)
     if change.dirt_share:
-        spot = _spot(frame.shape, change.dirt_diameter_px)[:, :, None]
-        frame *= 1.0 - change.dirt_share * spot
-    rng = np.random.default_rng([settings.seed, index])
-    noise = rng.standard_normal(frame.shape, np.float32) * settings.noise_levels
+        spot = _spot(frame.shape, change.dirt_place, change.dirt_diameter_px)
+        frame *= 1.0 - change.dirt_share * (spot if frame.ndim == 2 else spot[:, :, None])
+    # Noise comes last: neither the lens nor a turned camera changes what the sensor adds.
+    noise = rng.standard_normal(frame.shape, np.float32) * np.float32(noise_levels)
     return np.asarray(np.clip(np.rint(change.lamp * frame + noise), 0, 255), np.uint8)
 
 
-def _spot(shape: tuple[int, ...], diameter_px: float) -> NDArray[np.float32]:
+def _spot(
+    shape: tuple[int, ...], place: tuple[float, float], diameter_px: float
+) -> NDArray[np.float32]:
     height, width = shape[:2]
     y, x = np.mgrid[0:height, 0:width].astype(np.float32)
-    distance = np.hypot(x - _SPOT_PLACE[0] * width, y - _SPOT_PLACE[1] * height)
+    distance = np.hypot(x - place[0] * width, y - place[1] * height)
     edge = _SPOT_EDGE_SHARE * diameter_px / 2
     return np.asarray(
         np.clip((diameter_px / 2 + edge / 2 - distance) / edge, 0.0, 1.0), np.float32

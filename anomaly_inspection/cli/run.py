@@ -31,6 +31,7 @@ from anomaly_inspection.cli.output import (
     write_file,
 )
 from anomaly_inspection.errors import SettingError
+from anomaly_inspection.state_file import NO_FOLDER
 
 if TYPE_CHECKING:
     from anomaly_inspection.evaluation.run_summary import PartRecord
@@ -104,6 +105,11 @@ _PARTS_OF_ANOTHER_FORMAT = 10
     'rejects. See anomaly-inspection records.',
 )
 @click.option(
+    '--drift',
+    is_flag=True,
+    help='Warn when light, lens, camera, belt or parts are no longer as taught (docs/drift.md).',
+)
+@click.option(
     '--mqtt',
     metavar='HOST[:PORT]',
     help='Tell an MQTT broker what the cell decides (docs/mqtt.md); without PORT: the port of the '
@@ -122,6 +128,7 @@ def run(
     panel_port: int | None,
     wall_display: bool,
     record: Path | None,
+    drift: bool,
     mqtt: str | None,
 ) -> None:
     """
@@ -170,6 +177,7 @@ def run(
             *(parameter_file, NAMESPACE, panel_port), wall_display=wall_display, records=record
         )
     recorder = _recorder(record, parameter_file) if record else None
+    drift_watch = _drift_watch(parameter_file) if drift else None
     bridge = _mqtt_bridge(mqtt, parameter_file) if mqtt is not None else nullcontext()
     interrupted = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -206,6 +214,7 @@ def run(
             warn=print_note,
             panel=page,
             recorder=recorder,
+            drift_watch=drift_watch,
             tell=lambda sentence: console.print(escaped(sentence), soft_wrap=True),
         )
     if read:
@@ -230,6 +239,16 @@ def _recorder(folder: Path, parameter_file: Path) -> NodeProcess:
     check_record_packages()
     options = recorder_options(folder)
     return NodeProcess('recorder', parameter_file, NAMESPACE, RECORDS_WORDS, options)
+
+
+def _drift_watch(parameter_file: Path) -> NodeProcess:
+    from anomaly_inspection.nodes.cell import NAMESPACE
+    from anomaly_inspection.nodes.drift_watch_node import DRIFT_WORDS
+    from anomaly_inspection.nodes.node_process import NodeProcess
+
+    # A run begins anew, whatever the run before has learned.
+    options = ['-p', f'state_folder:={NO_FOLDER}']
+    return NodeProcess('drift_watch', parameter_file, NAMESPACE, DRIFT_WORDS, options)
 
 
 def _mqtt_bridge(address: str, parameter_file: Path) -> AbstractContextManager[object]:

@@ -34,6 +34,9 @@ LARGEST_SCORE = 3.5
 _OVERSHOOT = 1.166
 # Correlation is measured in stretches so short that slow changes do not count as correlation.
 _STRETCH = 50
+# Halves of a stretch differ less, in deviations, where neighbours are not alike, unless something
+# changes.
+_MOST_WITHIN = 0.9
 # Until parts have shown how alike neighbours are, they count as so much alike; so many parts
 # weigh as much as that.
 _ASSUMED_CORRELATION, _ASSUMED_PARTS = 0.5, 25
@@ -136,7 +139,7 @@ class Charts:
         found = (self._products + assumed) / (self._squares + _ASSUMED_PARTS)
         return np.clip(found, 0.0, _MOST_CORRELATION)
 
-    def add(self, scores: NDArray[np.float64], moment: float) -> None:
+    def add(self, scores: NDArray[np.float64], moment: float, *, is_partial: bool = False) -> None:
         """
         Add the scores of one part.
 
@@ -146,6 +149,9 @@ class Charts:
             In deviations from typical good parts; NaN = not measured, the chart stands still.
         moment : float
             When the part came, in any unit; see `since`.
+        is_partial : bool
+            Whether the part counts in some charts alone, NaN in the others, and says nothing of
+            how alike neighbours are.
 
         """
         scores = np.clip(scores, -LARGEST_SCORE, LARGEST_SCORE)
@@ -160,6 +166,8 @@ class Charts:
         self.run = np.where(self.sums > 0.0, self.run + measured, 0)
         # An alarm lasts until all is as taught again.
         self.is_alarmed = (self.sums > limit) | (self.is_alarmed & (self.sums > 0.0))
+        if is_partial:
+            return
         self._stretch[self._at] = scores
         self._at += 1
         if self._at == _STRETCH:
@@ -169,14 +177,21 @@ class Charts:
         """
         Take what a stretch says of the correlation of neighbours.
 
+        A change within the stretch would pass for correlation, and limits would rise just when
+        something changes. So a stretch whose halves differ much says nothing.
+
         """
         self._at = 0
         counted = np.count_nonzero(~np.isnan(self._stretch), axis=0)
-        mean = np.nansum(self._stretch, axis=0) / np.maximum(counted, 1)
-        around = np.nan_to_num(self._stretch - mean)
+        first, last = (
+            np.nansum(half, axis=0) / (_STRETCH / 2) for half in np.split(self._stretch, 2)
+        )
+        around = np.nan_to_num(self._stretch - (first + last) / 2)
         variance = np.maximum(np.mean(around**2, axis=0), 1e-12)
         # Centred by its own mean, a stretch shows too little correlation.
         product = (around[1:] * around[:-1]).sum(axis=0) / variance + 1.0
-        usable = counted == _STRETCH
-        self._products = _FORGETS * self._products + np.where(usable, product, 0.0)
-        self._squares = _FORGETS * self._squares + np.where(usable, _STRETCH, 0.0)
+        correlation = self.correlation
+        most_within = _MOST_WITHIN * np.sqrt((1.0 + correlation) / (1.0 - correlation))
+        usable = (counted == _STRETCH) & (np.abs(last - first) < most_within)
+        self._products = np.where(usable, _FORGETS * self._products + product, self._products)
+        self._squares = np.where(usable, _FORGETS * self._squares + _STRETCH, self._squares)

@@ -203,20 +203,24 @@ class DriftReference:
         good: Mapping[str, NDArray[np.float64]],
         bad_is_low: frozenset[str],
         count: int,
+        *,
+        is_learned_on_line: bool = False,
     ) -> DriftReference | None:
         """
-        Make the reference of what a recipe holds; None when it holds too little.
+        Make the reference of what is known of good parts; None when it is too little.
 
         Parameters
         ----------
         arrays : mapping of str to ndarray
             As `condition_arrays` gives them.
         good : mapping of str to ndarray of float64, (n,)
-            Held-out good parts by 'scorer.measure'.
+            Good parts, where these are taught ones held-out ones, by 'scorer.measure'.
         bad_is_low : frozenset of str
             Measures whose low values are bad.
         count : int
             How many different parts they were.
+        is_learned_on_line : bool
+            Whether these were parts of the line, not those of teaching.
 
         """
         if count < FEWEST_PARTS:
@@ -229,33 +233,8 @@ class DriftReference:
             for name in CELLS
             if name in arrays
         }
-        return cls(conditions, _measure_scales(good, bad_is_low), bad_is_low, cells, count)
-
-    @classmethod
-    def learned(
-        cls,
-        parts: Sequence[tuple[Conditions, Mapping[str, float]]],
-        bad_is_low: frozenset[str],
-    ) -> DriftReference:
-        """
-        Make the reference of conditions and measures of good parts of the line.
-
-        """
-        arrays = condition_arrays([conditions for conditions, _ in parts])
-        names = set.intersection(*(set(measures) for _, measures in parts))
-        good = {name: np.array([measures[name] for _, measures in parts]) for name in names}
-        return cls(
-            _scales({name: arrays[name] for name in CONDITIONS if name in arrays}),
-            _measure_scales(good, bad_is_low),
-            bad_is_low,
-            {
-                name: CellScale(*np.asarray(arrays[name], np.float32))
-                for name in CELLS
-                if name in arrays
-            },
-            len(parts),
-            is_learned_on_line=True,
-        )
+        measures = _measure_scales(good, bad_is_low)
+        return cls(conditions, measures, bad_is_low, cells, count, is_learned_on_line)
 
 
 def reference_of(recipe: Recipe) -> DriftReference | None:

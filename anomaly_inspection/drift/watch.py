@@ -11,12 +11,14 @@ from enum import IntEnum
 import math
 from typing import TYPE_CHECKING
 
+import cv2
 import numpy as np
 from scipy.special import stdtrit
 
-from anomaly_inspection.drift.causes import CellChange, Change, named_causes
+from anomaly_inspection.drift.causes import CellChange, Change, MOVED_WEIGHT, named_causes
 from anomaly_inspection.drift.charts import Charts, limit_for
-from anomaly_inspection.drift.reference import DriftReference
+from anomaly_inspection.drift.learned import LearnedParts
+from anomaly_inspection.drift.rejects import NUMBERS, Rejects, Scored
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from anomaly_inspection.drift.causes import Cause
-    from anomaly_inspection.drift.reference import Scale
+    from anomaly_inspection.drift.reference import DriftReference, Scale
     from anomaly_inspection.imaging.conditions import Conditions
 
 #: False alarms per part, of all charts of a watch together, that the limits are made for.
@@ -35,8 +37,9 @@ ODD_REFERENCE = 1e-3
 ALLOWANCE = 0.5
 # Good parts of the line that stand for those of teaching, where a recipe says nothing of these.
 LEARNED_PARTS = 100
-# A good line never rejects so many parts in a row: what it rejects then tells of the line.
-_REJECTS_IN_A_ROW = 10
+# Good parts of a line that has not changed come so far, per part, that rejects begin to count. So
+# even where every defect looked like the same drift, there would be no more false alarms.
+_BEGUN_RATE = 3e-7
 # How many parts the mean change counts that is shown, about.
 _RECENT_PARTS = 20
 
@@ -63,7 +66,7 @@ class Verdict:
     status : DriftStatus
         VOID from the alarm until all is as taught again.
     causes : tuple of Cause
-        What changed, the strongest first; empty unless VOID.
+        What changed; what is sure first, in the order in which it began. Empty unless VOID.
     parts : int
         How many parts were compared, or learned from.
 
@@ -111,9 +114,10 @@ class DriftWatch:
         self._rate = false_alarm_rate
         self._learned_parts = learned_parts
         self._learning: list[tuple[Conditions, dict[str, float]]] = []
-        self._rejects = 0
         self._parts = 0
         self.verdict = Verdict(DriftStatus.UNKNOWN)
+        #: What it has learned on the line, as soon as that is enough; None otherwise.
+        self.learned: LearnedParts | None = None
         self._watched: _Watched | None = None
         if reference is not None:
             self._watched = _Watched(reference, false_alarm_rate)
@@ -137,8 +141,7 @@ class DriftWatch:
         """
         Take one part of production.
 
-        A rejected part counts only where ten in a row are rejected: then the line is not as it was
-        taught, or nobody could say so.
+        A rejected part counts only where it tells of the line; see `rejects.py`.
 
         Parameters
         ----------
@@ -157,16 +160,14 @@ class DriftWatch:
             What is to be said now; the same object as before when nothing has changed.
 
         """
-        self._rejects = 0 if has_passed else self._rejects + 1
-        if not has_passed and self._rejects < _REJECTS_IN_A_ROW:
-            return self.verdict
         finite = {name: value for name, value in measures.items() if math.isfinite(value)}
         if self._watched is None:
             if has_passed:
                 self._learn(conditions, finite)
             return self.verdict
+        if not self._watched.feed(conditions, finite, has_passed=has_passed, now_s=now_s):
+            return self.verdict
         self._parts += 1
-        self._watched.feed(conditions, finite, now_s)
         causes = self._watched.causes(self.verdict.causes)
         status = DriftStatus.VOID if causes else DriftStatus.VALID
         self.verdict = Verdict(status, causes, self._parts)
@@ -178,10 +179,13 @@ class DriftWatch:
         self._learning.append((conditions, measures))
         self.verdict = Verdict(DriftStatus.LEARNING, parts=len(self._learning))
         if len(self._learning) >= self._learned_parts:
-            reference = DriftReference.learned(self._learning, self._bad_is_low)
-            self._watched = _Watched(reference, self._rate)
+            learned = LearnedParts.of(self._learning)
             self._learning.clear()
-            self.verdict = Verdict(DriftStatus.VALID)
+            reference = learned.reference(self._bad_is_low)
+            if reference is not None:
+                self.learned = learned
+                self._watched = _Watched(reference, self._rate)
+                self.verdict = Verdict(DriftStatus.VALID)
 
     @property
     def moved_cells(self) -> dict[str, NDArray[np.bool_]]:
@@ -205,28 +209,68 @@ class _Watched:
         names = self._condition_names + self._measure_names
         one_sided = np.array([name in reference.measures for name in names])
         sides = int((2 - one_sided).sum())
-        # Half of the rate is for the numbers, half for the cells.
-        self._numbers = Charts(
-            np.full(len(names), allowance_for(reference.count, sides)),
-            np.full(len(names), limit_for(rate / 2 / max(1, sides), ALLOWANCE)),
-            one_sided,
-        )
-        self._cells: dict[str, Charts] = {}
+        self._charts: dict[str, Charts] = {}
+        # Which share of an alarm good parts must have come before rejects count.
+        self._begun: dict[str, float] = {}
+        self._add_charts(NUMBERS, one_sided.shape, sides, rate, one_sided)
         cell_sides = 2 * sum(scale.mean.size for scale in reference.cells.values())
         for name, scale in reference.cells.items():
-            limit = limit_for(rate / 2 / cell_sides, ALLOWANCE)
-            allowance = allowance_for(reference.count, cell_sides)
-            shape = scale.mean.shape
-            self._cells[name] = Charts(np.full(shape, allowance), np.full(shape, limit))
+            self._add_charts(name, scale.mean.shape, cell_sides, rate)
         # Mean score and mean change since each sum rose, of the last parts.
-        self._recent = np.zeros((2, len(names)))
+        self._recent = {name: np.zeros_like(one.sums) for name, one in self._charts.items()}
+        self._steady_cells = {
+            name: np.zeros(scale.mean.shape) for name, scale in reference.cells.items()
+        }
         self._recent_change = np.zeros((2, len(names)))
         self._steady_change = np.zeros(len(names))
-        self._recent_cells = {
-            name: np.zeros((2, *scale.mean.shape)) for name, scale in reference.cells.items()
-        }
+        self._rejects = Rejects(len(self._condition_names))
 
-    def feed(self, conditions: Conditions, measures: Mapping[str, float], now_s: float) -> None:
+    def _add_charts(
+        self,
+        name: str,
+        shape: tuple[int, ...],
+        sides: int,
+        rate: float,
+        one_sided: NDArray[np.bool_] | None = None,
+    ) -> None:
+        """
+        Add charts; half of the rate is for the numbers, half for the cells.
+
+        """
+        each = 1.0 / 2 / max(1, sides)
+        allowance = allowance_for(self.reference.count, sides)
+        limit = limit_for(rate * each, ALLOWANCE)
+        self._charts[name] = Charts(np.full(shape, allowance), np.full(shape, limit), one_sided)
+        self._begun[name] = min(1.0, limit_for(_BEGUN_RATE * each, allowance) / limit)
+
+    def feed(
+        self,
+        conditions: Conditions,
+        measures: Mapping[str, float],
+        *,
+        has_passed: bool,
+        now_s: float,
+    ) -> bool:
+        """
+        Take one part; give whether it counts.
+
+        """
+        part = self._scored(conditions, measures, now_s)
+        if has_passed:
+            self._rejects.end_row()
+            self._count(part)
+            return True
+        begun = {
+            name: one.sums >= self._begun[name] * one.limit for name, one in self._charts.items()
+        }
+        counting = self._rejects.take(part, begun)
+        for one in counting:
+            self._count(one)
+        return bool(counting)
+
+    def _scored(
+        self, conditions: Conditions, measures: Mapping[str, float], now_s: float
+    ) -> Scored:
         reference = self.reference
         scores, changes = [], []
         for name in self._condition_names:
@@ -240,34 +284,41 @@ class _Watched:
             scale = reference.measures[name]
             scores.append(float(scale.score(signed)))
             changes.append(value - (-1 if name in reference.bad_is_low else 1) * scale.typical)
-        self._numbers.add(np.array(scores), now_s)
-        steady = self._steady_change
-        moved = steady + (np.array(changes) - steady) / _RECENT_PARTS
-        self._steady_change = np.where(np.isnan(moved), steady, moved)
-        self._recent = _followed(self._recent, np.array(scores), self._numbers)
-        self._recent_change = _followed(self._recent_change, np.array(changes), self._numbers)
-        for name, charts in self._cells.items():
-            if name in conditions.cells:
-                cell_scores = reference.cells[name].score(conditions.cells[name])
-                charts.add(cell_scores, now_s)
-                self._recent_cells[name] = _followed(self._recent_cells[name], cell_scores, charts)
+        cells = {
+            name: scale.score(conditions.cells[name])
+            for name, scale in reference.cells.items()
+            if name in conditions.cells
+        }
+        return Scored({NUMBERS: np.array(scores), **cells}, np.array(changes), now_s)
+
+    def _count(self, part: Scored) -> None:
+        for name, scores in part.scores.items():
+            charts = self._charts[name]
+            charts.add(scores, part.now_s, is_partial=part.is_partial)
+            self._recent[name] = _followed(self._recent[name], scores, charts)
+        self._steady_change = _steady(self._steady_change, part.changes)
+        # Names come from all that was measured, alarms from what counts.
+        scores_of = (part.whole or part).scores
+        for name in self._steady_cells.keys() & scores_of.keys():
+            self._steady_cells[name] = _steady(self._steady_cells[name], scores_of[name])
+        self._recent_change = _followed(self._recent_change, part.changes, self._charts[NUMBERS])
 
     def causes(self, before: tuple[Cause, ...]) -> tuple[Cause, ...]:
-        charts = self._numbers
-        if not charts.is_alarmed.any() and not any(
-            one.is_alarmed.any() for one in self._cells.values()
-        ):
+        if not any(one.is_alarmed.any() for one in self._charts.values()):
             return ()
+        charts = self._charts[NUMBERS]
         changes = {}
         limit, names = charts.limit, self._condition_names + self._measure_names
         for at, name in enumerate(names):
             side = int(charts.sums[1, at] > charts.sums[0, at])
+            is_alarmed = bool(charts.is_alarmed[:, at].any())
             changes[name] = Change(
                 name=name,
-                score=float(self._recent[side, at]),
+                score=float(self._recent[NUMBERS][side, at]),
                 amount=float(self._recent_change[side, at]),
-                weight=float(charts.sums[side, at] / limit[at]),
-                is_alarmed=bool(charts.is_alarmed[:, at].any()),
+                # Limits may rise after an alarm: it stays one.
+                weight=max(float(is_alarmed), float(charts.sums[side, at] / limit[at])),
+                is_alarmed=is_alarmed,
                 since_s=float(charts.since[side, at]),
                 is_measure=name in self.reference.measures,
                 typical=float(self._scale(name).typical),
@@ -277,19 +328,42 @@ class _Watched:
 
     def _cell_changes(self) -> dict[str, CellChange]:
         found = {}
-        for name, charts in self._cells.items():
-            share = charts.sums / charts.limit
-            side, row, column = np.unravel_index(int(share.argmax()), share.shape)
-            spread = self.reference.cells[name].used_spread
-            rows, columns = spread.shape
+        for name, charts in self._cell_charts():
+            share = np.maximum(charts.sums / charts.limit, charts.is_alarmed)
+            moved = np.asarray((share >= MOVED_WEIGHT).any(axis=0), np.uint8)
+            # Sums are capped, and the surest cell need not be the one that has changed most.
+            change = self._recent[name] * self.reference.cells[name].used_spread
+            amount = np.abs(change)
+            largest = np.where(share >= min(MOVED_WEIGHT, share.max()), amount, -1.0)
+            side, row, column = np.unravel_index(int(largest.argmax()), share.shape)
+            _, rows, columns = share.shape
             found[name] = CellChange(
-                cells=int(charts.is_alarmed.any(axis=0).sum()),
-                weight=float(share[side, row, column]),
-                amount=float(self._recent_cells[name][side, row, column] * spread[row, column]),
+                cells=int(moved.sum()),
+                share_of_one=_share_of_one(moved, amount.max(axis=0)),
+                weight=float(share.max()),
+                amount=float(change[side, row, column]),
+                in_other_grid=self._in_other_grid(name, int(row), int(column)),
                 place=((float(column) + 0.5) / columns, (float(row) + 0.5) / rows),
                 since_s=float(charts.since[side, row, column]),
             )
         return found
+
+    def _in_other_grid(self, name: str, row: int, column: int) -> float:
+        """
+        Compare the change of a cell with that of the same place in the other grid.
+
+        """
+        others = [other for other in self._steady_cells if other != name]
+        if not others:
+            return 0.0
+        own, other = (
+            self._steady_cells[one] * self.reference.cells[one].used_spread
+            for one in (name, others[0])
+        )
+        around = other[max(0, row - 1) : row + 2, max(0, column - 1) : column + 2]
+        change = float(own[row, column])
+        same_way = float((around * math.copysign(1.0, change)).max())
+        return max(0.0, same_way) / max(abs(change), 1e-9)
 
     def _scale(self, name: str) -> Scale:
         reference = self.reference
@@ -298,8 +372,11 @@ class _Watched:
     def moved_cells(self) -> dict[str, NDArray[np.bool_]]:
         return {
             name: np.asarray(charts.is_alarmed.any(axis=0), np.bool_)
-            for name, charts in self._cells.items()
+            for name, charts in self._cell_charts()
         }
+
+    def _cell_charts(self) -> list[tuple[str, Charts]]:
+        return [(name, charts) for name, charts in self._charts.items() if name != NUMBERS]
 
 
 def allowance_for(count: int, sides: int) -> float:
@@ -319,6 +396,25 @@ def allowance_for(count: int, sides: int) -> float:
     """
     quantile = float(stdtrit(count - 1, 1.0 - ODD_REFERENCE / 2 / max(1, sides)))
     return ALLOWANCE + quantile / math.sqrt(count)
+
+
+def _share_of_one(moved: NDArray[np.uint8], amount: NDArray[np.float64]) -> float:
+    """
+    Give how much of a change lies in one place, of cells that touch each other; 0 to 1.
+
+    """
+    _, places = cv2.connectedComponents(moved, connectivity=8)
+    # Place 0 is what has not moved.
+    each = np.bincount(places.ravel(), weights=amount.ravel())[1:]
+    return float(each.max() / each.sum()) if each.size and each.sum() > 0.0 else 0.0
+
+
+def _steady(mean: NDArray[np.float64], value: NDArray[np.float64]) -> NDArray[np.float64]:
+    """
+    Give the moving mean of the last parts after one more; NaN changes nothing.
+
+    """
+    return np.where(np.isnan(value), mean, mean + (value - mean) / _RECENT_PARTS)
 
 
 def _followed(

@@ -19,6 +19,7 @@ from anomaly_inspection.imaging.alignment import Alignment
 from anomaly_inspection.imaging.frame_fit import fit_frame
 from anomaly_inspection.imaging.light import LightMeter
 from anomaly_inspection.imaging.region_of_interest import RegionOfInterest
+from anomaly_inspection.imaging.silhouette import part_silhouette
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -67,7 +68,8 @@ class Conditions:
     values : dict of str to float
         By name, out of `CONDITIONS`; what could not be measured is left out.
     cells : dict of str to ndarray of float32, `GRID`
-        By name, out of `CELLS`: the logarithm of the mean gray level of each cell.
+        By name, out of `CELLS`: the logarithm of the mean gray level of each cell, in the light
+        of the reference.
 
     """
 
@@ -94,12 +96,12 @@ class ConditionMeter:
             self._format
         )
         self._outline = preprocessor.part_outline
-        part = np.ones((self._region.height, self._region.width), np.uint8)
-        if self._outline is not None:
-            part[:] = 0
-            cv2.fillConvexPoly(part, np.rint(self._outline).astype(np.int32), 1)
+        self._part = self._outlined(1.0, np.eye(2, 3))
         laid = self._laid(_gray(reference), _STILL)
-        self._light_meter = LightMeter('gain', laid, part.view(np.bool_))
+        if self._outline is not None:
+            around = ~self._outlined(_OUTLINE_GROWS, np.eye(2, 3))
+            self._part = part_silhouette(self._laid(reference, _STILL), self._part, around)
+        self._light_meter = LightMeter('gain', laid, self._part)
         self._valid = np.ones(laid.shape, np.bool_)
 
     def measure(self, frame: NDArray[np.uint8], alignment: Alignment | None) -> Conditions:
@@ -146,9 +148,9 @@ class ConditionMeter:
                 'certainty': alignment.confidence,
             }
         values |= self._colours(fitted[self._window], inside, around, values['light'])
-        cells = {'image_cells': _cells(gray[self._window])}
+        cells = {'image_cells': _cells(gray[self._window], light.gain)}
         if self._outline is not None:
-            cells['part_cells'] = _cells(laid)
+            cells['part_cells'] = _cells(laid, light.gain)
         return Conditions(values, cells)
 
     @property
@@ -193,22 +195,31 @@ class ConditionMeter:
         Tell where the part is in the region of interest, and where the background surely is.
 
         """
-        shape = self._region.height, self._region.width
         if self._outline is None:
-            return np.ones(shape, np.bool_), np.zeros(shape, np.bool_)
-        middle = self._outline.mean(axis=0)
+            return self._part, ~self._part
         to_region = pose.to_frame(self._region) - [
             [0, 0, self._region.x],
             [0, 0, self._region.y],
         ]
-        masks = []
-        for grown in (1.0, _OUTLINE_GROWS):
-            outline = middle + grown * (self._outline - middle)
-            corners = outline @ to_region[:, :2].T + to_region[:, 2]
-            mask = np.zeros(shape, np.uint8)
-            cv2.fillConvexPoly(mask, np.rint(corners * 2**_BITS).astype(np.int32), 1, shift=_BITS)
-            masks.append(mask.view(np.bool_))
-        return masks[0], ~masks[1]
+        part = cv2.warpAffine(
+            self._part.view(np.uint8), to_region, self._part.shape[::-1], flags=cv2.INTER_NEAREST
+        )
+        return part.view(np.bool_), ~self._outlined(_OUTLINE_GROWS, to_region)
+
+    def _outlined(self, grown: float, to_region: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """
+        Fill the outline of the part, grown about its middle; everywhere where it has none.
+
+        """
+        shape = self._region.height, self._region.width
+        if self._outline is None:
+            return np.ones(shape, np.bool_)
+        middle = self._outline.mean(axis=0)
+        outline = middle + grown * (self._outline - middle)
+        corners = outline @ to_region[:, :2].T + to_region[:, 2]
+        mask = np.zeros(shape, np.uint8)
+        cv2.fillConvexPoly(mask, np.rint(corners * 2**_BITS).astype(np.int32), 1, shift=_BITS)
+        return mask.view(np.bool_)
 
     def _colours(
         self,
@@ -250,10 +261,10 @@ def _gray(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), np.uint8)
 
 
-def _cells(gray: NDArray[np.uint8]) -> NDArray[np.float32]:
+def _cells(gray: NDArray[np.uint8], gain: float) -> NDArray[np.float32]:
     rows, columns = GRID
     means = cv2.resize(gray.astype(np.float32), (columns, rows), interpolation=cv2.INTER_AREA)
-    return np.asarray(np.log(means + np.float32(_DARK_LEVELS)), np.float32)
+    return np.asarray(np.log(means / np.float32(gain) + np.float32(_DARK_LEVELS)), np.float32)
 
 
 def _sharpness(gray: NDArray[np.uint8], inside: NDArray[np.bool_]) -> float | None:

@@ -96,6 +96,7 @@ def run_cell(
     warn: Callable[[str], None] = lambda sentence: None,
     panel: PanelProcess | None = None,
     recorder: NodeProcess | None = None,
+    drift_watch: NodeProcess | None = None,
     tell: Callable[[str], None] = lambda sentence: None,
 ) -> RunResult:
     """
@@ -131,6 +132,8 @@ def run_cell(
         The operator's page, served before the first part comes; None = no page.
     recorder : NodeProcess or None
         The recorder, started before the first part comes; None = no records.
+    drift_watch : NodeProcess or None
+        The drift watch, started before the first part comes; None = nobody watches for drift.
     tell : callable
         Called with the sentences that say where the page is and where records go.
 
@@ -171,10 +174,12 @@ def run_cell(
         if recorder is not None:
             stack.enter_context(recorder)
             tell(f'Records go to {recorder.said}')
+        if drift_watch is not None:
+            stack.enter_context(drift_watch)
         observer_thread.start()
         cell.camera.trigger_configure()
         cell.start()
-        n_listeners = (panel is not None) + (recorder is not None)
+        n_listeners = sum(one is not None for one in (panel, recorder, drift_watch))
         _wait_until_ready(
             cell, interrupted, is_watched=overlays is not None, n_listeners=n_listeners
         )

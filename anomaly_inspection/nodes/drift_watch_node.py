@@ -18,10 +18,11 @@ import time
 from typing import Any, ClassVar, TYPE_CHECKING
 
 from anomaly_inspection.drift.causes import CauseKind
+from anomaly_inspection.drift.learned import LearnedFolder
 from anomaly_inspection.drift.picture import DriftPicture
 from anomaly_inspection.drift.reference import low_is_bad, reference_of
 from anomaly_inspection.drift.watch import DriftStatus, DriftWatch
-from anomaly_inspection.errors import FrameError
+from anomaly_inspection.errors import FrameError, StateError
 from anomaly_inspection.imaging.alignment import Alignment
 from anomaly_inspection.imaging.conditions import ConditionMeter
 from anomaly_inspection.imaging.preprocessing import Preprocessor
@@ -36,10 +37,15 @@ from anomaly_inspection.nodes.spinning import spin_node
 from anomaly_inspection.nodes.stamps import nanoseconds_from_stamp, stamp_from_nanoseconds
 
 if TYPE_CHECKING:
+    from anomaly_inspection.drift.learned import LearnedParts
+    from anomaly_inspection.drift.reference import DriftReference
     from anomaly_inspection.drift.watch import Verdict
     from anomaly_inspection.recipes.recipe import Recipe
 
     Key = tuple[str, int]
+
+#: The log says so when the node works.
+DRIFT_WORDS = 'watching for drift'
 
 _REMEMBERED_PARTS = 32
 _LOOK_EVERY_S = 0.5
@@ -101,6 +107,7 @@ class DriftWatchNode(InspectionNode[DriftWatchParameters]):
         'drift': ('drift',),
         'recipe': ('recipe',),
         'frames': ('lost part/image', 'picture'),
+        'memory': ('learned',),
     }
 
     def __init__(self, **options: Any) -> None:
@@ -108,6 +115,9 @@ class DriftWatchNode(InspectionNode[DriftWatchParameters]):
         self._loaded: _Loaded | None = None
         self._wanted_hash = ''
         self._loading: threading.Thread | None = None
+        state_path = self._state_path()
+        self._learned = LearnedFolder(state_path and state_path.with_suffix(''))
+        self._keeping: threading.Thread | None = None
         self._parts: OrderedDict[Key, _HeardPart] = OrderedDict()
         self._next_look_s = -math.inf
         self._told_s = -math.inf
@@ -134,15 +144,17 @@ class DriftWatchNode(InspectionNode[DriftWatchParameters]):
 
         """
         self._publish()
+        self.get_logger().info(f'{DRIFT_WORDS}: what changes is said here')
 
     def deactivate(self) -> None:
         """
         Forget the parts that are under way.
 
         """
-        if self._loading is not None:
-            self._loading.join()
-            self._loading = None
+        for thread in (self._loading, self._keeping):
+            if thread is not None:
+                thread.join()
+        self._loading = self._keeping = None
         self._parts.clear()
 
     def cleanup(self) -> None:
@@ -194,9 +206,10 @@ class DriftWatchNode(InspectionNode[DriftWatchParameters]):
                 gives_unaligned=False,
             )
             meter = ConditionMeter(preprocessor, recipe.references[0])
+            reference = reference_of(recipe) or self._learned_before(recipe)
             loaded = _Loaded(
                 recipe,
-                DriftWatch(reference_of(recipe), low_is_bad(recipe)),
+                DriftWatch(reference, low_is_bad(recipe)),
                 meter,
                 DriftPicture(meter, recipe.references),
             )
@@ -206,6 +219,35 @@ class DriftWatchNode(InspectionNode[DriftWatchParameters]):
         self.clear('recipe')
         if wanted_hash == self._wanted_hash:
             self._loaded = loaded
+
+    def _learned_before(self, recipe: Recipe) -> DriftReference | None:
+        """
+        Give what an earlier run has learned of a recipe that does not say how its parts looked.
+
+        """
+        measures = [
+            f'{scorer}.{spec.name}'
+            for scorer in recipe.scorers
+            for spec in recipe.measures(scorer)
+        ]
+        try:
+            learned = self._learned.find(recipe.hash, measures)
+        except StateError as error:
+            self.get_logger().warning(f'learning anew from the line: {error}')
+            return None
+        return learned.reference(low_is_bad(recipe)) if learned else None
+
+    def _keep_learned(self, recipe: Recipe, learned: LearnedParts) -> None:
+        """
+        Keep what was learned; on a thread of its own, as a busy disk takes seconds.
+
+        """
+        try:
+            self._learned.keep(recipe.hash, learned)
+        except StateError as error:
+            self.report('learned', WARN, f'what was learned is lost at the next start: {error}')
+        else:
+            self.clear('learned')
 
     # Parts
 
@@ -271,12 +313,20 @@ class DriftWatchNode(InspectionNode[DriftWatchParameters]):
                 'picture', WARN, f'a picture is not compared: {error}', counted_as='bad pictures'
             )
             return
+        had_learned = loaded.watch.learned
         verdict = loaded.watch.feed(
             conditions,
             {f'{each.scorer}.{each.measure}': each.value for each in decision.measures},
             has_passed=has_passed,
             now_s=stamp_ns / 1e9,
         )
+        if loaded.watch.learned is not had_learned:
+            self._keeping = threading.Thread(
+                target=self._keep_learned,
+                args=(loaded.recipe, loaded.watch.learned),
+                name='learned keeper',
+            )
+            self._keeping.start()
         self._counted_ms = [*self._counted_ms[-49:], 1000.0 * (time.thread_time() - began_s)]
         self._tell(loaded, verdict)
 
@@ -287,7 +337,7 @@ class DriftWatchNode(InspectionNode[DriftWatchParameters]):
         Publish when something is new; the numbers in the sentence alone are new every while.
 
         """
-        kinds = (verdict.status, tuple(cause.kind for cause in verdict.causes))
+        kinds = (verdict.status, frozenset(cause.kind for cause in verdict.causes))
         is_due = steady_s() - self._told_s >= _TELL_EVERY_S
         if kinds == self._told and not (is_due and verdict.status != DriftStatus.VALID):
             return

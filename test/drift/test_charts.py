@@ -107,6 +107,29 @@ def test_an_odd_part_is_no_alarm_and_an_alarm_ends_when_all_is_as_before():
     assert not charts.is_alarmed.any()
 
 
+def test_a_change_does_not_pass_for_correlation_and_raise_the_limits():
+    charts = Charts(np.full(50, 0.5), np.full(50, 18.0))
+    rng = np.random.default_rng(8)
+    for moment in range(150):
+        # In the middle of a stretch, all parts change.
+        charts.add(rng.standard_normal(50) + (3.0 if moment >= 125 else 0.0), moment)
+
+    assert charts.correlation.mean() < 0.2
+
+
+def test_a_part_that_counts_in_some_charts_says_nothing_of_correlation():
+    charts = Charts(np.full(2, 0.5), np.full(2, 18.0))
+    rng = np.random.default_rng(9)
+    for moment in range(200):
+        charts.add(rng.standard_normal(2), moment)
+        charts.add(np.array([2.0, np.nan]), moment, is_partial=True)
+
+    # Both have learned it from the whole parts.
+    assert (charts.correlation < 0.2).all()
+    assert charts.is_alarmed[0, 0]
+    assert not charts.is_alarmed[:, 1].any()
+
+
 def test_what_is_not_measured_leaves_a_chart_as_it_is():
     charts = Charts(np.array([0.5, 0.5]), np.array([18.0, 18.0]))
     charts.add(np.array([2.0, 2.0]), 0)

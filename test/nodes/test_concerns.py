@@ -84,6 +84,7 @@ PROBLEMS = {
         'drift': ['drift'],
         'recipe': ['recipe'],
         'frames': ['lost part/image', 'picture'],
+        'memory': ['learned'],
     },
     InspectorNode: {'cell': ['cell']},
     PanelNode: {

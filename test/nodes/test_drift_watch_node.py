@@ -12,97 +12,15 @@ import pytest
 
 pytest.importorskip('anomaly_inspection.msg', reason='needs ROS 2 and the built messages')
 
-from sensor_msgs.msg import Image
-
 from anomaly_inspection.drift.watch import DriftStatus
-from anomaly_inspection.learning.part_preparation import preprocessor_of
-from anomaly_inspection.msg import (
-    Decision,
-    DriftCause,
-    DriftState,
-    Part,
-    RecipeInForce,
-    Score,
-)
+from anomaly_inspection.msg import Decision, DriftCause, DriftState
 from anomaly_inspection.nodes.drift_watch_node import DriftWatchNode
-from anomaly_inspection.nodes.image_conversion import image_from_array
-from anomaly_inspection.nodes.qos import EVENT, IMAGE, LATCHED
-from anomaly_inspection.nodes.stamps import stamp_from_nanoseconds
 from anomaly_inspection.recipes.folder import read_recipe, write_recipe
-from support.cell_bench import NodeBench, Peer
-from support.drift_line import AS_TAUGHT, LAMP, TaughtLine
+from support.cell_bench import NodeBench
+from support.drift_cell import Cell, START_NS, write_watched_recipe
+from support.drift_line import AS_TAUGHT, DIRT, LAMP, TaughtLine
 
 pytestmark = pytest.mark.ros
-
-START_NS = 1_900_000_000_000_000_000
-
-
-class Cell(Peer):
-    """
-    Plays the cell around the drift watch.
-
-    """
-
-    def __init__(self, context, recipe):
-        super().__init__(context)
-        self.recipe = recipe
-        # As the scorer does it.
-        self.aligner = preprocessor_of(recipe)
-        self.outputs = {
-            topic: self.create_publisher(message_type, topic, qos)
-            for message_type, topic, qos in (
-                (Part, 'part', EVENT),
-                (Image, 'part/image', IMAGE),
-                (Score, 'score', EVENT),
-                (Decision, 'decision', EVENT),
-                (RecipeInForce, 'recipe_in_force', LATCHED),
-            )
-        }
-        self.states = self.hear(DriftState, 'drift', LATCHED)
-
-    def is_heard(self):
-        return all(output.get_subscription_count() == 1 for output in self.outputs.values())
-
-    def bring_into_force(self):
-        recipe = self.recipe
-        message = RecipeInForce(
-            name=recipe.name, version=recipe.version, hash=recipe.hash, path=str(recipe.path)
-        )
-        self.outputs['recipe_in_force'].publish(message)
-
-    def part(self, index, frame, alignment, known_as=Decision.KNOWN_AS_UNKNOWN):
-        stamp = stamp_from_nanoseconds(START_NS + index * 1_000_000_000)
-        key = {'session_id': 'test', 'part_id': index}
-        self.outputs['part'].publish(
-            Part(
-                **key,
-                frame_stamps=[stamp],
-                frame_names=[''],
-                frame_problems=[''],
-                is_complete=True,
-            )
-        )
-        self.outputs['part/image'].publish(image_from_array(frame, stamp, 'belt'))
-        score = Score(
-            **key,
-            scorer='ssim',
-            status=Score.STATUS_OK,
-            alignment_x_px=alignment.x_px,
-            alignment_y_px=alignment.y_px,
-            alignment_angle_rad=alignment.angle_rad,
-            alignment_scale=alignment.scale,
-            alignment_confidence=alignment.confidence,
-        )
-        score.header.stamp = stamp
-        self.outputs['score'].publish(score)
-        self.outputs['decision'].publish(
-            Decision(
-                **key,
-                verdict=Decision.VERDICT_PASS,
-                known_as=known_as,
-                recipe_hash=self.recipe.hash,
-            )
-        )
 
 
 @pytest.fixture(scope='module')
@@ -112,19 +30,7 @@ def line():
 
 @pytest.fixture(scope='module')
 def watched_recipe(line, tmp_path_factory):
-    """
-    A recipe of the line with the conditions of its good parts.
-
-    """
-    from anomaly_inspection.learning.teach import teach, TeachOptions
-
-    recipe = teach(
-        [line.frame(index) for index in range(25)],
-        name='watched',
-        options=TeachOptions(scorers=('variation',), preprocessing=line.preprocessor.settings),
-    )
-    assert len(recipe.conditions['light']) == 25
-    return write_recipe(recipe, tmp_path_factory.mktemp('recipes') / 'watched')
+    return write_watched_recipe(line, tmp_path_factory.mktemp('recipes') / 'watched')
 
 
 @pytest.fixture
@@ -178,6 +84,30 @@ def test_a_lamp_that_ages_voids_the_promise_in_words_with_a_picture(bench, line)
     sheet = cv2.imdecode(np.frombuffer(bytes(void.picture), np.uint8), cv2.IMREAD_COLOR)
     assert sheet.shape[1] == 646
     assert 'the false-reject promise is void' in bench.node.problem('drift')
+
+
+def test_a_second_cause_is_added_to_the_first(bench, line):
+    begin(bench)
+    feed(bench, line, AS_TAUGHT, range(1000, 1055))
+    feed(bench, line, LAMP, range(1055, 1085))
+    bench.wait(lambda: bench.peer.states[-1].state == DriftState.STATE_VOID)
+    assert [cause.cause for cause in bench.peer.states[-1].causes] == [DriftCause.CAUSE_LIGHT]
+
+    both = replace(LAMP, dirt_share=DIRT.dirt_share, dirt_diameter_px=DIRT.dirt_diameter_px)
+    feed(bench, line, both, range(1085, 1120))
+
+    bench.wait(lambda: len(bench.peer.states[-1].causes) == 2)
+    state = bench.peer.states[-1]
+    # What began first stands first.
+    assert [cause.cause for cause in state.causes] == [
+        DriftCause.CAUSE_LIGHT,
+        DriftCause.CAUSE_DIRT,
+    ]
+    assert state.causes[0].since.sec < state.causes[1].since.sec
+    assert 'light -' in state.detail
+    assert 'one place of the picture' in state.detail
+    # The log and the diagnostics tell the same sentence.
+    assert state.detail in bench.node.problem('drift')
 
 
 def test_parts_of_a_challenge_and_of_another_recipe_do_not_count(bench, line):

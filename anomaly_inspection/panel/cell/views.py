@@ -148,7 +148,7 @@ class DriftView:
     since_s : float
         Void since then, wall clock, seconds since 1970; NaN when it is not void.
     causes : tuple of DriftCauseView
-        Why it is void, the strongest first.
+        Why it is void, what is sure first, in the order in which it began.
 
     """
 
