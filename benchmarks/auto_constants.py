@@ -39,6 +39,8 @@ MARGINS = (0.0, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1)
 DEFAULT_MOST_IMAGES = 60
 # 'patch_statistics (statistics pooled): sees 80 % at its limits, AUROC 0.967, 3.1 ms a frame'.
 _TRIAL = re.compile(r'(?P<what>[^:]+): .*?AUROC (?P<auroc>[01]\.\d+)')
+# What auto itself says first of all.
+_CHOSEN = 'chosen: '
 _SHIPPED, _LEFT_OUT, _BEST = 'as shipped', 'fixed without the set', 'best candidate'
 
 #: By set, by candidate: AUROC on synthetic defects; the same on real ones.
@@ -174,7 +176,10 @@ def measure(
     if len(real) < 2:
         raise SettingError(f'{len(real)} sets of {", ".join(sets)} can be taught; needed: 2')
     order = [name for name in sets if name in real]
-    choices = {name: _choices(name, synthetic, real) for name in order}
+    choices = {
+        name: _choices(name, synthetic, real, _chosen_by_auto(found[name][AUTO], real[name]))
+        for name in order
+    }
     return publish(
         'auto_constants',
         f'What auto chooses for each set ({FEATURES[features]}) with its constants as shipped, '
@@ -271,12 +276,21 @@ def _aurocs(
     return synthetic, real
 
 
-def _choices(name: str, synthetic: Aurocs, real: Aurocs) -> dict[str, Choice]:
+def _chosen_by_auto(outcome: Outcome, real: Mapping[str, float]) -> str:
+    """
+    Give the candidate that auto has chosen, without a second scorer that joins it.
+
+    """
+    said = [one.removeprefix(_CHOSEN) for one in outcome.choice if one.startswith(_CHOSEN)]
+    return next(one for one in real if one in said)
+
+
+def _choices(name: str, synthetic: Aurocs, real: Aurocs, shipped: str) -> dict[str, Choice]:
     constants = constants_without(name, synthetic, real)
-    shipped, left_out = (chosen(synthetic[name], one) for one in (SHIPPED, constants))
+    left_out = chosen(synthetic[name], constants)
     best = max(real[name], key=lambda one: real[name][one])
     return {
-        _SHIPPED: Choice(shipped, real[name][shipped], SHIPPED.margin),
+        _SHIPPED: Choice(shipped, real[name][shipped]),
         _LEFT_OUT: Choice(left_out, real[name][left_out], constants.margin),
         _BEST: Choice(best, real[name][best]),
     }
@@ -319,8 +333,8 @@ def _table(choices: Mapping[str, Mapping[str, Choice]], synthetic: Aurocs, real:
                 f'{mean(_BEST):.3f}',
             ),
         ],
-        f'As shipped: margin {SHIPPED.margin:g}, in this order: {"; ".join(SHIPPED.order)}. One '
-        'scorer alone: what a second one that joins would add is not in this table.',
+        f'As shipped, in this order: {"; ".join(SHIPPED.order)}. One scorer alone: what a second '
+        'one that joins would add is not in this table.',
     )
 
 
