@@ -46,9 +46,12 @@ def still_recipe() -> Recipe:
     """
     Give a recipe of a part of the simulated line that never moved while it was taught.
 
+    With a hundred parts its limits hold, whatever the processor; with two dozen they reject more
+    or fewer good parts by chance.
+
     """
     return teach(
-        line_frames(24, 'shift_px=0,rotation_deg=0,defect_rate=0,seed=1'),
+        line_frames(100, 'shift_px=0,rotation_deg=0,defect_rate=0,seed=1'),
         name='still',
         options=TeachOptions(scorers=['ssim', 'variation']),
     )
@@ -57,16 +60,14 @@ def still_recipe() -> Recipe:
 def test_good_parts_that_are_moved_pass_although_the_taught_ones_lay_still(
     still_recipe: Recipe,
 ) -> None:
-    # The same parts in the same light: what the limits of 24 parts reject of them anyway is no
-    # matter of motion.
+    # The same parts in the same light, so that only motion makes a difference.
     still, moved = (
         line_frames(100, f'{motion},defect_rate=0,seed=2')
         for motion in ('shift_px=0,rotation_deg=0', MOVED)
     )
-    unmoved = share_rejected(still_recipe, still)
-    assert unmoved < 0.25
-    # Without teaching for motion it is nearly all of them.
-    assert share_rejected(still_recipe, moved) <= unmoved + 0.1
+    share = share_rejected(still_recipe, moved)
+    assert share <= 0.08
+    assert share <= share_rejected(still_recipe, still) + 0.04
 
 
 def test_defects_on_moved_parts_are_still_seen(still_recipe: Recipe) -> None:

@@ -150,6 +150,7 @@ def test_a_silent_encoder_stops_the_line_and_a_reset_waits_for_it(bench):
 @pytest.mark.ros
 def test_samples_that_came_while_the_node_was_inactive_are_no_silence(bench):
     bench.node.trigger_deactivate()
+    # Longer than the encoder may be silent.
     time.sleep(2.5)
     bench.node.trigger_activate()
     began_m = bench.belt.position_m
