@@ -109,6 +109,8 @@ class PartTracker:
         if self.belt is not None and math.isnan(track.place_m):
             self.belt.note('the encoder said nothing when a part was exposed')
             self._cannot_track(key, 'the encoder said nothing when it was exposed')
+            # It may be announced again, and gets no second event.
+            self._past[key] = track
             return
         _, track.passes = self._early.pop(key, (now, None))
         if now > track.fire_s:

@@ -307,6 +307,8 @@ def test_a_part_is_rejected_and_the_line_stops_while_no_encoder_was_heard():
     run = Run(steady, encoder_error=lambda now, said: None)
     run.until(0.5)
     run.expose(1, passes=True)
+    # Announced again, as a part with several frames is.
+    run.expose(1, passes=True)
     run.until(2.0)
     (event,) = run.events
     assert (event.action, event.outcome) == (Action.REJECTED, Outcome.FAILED)
