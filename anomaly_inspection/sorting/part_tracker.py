@@ -316,8 +316,7 @@ class PartTracker:
         if not (other.was_opened and is_open_for_track):
             return
         if other.key in self._tracks and other.back_s > now:
-            other.must_rest_early = True
-            other.back_s = max(now, latest_rest_s)
+            other.rest_by_s = min(other.rest_by_s, max(now, latest_rest_s))
             other.reject(Cause.TOO_CLOSE, f'closed early for part {_text(track.key)}')
         if now > latest_rest_s:
             self._fail(track, f'it may have passed with part {_text(other.key)}, known too late')
@@ -331,7 +330,7 @@ class PartTracker:
             Stage.LEAVING: track.closes_s,
         }[track.stage]
         if track.must_rest_early:
-            return min(due_s, track.back_s)
+            return min(due_s, track.rest_by_s)
         return due_s if self.belt is None else min(due_s, self._renewal_due(track))
 
     def _renewal_due(self, track: Track) -> float:
@@ -361,10 +360,8 @@ class PartTracker:
         Take the next step for a part; None when it does not need the gate.
 
         """
-        if track.must_rest_early and track.back_s <= now:
-            track.must_rest_early = track.may_renew = False
-            if track.stage is Stage.OPENED:
-                track.stage = Stage.CLOSING
+        if track.rest_by_s <= now:
+            self._rest_early(track, now)
             return GateTask(GateCall.REST, track.key)
         if track.stage is Stage.APPROACHING:
             return self._fire(track, now)
@@ -390,11 +387,32 @@ class PartTracker:
             track.stage = Stage.LEAVING
             if not self._opened_tracks():
                 return GateTask(GateCall.CONFIRM_REST, track.key)
-            if is_left_alone and not self._settings.gate_rests_in_pass:
+            if is_left_alone and not self._settings.gate_rests_in_pass and not track.has_failed:
                 self._fail(track, 'it became known while the gate was open for a later part')
         else:
             self._finish(track)
         return None
+
+    def _rest_early(self, track: Track, now: float) -> None:
+        """
+        Take note that the gate is told only now to close early for other parts.
+
+        """
+        late_s = now - track.rest_by_s
+        track.back_s = min(track.back_s, now)
+        track.rest_by_s, track.may_renew = math.inf, False
+        if track.stage is Stage.OPENED:
+            track.stage = Stage.CLOSING
+        # As late as the gate may open.
+        at_rest_s = track.back_s + self._settings.dead_time_s - self._settings.window_s / 4
+        for other in self._tracks.values():
+            is_met = other.opens_s < at_rest_s and other.closes_s > track.told_s
+            if is_met and not other.was_opened and not other.has_failed:
+                self._fail(
+                    other,
+                    f'it may have passed with part {_text(track.key)}, for which the gate was '
+                    f'closed {late_s:.3f} s late',
+                )
 
     def _fire(self, track: Track, now: float) -> GateTask | None:
         """
@@ -463,7 +481,7 @@ class PartTracker:
         """
         self._failure = self._failure or f'part {_text(track.key)}: {why}'
         track.has_failed = True
-        track.must_rest_early = False
+        track.rest_by_s = math.inf
         track.cause = track.cause or Cause.GATE_FAILED
         track.detail = f'{track.detail}; {why}' if track.detail else why
         if track.stage is not Stage.APPROACHING:

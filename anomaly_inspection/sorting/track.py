@@ -44,8 +44,8 @@ class Track:
     opens_s: float
     arrival_s: float
     closes_s: float
-    # When the gate closes: `closes_s`, or earlier because of a neighbouring part. With an encoder,
-    # when it closes by the last command.
+    # When the gate closes by the last command: `closes_s`, or earlier because of a neighbouring
+    # part, or, with an encoder, as the belt was foreseen then.
     back_s: float
     passes: bool | None = None
     stage: Stage = Stage.APPROACHING
@@ -53,7 +53,8 @@ class Track:
     cause: Cause | None = None
     detail: str = ''
     told_s: float = math.nan
-    must_rest_early: bool = False
+    # When the gate must be told to close early, for a neighbouring part; inf = it need not.
+    rest_by_s: float = math.inf
     has_failed: bool = False
     was_known_late: bool = False
     # With an encoder: when it was exposed, and where the belt will be when it is at the gate.
@@ -71,6 +72,14 @@ class Track:
 
         """
         return not math.isnan(self.told_s)
+
+    @property
+    def must_rest_early(self) -> bool:
+        """
+        Tell whether the gate must still be told to close early.
+
+        """
+        return self.rest_by_s < math.inf
 
     @property
     def has_fresh_pass(self) -> bool:

@@ -261,6 +261,39 @@ def test_many_parts_with_a_thread_that_is_late(
     check_course(parts, bench)
 
 
+@pytest.mark.parametrize(('late_s', 'is_safe'), [(0.0, True), (0.03, True), (0.12, False)])
+def test_gate_that_is_closed_late_for_a_close_part_fails_that_part(
+    late_s: float, is_safe: bool
+) -> None:
+    bench = Bench()
+    bench.part(1)
+    # Its window begins at 1.09 s: the gate, open until 1.1 s, must be told to rest at 0.99 s.
+    bench.until(0.95)
+    bench.sorter.part_seen(('session', 2), 0.19, bench.now)
+    bench.lateness_s = [late_s]
+    bench.until(9.0)
+    first, second = bench.events
+    assert (first.action, first.outcome) == (Action.PASSED, Outcome.CONFIRMED)
+    assert second.action is Action.REJECTED
+    assert (second.outcome is Outcome.CONFIRMED) == is_safe, second.detail
+    assert bench.sorter.line_stop.is_active != is_safe
+
+
+def test_part_that_is_announced_after_the_gate_was_closed_late_for_another_fails() -> None:
+    bench = Bench()
+    bench.part(1)
+    bench.until(0.86)
+    bench.sorter.part_seen(('session', 2), 0.10, bench.now)
+    bench.lateness_s = [0.3]
+    # Told to rest at once, but only now: it has stood open until 1.1 s, its own end.
+    bench.until(1.3)
+    bench.sorter.part_seen(('session', 3), 0.15, bench.now)
+    bench.until(9.0)
+    third = bench.events[-1]
+    assert third.key == ('session', 3)
+    assert (third.action, third.outcome) == (Action.REJECTED, Outcome.FAILED), third.detail
+
+
 # The row: the gate does not confirm.
 
 
