@@ -250,14 +250,33 @@ def read_network(arrays: Mapping[str, NDArray[Any]]) -> openvino.Model:
     return network
 
 
-@functools.cache
+_first_use = threading.Lock()
+
+
 def _core() -> openvino.Core:
+    """
+    Give the one core of OpenVINO of this process.
+
+    What its Python module prepares at first use locks up the whole process when two threads come
+    to it at once: one waits for Python's lock, the other holds it and waits for the first. So one
+    thread does all of it, and the others wait here.
+
+    """
+    with _first_use:
+        return _prepared_core()
+
+
+@functools.cache
+def _prepared_core() -> openvino.Core:
     try:
         import openvino
     except ImportError as error:
         raise RecipeError(
             f'the recipe holds a network, which needs OpenVINO ({error}): pip install openvino'
         ) from error
+    # The table of NumPy's types, and NumPy's own functions.
+    openvino.Type.f32.to_dtype()
+    openvino.Tensor(np.zeros(1, np.float32))
     return openvino.Core()
 
 

@@ -6,6 +6,7 @@ Networks from bytes: what runs, and every way in which the bytes can be wrong.
 
 from __future__ import annotations
 
+from pathlib import Path
 import re
 import subprocess
 import sys
@@ -50,6 +51,39 @@ def test_an_autoencoder_runs_from_bytes(channels: int) -> None:
     np.testing.assert_array_equal(drawn, shown)
     expected = shown.mean(axis=2).reshape(4, 4, 4, 4).mean(axis=(1, 3)).ravel()
     np.testing.assert_allclose(latent, expected, atol=1e-6)
+
+
+# The step of `Model` that locked up, all of them at the same instant.
+TYPES_IN_FOUR_THREADS = """
+import sys, threading
+import numpy as np
+from anomaly_inspection.scoring.model import read_network
+with np.load(sys.argv[1]) as archive:
+    type = read_network(dict(archive)).inputs[0].get_element_type()
+sys.setswitchinterval(1e-6)
+together = threading.Barrier(4)
+def ask():
+    together.wait()
+    type.to_dtype()
+threads = [threading.Thread(target=ask) for _ in range(4)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+"""
+
+
+def test_threads_may_use_a_network_at_once_as_soon_as_one_was_read(tmp_path: Path) -> None:
+    np.savez(tmp_path / 'files.npz', **autoencoder_files(side=8))
+    # Only the first time in a process counts, and by chance it may go well: so several try.
+    command = [sys.executable, '-c', TYPES_IN_FOUR_THREADS, tmp_path / 'files.npz']
+    tries = [subprocess.Popen(command) for _ in range(8)]
+    try:
+        assert [one.wait(timeout=60) for one in tries] == [0] * len(tries)
+    finally:
+        for one in tries:
+            one.kill()
+            one.wait()
 
 
 def test_an_answer_stays_when_the_next_image_is_run() -> None:
@@ -181,7 +215,7 @@ def test_without_openvino_one_sentence_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setitem(sys.modules, 'openvino', None)
-    model_module._core.cache_clear()
+    model_module._prepared_core.cache_clear()
     with pytest.raises(RecipeError, match='pip install openvino'):
         Autoencoder.from_arrays(FILES)
 
