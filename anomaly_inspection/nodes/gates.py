@@ -252,8 +252,8 @@ def _make_watched_gate(
     for key in (f'{parameters.gate}_controller', 'gripper_joint_states'):
         _check_name(key, getattr(parameters, key))
     if parameters.gate == 'ur_io':
-        for key, given_s in (('gate_timeout_s', times.timeout_s), ('window_s', window_s)):
-            check_range(f"gate 'ur_io': {key}", given_s, UR_LEAST_S, unit='s')
+        check_range("gate 'ur_io': gate_timeout_s", times.timeout_s, UR_LEAST_S, 1.0, 's')
+        check_range("gate 'ur_io': window_s", window_s, UR_LEAST_S, 10.0, 's')
         return make_ur_io_gate(
             node,
             UrIoWiring(parameters.ur_io_output, parameters.ur_io_read_back_input),
