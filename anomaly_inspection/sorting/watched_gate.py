@@ -105,6 +105,7 @@ class WatchedGate(Gate):
         self._reading: bool | None = None
         self._said = ''
         self._is_fresh = False
+        self._is_new = False
         self._is_answered = True
         self._failure = ''
 
@@ -162,7 +163,7 @@ class WatchedGate(Gate):
                 raise GateError(f'{self._name}: {missing} (waited {_CONNECT_S:g} s)')
             time.sleep(_LOOK_S)
         with self._heard:
-            self._told, self._failure, self._is_fresh = None, '', False
+            self._told, self._failure, self._is_fresh, self._is_new = None, '', False, True
         self._output.start()
 
     def open(self, duration_s: float, told_s: float | None = None) -> None:
@@ -184,7 +185,8 @@ class WatchedGate(Gate):
     def confirm(self, *, is_open: bool) -> None:
         """
         Wait for a reading that is younger than this call and agrees, and for the answer to a
-        command to rest.
+        command to rest. After `connect`, the first of both may take up to 3 s, as nodes
+        that start need it.
 
         """
 
@@ -192,6 +194,11 @@ class WatchedGate(Gate):
             return self._is_fresh and self._reading is is_open and (is_open or self._is_answered)
 
         with self._heard:
+            if self._is_new:
+                self._is_new = False
+                self._heard.wait_for(
+                    lambda: self._failure or (self._is_fresh and self._is_answered), _CONNECT_S
+                )
             self._is_fresh = False
             self._heard.wait_for(lambda: self._failure or is_so(), self._times.timeout_s)
             self._raise_failure()

@@ -55,7 +55,8 @@ class Ends:
 
 
 @pytest.fixture
-def ends() -> Iterator[Ends]:
+def ends(monkeypatch: pytest.MonkeyPatch) -> Iterator[Ends]:
+    monkeypatch.setattr('anomaly_inspection.sorting.watched_gate._CONNECT_S', 0.01)
     made = Ends()
     yield made
     for gate in made.gates:

@@ -132,9 +132,26 @@ def test_a_reading_from_before_is_no_proof(server: Server) -> None:
         server.gate.confirm(is_open=False)
 
 
+def test_the_first_reading_may_take_longer(server: Server) -> None:
+    server.is_silent = True
+    server.gate.connect()
+
+    def speak() -> None:
+        server.is_silent = False
+
+    threading.Timer(2 * TIMEOUT_S, speak).start()
+    server.gate.confirm(is_open=False)
+    server.is_silent = True
+    time.sleep(2 * READING_S)
+    with pytest.raises(GateError, match=r'no reading came within 0\.5 s'):
+        server.gate.confirm(is_open=False)
+
+
 def test_a_gate_between_its_states_is_neither(server: Server) -> None:
     server.gate.connect()
+    server.gate.confirm(is_open=False)
     server.is_silent = True
+    time.sleep(2 * READING_S)
     threading.Timer(0.1, lambda: server.gate.state_received(None, 'the joint is at 0.3')).start()
     with pytest.raises(GateError, match=r'should be at rest; the joint is at 0\.3 within'):
         server.gate.confirm(is_open=False)
