@@ -42,9 +42,8 @@ def make_gripper_gate(
         "gate 'gripper'", 'control_msgs', 'action', 'ParallelGripperCommand', '5.1.0'
     )
     send_goal = action.Impl.SendGoalService
-    name = f'{controller}/gripper_cmd'
     # Not an action client: we want no result, and a goal that was replaced may never have one.
-    call = NewestCall(node, send_goal, f'{name}/_action/send_goal')
+    call = NewestCall(node, send_goal, f'{controller}/gripper_cmd/_action/send_goal')
 
     def send(position: float) -> None:
         request = send_goal.Request()
@@ -55,7 +54,8 @@ def make_gripper_gate(
 
     def missing() -> str:
         if not call.is_ready():
-            return f'nobody offers {node.resolve_topic_name(name)}; see gripper_controller'
+            offered = call.name.removesuffix('/_action/send_goal')
+            return f'nobody offers {offered}; see gripper_controller'
         if not states.get_publisher_count():
             return f'nobody publishes {states.topic_name}; see gripper_joint_states'
         return ''

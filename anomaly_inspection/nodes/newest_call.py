@@ -34,17 +34,11 @@ class NewestCall:
     """
 
     def __init__(self, node: InspectionNode[Any], service_type: Any, name: str) -> None:
+        #: The full name of the service.
+        self.name = node.resolve_service_name(name)
         self._client: Client[Any, Any] = node.client_of(service_type, name)
         self._lock = threading.Lock()
         self._pending: Future[Any] | None = None
-
-    @property
-    def name(self) -> str:
-        """
-        The full name of the service.
-
-        """
-        return self._client.service_name
 
     def is_ready(self) -> bool:
         """
