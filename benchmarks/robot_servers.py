@@ -41,8 +41,8 @@ class RobotServer(Node):
     is_stuck, is_silent, is_frozen, refuses : bool
         It does not move; it streams nothing; it streams its first reading again and again; it
         refuses commands.
-    late_s : float
-        So late it does what it is told.
+    late_s, readings_late_s : float
+        So late it does what it is told, and its readings come.
 
     """
 
@@ -53,7 +53,7 @@ class RobotServer(Node):
         super().__init__('robot', context=context, namespace=namespace)
         self.is_open = is_open
         self.is_stuck = self.is_silent = self.is_frozen = self.refuses = False
-        self.late_s = 0.0
+        self.late_s = self.readings_late_s = 0.0
         self.moved: list[tuple[float, bool]] = []
         self._stamp = self.get_clock().now().to_msg()
         self._ended = threading.Event()
@@ -81,6 +81,16 @@ class RobotServer(Node):
         if not self.is_stuck and is_open is not self.is_open:
             self.is_open = is_open
             self.moved.append((time.monotonic(), is_open))
+
+    @property
+    def said_open(self) -> bool:
+        """
+        How the gate stands in the readings now.
+
+        """
+        if not self.readings_late_s:
+            return self.is_open
+        return self.stood_open_at(time.monotonic() - self.readings_late_s)
 
     def stood_open_at(self, time_s: float) -> bool:
         """
@@ -137,9 +147,9 @@ class UrServer(RobotServer):
 
     def _say(self) -> None:
         message = self._states_type()
-        inputs = {4: self.is_open if self.switch is None else self.switch}
+        inputs = {4: self.said_open if self.switch is None else self.switch}
         for states, said in (
-            (message.digital_out_states, {3: self.is_open}),
+            (message.digital_out_states, {3: self.said_open}),
             (message.digital_in_states, inputs),
         ):
             states += [self._digital(pin=pin, state=said.get(pin, False)) for pin in range(18)]
@@ -174,7 +184,7 @@ class GpioServer(RobotServer):
         threading.Timer(self.late_s, self.move, (told['output_1'] == 1.0,)).start()
 
     def _say(self) -> None:
-        values = self._values(interface_names=['output_1'], values=[float(self.is_open)])
+        values = self._values(interface_names=['output_1'], values=[float(self.said_open)])
         message = self._groups(interface_groups=['flange'], interface_values=[values])
         message.header.stamp = self._stamp
         self._states.publish(message)
@@ -228,6 +238,6 @@ class GripperServer(RobotServer):
         return self._result(reached_goal=True)
 
     def _say(self) -> None:
-        message = self._state_type(name=['wrist', 'finger'], position=[0.3, 0.05 * self.is_open])
+        message = self._state_type(name=['wrist', 'finger'], position=[0.3, 0.05 * self.said_open])
         message.header.stamp = self._stamp
         self._states.publish(message)
