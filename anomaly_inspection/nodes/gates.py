@@ -10,18 +10,28 @@ from dataclasses import dataclass
 import time
 from typing import Any
 
+from rclpy.exceptions import InvalidTopicNameException
+from rclpy.validate_topic_name import validate_topic_name
 from std_msgs.msg import Bool
 
 from anomaly_inspection.errors import SettingError
+from anomaly_inspection.nodes.gpio_face import make_gpio_gate
+from anomaly_inspection.nodes.gripper_face import make_gripper_gate
 from anomaly_inspection.nodes.inspection_node import InspectionNode, NodeParameters
 from anomaly_inspection.nodes.parameters import parameter
 from anomaly_inspection.nodes.qos import NEWEST
+from anomaly_inspection.nodes.ur_io_face import make_ur_io_gate
+from anomaly_inspection.setting_check import check_range
 from anomaly_inspection.sorting.gate import Gate
+from anomaly_inspection.sorting.gpio_gate import GpioWiring
+from anomaly_inspection.sorting.gripper_gate import GripperWiring, LEAST_TOLERANCE
 from anomaly_inspection.sorting.modbus_gate import Drive, ModbusGate, ModbusWiring, ReadBack
 from anomaly_inspection.sorting.serial_gate import SerialGate
 from anomaly_inspection.sorting.simulated_gate import SimulatedGate
 from anomaly_inspection.sorting.topic_gate import TopicGate
 from anomaly_inspection.sorting.tracker_settings import TrackerSettings
+from anomaly_inspection.sorting.ur_io_gate import LAST_PIN, NO_INPUT, UR_LEAST_S, UrIoWiring
+from anomaly_inspection.sorting.watched_gate import WatchedGate, WatchTimes
 
 
 @dataclass(frozen=True)
@@ -34,9 +44,10 @@ class GateParameters(NodeParameters):
     gate: str = parameter(
         'simulated',
         "The actuator. 'serial': the ESP32's gate output. 'modbus': a PLC or a coil by Modbus "
-        "TCP. 'topic': whoever listens to the topic 'gate' and answers on 'gate_state'. "
-        "'simulated' exists in memory only.",
-        choices=('simulated', 'serial', 'modbus', 'topic'),
+        "TCP. 'topic': whoever listens to the topic 'gate' and answers on 'gate_state'. 'ur_io': "
+        "an output of a Universal Robots controller. 'gpio': a ros2_control interface. 'gripper': "
+        "a joint that a gripper controller moves. 'simulated' exists in memory only.",
+        choices=('simulated', 'serial', 'modbus', 'topic', 'ur_io', 'gpio', 'gripper'),
         read_only=True,
     )
     gate_timeout_s: float = parameter(
@@ -87,6 +98,106 @@ class GateParameters(NodeParameters):
     modbus_read_back_address: int = parameter(
         0, 'Gate modbus: address of that.', minimum=0, maximum=65_535, read_only=True
     )
+    ur_io_controller: str = parameter(
+        'io_and_status_controller',
+        'Gate ur_io: the controller that offers set_io and publishes io_states; with a slash in '
+        "front where the robot's driver does not run in the cell's namespace: "
+        '/io_and_status_controller.',
+        read_only=True,
+    )
+    ur_io_output: int = parameter(
+        -1,
+        'Gate ur_io: digital output of the gate, true = open. 0 to 7 standard, 8 to 15 '
+        'configurable, 16 and 17 tool; -1 = not set, which is refused.',
+        minimum=-1,
+        maximum=LAST_PIN,
+        read_only=True,
+    )
+    ur_io_read_back_input: int = parameter(
+        NO_INPUT,
+        'Gate ur_io: digital input of a switch that is true while the gate is open; -1 = the '
+        'state of the output is read, which does not see a stuck gate.',
+        minimum=NO_INPUT,
+        maximum=LAST_PIN,
+        read_only=True,
+    )
+    gpio_controller: str = parameter(
+        'gpio_controller',
+        'Gate gpio: name of the gpio_command_controller; with a slash in front where it does not '
+        "run in the cell's namespace.",
+        read_only=True,
+    )
+    gpio_command: str = parameter(
+        '',
+        "Gate gpio: command interface of the gate, as 'flange/output_1' (group/interface).",
+        read_only=True,
+    )
+    gpio_read_back: str = parameter(
+        '',
+        "Gate gpio: state interface that shows how the gate stands, best a switch at it; '' = the "
+        'one that is named as gpio_command.',
+        read_only=True,
+    )
+    gpio_open_value: float = parameter(
+        1.0,
+        'Gate gpio: value of both interfaces while the gate is open.',
+        minimum=-1e9,
+        maximum=1e9,
+        read_only=True,
+    )
+    gpio_rest_value: float = parameter(
+        0.0,
+        'Gate gpio: value of both interfaces while the gate rests.',
+        minimum=-1e9,
+        maximum=1e9,
+        read_only=True,
+    )
+    gpio_heartbeat: str = parameter(
+        '',
+        'Gate gpio: command interface that changes between 0 and 1 three times in a part pitch, '
+        "for a watchdog; '' = none.",
+        read_only=True,
+    )
+    gripper_controller: str = parameter(
+        'gripper_controller',
+        'Gate gripper: the controller that offers gripper_cmd; with a slash in front where it '
+        "does not run in the cell's namespace.",
+        read_only=True,
+    )
+    gripper_joint_states: str = parameter(
+        'joint_states',
+        'Gate gripper: topic with the position of the joint; with a slash in front where it is '
+        "not in the cell's namespace.",
+        read_only=True,
+    )
+    gripper_joint: str = parameter(
+        '', 'Gate gripper: name of the joint, as in the joint states.', read_only=True
+    )
+    gripper_open_position: float = parameter(
+        0.08,
+        'Gate gripper: where the joint stands while the gate is open.',
+        unit='m or rad',
+        minimum=-1000.0,
+        maximum=1000.0,
+        read_only=True,
+    )
+    gripper_rest_position: float = parameter(
+        0.0,
+        'Gate gripper: where the joint stands while the gate rests.',
+        unit='m or rad',
+        minimum=-1000.0,
+        maximum=1000.0,
+        read_only=True,
+    )
+    gripper_tolerance: float = parameter(
+        0.002,
+        'Gate gripper: a joint so near to a position is there; a joint at neither position has '
+        'failed. Less than half the way between both.',
+        unit='m or rad',
+        minimum=LEAST_TOLERANCE,
+        maximum=100.0,
+        read_only=True,
+    )
 
 
 def make_gate(
@@ -129,6 +240,56 @@ def make_gate(
             parameters.modbus_read_back_address,
         )
         return ModbusGate(wiring, timeout_s=timeout_s, period_s=period_s)
+    if parameters.gate in ('ur_io', 'gpio', 'gripper'):
+        times = WatchTimes(timeout_s, settle_s=settings.dead_time_s, period_s=period_s)
+        return _make_watched_gate(node, parameters, times, settings.window_s)
+    return _make_topic_gate(node, timeout_s, period_s)
+
+
+def _make_watched_gate(
+    node: InspectionNode[Any], parameters: GateParameters, times: WatchTimes, window_s: float
+) -> WatchedGate:
+    for key in (f'{parameters.gate}_controller', 'gripper_joint_states'):
+        _check_name(key, getattr(parameters, key))
+    if parameters.gate == 'ur_io':
+        check_range("gate 'ur_io': gate_timeout_s", times.timeout_s, UR_LEAST_S, 1.0, 's')
+        check_range("gate 'ur_io': window_s", window_s, UR_LEAST_S, 10.0, 's')
+        return make_ur_io_gate(
+            node,
+            UrIoWiring(parameters.ur_io_output, parameters.ur_io_read_back_input),
+            parameters.ur_io_controller,
+            times,
+        )
+    if parameters.gate == 'gpio':
+        gpio = GpioWiring(
+            parameters.gpio_command,
+            parameters.gpio_read_back,
+            parameters.gpio_open_value,
+            parameters.gpio_rest_value,
+            parameters.gpio_heartbeat,
+        )
+        return make_gpio_gate(node, gpio, parameters.gpio_controller, times)
+    gripper = GripperWiring(
+        parameters.gripper_joint,
+        parameters.gripper_open_position,
+        parameters.gripper_rest_position,
+        parameters.gripper_tolerance,
+    )
+    return make_gripper_gate(
+        node, gripper, parameters.gripper_controller, parameters.gripper_joint_states, times
+    )
+
+
+def _check_name(key: str, name: str) -> None:
+    try:
+        validate_topic_name(name)
+    except InvalidTopicNameException as error:
+        raise SettingError(
+            f"{key} {name!r}, allowed: a ROS name, such as 'arm/controller' or '/controller'"
+        ) from error
+
+
+def _make_topic_gate(node: InspectionNode[Any], timeout_s: float, period_s: float) -> TopicGate:
     told = node.publish_on(Bool, 'gate', NEWEST)
     gate = TopicGate(
         lambda is_open: told.publish(Bool(data=is_open)),

@@ -28,6 +28,7 @@ from anomaly_inspection.nodes.qos import overriding_options
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
 
+    from rclpy.client import Client
     from rclpy.publisher import Publisher
     from rclpy.qos import QoSProfile
     from rclpy.qos_overriding_options import QoSOverridingOptions
@@ -116,6 +117,15 @@ class GuardedNode(DiagnosedNode):
             )
         self._endpoints.append((self.destroy_publisher, publisher))
         return publisher
+
+    def client_of(self, service_type: type, name: str) -> Client[Any, Any]:
+        """
+        Make a client of a service.
+
+        """
+        client = self.create_client(service_type, name)
+        self._endpoints.append((self.destroy_client, client))
+        return client
 
     @contextmanager
     def _overridden(

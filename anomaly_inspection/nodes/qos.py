@@ -69,6 +69,9 @@ LATCHED_BY_MANY = QoSProfile(
 #: taken for fresh.
 NEWEST = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
 
+#: What a robot's driver streams of a gate: the newest alone, and any publisher will do.
+WATCHED_STATE = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
+
 
 def overriding_options(profile: QoSProfile, policies: Iterable[str]) -> QoSOverridingOptions:
     """

@@ -180,7 +180,8 @@ class SorterNode(InspectionNode[SorterParameters]):
         self._published_stop = None
         self._take_up_memory()
         self._line_run = None
-        if settings.gate_rests_in_pass:
+        # Nothing but the belt can make a gate harmless that stays open when this process is dead.
+        if settings.gate_rests_in_pass or not self._gate.closes_by_itself:
             self._line_run = self.publish_on(LineRun, 'line_run', NEWEST)
         # How long a permit counts: the shortest time between two parts that are told apart.
         self._pitch_s = settings.closest_s
@@ -284,7 +285,7 @@ class SorterNode(InspectionNode[SorterParameters]):
                 CoreLineStop(True, f'no gate: {error}', steady_s(), StopCause.GATE)
             )
             raise
-        if self._line_run is not None:
+        if self.parameters.gate_rests_in == 'pass':
             self._sorter.stop_line(_BELT_UNKNOWN, steady_s(), StopCause.BELT_UNKNOWN)
         self._sorter.forget_belt()
         self._publish_line_stop()

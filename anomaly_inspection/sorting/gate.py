@@ -7,6 +7,7 @@ The protocol of a gate, the actuator that sorts parts out.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import ClassVar
 
 from anomaly_inspection.errors import GateError
 
@@ -21,7 +22,15 @@ class Gate(ABC):
     well below the time between parts) and raises GateError when the gate has not answered by then.
     Power loss, a lost connection and a dead process must leave or bring the gate to rest.
 
+    Attributes
+    ----------
+    closes_by_itself : bool
+        Whether the other side ends a window when this process is dead. Where it does not, the
+        belt must stop then.
+
     """
+
+    closes_by_itself: ClassVar[bool] = True
 
     @abstractmethod
     def connect(self) -> None:

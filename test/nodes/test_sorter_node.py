@@ -5,6 +5,7 @@ The sorter node over DDS: which part the gate opens for, and when the line must 
 """
 
 import math
+import sys
 import threading
 import time
 
@@ -374,12 +375,52 @@ def test_an_actuator_that_says_nothing_stops_the_line_before_the_first_part(make
             {'gate': 'modbus', 'modbus_host': '127.0.0.1', 'modbus_port': 1},
             'cannot activate: Modbus 127.0.0.1:1 unit 1: no connection within',
         ),
+        (
+            {'gate': 'ur_io', 'gate_timeout_s': 0.1, 'dead_time_s': 0.1},
+            'ur_io_output -1, allowed: 0 to 17',
+        ),
+        (
+            {'gate': 'ur_io', 'ur_io_output': 3},
+            "gate 'ur_io': gate_timeout_s 0.02 s, allowed: 0.1 to 1 s",
+        ),
+        ({'gate': 'gpio'}, "gpio_command '', allowed: group and interface, such as"),
+        (
+            {'gate': 'gpio', 'gpio_controller': 'my controller'},
+            "gpio_controller 'my controller', allowed: a ROS name, such as",
+        ),
+        ({'gate': 'gripper'}, "gripper_joint '', allowed: the joint's name"),
+        (
+            {'gate': 'gripper', 'gripper_joint_states': ''},
+            "gripper_joint_states '', allowed: a ROS name",
+        ),
     ],
 )
 def test_a_gate_that_cannot_be_keeps_the_node_down_and_says_why(make_bench, settings, words):
     bench = make_bench(**settings)
     bench.wait(lambda: bench.node.problem('lifecycle'))
     assert words in bench.node.problem('lifecycle')
+    assert not bench.node.is_active
+
+
+@pytest.mark.parametrize(
+    ('package', 'settings'),
+    [
+        ('ur_msgs', {'gate': 'ur_io', 'ur_io_output': 3}),
+        ('control_msgs', {'gate': 'gpio', 'gpio_command': 'flange/output_1'}),
+        ('control_msgs', {'gate': 'gripper', 'gripper_joint': 'finger'}),
+    ],
+)
+def test_a_robots_gate_without_its_messages_says_what_to_install(
+    make_bench, monkeypatch, package, settings
+):
+    for name in (package, *(f'{package}.{kind}' for kind in ('msg', 'srv', 'action'))):
+        monkeypatch.setitem(sys.modules, name, None)
+    bench = make_bench(**settings, gate_timeout_s=0.1, dead_time_s=0.1)
+    bench.wait(lambda: bench.node.problem('lifecycle'))
+    assert f'of the ROS package {package} ' in bench.node.problem('lifecycle')
+    assert f'apt install ros-$ROS_DISTRO-{package.replace("_", "-")}' in (
+        bench.node.problem('lifecycle')
+    )
     assert not bench.node.is_active
 
 

@@ -74,7 +74,8 @@ TOPICS = {
     'decision': 'The verdict on one part: PASS or REJECT, with the reason and the numbers.',
     'sort_event': 'What the gate did with one part.',
     'line_stop': 'Whether the line must stand, and why.',
-    'line_run': 'Permit for the belt to run, valid for a short time (`gate_rests_in: pass`).',
+    'line_run': 'Permit for the belt to run, valid for a short time (`gate_rests_in: pass`, and '
+    'the gates `ur_io`, `gpio` and `gripper`).',
     'fault': 'A fault of the decider for which the line must stop.',
     'limits_in_force': 'All limits that act now.',
     'thresholds': 'New limits that come into force together. Anybody may publish them.',
