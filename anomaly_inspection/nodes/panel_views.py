@@ -73,6 +73,7 @@ _CAUSES = {
     LineStop.CAUSE_STATE_UNKNOWN: 'state_unknown',
     LineStop.CAUSE_INTERNAL: 'internal',
     LineStop.CAUSE_ENCODER: 'encoder',
+    LineStop.CAUSE_VIEW_MISSING: 'view_missing',
 }
 _DRIFT_STATES = {
     DriftState.STATE_LEARNING: 'learning',

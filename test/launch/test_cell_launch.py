@@ -341,6 +341,6 @@ def test_every_argument_is_explained(launched: Launched) -> None:
     launched.start('--show-args')
     assert launched.ended() == 0
     explained = re.findall(r"^    '(\w+)':.*\n        (.+)", launched.terminal, re.MULTILINE)
-    assert len(explained) == 16
+    assert len(explained) == 27
     assert all(re.search(r'\.( Valid choices are: .*)?$', text) for _, text in explained)
     assert 'no description given' not in launched.terminal
