@@ -91,10 +91,11 @@ class ViewJoinerParameters(NodeParameters):
         read_only=True,
     )
     join_within_s: float = parameter(
-        0.02,
+        0.05,
         'Two parts are one when their exposures differ by this at most (less the way on the '
         'belt). Less than half of the shortest time between two parts, and not more than '
-        'window_s of the sorter; a larger one tolerates cameras that expose less evenly, and a PASS comes later.',
+        'window_s of the sorter. A larger one tolerates cameras that expose less evenly; a PASS '
+        'comes no sooner than twice this after the last exposure.',
         unit='s',
         minimum=0.0005,
         maximum=5.0,

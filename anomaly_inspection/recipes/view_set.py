@@ -168,7 +168,10 @@ def read_view_set(path: str | os.PathLike[str], *, checks_recipes: bool = True) 
     if not isinstance(views, dict) or not 1 <= len(views) <= MOST_VIEWS:
         raise RecipeError(f'{printable(file)}: views: allowed are 1 to {MOST_VIEWS} of them')
     for name, taught in views.items():
-        check_view_name(str(name))
+        try:
+            check_view_name(str(name))
+        except RecipeError as error:
+            raise RecipeError(f'{printable(file)}: {error}') from error
         if not isinstance(taught, str) or not _HASH.fullmatch(taught):
             raise RecipeError(
                 f'{printable(file)}: view {name} = {shown(taught)}; allowed: 64 hexadecimal digits'

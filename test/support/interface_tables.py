@@ -256,6 +256,8 @@ class Interfaces:
             publishers = ', '.join(name for name in out if name != 'simulated_belt') or 'you'
             if topic == '/diagnostics':
                 publishers = 'all'
+            elif topic.startswith('VIEW/'):
+                publishers = 'the nodes of the view'
             yield (
                 f'`{topic}`',
                 self.types[topic],
