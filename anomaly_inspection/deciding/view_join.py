@@ -245,7 +245,8 @@ class ViewJoin:
         self._early: OrderedDict[tuple[str, PartKey], ViewSaid] = OrderedDict()
         latest_s = max(settings.delay_s(view) for view in settings.views)
         # Until then a rival may be exposed: another part that one of a joined part may belong to.
-        self._rivals_s = latest_s + 2 * settings.within_s
+        is_alone = len(settings.views) == 1
+        self._rivals_s = 0.0 if is_alone else latest_s + 2 * settings.within_s
         span_s = max(abs(settings.delay_s(view)) for view in settings.views)
         self._remembered_s = settings.deadline_s + span_s + 2 * settings.within_s + _REMEMBERED_S
         #: Time between the last two parts of the leading view, seconds.

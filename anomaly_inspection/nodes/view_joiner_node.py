@@ -17,10 +17,13 @@ from pathlib import Path
 import time
 from typing import Any, ClassVar
 
+from std_msgs.msg import Empty
+from std_srvs.srv import Trigger
+
 from anomaly_inspection.deciding.frame_judge import Verdict
 from anomaly_inspection.deciding.view_join import JoinedPart, ViewJoin, ViewJoinSettings
 from anomaly_inspection.deciding.view_watch import ViewFault, ViewWatch
-from anomaly_inspection.errors import RecipeError, SettingError
+from anomaly_inspection.errors import InspectionError, RecipeError, SettingError
 from anomaly_inspection.msg import (
     Decision,
     Fault,
@@ -50,7 +53,7 @@ from anomaly_inspection.nodes.view_messages import (
 from anomaly_inspection.recipes.view_set import check_view_name, read_view_set, ViewSet
 from anomaly_inspection.steady_clock import exposure_on_this_clock
 
-_TICK_S = 0.005
+_TICK_S = 0.01
 _LOOK_S = 0.5
 # Launch starts a node that has died again within one or two seconds.
 _GONE_TO_FAULT_S = 6.0
@@ -237,6 +240,8 @@ class ViewJoinerNode(InspectionNode[ViewJoinerParameters]):
             ):
                 taken = functools.partial(callback, view)
                 self.listen(message_type, f'{view}/{topic}', taken, qos)
+        self._trigger = self.publish_on(Empty, 'trigger', EVENT)
+        self.serve(Trigger, '~/capture', lambda _: self._capture())
         self.every(_TICK_S, self._tick)
         self.every(_LOOK_S, self._look_around)
 
@@ -368,6 +373,16 @@ class ViewJoinerNode(InspectionNode[ViewJoinerParameters]):
             return ''
         unchecked = f'judged by {message.recipe_name} v{message.recipe_version}, not checked yet'
         return self._checked[view].get(message.recipe_hash, unchecked)
+
+    def _capture(self) -> str:
+        cameras = self._trigger.get_subscription_count()
+        if not cameras:
+            raise InspectionError(
+                "no camera listens to trigger; wanted: the cameras' mode 'triggered', and trigger "
+                'of this namespace as their topic'
+            )
+        self._trigger.publish(Empty())
+        return f'{cameras} cameras are triggered'
 
     # Time
 

@@ -120,6 +120,7 @@ TOPICS = {
 }
 SERVICES = {
     'camera/capture': 'Takes one frame and makes it a part (`mode: triggered`).',
+    'view_joiner/capture': 'Triggers the cameras of all views together (`mode: triggered`).',
     'part_detector/trigger': 'Makes a part of what is before the camera (`trigger: service`).',
     'decider/confirm_recipe': (
         'Brings into force the recipe that a restarted decider found, when it is not the one from '
