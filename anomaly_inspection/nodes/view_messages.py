@@ -48,7 +48,7 @@ def said_by(message: Decision, *, not_ours: str = '') -> ViewSaid:
     if not_ours:
         comparison = f'{not_ours} -> REJECT'
         return ViewSaid(False, Reason.RECIPE_MISMATCH, comparison, message)
-    passes = message.verdict == Decision.VERDICT_PASS
+    passes = message.verdict == Decision.VERDICT_PASS and reason is Reason.WITHIN_LIMITS
     return ViewSaid(passes, reason, message.comparison, message)
 
 
