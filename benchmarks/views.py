@@ -24,7 +24,7 @@ import click
 import numpy as np
 
 from benchmarks.cell_processes import Processes
-from benchmarks.panel_process import cpu_s, memory_mb
+from benchmarks.panel_process import cpu_s, own_memory_mb
 from benchmarks.report import machine, ROOT
 
 _PARAMETERS = ROOT / 'config' / 'two_views.yaml'
@@ -152,8 +152,7 @@ def run(
         _start(processes, names, recipes, size)
         try:
             processes.wait(lambda: watch.cameras == len(names), 'the cameras', 90.0)
-            # Cameras wait until nobody new listens.
-            _run_parts(watch, 20, rate_hz)
+            _warm_up(watch, rate_hz)
             before = len(watch.decisions)
             watch.latencies_s.clear()
             pids = {name: one.pid for name, one in processes.running.items()}
@@ -164,7 +163,7 @@ def run(
             used = {
                 name: 100 * (cpu_s(pid) - began[name]) / passed_s for name, pid in pids.items()
             }
-            memory = sum(memory_mb(pid) for pid in pids.values())
+            memory = sum(own_memory_mb(pid) for pid in pids.values())
         finally:
             watch.close()
     decided = watch.decisions[before:]
@@ -207,6 +206,20 @@ def _start(processes: Processes, names: Sequence[str], recipes: Sequence[Path], 
             lambda label=label: 'is in force' in processes.log(label), 'the recipe', 90.0
         )
         start('camera', view, f"source:='{source(place, size)}'", 'rate_hz:=100.0')
+
+
+def _warm_up(watch: Watch, rate_hz: float) -> None:
+    """
+    Let parts come until all cameras are ready: they wait until nobody new listens.
+
+    """
+    end_s = time.monotonic() + 90.0
+    while time.monotonic() < end_s:
+        _run_parts(watch, 10, rate_hz)
+        last = watch.decisions[-8:]
+        if len(last) == 8 and not any(one.reason == one.REASON_VIEW_MISSING for one in last):
+            return
+    raise RuntimeError('parts were missing in a view for 90 s')
 
 
 def _run_parts(watch: Watch, parts: int, rate_hz: float) -> None:

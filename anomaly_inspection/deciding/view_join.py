@@ -274,7 +274,12 @@ class ViewJoin:
             self.pitch_s = abs(part.time_s - before)
             news.append(self._new_joined(part))
         else:
-            part.is_claimed = any(self._claims(part))
+            claims = list(self._claims(part))
+            part.is_claimed = bool(claims)
+            if any(one.verdict and one.verdict.verdict is Verdict.PASS for one in claims):
+                # A rival that comes later than it may. As a part of its own at the same place the
+                # sorter rejects both.
+                news.append(self._new_joined(part))
         return self._with_news(news, now)
 
     def verdict_received(

@@ -388,7 +388,7 @@ class PanelNode(InspectionNode[PanelParameters]):
 
     def _take_diagnostics(self, message: DiagnosticArray) -> None:
         namespace = self.get_namespace()
-        statuses = panel_views.health_views(message, namespace, steady_s())
+        statuses = panel_views.health_views(message, namespace, steady_s(), self.parameters.views)
         self.parts.state.set_health(statuses)
 
 

@@ -157,6 +157,20 @@ def test_a_part_that_two_may_claim_passes_neither() -> None:
     assert line.join.pitch_s == pytest.approx(0.03)
 
 
+def test_a_rival_that_comes_after_the_pass_is_told_to_the_sorter_as_a_part_of_its_own() -> None:
+    line = Line()
+    line.part('top', 1, 1.0)
+    line.part('left', 1, 1.0)
+    line.said('top', 1)
+    line.said('left', 1)
+    line.at(1.05)
+    assert line.verdict('top', 1).verdict is Verdict.PASS
+    line.now = 1.2
+    line.part('left', 2, 1.01)
+    rival = line.verdict('left', 2)
+    assert (rival.verdict, rival.reason) == (Verdict.REJECT, Reason.VIEW_UNCLEAR)
+
+
 def test_a_reject_of_a_view_beats_its_pass_while_the_part_is_undecided() -> None:
     line = Line()
     line.part('top', 1, 1.0)

@@ -9,10 +9,12 @@ import pytest
 pytest.importorskip('anomaly_inspection.msg', reason='needs ROS 2 and the built messages')
 pytest.importorskip('nicegui', reason='NiceGUI is not installed: pip install .[panel]')
 
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from sensor_msgs.msg import CompressedImage
 
 from anomaly_inspection.msg import Decision, Part
 from anomaly_inspection.nodes.panel_node import PanelNode
+from anomaly_inspection.nodes.panel_views import health_views
 from anomaly_inspection.nodes.qos import EVENT
 from anomaly_inspection.nodes.stamps import stamp_from_nanoseconds
 from support.cell_bench import NodeBench, Peer
@@ -85,3 +87,18 @@ def test_pictures_of_both_views_wait_for_the_joined_verdict(bench):
         frame = frames.newest(view)[1]
         assert (frame.jpeg, frame.key, frame.has_passed) == (view.encode(), ('test', 7), False)
     assert frames.jpeg_of(('test', 7)) == b'top'
+
+
+def test_the_nodes_of_the_views_stand_under_health_and_those_of_other_cells_do_not():
+    names = ('sorter', 'left/camera: source', 'teacher/helper')
+    message = DiagnosticArray(
+        status=[
+            DiagnosticStatus(name=f'/inspection/{name}', level=DiagnosticStatus.ERROR)
+            for name in names
+        ]
+    )
+    found = health_views(message, '/inspection', 1.0, ('top', 'left'))
+    assert [(view.node, view.concern) for view in found] == [
+        ('sorter', ''),
+        ('left/camera', 'source'),
+    ]
