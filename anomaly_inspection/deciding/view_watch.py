@@ -12,6 +12,8 @@ import math
 
 # On a stopped belt no part comes to show that the cause is gone; as in the decider.
 _HOLD_S = 3.0
+# A camera that has just started waits until nobody new listens, and parts may come already.
+_START_S = 10.0
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,8 @@ class _State:
     missed: int = 0
     last_missed_s: float = -math.inf
     is_missing: bool = False
+    was_heard: bool = False
+    first_missed_s: float = math.inf
     gone: str = ''
     gone_since_s: float = math.inf
     was_there: bool = False
@@ -76,15 +80,20 @@ class ViewWatch:
         """
         Take note which views gave no verdict on a part, and which did.
 
+        A view that has given none yet has ten seconds to start.
+
         """
         for view in heard:
             state = self._states[view]
-            state.missed, state.is_missing = 0, False
+            state.missed, state.is_missing, state.was_heard = 0, False, True
         for view in missing:
             state = self._states[view]
             state.missed += 1
             state.last_missed_s = now
-            state.is_missing = state.is_missing or state.missed >= self._missing_to_fault
+            state.first_missed_s = min(state.first_missed_s, now)
+            may_start = not state.was_heard and now - state.first_missed_s < _START_S
+            if state.missed >= self._missing_to_fault and not may_start:
+                state.is_missing = True
 
     def publishers_counted(self, view: str, nobody: str, now: float) -> None:
         """

@@ -10,7 +10,9 @@ from anomaly_inspection.deciding.view_watch import ViewWatch
 
 
 def watch() -> ViewWatch:
-    return ViewWatch(('top', 'left'), missing_to_fault=3, gone_to_fault_s=5.0)
+    one = ViewWatch(('top', 'left'), missing_to_fault=3, gone_to_fault_s=5.0)
+    one.part_decided([], ['top', 'left'], 0.0)
+    return one
 
 
 def test_parts_in_a_row_without_a_verdict_of_a_view_are_a_fault_with_its_name() -> None:
@@ -81,3 +83,12 @@ def test_what_a_decider_reports_is_passed_on_with_the_view() -> None:
     )
     one.fault_reported('top', False, '', 0)
     assert one.fault(1.0) is None
+
+
+def test_a_view_that_has_given_nothing_yet_may_still_start() -> None:
+    one = ViewWatch(('top', 'left'), missing_to_fault=3, gone_to_fault_s=5.0)
+    for now in range(1, 11):
+        one.part_decided(['left'], ['top'], float(now))
+        assert one.fault(float(now)) is None
+    one.part_decided(['left'], ['top'], 11.0)
+    assert one.fault(11.0) is not None

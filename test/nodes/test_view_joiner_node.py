@@ -142,6 +142,8 @@ def test_a_part_that_one_view_knows_from_a_challenge_is_no_production(bench, kno
 
 def test_a_silent_view_stops_the_line_with_its_name_and_a_reset_alone_recovers(bench):
     stops, events = start_sorter(bench)
+    bench.both(99, left=False)
+    bench.joined(99)
     for number in range(1, 4):
         bench.both(number, left=None)
         joined = bench.joined(number)
