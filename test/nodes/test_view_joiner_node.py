@@ -13,13 +13,14 @@ import pytest
 pytest.importorskip('anomaly_inspection.msg', reason='needs ROS 2 and the built messages')
 
 from rclpy.parameter import Parameter
+from std_msgs.msg import Empty
 from std_srvs.srv import Trigger
 
 from anomaly_inspection.msg import Decision, Fault, LineStop, SortEvent
 from anomaly_inspection.nodes.qos import EVENT, LATCHED
 from anomaly_inspection.nodes.sorter_node import SorterNode
 from anomaly_inspection.nodes.spinning import NodeThread
-from anomaly_inspection.nodes.view_joiner_node import ViewJoinerNode
+from anomaly_inspection.nodes.view_joiner_node import ViewJoinerNode, ViewJoinerParameters
 from anomaly_inspection.recipes.view_set import write_view_set
 from support.view_bench import ViewBench
 
@@ -257,3 +258,27 @@ def test_parameters_that_cannot_be_are_refused_with_what_is_allowed(
     node.destroy_node()
     assert problem is not None
     assert words in problem
+
+
+def test_distances_along_the_belt_become_delays():
+    given = ViewJoinerParameters(
+        views=('top', 'left', 'back'),
+        leading_view='left',
+        join='distance',
+        view_offsets_m=('top=-0.1', 'back=0.05'),
+        belt_speed_m_per_s=0.5,
+    )
+    settings = given.join_settings()
+    assert settings.leading == 'left'
+    assert settings.delays_s == pytest.approx({'top': -0.2, 'back': 0.1})
+    assert settings.delay_s('left') == 0.0
+
+
+def test_a_robot_triggers_the_cameras_of_all_views_or_hears_that_there_is_none(bench):
+    refused = bench.call(Trigger, 'view_joiner/capture')
+    assert not refused.success
+    assert 'no camera listens to trigger' in refused.message
+    heard = bench.peer.hear(Empty, 'trigger', EVENT)
+    bench.wait(lambda: bench.node.count_subscribers('trigger') == 1)
+    bench.wait(lambda: bench.call(Trigger, 'view_joiner/capture').success)
+    bench.wait(lambda: heard)
