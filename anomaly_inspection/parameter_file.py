@@ -35,6 +35,7 @@ NODE_NAMES = (
     'opcua_server',
     'drift_watch',
     'inspector',
+    'view_joiner',
 )
 _PARAMETERS = 'ros__parameters'
 _WILDCARDS = ('*', '**')

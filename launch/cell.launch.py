@@ -38,7 +38,7 @@ PROFILES_VARIABLE = f'{"FASTRTPS" if IS_JAZZY else "FASTDDS"}_DEFAULT_PROFILES_F
 
 # Arguments that set a parameter: of which nodes, and whether it is a text ('0' stays '0').
 PARAMETERS = {
-    'recipe': (('decider',), True),
+    'recipe': (('decider', 'view_joiner'), True),
     'source': (('camera',), True),
     'rate_hz': (('camera',), False),
     'trigger': (('part_detector',), True),
@@ -47,6 +47,9 @@ PARAMETERS = {
 }
 # Nodes that a site may leave out, and what that means.
 OPTIONAL = {
+    'sorter': 'a view of several (views.launch.py); nobody fires a gate',
+    'decider': 'several views, each with a decider of its own (views.launch.py)',
+    'scorer': 'several views, each with a scorer of its own (views.launch.py)',
     'camera': 'another driver publishes the images (see image_topic)',
     'part_detector': 'the camera node announces the parts itself',
     'threshold_bridge': 'no potentiometers',
@@ -60,6 +63,7 @@ EXTRA = {
     'mqtt_bridge': 'decisions and states by MQTT; see docs/mqtt.md',
     'opcua_server': 'an OPC UA server of the cell; see docs/opcua.md',
     'drift_watch': 'warn when light, lens, camera, belt or parts change; see docs/drift.md',
+    'view_joiner': 'one verdict on what several views see; see views.launch.py and docs/views.md',
     'inspector': 'the action inspect, for robots and PLCs; see docs/robot.md',
 }
 # Where the argument is not called as the node.
@@ -83,6 +87,17 @@ ARGUMENTS = {
         f'raw or compressed (JPEG, PNG): how the part detector takes images. {NOT_GIVEN}',
     ),
     'image_topic': ('', 'Topic of the camera images. Not given: image_raw in the namespace.'),
+    'trigger_topic': (
+        '',
+        'Topic that triggers the camera (mode triggered), or of the photo eye (part detector '
+        'trigger photo_eye); for views that share one. Not given: trigger and photo_eye in the '
+        'namespace.',
+    ),
+    'views': (
+        '',
+        'Names of the views that the view_joiner joins, the leading one first: top,left. '
+        f'{NOT_GIVEN}',
+    ),
     'log_parts': ('', f'true: one line in the terminal for each part. {NOT_GIVEN}'),
     **{name: ('true', f'false: {meaning}.') for name, meaning in OPTIONAL.items()},
     **{
@@ -155,10 +170,18 @@ class CellNode(Node):
                 is_plain = not is_text and re.fullmatch(r'[\w.+-]+', given[name])
                 value = given[name] if is_plain else json.dumps(given[name])
                 yield from ('-p', f'{name}:={value}')
+        views = [view.strip() for view in given['views'].split(',') if view.strip()]
+        if views and self._role in ('view_joiner', 'panel'):
+            yield from ('-p', f'views:={json.dumps(views)}')
+        if views and self._role == 'sorter':
+            yield from ('-p', f'leading_view:={views[0]}')
         if given['image_topic'] and self._role in ('camera', 'part_detector'):
             topic = given['image_topic'].removesuffix('/')
             yield from ('-r', f'image_raw:={topic}')
             yield from ('-r', f'image_raw/compressed:={topic}/compressed')
+        if given['trigger_topic'] and self._role in ('camera', 'part_detector'):
+            own = 'trigger' if self._role == 'camera' else 'photo_eye'
+            yield from ('-r', f'{own}:={given["trigger_topic"]}')
 
 
 def environment() -> dict[str, object]:

@@ -25,10 +25,10 @@ def written(folder: Path, text: str | bytes) -> Path:
     return path
 
 
-def test_the_file_that_the_package_ships_is_taken_and_names_every_node(tmp_path: Path) -> None:
-    path = ROOT / 'config' / 'cell.yaml'
-    assert check_parameter_file(path) == []
-    text = path.read_text()
+def test_the_files_that_the_package_ships_are_taken_and_name_every_node(tmp_path: Path) -> None:
+    paths = [ROOT / 'config' / name for name in ('cell.yaml', 'two_views.yaml')]
+    assert [check_parameter_file(path) for path in paths] == [[], []]
+    text = '\n'.join(path.read_text() for path in paths)
     assert all(f'/**/{name}:' in text for name in NODE_NAMES)
 
 

@@ -70,6 +70,15 @@ def _four_numbers(
     help='Folder of the recipe to write. Its last part is the name of the recipe.',
 )
 @click.option(
+    '--view',
+    'views',
+    metavar='NAME=IMAGES',
+    multiple=True,
+    help='Several cameras see each part: images of good parts of one of them; give it once for '
+    'each view, 4 at most, in place of IMAGES. RECIPE then holds a recipe for each view. All '
+    'other options hold for each of them.',
+)
+@click.option(
     '--add',
     'more',
     type=click.Path(path_type=Path),
@@ -184,16 +193,7 @@ def _four_numbers(
 def teach(
     images: Path | None,
     recipe: Path,
-    more: Path | None,
-    is_kept: bool | None,
-    scorers: tuple[str, ...],
-    settings: tuple[str, ...],
-    is_tested: bool,
-    has_curve: bool,
-    model: Path | None,
-    model_metadata: Path | None,
-    backbone: Path | None,
-    backbone_layers: str | None,
+    views: tuple[str, ...],
     **given: Any,
 ) -> None:
     """
@@ -208,6 +208,36 @@ def teach(
 
     Exit status: 0 when the recipe is fit for use, 1 when it is written but its self-test shows
     that it is not, 2 when no recipe can be made.
+    """
+    from anomaly_inspection.cli.teach_views import teach_views, view_folders
+
+    if not views:
+        sys.exit(_teach_one(images, recipe, **given))
+    if images is not None or given['more'] is not None:
+        raise SettingError('--view takes the place of IMAGES and --add; leave them out')
+    folders = view_folders(views)
+    sys.exit(teach_views(folders, recipe, lambda *place: _teach_one(*place, **given)))
+
+
+def _teach_one(
+    images: Path | None,
+    recipe: Path,
+    *,
+    more: Path | None,
+    is_kept: bool | None,
+    scorers: tuple[str, ...],
+    settings: tuple[str, ...],
+    is_tested: bool,
+    has_curve: bool,
+    model: Path | None,
+    model_metadata: Path | None,
+    backbone: Path | None,
+    backbone_layers: str | None,
+    **given: Any,
+) -> int:
+    """
+    Teach one recipe; give the exit status.
+
     """
     from anomaly_inspection.recipes.carried_ranges import with_ranges_of
     from anomaly_inspection.recipes.folder import check_place, write_recipe
@@ -241,7 +271,7 @@ def teach(
         _print_self_test(result)
     if has_curve:
         print_curve(written, good)
-    sys.exit(EXIT_FAULT if result is not None and result.faults() else EXIT_OK)
+    return EXIT_FAULT if result is not None and result.faults() else EXIT_OK
 
 
 def _print_choice(reasons: Sequence[str]) -> None:

@@ -46,6 +46,8 @@ class Reason(IntEnum):
     UNKNOWN_CLASS = 10
     CHALLENGE_DUE = 11
     CHALLENGE_PART = 12
+    VIEW_MISSING = 13
+    VIEW_UNCLEAR = 14
 
 
 class Combination(IntEnum):

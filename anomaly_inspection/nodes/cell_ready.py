@@ -33,6 +33,7 @@ NODES = (
 # Nodes that are only waited for when an argument such as 'teacher=true' asks for them.
 EXTRA_NODES = (
     *('teacher', 'panel', 'recorder', 'mqtt_bridge', 'opcua_server', 'drift_watch', 'inspector'),
+    'view_joiner',
 )
 _ASK_AGAIN_S = 0.5
 _ANSWER_TIMEOUT_S = 5.0

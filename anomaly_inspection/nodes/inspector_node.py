@@ -64,7 +64,11 @@ if TYPE_CHECKING:
 _TICK_S = 0.01
 _LOOK_S = 0.1
 _WATCH_S = 1.0
-_FRAME_SERVICES = {'camera': 'camera/capture', 'part_detector': 'part_detector/trigger'}
+_FRAME_SERVICES = {
+    'camera': 'camera/capture',
+    'part_detector': 'part_detector/trigger',
+    'view_joiner': 'view_joiner/capture',
+}
 
 
 @dataclass(frozen=True)
@@ -79,7 +83,8 @@ class InspectorParameters(NodeParameters):
         "Whom it asks for a frame. 'nobody': the next part that comes is the part in place "
         "(camera in free run; trigger every_frame, photo_eye or presence). 'camera': calls "
         "camera/capture (mode triggered). 'part_detector': calls part_detector/trigger (trigger "
-        'service), with any driver.',
+        "service), with any driver. 'view_joiner': calls view_joiner/capture, which triggers the "
+        'cameras of all views.',
         choices=('nobody', *_FRAME_SERVICES),
         read_only=True,
     )

@@ -10,6 +10,7 @@ a process of its own and listens to pictures only while somebody looks.
 from __future__ import annotations
 
 from collections import OrderedDict
+from dataclasses import replace
 import functools
 from pathlib import Path
 import sys
@@ -45,7 +46,7 @@ from anomaly_inspection.nodes.stamps import nanoseconds_from_stamp
 from anomaly_inspection.panel.cell.shift_counts import Counts, counts_from_json, counts_to_json
 from anomaly_inspection.panel.cell.shifts import ShiftTable
 from anomaly_inspection.panel.cell.state import CellState
-from anomaly_inspection.panel.frames.hub import Frame, MAP, MARKED, PLAIN
+from anomaly_inspection.panel.frames.hub import Frame, FrameHub, MAP, MARKED, PLAIN
 from anomaly_inspection.panel.panel_parts import PanelParts
 from anomaly_inspection.panel.report.shift_reports import RecordsPlace, ShiftReports
 from anomaly_inspection.state_file import default_state_folder, NO_FOLDER
@@ -102,13 +103,16 @@ class PanelNode(InspectionNode[PanelParameters]):
         )
         self.parts = PanelParts(
             *(self._commands, self._teaching, self.people, cell_name, state),
+            frames=FrameHub(views=given.views),
             reviews=self._reviews,
             reports=self._reports(cell_name),
         )
         self._rejects = PanelRejects(
             *(self, state, self._reviews), given.near_limit, given.sample_every
         )
-        self._keys_by_stamp: OrderedDict[int, tuple[str, int]] = OrderedDict()
+        self._keys_by_stamp: OrderedDict[tuple[str, int], tuple[str, int]] = OrderedDict()
+        # Of several views: pictures that wait for the joined verdict.
+        self._undecided: OrderedDict[tuple[str, str], Frame] = OrderedDict()
         self._server: Any = None
         self._kept_counts: tuple[Counts, ...] = state.picture().counts
         self._pictures: list[Any] = []
@@ -296,36 +300,52 @@ class PanelNode(InspectionNode[PanelParameters]):
         self.parts.state.mark_stale(steady_s(), _STALE_AFTER_S)
 
     def _start_watching(self) -> None:
-        for kind, topic in _PICTURES.items():
-            self._pictures.append(
-                self.listen(
-                    CompressedImage,
-                    f'{topic}/compressed',
-                    functools.partial(self._take_picture, kind),
-                    WATCH_IMAGE,
+        views = self.parameters.views
+        for view in views or ('',):
+            # Only the pictures of the leading view are kept for later.
+            for kind in _PICTURES if view in ('', *views[:1]) else (MARKED,):
+                topic = f'{_PICTURES[kind]}/compressed'
+                taken = functools.partial(self._take_picture, view, kind)
+                self._pictures.append(
+                    self.listen(
+                        *(CompressedImage, f'{view}/{topic}' if view else topic),
+                        *(taken, WATCH_IMAGE),
+                    )
                 )
-            )
 
     def _stop_watching(self) -> None:
         while self._pictures:
             self.stop_listening(self._pictures.pop())
 
-    def _take_picture(self, kind: str, message: CompressedImage) -> None:
+    def _take_picture(self, view: str, kind: str, message: CompressedImage) -> None:
         stamp_ns = nanoseconds_from_stamp(message.header.stamp)
-        key = self._keys_by_stamp.get(stamp_ns)
+        key = self._keys_by_stamp.get((view, stamp_ns))
         if key is None:
             return
+        frame = Frame(key, bytes(message.data), self._verdict_of(key), kind, stamp_ns / 1e9, view)
+        if view and frame.has_passed is None:
+            self._undecided[view, kind] = frame
+        else:
+            self.parts.frames.give(frame)
+
+    def _verdict_of(self, key: tuple[str, int]) -> bool | None:
         part = self.parts.state.part(key)
-        decision = part.decision if part else None
-        has_passed = decision.has_passed if decision else None
-        self.parts.frames.give(Frame(key, bytes(message.data), has_passed, kind, stamp_ns / 1e9))
+        return part.decision.has_passed if part and part.decision else None
+
+    def _give_decided(self, key: tuple[str, int]) -> None:
+        for place, frame in list(self._undecided.items()):
+            if frame.key == key:
+                del self._undecided[place]
+                self.parts.frames.give(replace(frame, has_passed=self._verdict_of(key)))
 
     # What the cell says
 
     def _take_part(self, message: Part) -> None:
         key = (message.session_id, message.part_id)
         stamp_ns = nanoseconds_from_stamp(message.frame_stamps[-1])
-        self._keys_by_stamp[stamp_ns] = key
+        self._keys_by_stamp['', stamp_ns] = key
+        for view, stamp in zip(message.frame_views, message.frame_stamps, strict=False):
+            self._keys_by_stamp[view, nanoseconds_from_stamp(stamp)] = key
         while len(self._keys_by_stamp) > _REMEMBERED_STAMPS:
             self._keys_by_stamp.popitem(last=False)
         self._rejects.take_part(message)
@@ -341,6 +361,7 @@ class PanelNode(InspectionNode[PanelParameters]):
     def _take_decision(self, message: Decision) -> None:
         key = (message.session_id, message.part_id)
         self.parts.state.take_decision(key, panel_views.decision_view(message), time.time())
+        self._give_decided(key)
         self._rejects.take_decision(message)
 
     def _take_sort_event(self, message: SortEvent) -> None:
@@ -367,7 +388,7 @@ class PanelNode(InspectionNode[PanelParameters]):
 
     def _take_diagnostics(self, message: DiagnosticArray) -> None:
         namespace = self.get_namespace()
-        statuses = panel_views.health_views(message, namespace, steady_s())
+        statuses = panel_views.health_views(message, namespace, steady_s(), self.parameters.views)
         self.parts.state.set_health(statuses)
 
 

@@ -28,6 +28,12 @@ class PanelParameters(NodeParameters):
     port: int = parameter(
         8080, 'TCP port; 0 = any that is free.', minimum=0, maximum=65535, read_only=True
     )
+    views: tuple[str, ...] = parameter(
+        (),
+        'Names of the views, in a cell with several; the page then shows a picture of each. '
+        'Empty: the cell has one camera.',
+        read_only=True,
+    )
     certificate: str = parameter(
         '', 'File with the TLS certificate (PEM); with key: HTTPS.', read_only=True
     )

@@ -6,6 +6,7 @@ From messages to what the pages of the panel show.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 import math
 from pathlib import Path
 
@@ -73,6 +74,7 @@ _CAUSES = {
     LineStop.CAUSE_STATE_UNKNOWN: 'state_unknown',
     LineStop.CAUSE_INTERNAL: 'internal',
     LineStop.CAUSE_ENCODER: 'encoder',
+    LineStop.CAUSE_VIEW_MISSING: 'view_missing',
 }
 _DRIFT_STATES = {
     DriftState.STATE_LEARNING: 'learning',
@@ -268,19 +270,22 @@ def drift_view(message: DriftState) -> DriftView:
     return DriftView(state, since_s, causes)
 
 
-def health_views(message: DiagnosticArray, namespace: str, now_s: float) -> list[HealthView]:
+def health_views(
+    message: DiagnosticArray, namespace: str, now_s: float, views: Sequence[str] = ()
+) -> list[HealthView]:
     """
-    Convert the statuses of the nodes of a namespace; those of other cells are left out.
+    Convert the statuses of the nodes of a namespace and of the views in it; those of other cells
+    are left out.
 
     """
     prefix = namespace.rstrip('/') + '/'
-    views = []
+    found = []
     for status in message.status:
         if not status.name.startswith(prefix):
             continue
         node, _, concern = status.name.removeprefix(prefix).partition(': ')
-        if '/' in node:
+        if '/' in node and node.partition('/')[0] not in views:
             continue
         level = _LEVELS.get(status.level, 'error')
-        views.append(HealthView(node, concern, level, status.message, now_s))
-    return views
+        found.append(HealthView(node, concern, level, status.message, now_s))
+    return found

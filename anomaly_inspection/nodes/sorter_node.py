@@ -56,6 +56,7 @@ _BELT_UNKNOWN = (
 _CAUSE_OF_FAULT = {
     Fault.CAUSE_NO_SCORES: StopCause.NO_SCORES,
     Fault.CAUSE_UNCONFIRMED: StopCause.UNCONFIRMED,
+    Fault.CAUSE_VIEW_MISSING: StopCause.VIEW_MISSING,
 }
 
 
@@ -108,6 +109,14 @@ class SorterParameters(BeltParameters):
         unit='parts',
         minimum=0,
         maximum=10000,
+        read_only=True,
+    )
+
+    leading_view: str = parameter(
+        '',
+        'In a cell with several views the leading one: its parts are also taken from the view '
+        'itself, so that a view_joiner that is gone stops the line (undecided_to_stop). Empty: '
+        'the cell has one camera.',
         read_only=True,
     )
 
@@ -188,6 +197,8 @@ class SorterNode(InspectionNode[SorterParameters]):
         self._sort_event = self.publish_on(SortEvent, 'sort_event', EVENT)
         self._line_stop = self.publish_on(LineStop, 'line_stop', LATCHED)
         self.listen(Part, 'part', self._take_part, EVENT)
+        if self.parameters.leading_view:
+            self.listen(Part, f'{self.parameters.leading_view}/part', self._take_part, EVENT)
         self.listen(Decision, 'decision', self._take_decision, EVENT)
         self.listen(Fault, 'fault', self._take_fault, LATCHED)
         if self.parameters.belt == 'encoder':

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from nicegui import ui
 
 if TYPE_CHECKING:
+    from anomaly_inspection.panel.panel_parts import PanelParts
     from anomaly_inspection.panel.words import Words
 
 
@@ -22,15 +23,28 @@ class LivePicture(ui.element, component='assets/live_picture.js'):
     ----------
     words : Words
         The viewer's language.
+    view : str
+        Which of several views to show; '' in a cell with one camera.
 
     """
 
-    def __init__(self, words: Words) -> None:
+    def __init__(self, words: Words, view: str = '') -> None:
         super().__init__()
         self._props |= {
-            'address': '/frames',
+            'address': f'/frames?view={view}' if view else '/frames',
+            'view': view,
             'waiting': words('line.waiting_for_picture'),
             'label': words('line.part'),
             'good': words('verdict.good'),
             'bad': words('verdict.bad'),
         }
+
+
+def live_pictures(parts: PanelParts, words: Words) -> None:
+    """
+    Show the newest picture of each view.
+
+    """
+    with ui.element('div').classes('lives'):
+        for view in parts.frames.views:
+            LivePicture(words, view)

@@ -24,6 +24,7 @@ class StopCause(IntEnum):
     STATE_UNKNOWN = 6
     INTERNAL = 7
     ENCODER = 8
+    VIEW_MISSING = 9
 
     @classmethod
     def of(cls, code: int) -> StopCause:

@@ -28,6 +28,7 @@ from rcl_interfaces.srv import GetParameters
 from rclpy.node import Node
 from rclpy.parameter import parameter_value_to_python
 
+from anomaly_inspection.recipes.view_set import write_view_set
 from support.small_recipe import SMALL_LINE
 
 pytestmark = pytest.mark.ros
@@ -63,10 +64,10 @@ class Launched:
         self._process: subprocess.Popen[bytes] | None = None
         self.node = Node('launch_test', context=context)
 
-    def start(self, *arguments: str) -> 'Launched':
+    def start(self, *arguments: str, file: str = 'cell.launch.py') -> 'Launched':
         # A shell ignores SIGINT for what it runs in the background, and its children inherit that.
         command = ['env', '--default-signal=INT', 'ros2', 'launch']
-        command += ['anomaly_inspection', 'cell.launch.py', *arguments]
+        command += ['anomaly_inspection', file, *arguments]
         with self._terminal.open('w') as out:
             self._process = subprocess.Popen(
                 command, stdout=out, stderr=out, start_new_session=True
@@ -341,6 +342,60 @@ def test_every_argument_is_explained(launched: Launched) -> None:
     launched.start('--show-args')
     assert launched.ended() == 0
     explained = re.findall(r"^    '(\w+)':.*\n        (.+)", launched.terminal, re.MULTILINE)
-    assert len(explained) == 16
+    assert len(explained) == 27
     assert all(re.search(r'\.( Valid choices are: .*)?$', text) for _, text in explained)
     assert 'no description given' not in launched.terminal
+
+
+VIEWS = 'views.launch.py'
+
+
+@pytest.fixture
+def two_recipes(tmp_path: Path, taught_recipe: Path) -> Path:
+    for view in ('top', 'side'):
+        shutil.copytree(taught_recipe, tmp_path / 'part' / view)
+    write_view_set(tmp_path / 'part', ('top', 'side'))
+    return tmp_path / 'part'
+
+
+def test_two_views_one_with_a_driver_of_its_own_become_one_cell(
+    launched: Launched, two_recipes: Path, spin_until: Any
+) -> None:
+    launched.start(
+        *('views:=top,side', f'recipe:={two_recipes}', f'source.top:={SMALL_LINE}'),
+        *('image_topic.side:=/driver/image_raw', 'viewer:=false'),
+        file=VIEWS,
+    )
+    ready = launched.wait_for(r'\[inspection\.cell_ready\]: cell ready: (.*)', 90.0)[1]
+    assert ready == 'recipe part v1 is in force; active: sorter, view_joiner'
+    launched.wait_for(r'\[inspection\.top\.cell_ready\]: cell ready: .*camera')
+    launched.wait_for(r'\[inspection\.side\.cell_ready\]: cell ready: .*part_detector')
+    assert launched.parameter('/inspection/sorter', 'leading_view', spin_until) == 'top'
+    views = launched.parameter('/inspection/view_joiner', 'views', spin_until)
+    assert views == ['top', 'side']
+
+    def listeners(topic: str) -> set[str]:
+        infos = launched.node.get_subscriptions_info_by_topic(topic)
+        return {f'{info.node_namespace}/{info.node_name}' for info in infos}
+
+    spin_until(lambda: '/inspection/top/camera' in listeners('/inspection/trigger'), launched.node)
+    driven = listeners('/driver/image_raw')
+    assert driven == {'/inspection/side/part_detector'}
+    assert launched.interrupt() == 0
+    assert 'Traceback' not in launched.terminal
+
+
+@pytest.mark.parametrize(
+    ('argument', 'words'),
+    [
+        ('views:=a,b,c,d,e', r'views:=a,b,c,d,e is refused; allowed: 1 to 4 different names'),
+        ('views:=top,Left', r"views:=top,Left is refused: 'Left'; allowed: 1 to 4"),
+        ('source.tpo:=0', r'source\.tpo:= is refused; allowed: source\.top, source\.left'),
+    ],
+)
+def test_views_that_cannot_be_end_the_launch_with_one_sentence(
+    launched: Launched, argument: str, words: str
+) -> None:
+    launched.start(argument, file=VIEWS)
+    assert launched.ended() == 1
+    assert re.search(words, launched.terminal)

@@ -267,6 +267,17 @@ def test_a_trigger_takes_a_frame_by_topic_and_by_service(make_bench, folder):
     assert bench.node.part_count == 2
 
 
+def test_a_triggered_file_is_exposed_at_its_trigger_however_late_it_is_shown(make_bench, folder):
+    bench = make_bench(source=str(folder), rate_hz=2.0, mode='triggered').wait_until_active()
+    for _ in range(2):
+        assert bench.call(Trigger, 'camera/capture').success
+    after_ns = time.monotonic_ns()
+    bench.wait(lambda: len(bench.part_images) == 2)
+    assert [part.exposure_steady_ns <= after_ns for part in bench.parts] == [True, True]
+    assert bench.parts[1].age_s > 0
+    assert len({image.header.stamp.nanosec for image in bench.part_images}) == 2
+
+
 def test_capture_says_so_when_the_camera_is_not_triggered(make_bench, folder):
     bench = make_bench(source=str(folder), rate_hz=0.01).wait_until_active()
     refused = bench.call(Trigger, 'camera/capture')

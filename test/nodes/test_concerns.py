@@ -29,6 +29,7 @@ from anomaly_inspection.nodes.scorer_node import ScorerNode
 from anomaly_inspection.nodes.sorter_node import SorterNode
 from anomaly_inspection.nodes.teacher_node import TeacherNode
 from anomaly_inspection.nodes.threshold_bridge_node import ThresholdBridgeNode
+from anomaly_inspection.nodes.view_joiner_node import ViewJoinerNode
 from anomaly_inspection.nodes.viewer_node import ViewerNode
 
 # What the words stand for in the names of problems: a topic, a scorer, a number.
@@ -87,6 +88,10 @@ PROBLEMS = {
         'memory': ['learned'],
     },
     InspectorNode: {'cell': ['cell']},
+    ViewJoinerNode: {
+        'views': ['fault', f'recipe {X}'],
+        'joining': ['pitch', 'unclear'],
+    },
     PanelNode: {
         'people': ['people', 'record of changes'],
         'review': ['review set', 'lost part/image'],

@@ -30,6 +30,7 @@ from anomaly_inspection.nodes.threshold_bridge_node import (
     ThresholdBridgeNode,
     ThresholdBridgeParameters,
 )
+from anomaly_inspection.nodes.view_joiner_node import ViewJoinerNode, ViewJoinerParameters
 from anomaly_inspection.nodes.viewer_node import ViewerNode, ViewerParameters
 from support.paths import ROOT
 
@@ -75,6 +76,23 @@ def test_every_node_takes_its_part_of_the_parameter_file(name, parameter_file, r
     for key, value in given.items():
         assert getattr(node.parameters, key) == value
     node.destroy_node()
+
+
+def test_the_file_of_two_views_fits_the_nodes_and_its_times_follow_each_other():
+    sections = yaml.safe_load((ROOT / 'config' / 'two_views.yaml').read_text())
+    kinds = {**NODES, 'view_joiner': (ViewJoinerNode, ViewJoinerParameters)}
+    for section, content in sections.items():
+        known = {field.name for field in fields(kinds[section.rpartition('/')[2]][1])}
+        assert set(content['ros__parameters']) <= known, section
+    given = {
+        name: kinds[name][1](**sections[f'/**/{name}']['ros__parameters'])
+        for name in ('decider', 'view_joiner', 'sorter')
+    }
+    sorter, joiner = given['sorter'], given['view_joiner']
+    travel_s = sorter.tracker_settings().travel_time_s
+    assert given['decider'].deadline_s < joiner.deadline_s < travel_s - sorter.window_s / 2
+    assert 2 * joiner.join_within_s < sorter.tracker_settings().closest_s
+    joiner.join_settings()
 
 
 def test_the_gate_comes_after_the_deadline(parameter_file):

@@ -9,6 +9,7 @@ What a topic, service or action means stands here; all else comes from the nodes
 from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
+import re
 from typing import Any
 
 from rclpy.parameter import Parameter
@@ -38,6 +39,7 @@ from anomaly_inspection.nodes.threshold_bridge_node import (
     ThresholdBridgeNode,
     ThresholdBridgeParameters,
 )
+from anomaly_inspection.nodes.view_joiner_node import ViewJoinerNode, ViewJoinerParameters
 from anomaly_inspection.nodes.viewer_node import ViewerNode, ViewerParameters
 
 NODES = {
@@ -56,6 +58,7 @@ NODES = {
     'drift_watch': (DriftWatchNode, DriftWatchParameters),
     'simulated_belt': (SimulatedBeltNode, SimulatedBeltParameters),
     'inspector': (InspectorNode, InspectorParameters),
+    'view_joiner': (ViewJoinerNode, ViewJoinerParameters),
 }
 TOPICS = {
     'image_raw': 'Every frame of the camera. A foreign driver may publish it instead of `camera`.',
@@ -100,10 +103,25 @@ TOPICS = {
     'overlay/frame/compressed': 'The frame alone, as JPEG; only while somebody subscribes.',
     'overlay/map/compressed': 'The anomaly map alone, gray up to the limit and heat above, '
     'as JPEG; only while somebody subscribes.',
+    **{
+        f'VIEW/{topic}': f'The same of one view of several ({what}).'
+        for topic, what in {
+            'part': 'VIEW is its name: `top/part`',
+            'score': 'published again on `score`, the scorer as `top/ssim`',
+            'decision': 'joined into one `decision`',
+            'fault': 'that of any view becomes `fault`',
+            'recipe_in_force': 'joined into one',
+            'limits_in_force': 'joined into one',
+            'overlay/part/compressed': 'the page shows one for each view',
+            'overlay/frame/compressed': 'of the leading view',
+            'overlay/map/compressed': 'of the leading view',
+        }.items()
+    },
     '/diagnostics': 'The state of every node, once a second.',
 }
 SERVICES = {
     'camera/capture': 'Takes one frame and makes it a part (`mode: triggered`).',
+    'view_joiner/capture': 'Triggers the cameras of all views together (`mode: triggered`).',
     'part_detector/trigger': 'Makes a part of what is before the camera (`trigger: service`).',
     'decider/confirm_recipe': (
         'Brings into force the recipe that a restarted decider found, when it is not the one from '
@@ -147,7 +165,10 @@ SETTINGS: dict[str, list[dict[str, Any]]] = {
     ],
     'decider': [{'challenge_parts': ['good a', 'bad b']}],
     'recorder': [{'maps': True}],
-    'sorter': [{'gate': 'topic', 'gate_rests_in': 'pass', 'belt': 'encoder'}],
+    'sorter': [
+        {'gate': 'topic', 'gate_rests_in': 'pass', 'belt': 'encoder', 'leading_view': 'top'}
+    ],
+    'panel': [{'views': ['top', 'left']}, {}],
 }
 STANDARD_PACKAGES = ('rcl_interfaces', 'lifecycle_msgs', 'type_description_interfaces')
 # Their topics exist only where they are installed; the page tells of them in words.
@@ -237,6 +258,8 @@ class Interfaces:
             publishers = ', '.join(name for name in out if name != 'simulated_belt') or 'you'
             if topic == '/diagnostics':
                 publishers = 'all'
+            elif topic.startswith('VIEW/'):
+                publishers = 'the nodes of the view'
             yield (
                 f'`{topic}`',
                 self.types[topic],
@@ -316,7 +339,7 @@ def _package_and_name(kind: Any) -> tuple[str, str]:
 
 
 def _relative(name: str) -> str:
-    return name.removeprefix('/')
+    return re.sub('^(top|left)/', 'VIEW/', name.removeprefix('/'))
 
 
 def _quality(profile: Any) -> str:

@@ -6,15 +6,15 @@ export default {
     <figure class="live" :class="verdict">
       <img ref="image" v-show="part" alt="">
       <figcaption v-if="part">{{ caption }}</figcaption>
-      <div v-else class="live-empty">{{ waiting }}</div>
+      <div v-else class="live-empty">{{ view ? view + ': ' + waiting : waiting }}</div>
     </figure>`,
-  props: { address: String, waiting: String, good: String, bad: String, label: String },
+  props: { address: String, view: String, waiting: String, good: String, bad: String, label: String },
   data: () => ({ part: 0, passed: null }),
   computed: {
     verdict() { return this.passed === null ? '' : this.passed ? 'is-good' : 'is-bad'; },
     caption() {
       const word = this.passed === null ? '' : this.passed ? this.good : this.bad;
-      return `${this.label} ${this.part} ${word}`.trim();
+      return `${this.view ? this.view + ' · ' : ''}${this.label} ${this.part} ${word}`.trim();
     },
   },
   mounted() { this.pause = 500; this.connect(); },

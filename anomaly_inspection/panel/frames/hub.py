@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 import math
@@ -40,6 +40,9 @@ class Frame:
         One of `KINDS`; only MARKED goes to those who look, the others are kept for later.
     time_s : float
         Exposure, seconds since 1970 by the camera's clock.
+    view : str
+        Which of several views it is of; '' in a cell with one camera. Only those of the leading
+        one are kept for later.
 
     """
 
@@ -48,6 +51,7 @@ class Frame:
     has_passed: bool | None = None
     kind: str = MARKED
     time_s: float = math.nan
+    view: str = ''
 
 
 class FrameHub:
@@ -58,13 +62,15 @@ class FrameHub:
     ----------
     kept, rejects_kept : int
         So many pictures of the last parts, and beside them of the last rejects, stay at hand.
+    views : sequence of str
+        Names of the views, the leading one first; empty in a cell with one camera.
 
     """
 
-    def __init__(self, kept: int = 48, rejects_kept: int = 48) -> None:
+    def __init__(self, kept: int = 48, rejects_kept: int = 48, views: Sequence[str] = ()) -> None:
+        self.views = tuple(views) or ('',)
         self._lock = threading.Lock()
-        self._newest: Frame | None = None
-        self._count = 0
+        self._newest: dict[str, tuple[int, Frame]] = {}
         self._viewers: dict[Viewer, asyncio.AbstractEventLoop] = {}
         self._stores: tuple[tuple[OrderedDict[PartKey, dict[str, bytes]], int], ...] = (
             (OrderedDict(), kept),
@@ -88,14 +94,15 @@ class FrameHub:
             for is_for_rejects, (store, size) in enumerate(self._stores):
                 if is_for_rejects and frame.has_passed is not False:
                     continue
+                if frame.view != self.views[0]:
+                    continue
                 store.setdefault(frame.key, {})[frame.kind] = frame.jpeg
                 while len(store) > size:
                     store.popitem(last=False)
             if frame.kind != MARKED:
                 return
-            self._newest = frame
-            self._count += 1
-            viewers = list(self._viewers.items())
+            self._newest[frame.view] = (self.newest(frame.view)[0] + 1, frame)
+            viewers = [one for one in self._viewers.items() if one[0].view == frame.view]
         for viewer, loop in viewers:
             try:
                 loop.call_soon_threadsafe(viewer.arrived.set)
@@ -119,12 +126,13 @@ class FrameHub:
         return tuple(kind for kind in KINDS if self.jpeg_of(key, kind) is not None)
 
     @contextmanager
-    def viewer(self) -> Iterator[Viewer]:
+    def viewer(self, view: str = '') -> Iterator[Viewer]:
         """
-        Look for as long as the context lasts; call it in the event loop.
+        Look at a view ('' = the leading one) as long as the context lasts; call it in the event
+        loop.
 
         """
-        viewer = Viewer(self)
+        viewer = Viewer(self, view or self.views[0])
         with self._lock:
             self._viewers[viewer] = asyncio.get_running_loop()
         try:
@@ -136,13 +144,12 @@ class FrameHub:
         with self._lock:
             self._viewers.pop(viewer, None)
 
-    def newest(self) -> tuple[int, Frame | None]:
+    def newest(self, view: str = '') -> tuple[int, Frame | None]:
         """
-        Give the newest picture and how many came up to it.
+        Give the newest picture of a view ('' = the leading one) and how many came up to it.
 
         """
-        with self._lock:
-            return self._count, self._newest
+        return self._newest.get(view or self.views[0], (0, None))
 
 
 class Viewer:
@@ -151,7 +158,8 @@ class Viewer:
 
     """
 
-    def __init__(self, hub: FrameHub) -> None:
+    def __init__(self, hub: FrameHub, view: str) -> None:
+        self.view = view
         self.arrived = asyncio.Event()
         self._hub = hub
         self._seen = -1
@@ -163,7 +171,7 @@ class Viewer:
         """
         while True:
             self.arrived.clear()
-            count, frame = self._hub.newest()
+            count, frame = self._hub.newest(self.view)
             if frame is not None and count != self._seen:
                 self._seen = count
                 return frame

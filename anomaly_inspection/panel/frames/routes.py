@@ -36,9 +36,9 @@ def add_routes(app: FastAPI, parts: PanelParts) -> None:
     hub = parts.frames
 
     @app.websocket('/frames')
-    async def frames(socket: WebSocket) -> None:
+    async def frames(socket: WebSocket, view: str = '') -> None:
         await socket.accept()
-        with hub.viewer() as viewer:
+        with hub.viewer(view) as viewer:
             closed = asyncio.create_task(_answers(socket, shown := asyncio.Event()))
             try:
                 while not closed.done():
@@ -56,9 +56,9 @@ def add_routes(app: FastAPI, parts: PanelParts) -> None:
                 closed.cancel()
 
     @app.get('/stream.mjpeg')
-    async def stream() -> StreamingResponse:
+    async def stream(view: str = '') -> StreamingResponse:
         return StreamingResponse(
-            _mjpeg(hub),
+            _mjpeg(hub, view),
             media_type=f'multipart/x-mixed-replace; boundary={_BOUNDARY}',
             headers={'Cache-Control': 'no-store'},
         )
@@ -103,8 +103,8 @@ async def _answers(socket: WebSocket, shown: asyncio.Event) -> None:
         shown.set()
 
 
-async def _mjpeg(hub: FrameHub) -> AsyncIterator[bytes]:
-    with hub.viewer() as viewer:
+async def _mjpeg(hub: FrameHub, view: str) -> AsyncIterator[bytes]:
+    with hub.viewer(view) as viewer:
         while True:
             jpeg = (await viewer.next()).jpeg
             yield (

@@ -19,7 +19,7 @@ from anomaly_inspection.panel.line.drift_line import DriftLine
 from anomaly_inspection.panel.line.figures import Counters, Health, ScoreChart
 from anomaly_inspection.panel.line.measure_bars import MeasureBars
 from anomaly_inspection.panel.line.parts import PartDialog, Strip
-from anomaly_inspection.panel.live_picture import LivePicture
+from anomaly_inspection.panel.live_picture import live_pictures
 from anomaly_inspection.panel.people.roles import Role
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def add_page(parts: PanelParts) -> None:
             may_review = visitor is not None and visitor.role >= Role.OPERATOR
             dialog = PartDialog(parts, words, may_review=may_review)
             with ui.element('div').classes('see'):
-                LivePicture(words)
+                live_pictures(parts, words)
                 strip = Strip(words, dialog.open)
             with ui.element('div').classes('know'):
                 verdict = _Verdict(words)
@@ -77,7 +77,7 @@ def add_page(parts: PanelParts) -> None:
     def wall(request: Request) -> None:
         with layout.frame(parts, request, 'wall', is_wall=True) as words:
             with ui.element('div').classes('see'):
-                LivePicture(words)
+                live_pictures(parts, words)
                 strip = Strip(words)
             with ui.element('div').classes('know'):
                 verdict = _Verdict(words)

@@ -115,6 +115,22 @@ def test_a_slow_viewer_gets_the_newest_picture_and_misses_the_others():
         threads.submit(asyncio.run, look()).result()
 
 
+def test_each_view_has_a_newest_picture_and_those_of_the_leading_one_are_kept():
+    async def look():
+        hub = FrameHub(views=('top', 'left'))
+        with hub.viewer('left') as left, hub.viewer() as leading:
+            hub.give(Frame(('s', 1), b'left 1', view='left'))
+            hub.give(Frame(('s', 1), b'top 1', view='top'))
+            hub.give(Frame(('s', 2), b'left 2', has_passed=False, view='left'))
+            assert (await leading.next()).jpeg == b'top 1'
+            assert (await left.next()).jpeg == b'left 2'
+        assert hub.jpeg_of(('s', 1)) == b'top 1'
+        assert hub.jpeg_of(('s', 2)) is None
+
+    with ThreadPoolExecutor(1) as threads:
+        threads.submit(asyncio.run, look()).result()
+
+
 def test_pictures_of_rejects_are_kept_longer():
     hub = FrameHub(kept=3, rejects_kept=2)
     for number in range(10):

@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+The panel of a cell with several views: a picture of each, with the joined verdict.
+
+"""
+
+import pytest
+
+pytest.importorskip('anomaly_inspection.msg', reason='needs ROS 2 and the built messages')
+pytest.importorskip('nicegui', reason='NiceGUI is not installed: pip install .[panel]')
+
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from sensor_msgs.msg import CompressedImage
+
+from anomaly_inspection.msg import Decision, Part
+from anomaly_inspection.nodes.panel_node import PanelNode
+from anomaly_inspection.nodes.panel_views import health_views
+from anomaly_inspection.nodes.qos import EVENT
+from anomaly_inspection.nodes.stamps import stamp_from_nanoseconds
+from support.cell_bench import NodeBench, Peer
+
+pytestmark = pytest.mark.ros
+
+# Both cameras stamp the frames of a part alike, as a hardware trigger makes them.
+STAMP = stamp_from_nanoseconds(5_000)
+
+
+class Panel(PanelNode):
+    """
+    The panel without its web server, as if somebody looked.
+
+    """
+
+    def activate(self):
+        self._start_watching()
+
+    def deactivate(self):
+        self._stop_watching()
+
+    def _look_around(self):
+        pass
+
+
+@pytest.fixture
+def bench(ros_context):
+    peer = Peer(ros_context)
+    peer.out = {
+        topic: peer.create_publisher(message_type, topic, EVENT)
+        for message_type, topic in (
+            (Part, 'part'),
+            (Decision, 'decision'),
+            *((CompressedImage, f'{v}/overlay/part/compressed') for v in ('top', 'left')),
+        )
+    }
+    bench = NodeBench(Panel, peer, views=['top', 'left'], review_mb=0).wait_until_active()
+    bench.wait(lambda: all(one.get_subscription_count() == 1 for one in peer.out.values()))
+    yield bench
+    bench.close()
+
+
+def test_pictures_of_both_views_wait_for_the_joined_verdict(bench):
+    out, frames = bench.peer.out, bench.node.parts.frames
+    key = {'session_id': 'test', 'part_id': 7}
+    for views, is_complete in ((['top'], False), (['top', 'left'], True)):
+        out['part'].publish(
+            Part(
+                frame_stamps=[STAMP] * len(views),
+                frame_names=[''] * len(views),
+                frame_problems=[''] * len(views),
+                frame_views=views,
+                is_complete=is_complete,
+                **key,
+            )
+        )
+    bench.wait(lambda: ('left', 5_000) in bench.node._keys_by_stamp)
+    for view in ('top', 'left'):
+        message = CompressedImage(data=view.encode())
+        message.header.stamp = STAMP
+        out[f'{view}/overlay/part/compressed'].publish(message)
+    bench.wait(lambda: len(bench.node._undecided) == 2)
+    assert frames.newest('left')[1] is None
+    out['decision'].publish(
+        Decision(verdict=Decision.VERDICT_REJECT, reason=Decision.REASON_LIMIT_EXCEEDED, **key)
+    )
+    bench.wait(lambda: frames.newest('top')[1] and frames.newest('left')[1])
+    for view in ('top', 'left'):
+        frame = frames.newest(view)[1]
+        assert (frame.jpeg, frame.key, frame.has_passed) == (view.encode(), ('test', 7), False)
+    assert frames.jpeg_of(('test', 7)) == b'top'
+
+
+def test_the_nodes_of_the_views_stand_under_health_and_those_of_other_cells_do_not():
+    names = ('sorter', 'left/camera: source', 'teacher/helper')
+    message = DiagnosticArray(
+        status=[
+            DiagnosticStatus(name=f'/inspection/{name}', level=DiagnosticStatus.ERROR)
+            for name in names
+        ]
+    )
+    found = health_views(message, '/inspection', 1.0, ('top', 'left'))
+    assert [(view.node, view.concern) for view in found] == [
+        ('sorter', ''),
+        ('left/camera', 'source'),
+    ]
