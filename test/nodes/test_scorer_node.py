@@ -23,8 +23,8 @@ from anomaly_inspection.errors import SettingError
 from anomaly_inspection.msg import Part, PartPose, RecipeInForce, RecipePrepared, Score
 from anomaly_inspection.nodes import scorer_node
 from anomaly_inspection.nodes.image_conversion import float_array_from_image, image_from_array
+from anomaly_inspection.nodes.pose_reporter import PoseReporter
 from anomaly_inspection.nodes.qos import EVENT, IMAGE, LATCHED, UNRELIABLE_IMAGE, WATCH_IMAGE
-from anomaly_inspection.nodes.score_messages import PoseReporter
 from anomaly_inspection.nodes.scorer_node import ScorerNode
 from anomaly_inspection.nodes.stamps import nanoseconds_from_stamp, stamp_from_nanoseconds
 from anomaly_inspection.recipes.folder import read_recipe
@@ -331,7 +331,7 @@ def test_the_map_is_published_only_while_somebody_looks(bench, bad, monkeypatch)
 
 def test_the_pose_of_each_part_is_published_once_and_is_where_the_part_is(bench, recipe, good):
     poses = bench.line.hear(PartPose, 'part_pose', EVENT)
-    bench.wait(lambda: bench.node._part_pose.get_subscription_count() == 1)
+    bench.wait(lambda: bench.node._pose_face.is_heard)
     moved = np.roll(good, (2, 3), axis=(0, 1))
     for part_id, pixels in ((1, good), (2, moved), (3, np.zeros_like(good))):
         bench.scored_with(part_id, pixels)
