@@ -10,7 +10,7 @@ that of Zhang, "A flexible new technique for camera calibration", doi:10.1109/34
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 import math
 from typing import Any, TYPE_CHECKING
 
@@ -43,6 +43,7 @@ _OUTLIER = 3.0
 _LEAST_OUTLIER_PX = 0.3
 _MOST_OUTLIERS = 0.25
 _THIRD_IS_SURE = 5.0
+_GROUPS = 12
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,9 @@ class CameraFit:
         Standard deviation of the centre's worse coordinate.
     tilt_deg : float
         Largest angle between the board's faces in two pictures.
+    without_some : tuple of CameraCalibration
+        The same, each without a group of the pictures: how far they differ tells how well all that
+        follows is known (the jackknife).
 
     """
 
@@ -84,6 +88,7 @@ class CameraFit:
     focal_spread: float
     centre_spread_px: float
     tilt_deg: float
+    without_some: tuple[CameraCalibration, ...] = ()
 
 
 def fit_camera(
@@ -129,7 +134,28 @@ def fit_camera(
         fit = _fit(views, size)
     found = _described(fit, views, size, refused)
     _check(found, max_rms_px)
-    return found
+    return replace(found, without_some=_without_some(views, size, fit.flags))
+
+
+def _without_some(
+    views: Mapping[str, BoardView], size: tuple[int, int], flags: int
+) -> tuple[CameraCalibration, ...]:
+    groups = min(_GROUPS, len(views))
+    return tuple(
+        _calibration(
+            _fit_with(
+                {
+                    name: view
+                    for at, (name, view) in enumerate(views.items())
+                    if at % groups != out
+                },
+                size,
+                flags,
+            ),
+            size,
+        )
+        for out in range(groups)
+    )
 
 
 def _check_count(views: Mapping[str, BoardView], refused: Mapping[str, str]) -> None:
@@ -152,6 +178,7 @@ class _Fit:
     errors_px: NDArray[np.float64]
     largest_px: float
     rms_px: float
+    flags: int
 
 
 def _fit(views: Mapping[str, BoardView], size: tuple[int, int]) -> _Fit:
@@ -193,6 +220,7 @@ def _fit_with(views: Mapping[str, BoardView], size: tuple[int, int], flags: int)
         np.asarray(errors_px, np.float64).ravel(),
         largest_px,
         float(rms_px),
+        flags,
     )
 
 
@@ -210,17 +238,8 @@ def _described(
     fit: _Fit, views: Mapping[str, BoardView], size: tuple[int, int], refused: Mapping[str, str]
 ) -> CameraFit:
     camera, spreads = fit.camera, fit.spreads
-    calibration = CameraCalibration(
-        *size,
-        'plumb_bob',
-        tuple(map(float, fit.distortion[:5])),
-        tuple(map(float, camera.ravel())),
-        tuple(map(float, np.eye(3).ravel())),
-        # Of one camera: no rectification, and the picture without distortion keeps its scale.
-        tuple(map(float, np.hstack((camera, np.zeros((3, 1)))).ravel())),
-    )
     return CameraFit(
-        calibration,
+        _calibration(fit, size),
         tuple(views),
         refused,
         sum(len(view.pixels) for view in views.values()),
@@ -230,6 +249,18 @@ def _described(
         float(max(spreads[0] / camera[0, 0], spreads[1] / camera[1, 1], key=abs)),
         float(max(spreads[2:4])),
         _tilt_deg(fit.turns),
+    )
+
+
+def _calibration(fit: _Fit, size: tuple[int, int]) -> CameraCalibration:
+    return CameraCalibration(
+        *size,
+        'plumb_bob',
+        tuple(map(float, fit.distortion[:5])),
+        tuple(map(float, fit.camera.ravel())),
+        tuple(map(float, np.eye(3).ravel())),
+        # Of one camera: no rectification, and the picture without distortion keeps its scale.
+        tuple(map(float, np.hstack((fit.camera, np.zeros((3, 1)))).ravel())),
     )
 
 

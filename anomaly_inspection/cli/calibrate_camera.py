@@ -163,6 +163,7 @@ def calibrate_camera(
         belt = fit_belt(
             find_board_on_belt(belt_image, board, calibration.size),
             calibration,
+            without_some=fit.without_some if fit else (),
             thickness_m=given['board_thickness_m'],
             max_rms_px=max_rms_px,
             camera_frame=given['camera_frame'],
@@ -232,7 +233,7 @@ def _print_belt(belt: BeltFit) -> None:
         f'  reprojection error  {belt.rms_px:.3f} px rms, {belt.largest_px:.2f} px at most',
         f'  the camera sees     {1000 * width_m:.1f} x {1000 * height_m:.1f} mm, '
         f'{1000 * width_m / size[0]:.3f} mm a pixel',
-        f'  the plane is known  to {1000 * belt.spread_m:.3f} mm at the corners of the picture '
+        f'  places are known    to {1000 * belt.spread_m:.2f} mm at the corners of the picture '
         '(standard deviation)',
         f'  the camera stands   at {x_m:.4f}, {y_m:.4f}, {z_m:.4f} m in the frame '
         f"'{belt.plane.belt_frame}'",
