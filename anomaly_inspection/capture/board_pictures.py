@@ -94,9 +94,11 @@ def find_boards(
     return BoardPictures(views, left_out, size)
 
 
-def find_board_on_belt(path: Path, board: CalibrationBoard, size: tuple[int, int]) -> BoardView:
+def find_board_on_belt(
+    path: Path, board: CalibrationBoard, size: tuple[int, int]
+) -> tuple[BoardView, NDArray[np.uint8]]:
     """
-    Find the board in the picture that shows it on the belt.
+    Find the board in the picture that shows it on the belt; give both.
 
     Raises
     ------
@@ -120,6 +122,6 @@ def find_board_on_belt(path: Path, board: CalibrationBoard, size: tuple[int, int
                 f'{shown} has {this[0]}x{this[1]} px; allowed: {size[0]}x{size[1]} px, as in the '
                 'calibration of the camera'
             )
-        return board.find(picture)
+        return board.find(picture), picture
     except FrameError as error:
         raise SettingError(f'{shown}: {error}') from error

@@ -25,6 +25,7 @@ from anomaly_inspection.cli.output import (
     write_file,
 )
 from anomaly_inspection.errors import FrameError, SettingError
+from anomaly_inspection.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from anomaly_inspection.capture.calibration_board import CalibrationBoard
     from anomaly_inspection.capture.camera_fit import CameraFit
 
-CAMERA_FILE, BELT_FILE = 'camera.yaml', 'belt_plane.yaml'
+CAMERA_FILE, BELT_FILE, BELT_PICTURE = 'camera.yaml', 'belt_plane.yaml', 'belt_plane.png'
 
 
 def _board(
@@ -79,7 +80,7 @@ def _frame_name(context: click.Context, parameter: click.Parameter, value: str) 
     '--out',
     required=True,
     type=click.Path(path_type=Path, file_okay=False),
-    help=f'Folder to write {CAMERA_FILE} and {BELT_FILE} to.',
+    help=f'Folder to write {CAMERA_FILE}, {BELT_FILE} and {BELT_PICTURE} to.',
 )
 @click.option(
     '--camera-info',
@@ -142,6 +143,9 @@ def calibrate_camera(
     Exit status: 0 when the files are written, 2 when the calibration is refused; then nothing is
     written.
     """
+    import cv2
+
+    from anomaly_inspection.capture.belt_picture import belt_picture
     from anomaly_inspection.capture.belt_plane import belt_plane_text, fit_belt
     from anomaly_inspection.capture.board_pictures import find_board_on_belt
     from anomaly_inspection.capture.calibration import calibration_text, read_calibration
@@ -160,8 +164,9 @@ def calibrate_camera(
     calibration = fit.calibration if fit else read_calibration(camera_info or Path())
     belt = None
     if belt_image is not None:
+        view, picture = find_board_on_belt(belt_image, board, calibration.size)
         belt = fit_belt(
-            find_board_on_belt(belt_image, board, calibration.size),
+            view,
             calibration,
             without_some=fit.without_some if fit else (),
             thickness_m=given['board_thickness_m'],
@@ -169,15 +174,17 @@ def calibrate_camera(
             camera_frame=given['camera_frame'],
             belt_frame=given['belt_frame'],
         )
-    files = {}
+    files: dict[str, bytes] = {}
     if fit:
         _print_camera(fit)
-        files[CAMERA_FILE] = calibration_text(calibration, given['camera_frame'])
+        files[CAMERA_FILE] = calibration_text(calibration, given['camera_frame']).encode()
     if belt:
         _print_belt(belt)
-        files[BELT_FILE] = belt_plane_text(belt.plane)
-    for name, text in files.items():
-        _put(out, name, text)
+        files[BELT_FILE] = belt_plane_text(belt.plane).encode()
+        drawn = belt_picture(picture, belt.plane)
+        files[BELT_PICTURE] = cv2.imencode('.png', drawn)[1].tobytes()
+    for name, content in files.items():
+        _put(out, name, content)
         console.print(f'written: {escaped(out / name)}', soft_wrap=True)
     if json_file:
         write_file(json_file, json.dumps(without_nan(_figures(fit, belt, board)), indent=2) + '\n')
@@ -280,7 +287,7 @@ def _camera_figures(calibration: CameraCalibration) -> dict[str, Any]:
     }
 
 
-def _put(folder: Path, name: str, text: str) -> None:
+def _put(folder: Path, name: str, content: bytes) -> None:
     """
     Write a file so that no reader ever sees half of it.
 
@@ -288,7 +295,7 @@ def _put(folder: Path, name: str, text: str) -> None:
     draft = folder / f'.{name}.new'
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        write_file(draft, text)
+        draft.write_bytes(content)
         os.replace(draft, folder / name)
     except OSError as error:
-        raise SettingError(f'cannot write {escaped(folder / name)}: {error.strerror}') from error
+        raise SettingError(f'cannot write {printable(folder / name)}: {error.strerror}') from error

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 MOST_GRASPS = 16
 HIGHEST_M = 2.0
 _MOST_DEG = 360.0
+# People read them in recipe.yaml.
+_DIGITS = 6
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,7 @@ class Grasp:
         return Grasp(
             *_placed(self.x_px, self.y_px, to_other),
             _turned(self.axis_deg, to_other),
-            None if self.width_px is None else self.width_px * scale,
+            None if self.width_px is None else round(self.width_px * scale, _DIGITS),
         )
 
 
@@ -203,11 +205,11 @@ class PartMarks:
 
 def _placed(x_px: float, y_px: float, to_other: NDArray[np.float64]) -> tuple[float, float]:
     x, y = to_other @ (x_px, y_px, 1.0)
-    return float(x), float(y)
+    return round(float(x), _DIGITS), round(float(y), _DIGITS)
 
 
 def _turned(axis_deg: float, to_other: NDArray[np.float64]) -> float:
     # y points down.
     axis_rad = math.radians(axis_deg)
     x, y = to_other[:, :2] @ (math.cos(axis_rad), -math.sin(axis_rad))
-    return math.degrees(math.atan2(-y, x))
+    return round(math.degrees(math.atan2(-y, x)), _DIGITS)

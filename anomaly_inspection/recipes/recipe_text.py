@@ -106,7 +106,8 @@ def _marks(recipe: Recipe) -> list[str]:
     return [
         '# Marked on the part in the first reference: origin, axis (degrees, counter-clockwise),',
         '# grasps (along the closing jaws), and how high above the belt they are.',
-        _block('marks', recipe.marks.to_mapping()),
+        _entry('marks', recipe.marks.to_mapping()),
+        '',
     ]
 
 

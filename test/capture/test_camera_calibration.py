@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import yaml
 
+from anomaly_inspection.capture.belt_picture import belt_picture
 from anomaly_inspection.capture.belt_plane import (
     belt_plane_text,
     BeltPlane,
@@ -105,6 +106,24 @@ def test_corners_are_found_where_they_are_however_the_board_lies(
     # A marker that is not read costs its corners.
     assert len(view.pixels) >= 0.8 * board.columns * board.rows
     assert np.abs(view.pixels - true_pixels(view, *pose)).max() < 0.4
+
+
+@pytest.mark.skipif(
+    not hasattr(cv2.aruco, 'CharucoDetector'), reason='OpenCV 4.6 draws boards in one way alone'
+)
+@pytest.mark.parametrize('squares', [(8, 6), (7, 5), (6, 8)])
+def test_boards_as_opencv_drew_them_before_4_6_are_found(squares: tuple[int, int]) -> None:
+    words = cv2.aruco.getPredefinedDictionary(cv2.aruco.DICT_4X4_50)
+    drawn = cv2.aruco.CharucoBoard(squares, 0.03, 0.022, words)
+    drawn.setLegacyPattern(True)
+    picture = drawn.generateImage((squares[0] * 60, squares[1] * 60))
+    board = CalibrationBoard.from_text(f'charuco:{squares[0]}x{squares[1]}:0.03:0.022')
+    view = board.find(np.pad(picture, 60, constant_values=255))
+    expected = np.stack(
+        (view.points_m[:, 0] / 0.03 + 1, board.rows - view.points_m[:, 1] / 0.03), axis=1
+    )
+    assert len(view.pixels) == board.columns * board.rows
+    assert view.pixels == pytest.approx(60 + 60 * expected - 0.5, abs=0.2)
 
 
 def test_a_picture_without_the_board_says_what_is_seen_in_it() -> None:
@@ -301,6 +320,27 @@ def test_a_quaternion_turns_as_its_matrix_does(seed: int) -> None:
         ]
     )
     assert again == pytest.approx(rotation, abs=1e-9)
+
+
+@pytest.mark.parametrize('colour', [False, True])
+def test_the_picture_of_the_belt_shows_its_axes_where_they_are(colour: bool) -> None:
+    picture, *pose = on_belt(CHARUCO, 20.0)
+    plane = BeltPlane(TRUTH, *pose)
+    shown = np.dstack(3 * [picture]) if colour else picture
+    drawn = belt_picture(shown, plane)
+    assert drawn.shape == (360, 480, 3)
+    for place, channel in (((0.04, 0.0), 2), ((0.0, 0.04), 1)):
+        x, y = np.rint(plane.to_pixels(np.array([place]))[0]).astype(int)
+        assert drawn[y, x].argmax() == channel
+        assert drawn[y, x, channel] > 150
+    # What was given stays as it was.
+    assert np.array_equal(shown[..., 0] if colour else shown, picture)
+
+
+def test_the_picture_of_a_belt_up_to_the_horizon_is_drawn() -> None:
+    rotation = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, -1.0], [0.0, 1.0, 0.0]])
+    plane = BeltPlane(TRUTH, rotation, np.array([0.0, 0.3, 0.0]))
+    assert belt_picture(np.zeros((360, 480), np.uint8), plane).shape == (360, 480, 3)
 
 
 # ----------------------------------------------------------------------------------------- file
