@@ -104,7 +104,7 @@ def find_board_on_belt(
     ------
     SettingError
         When the picture cannot be read, is of another size than the calibration, or does not show
-        the board, or when the board does not say which way is up.
+        the whole board, or when the board does not say which way is up.
 
     """
     shown = printable(path)
@@ -122,6 +122,6 @@ def find_board_on_belt(
                 f'{shown} has {this[0]}x{this[1]} px; allowed: {size[0]}x{size[1]} px, as in the '
                 'calibration of the camera'
             )
-        return board.find(picture), picture
+        return board.find(picture, is_whole=True), picture
     except FrameError as error:
         raise SettingError(f'{shown}: {error}') from error

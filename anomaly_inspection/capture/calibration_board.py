@@ -155,7 +155,7 @@ class CalibrationBoard:
         points = np.stack((column, self.rows - 1 - row, np.zeros_like(row)), axis=1)
         return np.asarray(self.square_m * points, np.float64)
 
-    def find(self, image: NDArray[np.uint8]) -> BoardView:
+    def find(self, image: NDArray[np.uint8], *, is_whole: bool = False) -> BoardView:
         """
         Find the board in a picture.
 
@@ -163,6 +163,9 @@ class CalibrationBoard:
         ----------
         image : ndarray of uint8, (h, w) or (h, w, 3)
             Gray or BGR.
+        is_whole : bool
+            Refuse a picture that shows a part of the board, or another board with some of the same
+            markers: its origin might be elsewhere.
 
         Raises
         ------
@@ -176,7 +179,7 @@ class CalibrationBoard:
             return self._found_checkerboard(gray)
         corners, ids, markers = self._charuco_corners(gray)
         if len(ids) < FEWEST_CORNERS:
-            seen = 'no marker' if not markers else f'{markers} markers'
+            seen = f'{len(markers)} markers' if len(markers) else 'no marker'
             raise FrameError(
                 f'{seen} of {self.dictionary} and {len(ids)} corners of the board found; allowed: '
                 f'{FEWEST_CORNERS} corners or more. Is it {self.text()}?'
@@ -189,7 +192,29 @@ class CalibrationBoard:
             raise FrameError(
                 f'the markers found lie otherwise than on the board. Is it {self.text()}?'
             )
+        if is_whole:
+            self._check_whole(ids, markers)
         return view
+
+    def _check_whole(self, ids: NDArray[np.int64], markers: NDArray[np.int64]) -> None:
+        on_board = (self.columns + 1) * (self.rows + 1) // 2
+        if len(markers) and markers.max() >= on_board:
+            raise FrameError(
+                f'marker {markers.max()} is seen; allowed: 0 to {on_board - 1}, those of the '
+                f'board. Is it {self.text()}?'
+            )
+        sides = {
+            'left column': ids % self.columns == 0,
+            'right column': ids % self.columns == self.columns - 1,
+            'upper row': ids < self.columns,
+            'lower row': ids >= self.columns * (self.rows - 1),
+        }
+        for name, is_there in sides.items():
+            if not is_there.any():
+                raise FrameError(
+                    f'no corner of the {name} of the board is seen; allowed: the whole board. Is '
+                    f'it {self.text()}?'
+                )
 
     def _is_flat(self, view: BoardView) -> bool:
         """
@@ -241,9 +266,9 @@ class CalibrationBoard:
 
     def _charuco_corners(
         self, gray: NDArray[np.uint8]
-    ) -> tuple[NDArray[np.float64], NDArray[np.int64], int]:
+    ) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]:
         """
-        Give corners, their numbers row by row from the top, and how many markers are seen.
+        Give corners, their numbers row by row from the top, and the numbers of the markers.
 
         """
         aruco: Any = _aruco()
@@ -268,13 +293,13 @@ class CalibrationBoard:
                 # There they come half a pixel off.
                 steps = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_MAX_ITER, 40, 0.001)
                 corners = cv2.cornerSubPix(gray, corners, (4, 4), (-1, -1), steps)
-        count = 0 if markers is None else len(markers)
+        seen = np.asarray([] if markers is None else markers, np.int64).ravel()
         if ids is None or corners is None:
-            return np.empty((0, 2)), np.empty(0, np.int64), count
+            return np.empty((0, 2)), np.empty(0, np.int64), seen
         return (
             np.asarray(corners, np.float64).reshape(-1, 2),
             np.asarray(ids, np.int64).ravel(),
-            count,
+            seen,
         )
 
     def _dictionary(self) -> Any:

@@ -299,6 +299,21 @@ def test_a_board_without_a_direction_is_refused_for_the_belt(tmp_path: Path) -> 
         find_board_on_belt(tmp_path / 'x.png', board, SIZE)
 
 
+@pytest.mark.parametrize(
+    ('squares', 'says'),
+    [('7x6', 'no corner of the lower row'), ('7x4', 'marker 1[4-7] is seen; allowed: 0 to 13')],
+)
+def test_a_board_of_another_length_is_refused_for_the_belt(
+    tmp_path: Path, squares: str, says: str
+) -> None:
+    file = tmp_path / 'belt.png'
+    cv2.imwrite(str(file), on_belt(CHARUCO, 20.0)[0])
+    assert len(find_board_on_belt(file, CHARUCO, SIZE)[0].pixels) == 24
+    board = CalibrationBoard.from_text(f'charuco:{squares}:0.030:0.022')
+    with pytest.raises(SettingError, match=says):
+        find_board_on_belt(file, board, SIZE)
+
+
 def test_a_picture_of_the_belt_of_another_size_is_refused(tmp_path: Path) -> None:
     file = tmp_path / 'belt.png'
     cv2.imwrite(str(file), np.zeros((100, 100), np.uint8))
