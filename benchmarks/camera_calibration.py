@@ -25,7 +25,8 @@ import cv2
 import numpy as np
 from std_msgs.msg import Header
 
-from anomaly_inspection.capture.belt_plane import BeltPlane, fit_belt
+from anomaly_inspection.capture.belt_fit import fit_belt
+from anomaly_inspection.capture.belt_plane import BeltPlane
 from anomaly_inspection.capture.board_pictures import find_boards
 from anomaly_inspection.capture.calibration_board import CalibrationBoard
 from anomaly_inspection.capture.camera_fit import fit_camera

@@ -30,7 +30,7 @@ from anomaly_inspection.printable import printable
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from anomaly_inspection.capture.belt_plane import BeltFit
+    from anomaly_inspection.capture.belt_fit import BeltFit
     from anomaly_inspection.capture.calibration import CameraCalibration
     from anomaly_inspection.capture.calibration_board import CalibrationBoard
     from anomaly_inspection.capture.camera_fit import CameraFit
@@ -145,20 +145,13 @@ def calibrate_camera(
     """
     import cv2
 
+    from anomaly_inspection.capture.belt_fit import fit_belt
     from anomaly_inspection.capture.belt_picture import belt_picture
-    from anomaly_inspection.capture.belt_plane import belt_plane_text, fit_belt
+    from anomaly_inspection.capture.belt_plane import belt_plane_text
     from anomaly_inspection.capture.board_pictures import find_board_on_belt
     from anomaly_inspection.capture.calibration import calibration_text, read_calibration
 
-    if (images is None) == (camera_info is None):
-        raise SettingError('give IMAGES, a folder of pictures of the board, or else --camera-info')
-    if camera_info and belt_image is None:
-        raise SettingError('--camera-info needs --belt-image: there is nothing else to find')
-    if given['camera_frame'] == given['belt_frame']:
-        raise SettingError(
-            f'--belt-frame {given["belt_frame"]} is refused; allowed: another name than that of '
-            '--camera-frame'
-        )
+    _check_options(images, camera_info, belt_image, given)
     check_results_writable(files=(json_file,), folders=(out,))
     fit = _camera(images, board, max_rms_px) if images else None
     calibration = fit.calibration if fit else read_calibration(camera_info or Path())
@@ -188,6 +181,23 @@ def calibrate_camera(
         console.print(f'written: {escaped(out / name)}', soft_wrap=True)
     if json_file:
         write_file(json_file, json.dumps(without_nan(_figures(fit, belt, board)), indent=2) + '\n')
+
+
+def _check_options(
+    images: Path | None,
+    camera_info: Path | None,
+    belt_image: Path | None,
+    given: dict[str, Any],
+) -> None:
+    if (images is None) == (camera_info is None):
+        raise SettingError('give IMAGES, a folder of pictures of the board, or else --camera-info')
+    if camera_info and belt_image is None:
+        raise SettingError('--camera-info needs --belt-image: there is nothing else to find')
+    if given['camera_frame'] == given['belt_frame']:
+        raise SettingError(
+            f'--belt-frame {given["belt_frame"]} is refused; allowed: another name than that of '
+            '--camera-frame'
+        )
 
 
 def _camera(images: Path, board: CalibrationBoard, max_rms_px: float) -> CameraFit:

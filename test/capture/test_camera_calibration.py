@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 import yaml
 
+from anomaly_inspection.capture.belt_fit import fit_belt
 from anomaly_inspection.capture.belt_picture import belt_picture
 from anomaly_inspection.capture.belt_plane import (
     belt_plane_text,
     BeltPlane,
-    fit_belt,
     quaternion_of,
     read_belt_plane,
 )
