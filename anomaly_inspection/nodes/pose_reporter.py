@@ -135,7 +135,7 @@ class PoseReporter:
 
         """
         message.belt_pose.header.frame_id = belt.belt_frame
-        complaint = self._misfit(message.header.frame_id, belt, size)
+        complaint = self.misfit(message.header.frame_id, size)
         if not complaint:
             x_m, y_m, yaw_rad, _ = self._on_belt(
                 belt, message.x_px, message.y_px, message.angle_rad
@@ -154,11 +154,14 @@ class PoseReporter:
             grasp.belt_pose = _pose((x_m, y_m, self._height_m), yaw_rad)
             grasp.width_m = width_m
 
-    def _misfit(self, frame_id: str, belt: BeltPlane, size: tuple[int, int]) -> str:
+    def misfit(self, frame_id: str, size: tuple[int, int]) -> str:
         """
-        Say why the plane of the belt does not hold for a frame; '' when it does.
+        Say why the plane of the belt does not hold for a frame; '' when it does, or is not known.
 
         """
+        belt = self._belt
+        if belt is None:
+            return ''
         width, height = belt.calibration.size
         if size != (width, height):
             return (

@@ -144,7 +144,7 @@ class ScorerNode(InspectionNode[ScorerParameters]):
 
     concerns: ClassVar[dict[str, tuple[str, ...]]] = {
         'recipe': ('recipe',),
-        'frames': ('age', 'queue', 'lost *', 'frequency frames'),
+        'frames': ('age', 'queue', 'lost *', 'frequency frames', 'belt plane'),
         'scorers': ('scorer *', 'scoring', 'workers'),
     }
 
@@ -462,9 +462,15 @@ class ScorerNode(InspectionNode[ScorerParameters]):
         first = next(iter(recipe.scorers))
         if not self._pose_face.is_heard or not reporter.is_aligned:
             return
+        header = frame.image.header
+        misfit = reporter.misfit(header.frame_id, (frame.image.width, frame.image.height))
+        if misfit:
+            self.report('belt plane', WARN, f'part_pose: {misfit}')
+        else:
+            self.clear('belt plane')
         for score in scores:
             if score.scorer == first:
-                message = reporter.message(score, frame.image.header)
+                message = reporter.message(score, header)
                 message.session_id, message.part_id = frame.session_id, frame.part_id
                 self._pose_face.publish(message)
 

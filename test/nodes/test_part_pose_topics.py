@@ -247,6 +247,7 @@ def test_frames_that_the_belt_plane_is_not_for_have_no_metres_and_are_not_sure(
     assert not poses[0].is_sure
     assert not poses[0].is_on_belt
     assert says in poses[0].detail
+    assert says in bench.node.problem('belt plane')
     assert np.isnan(numbers_of(poses[0].belt_pose.pose)).all()
     assert np.isnan(numbers_of(poses[0].grasps[0].belt_pose)).all()
     assert math.isnan(poses[0].grasps[0].width_m)
