@@ -18,13 +18,14 @@ from typing import TYPE_CHECKING
 
 import click
 import numpy as np
+from std_msgs.msg import Header
 
 from anomaly_inspection.capture.simulated_line import render_part, SimulatedLineSettings
 from anomaly_inspection.capture.source import Frame
 from anomaly_inspection.evaluation.recipe_judge import RecipeJudge
 from anomaly_inspection.imaging.tolerance import Tolerance
 from anomaly_inspection.learning.teach import teach, TeachOptions
-from anomaly_inspection.nodes.score_messages import PoseReporter
+from anomaly_inspection.nodes.pose_reporter import PoseReporter
 from benchmarks.report import machine
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ def measure(case: str, settings: SimulatedLineSettings, parts: int) -> Errors:
     for index in range(1000, 1000 + parts):
         part = render_part(settings, index)
         _, scores = judge.judge(Frame(part.image, 0, 0))
-        message = reporter.message(scores[0])
+        message = reporter.message(scores[0], Header())
         if not message.is_sure:
             found.unsure += 1
             continue

@@ -74,7 +74,7 @@ OPEN_ROOMS = {'nodes', 'cli'}
 ROS_MODULES = {
     *('rclpy', 'launch', 'launch_ros', 'cv_bridge', 'ament_index_python', 'rosidl_runtime_py'),
     *('builtin_interfaces', 'std_msgs', 'sensor_msgs', 'std_srvs', 'diagnostic_msgs'),
-    *('geometry_msgs', 'rcl_interfaces', 'lifecycle_msgs', 'ur_msgs', 'control_msgs'),
+    *('geometry_msgs', 'rcl_interfaces', 'lifecycle_msgs', 'tf2_msgs', 'ur_msgs', 'control_msgs'),
 }
 ONLY_IN = [
     ('nodes', ROS_MODULES),

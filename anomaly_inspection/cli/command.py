@@ -14,6 +14,7 @@ import click
 from anomaly_inspection import __version__
 from anomaly_inspection.cli.account import account
 from anomaly_inspection.cli.calibrate import calibrate
+from anomaly_inspection.cli.calibrate_camera import calibrate_camera
 from anomaly_inspection.cli.evaluate import evaluate
 from anomaly_inspection.cli.opcua_user import opcua_user
 from anomaly_inspection.cli.output import errors, escaped, EXIT_USAGE
@@ -75,6 +76,6 @@ def main() -> None:
 
 for command in (
     *(teach, train, calibrate, self_test, run, evaluate, simulate, recipe, account),
-    *(records, report, review, validate, opcua_user),
+    *(records, report, review, validate, opcua_user, calibrate_camera),
 ):
     main.add_command(command)

@@ -15,6 +15,7 @@ import click
 
 from anomaly_inspection.cli.good_images import offered_images, print_left_out
 from anomaly_inspection.cli.learning_curve import print_curve
+from anomaly_inspection.cli.marks import GivenMarks, mark_options
 from anomaly_inspection.cli.options import (
     FALSE_REJECT_RATE,
     Number,
@@ -188,6 +189,7 @@ def _four_numbers(
     help='Teach on 5, 10, 20, 50 and 100 of the images as well, and say what more images bring. '
     'Takes as long as teaching several times.',
 )
+@mark_options
 @click.option('--product', default='', help='Name of the product, kept in the recipe.')
 @click.option('--taught-by', default='', help='Your name, kept in the recipe.')
 def teach(
@@ -250,6 +252,7 @@ def _teach_one(
         for scorer, name in _backbones(scorers, backbone, backbone_layers).items():
             chosen.setdefault(scorer, {}).setdefault('backbone', name)
     named = _named_scorers(scorers)
+    marks = GivenMarks(given, images or more)
     old = check_place(recipe)
     if more is None:
         good = _read(images, given)
@@ -259,7 +262,7 @@ def _teach_one(
     taught = _taught(good, quality, images or more, recipe.name, named, chosen, given)
     print_left_out(taught.provenance.left_out)
     _print_choice(taught.provenance.choice)
-    taught, notes = with_ranges_of(old, taught)
+    taught, notes = with_ranges_of(old, marks.put_on(taught, old))
     written = write_recipe(taught, recipe, images=_kept(taught, good, is_kept))
     print_recipe(written)
     for note in notes:

@@ -6,7 +6,7 @@ Where a part lies in a frame: its origin and its axis, carried from the referenc
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 import math
 from typing import TYPE_CHECKING
 
@@ -17,6 +17,8 @@ from anomaly_inspection.imaging.region_of_interest import RegionOfInterest
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from anomaly_inspection.imaging.part_marks import PartMarks
 
 # A silhouette rounder than this has no main axis: ratio of its deviations along and across it.
 _LEAST_ELONGATION = 1.1
@@ -38,6 +40,8 @@ class PartFrame:
         interest, because the part could not be told from its background.
     has_axis : bool
         False: the silhouette has no main axis, and the angle is that from the reference alone.
+    is_marked : bool
+        True: a person has given origin, axis or both.
 
     """
 
@@ -46,6 +50,7 @@ class PartFrame:
     axis_rad: float = 0.0
     is_silhouette: bool = False
     has_axis: bool = False
+    is_marked: bool = False
 
 
 @dataclass(frozen=True)
@@ -111,6 +116,20 @@ def part_frame(
         is_silhouette=True,
         has_axis=has_axis,
     )
+
+
+def marked_frame(frame: PartFrame, marks: PartMarks | None) -> PartFrame:
+    """
+    Give origin and axis as a person has marked them; what is not marked stays.
+
+    """
+    if marks is None or (marks.origin_px is None and marks.axis_deg is None):
+        return frame
+    x_px, y_px = marks.origin_px or (frame.x_px, frame.y_px)
+    if marks.axis_deg is None:
+        return replace(frame, x_px=x_px, y_px=y_px, is_marked=True)
+    axis_rad = math.radians(marks.axis_deg)
+    return replace(frame, x_px=x_px, y_px=y_px, axis_rad=axis_rad, has_axis=True, is_marked=True)
 
 
 def pose_in_frame(

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass
+from pathlib import Path
 import threading
 import time
 from typing import Any, ClassVar, TYPE_CHECKING
 
 from sensor_msgs.msg import Image
 
+from anomaly_inspection.capture.belt_plane import read_belt_plane
 from anomaly_inspection.errors import FrameError, InspectionError, SettingError
-from anomaly_inspection.msg import Part, PartPose, RecipeInForce, RecipePrepared, Score
+from anomaly_inspection.msg import Part, RecipeInForce, RecipePrepared, Score
 from anomaly_inspection.nodes.frame_workers import FrameWorkers
 from anomaly_inspection.nodes.freed_memory import keep_freed_memory
 from anomaly_inspection.nodes.frequency import Frequency
@@ -27,15 +29,18 @@ from anomaly_inspection.nodes.inspection_node import (
     WARN,
 )
 from anomaly_inspection.nodes.parameters import parameter
+from anomaly_inspection.nodes.pose_face import PoseFace
+from anomaly_inspection.nodes.pose_reporter import PoseReporter
 from anomaly_inspection.nodes.qos import EVENT, IMAGE, LATCHED
 from anomaly_inspection.nodes.recipe_reading import read_within_budget, RecipeParameters
-from anomaly_inspection.nodes.score_messages import PoseReporter, score_message
+from anomaly_inspection.nodes.score_messages import score_message
 from anomaly_inspection.nodes.spinning import spin_node
 from anomaly_inspection.nodes.stamps import nanoseconds_from_stamp
 from anomaly_inspection.scoring.frame_scorer import combined_map, ScorerResult, ScoreStatus
 from anomaly_inspection.steady_clock import exposure_on_this_clock
 
 if TYPE_CHECKING:
+    from anomaly_inspection.capture.belt_plane import BeltPlane
     from anomaly_inspection.recipes.recipe import Recipe
     from anomaly_inspection.scoring.frame_scorer import FrameScorer
 
@@ -87,6 +92,18 @@ class ScorerParameters(RecipeParameters):
         maximum=8,
         read_only=True,
     )
+    belt_plane: str = parameter(
+        '',
+        'File belt_plane.yaml of anomaly-inspection calibrate-camera: part_pose then says where '
+        "parts lie on the belt in metres; '' = in pixels alone.",
+        read_only=True,
+    )
+    publishes_tf: bool = parameter(
+        True,
+        'With belt_plane: tell tf2 where the camera stands in the frame of the belt (/tf_static). '
+        'false where another node does so.',
+        read_only=True,
+    )
 
 
 @dataclass(frozen=True)
@@ -127,13 +144,14 @@ class ScorerNode(InspectionNode[ScorerParameters]):
 
     concerns: ClassVar[dict[str, tuple[str, ...]]] = {
         'recipe': ('recipe',),
-        'frames': ('age', 'queue', 'lost *', 'frequency frames'),
+        'frames': ('age', 'queue', 'lost *', 'frequency frames', 'belt plane'),
         'scorers': ('scorer *', 'scoring', 'workers'),
     }
 
     def __init__(self, **options: Any) -> None:
         super().__init__('scorer', ScorerParameters, **options)
         keep_freed_memory()
+        self._belt: BeltPlane | None = None
         self._loaded: _LoadedRecipe | None = None
         self._prepared: _LoadedRecipe | None = None
         self._announced_hash = ''
@@ -152,9 +170,11 @@ class ScorerNode(InspectionNode[ScorerParameters]):
         Load the recipe if one is named, make the endpoints.
 
         """
+        file = self.parameters.belt_plane
+        self._belt = read_belt_plane(Path(file).expanduser()) if file else None
         self._loaded = self._load(self.parameters.recipe) if self.parameters.recipe else None
         self._score = self.publish_on(Score, 'score', EVENT)
-        self._part_pose = self.publish_on(PartPose, 'part_pose', EVENT)
+        self._pose_face = PoseFace(self, self._belt, publishes_tf=self.parameters.publishes_tf)
         self._anomaly_map = self.publish_on(Image, 'anomaly_map', IMAGE)
         self._recipe_prepared = self.publish_on(RecipePrepared, 'recipe_prepared', LATCHED)
         self.listen(Part, 'part', self._take_part, EVENT)
@@ -178,6 +198,7 @@ class ScorerNode(InspectionNode[ScorerParameters]):
         )
         if self._loaded is not None:
             self._confirm(self._loaded)
+        self._pose_face.tell_tf()
 
     def deactivate(self) -> None:
         """
@@ -249,7 +270,7 @@ class ScorerNode(InspectionNode[ScorerParameters]):
             )
         frame_scorer = recipe.frame_scorer(names or None)
         frame_scorer.allow_threads(self.parameters.workers)
-        return _LoadedRecipe(recipe, frame_scorer, PoseReporter(recipe))
+        return _LoadedRecipe(recipe, frame_scorer, PoseReporter(recipe, self._belt))
 
     def _confirm(self, loaded: _LoadedRecipe) -> None:
         """
@@ -439,14 +460,19 @@ class ScorerNode(InspectionNode[ScorerParameters]):
         """
         recipe, reporter = frame.loaded.recipe, frame.loaded.pose
         first = next(iter(recipe.scorers))
-        if not self._part_pose.get_subscription_count() or not reporter.is_aligned:
+        if not self._pose_face.is_heard or not reporter.is_aligned:
             return
+        header = frame.image.header
+        misfit = reporter.misfit(header.frame_id, (frame.image.width, frame.image.height))
+        if misfit:
+            self.report('belt plane', WARN, f'part_pose: {misfit}')
+        else:
+            self.clear('belt plane')
         for score in scores:
             if score.scorer == first:
-                message = reporter.message(score)
-                message.header = frame.image.header
+                message = reporter.message(score, header)
                 message.session_id, message.part_id = frame.session_id, frame.part_id
-                self._part_pose.publish(message)
+                self._pose_face.publish(message)
 
     def _report_failure(self, error: Exception) -> None:
         self.report_event(

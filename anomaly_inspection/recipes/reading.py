@@ -32,6 +32,7 @@ from anomaly_inspection.imaging.frame_check import (
 )
 from anomaly_inspection.imaging.image_decoding import decode_image
 from anomaly_inspection.imaging.image_header import image_header
+from anomaly_inspection.imaging.part_marks import PartMarks
 from anomaly_inspection.imaging.preprocessing import PreprocessingSettings
 from anomaly_inspection.imaging.tolerance import Tolerance
 from anomaly_inspection.printable import printable, shown
@@ -219,6 +220,7 @@ def _recipe(
         scorers=scorers,
         references=_references(reader, frame_format, folder, files, budget),
         tolerance=_tolerance(reader),
+        marks=_marks(reader, frame_format),
         combination=str(reader.choice('combination', COMBINATIONS)),
         version=reader.integer('version', 1, 2**32 - 1),
         created=_created(reader),
@@ -309,6 +311,22 @@ def _tolerance(reader: MappingReader) -> Tolerance | None:
     if tolerance.shift_px is None:
         raise reader.error('tolerance.shift_px', 'is missing')
     return tolerance
+
+
+def _marks(reader: MappingReader, frame_format: FrameFormat) -> PartMarks | None:
+    """
+    Give what is marked on the part; None when nothing is.
+
+    """
+    if not reader.has('marks'):
+        return None
+    mapping = reader.plain_mapping('marks')
+    try:
+        marks = PartMarks.from_mapping(mapping)
+        marks.check_within(frame_format.width, frame_format.height)
+    except SettingError as error:
+        raise reader.error('marks', f'is not allowed: {error}') from error
+    return marks
 
 
 def _provenance(reader: MappingReader) -> Provenance:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from anomaly_inspection.imaging.frame_check import FrameFormat
+    from anomaly_inspection.imaging.part_marks import PartMarks
     from anomaly_inspection.imaging.preprocessing import PreprocessingSettings
     from anomaly_inspection.imaging.tolerance import Tolerance
     from anomaly_inspection.recipes.teaching_images import TeachingImages
@@ -176,6 +177,8 @@ class Recipe:
     conditions : dict of str to ndarray of float64
         How the pictures of its good parts were lit, and where the parts lay in them, by the names
         in `imaging/conditions.py`; empty = not known, as in recipes of older versions.
+    marks : PartMarks or None
+        What a person has marked on the part, in pixels of the first reference; None = nothing.
 
     """
 
@@ -194,6 +197,7 @@ class Recipe:
     hash: str = ''
     teaching_images: TeachingImages | None = None
     conditions: dict[str, NDArray[np.float64]] = field(default_factory=dict, repr=False)
+    marks: PartMarks | None = None
 
     def at(self, path: Path) -> Recipe:
         """

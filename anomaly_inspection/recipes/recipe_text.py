@@ -52,6 +52,7 @@ def recipe_text(recipe: Recipe) -> str:
         _entry('preprocessing_fingerprint', recipe.preprocessing.fingerprint()),
         '',
         *_tolerance(recipe),
+        *_marks(recipe),
         '# any: one measure beyond its limit rejects the part; all: only all of them together do.',
         "# A measure with 'judged: false' is published, but plays no part in this. Where lowest",
         '# and highest are given, the limit may be moved within them alone.',
@@ -96,6 +97,17 @@ def _tolerance(recipe: Recipe) -> list[str]:
     return [
         '# How far good parts may lie, turn and be lit differently: what the limits hold for.',
         _block('tolerance', recipe.tolerance.to_mapping()),
+    ]
+
+
+def _marks(recipe: Recipe) -> list[str]:
+    if recipe.marks is None:
+        return []
+    return [
+        '# Marked on the part in the first reference: origin, axis (degrees, counter-clockwise),',
+        '# grasps (along the closing jaws), and how high above the belt they are.',
+        _entry('marks', recipe.marks.to_mapping()),
+        '',
     ]
 
 

@@ -29,6 +29,7 @@ from anomaly_inspection.errors import RecipeError, SettingError
 from anomaly_inspection.evaluation.frame_time import measure_frame_time
 from anomaly_inspection.evaluation.recipe_faults import limits_note
 from anomaly_inspection.evaluation.self_test_report import examples_picture
+from anomaly_inspection.learning.carried_marks import with_marks_of
 from anomaly_inspection.learning.recipe_calibration import false_rejects_of
 from anomaly_inspection.printable import printable
 from anomaly_inspection.recipes.carried_ranges import with_ranges_of
@@ -223,7 +224,8 @@ def install(draft: Draft, library: Path, budget_bytes: int) -> tuple[Recipe, tup
     """
     Write the draft into the library of recipes, over a recipe of its name as the next version.
 
-    The ranges that an engineer has set for limits stay (see `with_ranges_of`).
+    The ranges that an engineer has set for limits stay (see `with_ranges_of`), and so do the marks
+    on the part (see `with_marks_of`).
 
     Returns
     -------
@@ -236,6 +238,8 @@ def install(draft: Draft, library: Path, budget_bytes: int) -> tuple[Recipe, tup
     ------
     RecipeError
         When it is not what was taught, or cannot be written; the library is as it was.
+    SettingError
+        When the marks on the part cannot be carried over; the library is as it was.
 
     """
     recipe = read_recipe(draft.folder, budget_bytes=budget_bytes)
@@ -245,7 +249,7 @@ def install(draft: Draft, library: Path, budget_bytes: int) -> tuple[Recipe, tup
         )
     place = library / recipe.name
     older = check_place(place, budget_bytes=budget_bytes)
-    recipe, notes = with_ranges_of(older, recipe)
+    recipe, notes = with_ranges_of(older, with_marks_of(older, recipe))
     return write_recipe(recipe, place, budget_bytes=budget_bytes), notes
 
 

@@ -42,7 +42,7 @@ PROBLEMS = {
     },
     ScorerNode: {
         'recipe': ['recipe'],
-        'frames': ['age', 'queue', f'lost {X}', 'frequency frames'],
+        'frames': ['age', 'queue', f'lost {X}', 'frequency frames', 'belt plane'],
         'scorers': [f'scorer {X}', 'scoring', 'workers'],
     },
     DeciderNode: {

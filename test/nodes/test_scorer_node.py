@@ -7,7 +7,6 @@ The scorer node over DDS: frames and parts that join, frames that cannot be scor
 from dataclasses import replace
 import shutil
 import threading
-import time
 
 import numpy as np
 import pytest
@@ -20,106 +19,21 @@ from sensor_msgs.msg import Image
 
 from anomaly_inspection.capture.open_source import open_source
 from anomaly_inspection.errors import SettingError
-from anomaly_inspection.msg import Part, PartPose, RecipeInForce, RecipePrepared, Score
+from anomaly_inspection.msg import Score
 from anomaly_inspection.nodes import scorer_node
-from anomaly_inspection.nodes.image_conversion import float_array_from_image, image_from_array
-from anomaly_inspection.nodes.qos import EVENT, IMAGE, LATCHED, UNRELIABLE_IMAGE, WATCH_IMAGE
-from anomaly_inspection.nodes.score_messages import PoseReporter
+from anomaly_inspection.nodes.image_conversion import float_array_from_image
+from anomaly_inspection.nodes.qos import UNRELIABLE_IMAGE, WATCH_IMAGE
 from anomaly_inspection.nodes.scorer_node import ScorerNode
-from anomaly_inspection.nodes.stamps import nanoseconds_from_stamp, stamp_from_nanoseconds
+from anomaly_inspection.nodes.stamps import nanoseconds_from_stamp
 from anomaly_inspection.recipes.folder import read_recipe
 from anomaly_inspection.scoring.frame_scorer import FrameScorer
 from anomaly_inspection.scoring.ssim import SsimScorer
-from anomaly_inspection.steady_clock import steady_clock_id
-from support.cell_bench import NodeBench, Peer
+from support.scorer_bench import announcement, Bench, Line
 from support.small_recipe import SMALL_LINE
 
 pytestmark = pytest.mark.ros
 
 SUCCESS = TransitionCallbackReturn.SUCCESS
-
-
-class Line(Peer):
-    """
-    Plays camera and decider to a real scorer node.
-
-    """
-
-    def __init__(self, context):
-        super().__init__(context)
-        self.scores = self.hear(Score, 'score', EVENT)
-        self.answers = self.hear(RecipePrepared, 'recipe_prepared', LATCHED)
-        self.part_out = self.create_publisher(Part, 'part', EVENT)
-        self.image_out = self.create_publisher(Image, 'part/image', IMAGE)
-        self.prepare_out = self.create_publisher(RecipeInForce, 'recipe_prepare', LATCHED)
-        self.in_force_out = self.create_publisher(RecipeInForce, 'recipe_in_force', LATCHED)
-
-    def part(self, part_id, *, age_s=0.0, problem=''):
-        self.part_out.publish(
-            Part(
-                session_id='test',
-                part_id=part_id,
-                frame_stamps=[stamp_from_nanoseconds(part_id)],
-                frame_names=[''],
-                frame_problems=[problem],
-                is_complete=True,
-                exposure_steady_ns=time.monotonic_ns() - int(1e9 * age_s),
-                steady_clock_id=steady_clock_id(),
-            )
-        )
-
-    def image(self, part_id, pixels, **fields):
-        message = image_from_array(pixels, stamp_from_nanoseconds(part_id), 'camera')
-        for name, value in fields.items():
-            setattr(message, name, value)
-        self.image_out.publish(message)
-
-
-def announcement(recipe, **changes):
-    fields = {'name': recipe.name, 'version': recipe.version, 'hash': recipe.hash}
-    return RecipeInForce(**{**fields, 'path': str(recipe.path), **changes})
-
-
-class Bench(NodeBench):
-    def __init__(self, context, line=None, **parameters):
-        self.line = line or Line(context)
-        # A busy machine may need long for a frame.
-        super().__init__(ScorerNode, self.line, **{'max_age_s': 60.0, **parameters})
-
-    def ready(self):
-        self.wait_until_active()
-        for publisher in (
-            self.line.part_out,
-            self.line.image_out,
-            self.line.prepare_out,
-            self.line.in_force_out,
-        ):
-            self.wait(lambda publisher=publisher: publisher.get_subscription_count() == 1)
-        self.wait(lambda: self.line.answers)
-        self.wait(lambda: self.line.count_publishers('score') == 1)
-        return self
-
-    def scores(self, part_id, count=2):
-        def found():
-            return {s.scorer: s for s in self.line.scores if s.part_id == part_id}
-
-        self.wait(lambda: len(found()) == count)
-        return found()
-
-    def answer(self, recipe_hash):
-        """
-        Wait for the newest answer to be about that recipe.
-
-        """
-        self.wait(lambda: self.line.answers[-1].recipe_hash == recipe_hash)
-        return self.line.answers[-1]
-
-    def scored_with(self, part_id, pixels):
-        self.line.part(part_id)
-        self.line.image(part_id, pixels)
-        hashes = {score.recipe_hash for score in self.scores(part_id).values()}
-        assert len(hashes) == 1
-        return hashes.pop()
 
 
 @pytest.fixture
@@ -327,38 +241,6 @@ def test_the_map_is_published_only_while_somebody_looks(bench, bad, monkeypatch)
             box = values[region.y_min : region.y_max, region.x_min : region.x_max]
             assert box.max() > 1
     assert np.median(values) < 1
-
-
-def test_the_pose_of_each_part_is_published_once_and_is_where_the_part_is(bench, recipe, good):
-    poses = bench.line.hear(PartPose, 'part_pose', EVENT)
-    bench.wait(lambda: bench.node._part_pose.get_subscription_count() == 1)
-    moved = np.roll(good, (2, 3), axis=(0, 1))
-    for part_id, pixels in ((1, good), (2, moved), (3, np.zeros_like(good))):
-        bench.scored_with(part_id, pixels)
-    bench.wait(lambda: len(poses) >= 3)
-    first, second, lost = poses
-    # Two scorers, one pose a frame.
-    assert [pose.part_id for pose in poses] == [1, 2, 3]
-    assert first.is_sure
-    assert second.is_sure
-    assert (second.x_px - first.x_px, second.y_px - first.y_px) == pytest.approx((3, 2), abs=0.2)
-    # The pump body is round, but for its ports.
-    middle = good.shape[1] / 2, good.shape[0] / 2
-    assert (first.x_px, first.y_px) == pytest.approx(middle, abs=8)
-    assert (first.session_id, first.recipe_hash) == ('test', recipe.hash)
-    assert nanoseconds_from_stamp(first.header.stamp) == 1
-    assert not lost.is_sure
-    assert np.isnan([lost.x_px, lost.y_px, lost.angle_rad, lost.scale, lost.confidence]).all()
-    assert 'black' in lost.detail
-
-
-def test_a_part_that_is_not_found_surely_has_a_pose_that_says_so(recipe, good):
-    scores = recipe.frame_scorer().score(good)
-    unsure = replace(scores[0].alignment, is_found=False, confidence=0.2)
-    message = PoseReporter(recipe).message(replace(scores[0], alignment=unsure))
-    assert not message.is_sure
-    assert 'confidence 0.20, needed: ' in message.detail
-    assert message.x_px > 0
 
 
 # Several workers

@@ -71,7 +71,10 @@ TOPICS = {
     'drift': 'Whether the false-reject promise of the recipe holds, or what has changed; latched.',
     'part/image': 'The frames of the parts, joined to `part` by their stamps.',
     'score': 'What one scorer measured on one frame of one part.',
-    'part_pose': 'Where the part lies in its frame; only while somebody subscribes.',
+    'part_pose': 'Where the part lies, in its frame and on the belt; only while somebody '
+    'subscribes.',
+    'belt_pose': 'Where the part lies on the belt, in metres; sure poses alone, with the '
+    'parameter `belt_plane`, for RViz and the like. A robot takes `part_pose`.',
     'anomaly_map': 'How far each pixel is from good parts (32FC1, 1 = region limit); '
     'only while somebody subscribes.',
     'decision': 'The verdict on one part: PASS or REJECT, with the reason and the numbers.',

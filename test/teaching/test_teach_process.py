@@ -4,6 +4,7 @@ Teaching in a process of its own: a draft with all its figures, or nothing at al
 
 """
 
+from dataclasses import replace
 import math
 import os
 import select
@@ -16,6 +17,7 @@ import threading
 import pytest
 
 from anomaly_inspection.errors import RecipeError, SettingError
+from anomaly_inspection.imaging.part_marks import Grasp, PartMarks
 from anomaly_inspection.learning.training_settings import TrainingSettings
 from anomaly_inspection.recipes.folder import read_recipe, write_recipe
 from anomaly_inspection.teaching import autoencoder_training
@@ -229,6 +231,19 @@ def test_an_accepted_draft_keeps_the_ranges_that_an_engineer_has_set(session, tm
     assert third.version == 3
     assert third.scorers[key[0]].limits[key[1]].lowest == limit
     assert notes == ()
+
+
+def test_an_accepted_draft_keeps_the_marks_on_the_part(session, tmp_path):
+    library = tmp_path / 'library'
+    first, _ = install(draft_of(session), library, BUDGET_BYTES)
+    marks = PartMarks((100.0, 90.0), 20.0, (Grasp(110.0, 95.0, 0.0, 30.0),), 0.01)
+    write_recipe(replace(first, marks=marks), library / 'pump_3')
+    third, _ = install(draft_of(session), library, BUDGET_BYTES)
+    assert third.version == 3
+    assert third.marks.origin_px == pytest.approx(marks.origin_px, abs=0.1)
+    assert third.marks.axis_deg == pytest.approx(20.0, abs=0.1)
+    assert (len(third.marks.grasps), third.marks.height_m) == (1, 0.01)
+    assert len(third.teaching_images.entries) == 12
 
 
 def test_a_draft_that_was_changed_is_not_installed(session, tmp_path):
