@@ -373,7 +373,13 @@ class CameraNode(InspectionNode[CameraParameters]):
             self.clear('source')
             if not source.is_live:
                 due_s = self._wait_for_next(due_s)
-                frame = replace(frame, stamp_ns=time.time_ns(), steady_ns=time.monotonic_ns())
+                # A trigger exposes at once; an image from a file takes its time until it is read.
+                age_ns = time.monotonic_ns() - earliest_ns if earliest_ns else 0
+                frame = replace(
+                    frame,
+                    stamp_ns=time.time_ns() - age_ns,
+                    steady_ns=time.monotonic_ns() - age_ns,
+                )
             self._frequency.ask(*self._asked_frequency(source))
             if not self._stop.is_set():
                 self._publish(frame)

@@ -13,7 +13,8 @@ from typing import Any
 from std_msgs.msg import Bool
 
 from anomaly_inspection.errors import SettingError
-from anomaly_inspection.nodes.inspection_node import InspectionNode, NodeParameters
+from anomaly_inspection.nodes.arm_face import ArmParameters
+from anomaly_inspection.nodes.inspection_node import InspectionNode
 from anomaly_inspection.nodes.parameters import parameter
 from anomaly_inspection.nodes.qos import NEWEST
 from anomaly_inspection.sorting.gate import Gate
@@ -25,7 +26,7 @@ from anomaly_inspection.sorting.tracker_settings import TrackerSettings
 
 
 @dataclass(frozen=True)
-class GateParameters(NodeParameters):
+class GateParameters(ArmParameters):
     """
     Which gate, and where it is; docs/gates.md says which one when.
 
@@ -35,8 +36,9 @@ class GateParameters(NodeParameters):
         'simulated',
         "The actuator. 'serial': the ESP32's gate output. 'modbus': a PLC or a coil by Modbus "
         "TCP. 'topic': whoever listens to the topic 'gate' and answers on 'gate_state'. "
+        "'action': an arm that offers the action sort_part and picks good parts from the belt. "
         "'simulated' exists in memory only.",
-        choices=('simulated', 'serial', 'modbus', 'topic'),
+        choices=('simulated', 'serial', 'modbus', 'topic', 'action'),
         read_only=True,
     )
     gate_timeout_s: float = parameter(
