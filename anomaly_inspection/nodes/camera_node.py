@@ -172,6 +172,8 @@ class CameraNode(InspectionNode[CameraParameters]):
     def __init__(self, **options: Any) -> None:
         super().__init__('camera', CameraParameters, **options)
         self.has_ended = threading.Event()
+        #: Set while the source is open: a frame that is asked for now is exposed now.
+        self.is_reading = threading.Event()
         #: Why the source ended before its time; '' while it has not, or when all was given.
         self.end_problem = ''
         self._stop = threading.Event()
@@ -221,6 +223,7 @@ class CameraNode(InspectionNode[CameraParameters]):
             self._announcer.begin_session()
         self._stop.clear()
         self.has_ended.clear()
+        self.is_reading.clear()
         self.end_problem = ''
         self._reader = threading.Thread(target=self._read_until_stopped, name='camera reader')
         self._reader.start()
@@ -352,6 +355,7 @@ class CameraNode(InspectionNode[CameraParameters]):
             self._settings = settings
 
     def _stream(self, source: FrameSource) -> None:
+        self.is_reading.set()
         due_s = steady_s()
         while not self._stop.is_set():
             if source.is_live and self.parameters.camera_settings() != self._settings:
