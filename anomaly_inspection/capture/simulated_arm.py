@@ -2,8 +2,8 @@
 """
 An arm for trying out a cell without one: it takes parts from a moving belt and puts them away.
 
-Pure logic, without clock or ROS. The hand moves along the belt, x metres behind the pick line (below
-0 = before it); across the belt and up it takes fixed times. One pick is ::
+Pure logic, without clock or ROS. The hand moves along the belt, in metres behind the pick line
+(below 0 = before it); across the belt and up it takes fixed times. One pick is ::
 
     waiting -> reaching (to the part) -> gripping (moves along) -> carrying -> returning -> waiting
 

@@ -96,9 +96,7 @@ class RobotLine:
         pitch_m = belt.belt_speed_m_per_s / self._rate_hz
         least_m = pitch_m * (1 - _SPREAD_SHARE)
         if least_m < belt.pick_clearance_m:
-            allowed = (
-                belt.belt_speed_m_per_s * (1 - _SPREAD_SHARE) / belt.pick_clearance_m
-            )
+            allowed = belt.belt_speed_m_per_s * (1 - _SPREAD_SHARE) / belt.pick_clearance_m
             raise SettingError(
                 f'rate {self._rate_hz:g} parts/s is refused: the arm needs '
                 f'{belt.pick_clearance_m:g} m from part to part (pick_clearance_m) on a belt of '

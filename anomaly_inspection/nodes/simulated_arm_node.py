@@ -186,6 +186,9 @@ class SimulatedArmNode(InspectionNode[SimulatedArmParameters]):
         self._server: UnpolledServer | None = None
         self._handles: dict[tuple[str, int], ServerGoalHandle[Any, Any, Any]] = {}
         self._arm = SimulatedArm()
+        self._verdicts: dict[tuple[str, int], int] = {}
+        self._places: dict[tuple[str, int], float] = {}
+        self._tray = self._rejected = 0
         super().__init__('simulated_arm', SimulatedArmParameters, **options)
 
     def configure(self) -> None:
@@ -206,9 +209,6 @@ class SimulatedArmNode(InspectionNode[SimulatedArmParameters]):
                 silence_s=given.encoder_silence_s,
             )
         )
-        self._verdicts: dict[tuple[str, int], int] = {}
-        self._places: dict[tuple[str, int], float] = {}
-        self._tray = self._rejected = 0
         self._state = self.publish_on(SimulatedArmState, 'simulated_arm_state', KEPT_EVENT)
         self._view = self.publish_on(Image, '~/view', IMAGE)
         self.listen(BeltEncoder, 'encoder', self._take_encoder, SENSOR)
@@ -216,16 +216,7 @@ class SimulatedArmNode(InspectionNode[SimulatedArmParameters]):
         # For the view alone.
         self.listen(Part, 'part', self._take_seen, EVENT)
         self.listen(Decision, 'decision', self._take_decision, EVENT)
-        self.every(_STEP_S, self._step)
-        self.every(_STATE_S, self._tell_state)
-        self.every(_VIEW_S, self._show)
-
-    def activate(self) -> None:
-        """
-        Offer the action.
-
-        """
-        self._belt.forget()
+        # Like every action of ours it stays after cleanup, and refuses goals.
         if self._server is None:
             self._server = UnpolledServer(
                 self,
@@ -235,6 +226,16 @@ class SimulatedArmNode(InspectionNode[SimulatedArmParameters]):
                 cancel_callback=self._take_cancel,
             )
             self._server.began = self._begin
+        self.every(_STEP_S, self._step)
+        self.every(_STATE_S, self._tell_state)
+        self.every(_VIEW_S, self._show)
+
+    def activate(self) -> None:
+        """
+        Begin with nothing known of the belt.
+
+        """
+        self._belt.forget()
 
     def deactivate(self) -> None:
         """

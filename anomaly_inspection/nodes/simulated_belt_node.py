@@ -75,7 +75,9 @@ class SimulatedBeltParameters(NodeParameters):
         maximum=1000.0,
         read_only=True,
     )
-    seed: int = parameter(1, 'Of movement and distances.', minimum=0, maximum=2**31 - 1, read_only=True)
+    seed: int = parameter(
+        1, 'Of movement and distances.', minimum=0, maximum=2**31 - 1, read_only=True
+    )
 
 
 class SimulatedBeltNode(InspectionNode[SimulatedBeltParameters]):

@@ -214,14 +214,14 @@ class SorterNode(InspectionNode[SorterParameters]):
                 "gate_rests_in 'pass' with gate 'action', allowed: 'reject'; what an arm leaves "
                 'on the belt must run into reject'
             )
-        tracker = PickTracker(self.parameters.pick_settings(self.parameters.undecided_to_stop), belt)
+        settings = self.parameters.pick_settings(self.parameters.undecided_to_stop)
         if self._arm is None:
             self._arm = ArmFace(self)
         self._arm.serve(
             lambda: self._sorter, self._encoder if belt is not None else None, self._wake.set
         )
         self._gate = self._arm.gate
-        self._sorter = Sorter(tracker, self._gate)
+        self._sorter = Sorter(PickTracker(settings, belt), self._gate)
         self.listen(PartPose, 'part_pose', self._arm.take_pose, EVENT)
 
     def destroy_node(self) -> None:

@@ -268,8 +268,7 @@ class PickTracker:
             )
         if abs(off_m) > settings.tolerance_m:
             return (
-                f'it gripped {off_m:.3f} m away from the part; allowed: '
-                f'{settings.tolerance_m:g} m'
+                f'it gripped {off_m:.3f} m away from the part; allowed: {settings.tolerance_m:g} m'
             )
         return ''
 

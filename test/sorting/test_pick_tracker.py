@@ -89,8 +89,8 @@ def test_no_fault_of_the_arm_puts_a_bad_part_into_the_tray(fault):
         assert set(run.said_placed) <= set(run.tray)
 
 
-def test_a_silent_encoder_leaves_everything_on_the_belt(seed=5):
-    run = PickRun(seed)
+def test_a_silent_encoder_leaves_everything_on_the_belt():
+    run = PickRun(5)
 
     def cut(run):
         run.encoder_speaks = False
@@ -349,9 +349,7 @@ def test_placed_at_another_place_than_the_parts_is_not_believed(grip, words):
     # At 101.3 s the part is at the pick line.
     assert run.orders[0].passes_at_s == pytest.approx(101.3)
     run.run_for(1.2)
-    run.sorter.order_ended(
-        ('run', 1), PickResult(PickOutcome.PLACED, '', grip, 'left'), run.now
-    )
+    run.sorter.order_ended(('run', 1), PickResult(PickOutcome.PLACED, '', grip, 'left'), run.now)
     run.run_for(0.1)
     assert outcome(run, 1) == (Action.PASSED, Outcome.FAILED, Cause.GATE_FAILED)
     assert 'tray left' in run.stops[0][1]
