@@ -372,7 +372,7 @@ def _outcome(
         if (event.action, event.outcome) == (Action.PASSED, Outcome.CONFIRMED)
     }
     return ArmOutcome(
-        ' + '.join(faults) or 'nothing',
+        _name(faults),
         len(laid),
         len(good),
         len(set(tray)),
@@ -385,6 +385,10 @@ def _outcome(
         minutes,
         stops,
     )
+
+
+def _name(faults: Sequence[str]) -> str:
+    return ' + '.join(faults) or 'nothing'
 
 
 def table(outcomes: Sequence[ArmOutcome]) -> str:
@@ -412,9 +416,10 @@ def table(outcomes: Sequence[ArmOutcome]) -> str:
 @click.command()
 @click.option('--parts', default=2000, show_default=True, help='With nothing broken; 0 = skip.')
 @click.option('--fault-parts', default=80, show_default=True, help='For each fault; 0 = skip.')
+@click.option('--only', help='Only this fault or pair, as the table names it.')
 @click.option('--seed', default=1, show_default=True, help='Of belt and parts.')
 @click.option('--report', type=click.Path(path_type=Path), default=Path('out/benchmarks'))
-def main(parts: int, fault_parts: int, seed: int, report: Path) -> None:
+def main(parts: int, fault_parts: int, only: str | None, seed: int, report: Path) -> None:
     """
     Run the arm with nothing broken, then with each fault and pairs of them; print the table and
     write arm.json. Exit status 1 when a defective part lies in a tray.
@@ -426,6 +431,11 @@ def main(parts: int, fault_parts: int, seed: int, report: Path) -> None:
     if fault_parts:
         wanted += [((fault,), fault_parts) for fault in FAULTS]
         wanted += [(pair, fault_parts) for pair in PAIRS]
+    if only is not None:
+        names = [_name(faults) for faults, _ in wanted]
+        if only not in names:
+            raise click.BadParameter(f'{only!r}; allowed: {", ".join(names)}', param_hint='--only')
+        wanted = [(faults, count) for faults, count in wanted if _name(faults) == only]
     outcomes = []
     context = Context()
     context.init()

@@ -258,7 +258,9 @@ class PickTracker:
         if not math.isfinite(off_m):
             return 'it does not say where it gripped'
         ahead_m = self._ground.position_at(now) - belt_m
-        slack_m = settings.tolerance_m + _AHEAD_S * max(self._ground.speed_mps(), 0.0)
+        # The belt may have run back since.
+        back_m = self.belt.settings.run_back_m if self.belt is not None else 0.0
+        slack_m = settings.tolerance_m + back_m + _AHEAD_S * max(self._ground.speed_mps(), 0.0)
         if ahead_m < -slack_m:
             return f'it gripped {-ahead_m:.3f} m further than the belt has come'
         if not settings.zone_from_m <= grip.along_m <= settings.zone_to_m:

@@ -5,6 +5,9 @@ The sorter node with an arm over DDS: the simulated one, and one that a test pla
 """
 
 import math
+import re
+import subprocess
+import sys
 import threading
 import time
 
@@ -36,6 +39,7 @@ from anomaly_inspection.nodes.spinning import NodeThread
 from anomaly_inspection.nodes.stamps import stamp_from_nanoseconds
 from anomaly_inspection.steady_clock import steady_clock_id
 from support.cell_bench import NodeBench, Peer
+from support.paths import ROOT
 
 pytestmark = pytest.mark.ros
 
@@ -452,6 +456,61 @@ def test_a_result_that_does_not_fit_stops_the_line(make_bench, fields, words):
     bench.arm.end(bench.goal(), **fields)
     assert bench.outcome(1)[1] == SortEvent.OUTCOME_FAILED
     assert words in bench.stop_reason()
+
+
+@pytest.fixture
+def documented(ros_context, tmp_path):
+    """
+    A sorter with the program of docs/robot.md, whose arm says what it does.
+
+    """
+    page = (ROOT / 'docs' / 'robot.md').read_text(encoding='utf-8')
+    _, text = re.findall(r'```python\n(.*?)```', page, re.DOTALL)
+    text = text.replace('SILENCE_S = 0.1', 'SILENCE_S = 2.0')
+    for what, does in (
+        ('Follow the belt', 'print("closed", flush=True); return True'),
+        ('Put the part away', 'print("placed", flush=True)'),
+        ('Drop the part', 'print("dropped", flush=True)'),
+    ):
+        text, count = re.subn(rf'"""{what}.*"""', does, text)
+        assert count == 1
+    program = tmp_path / 'arm.py'
+    program.write_text(text)
+    process = subprocess.Popen(
+        [sys.executable, program, '--ros-args', '-r', '__ns:=/'], stdout=subprocess.PIPE, text=True
+    )
+    bench = Bench(ros_context)
+
+    def end():
+        process.terminate()
+        return process.communicate(timeout=20)[0].split()
+
+    bench.end_arm = end
+    try:
+        yield bench.ready()
+    finally:
+        bench.close()
+        if process.poll() is None:
+            process.kill()
+            process.communicate()
+
+
+def test_the_program_of_the_documents_picks_good_parts(documented):
+    documented.belt.lay(1)
+    assert documented.outcome(1) == PLACED
+    documented.belt.lay(2, passes=False)
+    assert documented.outcome(2) == (*LEFT, SortEvent.CAUSE_DECISION)
+    assert not documented.belt.line_stops[-1].active
+    assert documented.end_arm() == ['closed', 'placed']
+
+
+def test_the_program_of_the_documents_obeys_a_cancelled_goal(documented):
+    documented.belt.lay(1)
+    documented.wait(lambda: documented.node._arm.under_way)
+    documented.node._sorter.stop_line('a person', time.monotonic())
+    documented.node._wake.set()
+    assert documented.outcome(1) == (*LEFT, SortEvent.CAUSE_LINE_STOPPED)
+    assert 'placed' not in documented.end_arm()
 
 
 def test_a_gate_that_rests_in_pass_cannot_be_an_arm(ros_context):

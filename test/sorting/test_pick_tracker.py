@@ -357,6 +357,18 @@ def test_placed_at_another_place_than_the_parts_is_not_believed(grip, words):
     assert 'part 1 of run' in run.stops[0][1]
 
 
+def test_a_belt_that_runs_back_after_the_grip_is_no_lie():
+    run = PickRun(1)
+    run.run_for(0.5)
+    run.lay(1)
+    run_until_held(run)
+    ran_back_m = run.line.position_at(run.now - 100.0) - 0.02
+    run.line.position_at = lambda at_s: ran_back_m
+    run.run_for(1.0)
+    assert outcome(run, 1) == PLACED
+    assert not run.stops
+
+
 def test_an_arm_with_a_fault_stops_the_line():
     run = ordered()
     run.sorter.order_ended(('run', 1), PickResult(PickOutcome.FAILED, 'no air'), run.now)
