@@ -24,14 +24,18 @@ from itertools import chain
 import math
 from typing import Any
 
+from anomaly_inspection.sorting.decider_watch import DeciderWatch
+from anomaly_inspection.sorting.early_decisions import EarlyDecisions
 from anomaly_inspection.sorting.encoder_belt import EncoderBelt
 from anomaly_inspection.sorting.even_belt import EvenBelt
 from anomaly_inspection.sorting.gate_task import GateCall, GateTask
+from anomaly_inspection.sorting.grip_check import grip_problem
 from anomaly_inspection.sorting.part_tracker import TrackerCounts
 from anomaly_inspection.sorting.pick import Pick, PickStage
 from anomaly_inspection.sorting.pick_order import Grip, PickOrder, PickOutcome, PickResult
 from anomaly_inspection.sorting.pick_settings import PickSettings
 from anomaly_inspection.sorting.sort_record import Action, Cause, Outcome, PartKey, SortRecord
+from anomaly_inspection.sorting.stop_cause import StopCause
 
 _LEFT_BECAUSE = {
     PickOutcome.MISSED: Cause.PICK_MISSED,
@@ -39,8 +43,6 @@ _LEFT_BECAUSE = {
     PickOutcome.OUT_OF_REACH: Cause.OUT_OF_REACH,
     PickOutcome.CANCELLED: Cause.NOT_PICKED,
 }
-# The arm may be right about the belt although our newest sample is a little older.
-_AHEAD_S = 0.05
 
 
 class PickTracker:
@@ -69,14 +71,14 @@ class PickTracker:
         self._settings = settings
         self._picks: dict[PartKey, Pick] = {}
         self._past: OrderedDict[PartKey, Pick] = OrderedDict()
-        self._early: OrderedDict[PartKey, tuple[float, bool]] = OrderedDict()
+        self._early = EarlyDecisions(settings.early_decisions, settings.early_decision_age_s)
         self._early_poses: OrderedDict[PartKey, tuple[bool, Any, str]] = OrderedDict()
         self._cancels: list[PartKey] = []
         self._events: list[SortRecord] = []
         self._failure = ''
-        self._undecided = 0
-        self._undecided_since_s = math.inf
-        self._has_heard_decider = False
+        #: What kind of failure `take_failure` has given.
+        self.failure_cause = StopCause.GATE
+        self._decider = DeciderWatch(settings.undecided_to_stop, settings.decider_start_s)
 
     # What comes
 
@@ -98,7 +100,7 @@ class PickTracker:
         problem = ''
         if len(self._picks) >= self._settings.parts:
             problem = f'{len(self._picks)} parts are on the belt; no more can be tracked'
-            self._failure = self._failure or problem
+            self._stop_line(problem, StopCause.PART_MISSED)
         elif self.belt is not None and math.isnan(pick.place_m):
             self.belt.note('the encoder said nothing when a part was exposed')
             problem = 'the encoder said nothing when it was exposed'
@@ -108,7 +110,7 @@ class PickTracker:
             # Remembered: where it is announced again it gets no second event.
             self._finish(pick)
             return
-        _, pick.passes = self._early.pop(key, (now, None))
+        pick.passes = self._early.take(key)
         pick.pose_is_sure, pick.pose, pick.pose_detail = self._early_poses.pop(
             key, (None, None, '')
         )
@@ -134,8 +136,7 @@ class PickTracker:
         """
         pick = self._picks.get(key) or self._past.get(key)
         if pick is None:
-            _, earlier = self._early.pop(key, (now, True))
-            self._early[key] = (now, passes and earlier)
+            self._early.keep(key, passes, now)
             self._forget(now)
         elif pick.passes is not None:
             self.counts.decisions_duplicate += 1
@@ -223,7 +224,7 @@ class PickTracker:
         # Of a part whose record is FAILED the operator has been told.
         if result.outcome is not PickOutcome.PLACED or (pick is not None and pick.has_failed):
             return
-        self._failure = self._failure or (
+        self._stop_line(
             f'the arm says that it has placed part {_text(key)}{_into(result)}, which nobody '
             'waits for: look into the tray'
         )
@@ -231,11 +232,7 @@ class PickTracker:
     def _take_placed(self, pick: Pick, result: PickResult, now: float) -> None:
         pick.was_placed = True
         grip = result.grip
-        problem = (
-            'it does not say where it gripped'
-            if grip is None
-            else self._grip_problem(pick, grip, now)
-        )
+        problem = self._grip_problem(pick, grip, now)
         if not problem and grip is not None and pick.is_cancelled:
             # When the line has stopped, what was gripped before is a good part in its tray.
             was_in_time = grip.at_s <= pick.cancelled_s + self._settings.answer_s
@@ -246,33 +243,8 @@ class PickTracker:
         elif not pick.has_failed:
             pick.cause, pick.detail = None, ''
 
-    def _grip_problem(self, pick: Pick, grip: Grip, now: float) -> str:
-        """
-        Say why a grip cannot have been one of this part; '' = it can.
-
-        """
-        settings = self._settings
-        has_encoder = self.belt is not None
-        belt_m = grip.belt_m if has_encoder else self._ground.position_at(grip.at_s)
-        off_m = belt_m - grip.along_m - pick.place_m
-        if not math.isfinite(off_m):
-            return 'it does not say where it gripped'
-        ahead_m = self._ground.position_at(now) - belt_m
-        # The belt may have run back since.
-        back_m = self.belt.settings.run_back_m if self.belt is not None else 0.0
-        slack_m = settings.tolerance_m + back_m + _AHEAD_S * max(self._ground.speed_mps(), 0.0)
-        if ahead_m < -slack_m:
-            return f'it gripped {-ahead_m:.3f} m further than the belt has come'
-        if not settings.zone_from_m <= grip.along_m <= settings.zone_to_m:
-            return (
-                f'it gripped {grip.along_m:.3f} m behind the pick line; the pick zone is '
-                f'{settings.zone_from_m:g} to {settings.zone_to_m:g} m'
-            )
-        if abs(off_m) > settings.tolerance_m:
-            return (
-                f'it gripped {off_m:.3f} m away from the part; allowed: {settings.tolerance_m:g} m'
-            )
-        return ''
+    def _grip_problem(self, pick: Pick, grip: Grip | None, now: float) -> str:
+        return grip_problem(grip, pick.place_m, self._ground, self._settings, now)
 
     # What is due
 
@@ -326,7 +298,7 @@ class PickTracker:
         """
         if not error:
             return
-        self._failure = self._failure or error
+        self._stop_line(error)
         pick = self._picks.get(task.key)
         if pick is not None:
             self._fail(pick, error)
@@ -397,13 +369,13 @@ class PickTracker:
         return None
 
     def _end_without_result(self, pick: Pick) -> None:
-        failure = self._failure
-        has_stopped_line = pick.has_failed or pick.cause is Cause.LINE_STOPPED
-        self._fail(pick, 'the arm has not said what it did with it: look into the tray')
-        if has_stopped_line:
+        why = 'the arm has not said what it did with it: look into the tray'
+        if pick.has_failed or pick.cause is Cause.LINE_STOPPED:
             # One stop is enough for all that were under way; the next order shows if it lasts.
-            self._failure = failure
-        self._call_off(pick, Cause.GATE_FAILED, 'no result')
+            self._mark_failed(pick, why)
+        else:
+            self._fail(pick, why)
+        self._call_off(pick, Cause.GATE_FAILED, why)
         self._finish(pick)
 
     def _order_or_leave(self, pick: Pick, now: float) -> GateTask | None:
@@ -477,35 +449,30 @@ class PickTracker:
         Have the line stopped when the decider is silent.
 
         """
-        settings = self._settings
         if pick.passes is not None:
-            self._undecided = 0
-            self._has_heard_decider = True
-            return
-        # A part that others leave, too, says nothing of the decider.
-        if pick.was_known_late or pick.cause is not None:
-            return
-        if not self._undecided:
-            self._undecided_since_s = now
-        self._undecided += 1
-        lasts_s = now - self._undecided_since_s
-        if not self._has_heard_decider and lasts_s < settings.decider_start_s:
-            return
-        if 0 < settings.undecided_to_stop <= self._undecided:
-            self._failure = self._failure or (
-                f'no decision came for {self._undecided} parts in a row: is the decider running?'
-            )
-            self._undecided = 0
+            self._decider.decided()
+        # A part that is left for another reason says nothing of the decider.
+        elif not pick.was_known_late and pick.cause is None:
+            reason = self._decider.undecided(now)
+            if reason:
+                self._stop_line(reason, StopCause.PART_MISSED)
 
     def _fail(self, pick: Pick, why: str) -> None:
         """
         Mark a record as FAILED, and stop the line.
 
         """
-        self._failure = self._failure or f'part {_text(pick.key)}: {why}'
+        self._stop_line(f'part {_text(pick.key)}: {why}')
+        self._mark_failed(pick, why)
+
+    def _mark_failed(self, pick: Pick, why: str) -> None:
         pick.has_failed = True
         pick.cause = pick.cause or Cause.GATE_FAILED
         pick.detail = f'{pick.detail}; {why}' if pick.detail else why
+
+    def _stop_line(self, reason: str, cause: StopCause = StopCause.GATE) -> None:
+        if not self._failure:
+            self._failure, self.failure_cause = reason, cause
 
     def _finish(self, pick: Pick) -> None:
         self._picks.pop(pick.key, None)
@@ -526,17 +493,7 @@ class PickTracker:
         )
 
     def _forget(self, now: float) -> None:
-        """
-        Drop decisions that have waited too long for their part, or are too many.
-
-        """
-        while self._early:
-            key, (received_s, _) = next(iter(self._early.items()))
-            is_old = received_s + self._settings.early_decision_age_s <= now
-            if not is_old and len(self._early) <= self._settings.early_decisions:
-                break
-            del self._early[key]
-            self.counts.decisions_unknown += 1
+        self.counts.decisions_unknown += self._early.forget(now)
 
 
 def _text(key: PartKey) -> str:

@@ -378,8 +378,9 @@ class Sorter:
     def _stop_on_failure(self, now: float) -> None:
         failure = self._tracker.take_failure()
         if failure:
-            is_gate = self._gate_failure or isinstance(self._gate, ArmGate)
-            cause = StopCause.GATE if is_gate else StopCause.PART_MISSED
+            cause = StopCause.GATE if self._gate_failure else StopCause.PART_MISSED
+            if isinstance(self._tracker, PickTracker):
+                cause = self._tracker.failure_cause
             self._stop(failure, now, cause)
 
     def _stop_on_belt_failure(self, now: float) -> None:

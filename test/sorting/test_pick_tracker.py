@@ -129,6 +129,7 @@ def test_a_silent_decider_leaves_the_parts_and_stops_the_line():
     run.run_for(2.0)
     assert run.tray == []
     assert 'decider' in run.stops[0][1]
+    assert run.sorter.line_stop.cause is StopCause.PART_MISSED
     assert outcome(run, 1) == (Action.REJECTED, Outcome.CONFIRMED, Cause.NO_DECISION)
 
 
