@@ -195,7 +195,7 @@ class _Tray:
 
     def _take(self, state: Any) -> None:
         self._states += 1
-        if state.put_into == state.PUT_TRAY:
+        if state.put == state.PUT_TRAY:
             self.numbers.append(state.put_number)
 
     def is_ready(self) -> bool:

@@ -165,9 +165,9 @@ class RobotLine:
             # The watcher and the arm share a thread.
             _write_picture(self._picture, draw_arm(self._arm.picture()))
             self._picture = None
-        if state.put_into == SimulatedArmState.PUT_TRAY:
+        if state.put == SimulatedArmState.PUT_TRAY:
             self._tray.append(state.put_number)
-        elif state.put_into == SimulatedArmState.PUT_REJECT:
+        elif state.put == SimulatedArmState.PUT_REJECT:
             self._dropped.append(state.put_number)
 
 

@@ -371,7 +371,7 @@ class SimulatedArmNode(InspectionNode[SimulatedArmParameters]):
         if arm.goal is not None:
             state.session_id, state.part_id = arm.goal.key
         if put is not None:
-            state.put_into, state.put_number = int(put.into), put.number
+            state.put, state.put_number = int(put.into), put.number
         self._state.publish(state)
 
     def _belt_m(self, now: float) -> float:

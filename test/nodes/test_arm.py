@@ -136,7 +136,7 @@ class Belt(Peer):
     @property
     def tray(self):
         put_tray = SimulatedArmState.PUT_TRAY
-        return [state.put_number for state in self.states if state.put_into == put_tray]
+        return [state.put_number for state in self.states if state.put == put_tray]
 
 
 class ForeignArm(Peer):
@@ -299,7 +299,7 @@ def test_an_arm_that_takes_the_neighbour_is_stopped_before_the_tray(make_bench):
     assert 'away from the part' in bench.stop_reason()
     assert bench.outcome(1)[1] == SortEvent.OUTCOME_FAILED
     put_reject = SimulatedArmState.PUT_REJECT
-    bench.wait(lambda: [s.put_number for s in bench.belt.states if s.put_into == put_reject])
+    bench.wait(lambda: [s.put_number for s in bench.belt.states if s.put == put_reject])
     assert bench.belt.tray == []
 
 
