@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 import math
+import random
 
 import pytest
 
@@ -87,6 +88,38 @@ def test_no_fault_of_the_arm_puts_a_bad_part_into_the_tray(fault):
     if fault is not ArmFault.LIES_WELL:
         assert run.stops
         assert set(run.said_placed) <= set(run.tray)
+
+
+@pytest.mark.parametrize('seed', range(8))
+def test_whatever_breaks_together_no_bad_part_lies_in_the_tray(seed):
+    run, draw = PickRun(seed), random.Random(seed)
+
+    def mend(run):
+        run.arm.fault = ArmFault.NONE
+        run.is_deaf, run.encoder_speaks, run.camera_sees = False, True, True
+
+    def change(run):
+        what = draw.randrange(7)
+        if what == 0:
+            run.arm.fault = draw.choice([f for f in ArmFault if f is not ArmFault.LIES_WELL])
+        elif what == 1:
+            run.is_deaf = not run.is_deaf
+        elif what == 2:
+            run.encoder_speaks = not run.encoder_speaks
+        elif what == 3:
+            run.camera_sees = not run.camera_sees
+        elif what == 4:
+            run.sorter.stop_line('a person', run.now)
+        else:
+            mend(run)
+
+    changes = {number: change for number in range(5, 60, 4)}
+    run.run_parts(85, pitch_m=0.09, at={**changes, 61: mend})
+    assert run.bad_in_tray == []
+    assert set(run.said_placed) <= set(run.tray)
+    numbers = [event.key[1] for event in run.events]
+    assert len(numbers) == len(set(numbers))
+    assert [number for number in run.tray if number > 70]
 
 
 def test_a_silent_encoder_leaves_everything_on_the_belt():
