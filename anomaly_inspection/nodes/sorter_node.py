@@ -374,6 +374,7 @@ class SorterNode(InspectionNode[SorterParameters]):
             'duplicate decisions': counts.decisions_duplicate,
             'decisions without a part': counts.decisions_unknown,
             'duplicate parts': counts.parts_duplicate,
+            **({'goals at the arm': self._arm.under_way} if self._arm is not None else {}),
         }
 
     # Callbacks

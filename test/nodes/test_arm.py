@@ -364,6 +364,22 @@ def test_a_stopped_line_cancels_the_goals_and_the_arm_leaves_the_parts(make_benc
     assert bench.belt.tray == []
 
 
+@pytest.mark.parametrize(
+    ('fields', 'words'),
+    [
+        ({'verdict': SortPart.Goal.VERDICT_REJECT, 'encoder_position': 1.0}, 'verdict 2; allowed'),
+        ({'verdict': SortPart.Goal.VERDICT_PASS, 'encoder_position': math.nan}, 'belt: encoder'),
+    ],
+)
+def test_the_simulated_arm_refuses_what_it_must_not_do(make_bench, fields, words):
+    bench = make_bench()
+    sent = bench.send_goal(SortPart, 'sort_part', session_id='test', part_id=1, **fields)
+    answer = sent.answer()
+    assert answer.result.outcome == SortPart.Result.OUTCOME_FAILED
+    assert words in answer.result.message
+    assert not answer.result.success
+
+
 # An arm of somebody else
 
 

@@ -113,7 +113,7 @@ def test_whatever_breaks_together_no_bad_part_lies_in_the_tray(seed):
         else:
             mend(run)
 
-    changes = {number: change for number in range(5, 60, 4)}
+    changes = dict.fromkeys(range(5, 60, 4), change)
     run.run_parts(85, pitch_m=0.09, at={**changes, 61: mend})
     assert run.bad_in_tray == []
     assert set(run.said_placed) <= set(run.tray)
