@@ -7,12 +7,13 @@
 SOURCE ?=
 ROI ?=
 PARTS ?= 200
-RATE ?= 5
+# 1: a simulated belt and an arm that picks the good parts.
+ROBOT ?=
+# An arm picks about 110 parts a minute.
+RATE ?= $(if $(filter 1,$(ROBOT)),3,5)
 SEED ?= 1
 # 1: the twin of the ESP32 firmware is the gate and moves a limit.
 TWIN ?=
-# 1: a simulated belt and an arm that picks the good parts.
-ROBOT ?=
 # make run, make demo: the operator's page; 0 leaves it out. Its port; empty: that of config/cell.yaml.
 PANEL ?= 1
 PORT ?=
