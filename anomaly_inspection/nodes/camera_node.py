@@ -377,8 +377,9 @@ class CameraNode(InspectionNode[CameraParameters]):
             self.clear('source')
             if not source.is_live:
                 due_s = self._wait_for_next(due_s)
-                # A trigger exposes at once; an image from a file takes its time until it is read.
-                age_ns = time.monotonic_ns() - earliest_ns if earliest_ns else 0
+                # A trigger exposes at once, where the rate allows it; reading a file takes time.
+                due_ns = max(earliest_ns, round(1e9 * due_s))
+                age_ns = max(0, time.monotonic_ns() - due_ns) if earliest_ns else 0
                 frame = replace(
                     frame,
                     stamp_ns=time.time_ns() - age_ns,
