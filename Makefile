@@ -7,7 +7,10 @@
 SOURCE ?=
 ROI ?=
 PARTS ?= 200
-RATE ?= 5
+# 1: a simulated belt and an arm that picks the good parts.
+ROBOT ?=
+# An arm picks about 110 parts a minute.
+RATE ?= $(if $(filter 1,$(ROBOT)),3,5)
 SEED ?= 1
 # 1: the twin of the ESP32 firmware is the gate and moves a limit.
 TWIN ?=
@@ -22,14 +25,14 @@ SETS ?=
 RESUME ?=
 
 MAKEFLAGS += --no-print-directory
-export SOURCE ROI PARTS RATE SEED TWIN PANEL PORT
+export SOURCE ROI PARTS RATE SEED TWIN ROBOT PANEL PORT
 # One thread a process: two workers on two cores would otherwise fight over them.
 test: export OMP_NUM_THREADS = 1
 
 .PHONY: help run demo test lint bench accuracy build clean
 
 help:
-	@echo 'make run    teach the simulated line, then inspect $(PARTS) parts (SOURCE=, ROI=, PARTS=, RATE=, SEED=, TWIN=1, PANEL=0, PORT=)'
+	@echo 'make run    teach the simulated line, then inspect $(PARTS) parts (SOURCE=, ROI=, PARTS=, RATE=, SEED=, TWIN=1, ROBOT=1, PANEL=0, PORT=)'
 	@echo 'make demo   the same until Ctrl-C, with the operator'"'"'s page'
 	@echo 'make test   lint, types, then all tests (TESTS=test/test_x.py, WORKERS=)'
 	@echo 'make lint   lint and types alone'

@@ -104,9 +104,9 @@ def lay(belt: SimulatedBelt, parts: int, seed: int) -> list[Laid]:
     return laid
 
 
-class _Encoder:
+class Encoder:
     """
-    Publishes where the belt is.
+    Publishes where the belt is, unless it `is_silent`.
 
     """
 
@@ -120,6 +120,7 @@ class _Encoder:
         self._node = Node('encoder', namespace=namespace, context=context)
         self._publisher = self._node.create_publisher(BeltEncoder, 'encoder', SENSOR)
         self._belt, self._start_s = belt, start_s
+        self.is_silent = False
         self._lock = threading.Lock()
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._speak)
@@ -134,7 +135,8 @@ class _Encoder:
             message = self._message()
             message.header.stamp = self._node.get_clock().now().to_msg()
             message.position = self.position_at(time.monotonic() - self._start_s)
-            self._publisher.publish(message)
+            if not self.is_silent:
+                self._publisher.publish(message)
 
     def close(self) -> None:
         self._ended.set()
@@ -164,7 +166,7 @@ def run(way: str, parts: int, seed: int, context: Any, folder: Path) -> Outcome:
         with sorter_process(namespace, parameters | side.parameters(), log):
             wait_for(line.is_ready, 'sorter', log, 60)
             start_s = time.monotonic() + 0.5
-            encoder = _Encoder(context, namespace, belt, start_s)
+            encoder = Encoder(context, namespace, belt, start_s)
             operator = threading.Thread(target=line.attend, args=(ended,))
             operator.start()
             try:

@@ -51,9 +51,14 @@ class Line:
     """
     Plays camera and decider for a sorter in a process of its own.
 
+    Parameters
+    ----------
+    listeners : int
+        How many nodes listen to parts and decisions: the sorter, and others beside it.
+
     """
 
-    def __init__(self, context: Any, namespace: str) -> None:
+    def __init__(self, context: Any, namespace: str, listeners: int = 1) -> None:
         from rclpy.node import Node
         from std_srvs.srv import Trigger
 
@@ -64,6 +69,7 @@ class Line:
         self.events: list[Any] = []
         self.line_stops: list[tuple[float, Any]] = []
         self.refused_resets: list[str] = []
+        self._listeners = listeners
         self._node = Node('line', namespace=namespace, context=context)
         self._part = self._node.create_publisher(Part, 'part', EVENT)
         self._decision = self._node.create_publisher(Decision, 'decision', EVENT)
@@ -85,8 +91,8 @@ class Line:
         """
         return (
             bool(self.line_stops)
-            and self._part.get_subscription_count() == 1
-            and self._decision.get_subscription_count() == 1
+            and self._part.get_subscription_count() == self._listeners
+            and self._decision.get_subscription_count() == self._listeners
             and self._node.count_publishers(f'{self._node.get_namespace()}/sort_event') == 1
             and self._reset.service_is_ready()
         )

@@ -3,11 +3,15 @@
 #
 # What `make run` shows: good parts, a recipe taught from them, then the cell on parts it has not seen.
 # Settings come as variables: SOURCE (a data set in MVTec layout; empty: the simulated line), ROI, PARTS, RATE, SEED,
-# TWIN (1: the firmware's twin is the gate, and its potentiometer moves a limit), PANEL (0: no page for the operator),
+# TWIN (1: the firmware's twin is the gate, and its potentiometer moves a limit), ROBOT (1: a simulated belt with an arm that
+# picks the good parts), PANEL (0: no page for the operator),
 # PORT (of the page), ENDLESS (1: until Ctrl-C; images of SOURCE begin anew at their end).
 set -euo pipefail
 
 [[ ${TWIN:-0} == [01] ]] || { echo "TWIN=$TWIN is refused; allowed: 0 and 1" >&2; exit 2; }
+[[ ${ROBOT:-0} == [01] ]] || { echo "ROBOT=$ROBOT is refused; allowed: 0 and 1" >&2; exit 2; }
+[[ ${ROBOT:-0} == 0 || ${TWIN:-0} == 0 ]] || { echo 'ROBOT=1 with TWIN=1 is refused: a cell has an arm or a gate' >&2; exit 2; }
+[[ ${ROBOT:-0} == 0 || -z ${SOURCE:-} ]] || { echo "ROBOT=1 with SOURCE=$SOURCE is refused: the arm picks from the simulated line" >&2; exit 2; }
 [[ ${PANEL:-1} == [01] ]] || { echo "PANEL=$PANEL is refused; allowed: 0 and 1" >&2; exit 2; }
 endless=${ENDLESS:-0}
 source=${SOURCE:-}
@@ -60,6 +64,10 @@ if [[ ${TWIN:-0} == 1 ]]; then
   inspect+=(--config "$twin/cell.yaml")
   echo "The firmware's twin moves the gate. Its potentiometer moves the limit of variation.peak_z, 0 = strict, 1 = lax:"
   echo "  echo 'knob 34 0.3' > out/twin/commands      (more commands: firmware/twin/README.md)"
+fi
+if [[ ${ROBOT:-0} == 1 ]]; then
+  inspect+=(--robot)
+  echo 'An arm picks the good parts from the belt. To look on: rqt_image_view /inspection/simulated_arm/view'
 fi
 echo "The cell runs in ROS_DOMAIN_ID=$ROS_DOMAIN_ID, on this machine only."
 if [[ ${PANEL:-1} == 1 ]]; then

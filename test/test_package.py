@@ -29,7 +29,7 @@ EXECUTABLES = (
     *('viewer_node', 'threshold_bridge_node', 'teacher_node', 'panel_node', 'recorder_node'),
     *('mqtt_bridge_node', 'opcua_server_node', 'drift_watch_node', 'inspector_node'),
     'view_joiner_node',
-    *('simulated_belt_node', 'cell', 'cell_ready'),
+    *('simulated_belt_node', 'simulated_arm_node', 'cell', 'cell_ready'),
 )
 
 # Where the module is not called as its rosdep key or its name on PyPI.

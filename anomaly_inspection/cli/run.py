@@ -31,10 +31,12 @@ from anomaly_inspection.cli.output import (
     write_file,
 )
 from anomaly_inspection.errors import SettingError
+from anomaly_inspection.evaluation.tray_figures import LEFT_CAUSES
 from anomaly_inspection.state_file import NO_FOLDER
 
 if TYPE_CHECKING:
     from anomaly_inspection.evaluation.run_summary import PartRecord
+    from anomaly_inspection.evaluation.tray_figures import TrayFigures
     from anomaly_inspection.nodes.node_process import NodeProcess
 
 # So many parts of another format at the start, and not one that fits: the recipe is the wrong one.
@@ -110,6 +112,12 @@ _PARTS_OF_ANOTHER_FORMAT = 10
     help='Warn when light, lens, camera, belt or parts are no longer as taught (docs/drift.md).',
 )
 @click.option(
+    '--robot',
+    is_flag=True,
+    help='Put a simulated belt and an arm in the place of the gate: the arm picks good parts into '
+    'a tray, and what lies there is compared with the truth (docs/robot.md). Simulated line only.',
+)
+@click.option(
     '--mqtt',
     metavar='HOST[:PORT]',
     help='Tell an MQTT broker what the cell decides (docs/mqtt.md); without PORT: the port of the '
@@ -129,6 +137,7 @@ def run(
     wall_display: bool,
     record: Path | None,
     drift: bool,
+    robot: bool,
     mqtt: str | None,
 ) -> None:
     """
@@ -138,8 +147,8 @@ def run(
     watch. Ctrl-C ends the run; parts on the belt are still sorted.
 
     Exit status: 0 when every part was decided and the gate confirmed each one, 1 when a part was
-    lost, the gate did not follow or confirm, the line was stopped, or the source failed, 2 when
-    the command cannot be carried out.
+    lost, the gate did not follow or confirm, the line was stopped, the source failed, or a
+    defective part lies in the tray of the arm, 2 when the command cannot be carried out.
     """
     from anomaly_inspection.capture.open_source import open_source
     from anomaly_inspection.evaluation.frame_time import measure_frame_time
@@ -155,10 +164,13 @@ def run(
             'a recipe is needed: name its folder with --recipe, or add --panel to teach the first '
             "product on the operator's page"
         )
+    if robot:
+        _check_robot(source, loop=loop, recipe=recipe)
     read = read_recipe(recipe) if recipe else None
     try:
         from anomaly_inspection.nodes.cell import NAMESPACE
         from anomaly_inspection.nodes.cell_run import run_cell
+        from anomaly_inspection.nodes.robot_line import RobotLine
         from anomaly_inspection.nodes.share_folder import share_folder
     except ImportError as error:
         raise SettingError(
@@ -215,16 +227,37 @@ def run(
             panel=page,
             recorder=recorder,
             drift_watch=drift_watch,
+            robot=RobotLine(rate, report / 'arm.png' if report else None) if robot else None,
             tell=lambda sentence: console.print(escaped(sentence), soft_wrap=True),
         )
     if read:
         printer.refuse_another_format(read.name)
     summary = _print_summary(result)
+    if result.trays is not None:
+        summary['trays'] = result.trays.to_dict()
+        _print_trays(result.trays)
     if report:
         _write_report(report, result, summary)
     if result.recipe is not None and (recipe is None or recipe.resolve() != result.recipe):
         console.print(f'  next time             --recipe {escaped(result.recipe)}', soft_wrap=True)
     sys.exit(_exit_status(summary, fail_on_escape=fail_on_escape))
+
+
+def _check_robot(source: str, *, loop: bool, recipe: Path | None) -> None:
+    """
+    Refuse what does not go with the simulated belt.
+
+    """
+    if source != 'line' and not source.startswith('line:'):
+        raise SettingError(
+            f"--robot with --source {source!r} is refused: allowed is the simulated line, 'line' "
+            "or 'line:parts=200,seed=2'; only of it the truth is known that the tray is compared "
+            'with'
+        )
+    if loop or recipe is None:
+        raise SettingError(
+            '--robot needs --recipe, and does not go with --loop: each part lies on the belt once'
+        )
 
 
 def _recorder(folder: Path, parameter_file: Path) -> NodeProcess:
@@ -394,6 +427,28 @@ def _print_summary(result: Any) -> dict[str, Any]:
     return summary
 
 
+def _print_trays(trays: TrayFigures) -> None:
+    table = Table(title='Where the parts are', title_justify='left', box=None)
+    table.add_column('truth')
+    for heading in ('parts', 'in the tray', 'left on the belt', 'dropped into reject'):
+        table.add_column(heading, justify='right')
+    for row in trays.rows:
+        counts = (row.parts, row.in_tray, row.left_on_belt, row.dropped)
+        table.add_row(row.true_class, *(str(count) for count in counts))
+    console.print()
+    console.print(table)
+    console.print()
+    reasons = ', '.join(
+        f'{count} {cause.replace("_", " ")}' for cause, count in sorted(trays.left_good.items())
+    )
+    for name, value in (
+        ('bad parts in the tray', trays.bad_in_tray),
+        ('good parts not there', reasons or 'none'),
+        ('records that differ', trays.said_otherwise),
+    ):
+        console.print(f'  {name:<22}{value}', soft_wrap=True)
+
+
 def _of_known(count: int, total: int, kind: str) -> str:
     return f'{count} of {total} {kind} parts' if total else f'no part is known to be {kind}'
 
@@ -437,9 +492,14 @@ def _write_report(folder: Path, result: Any, summary: dict[str, Any]) -> None:
 
 
 def _exit_status(summary: dict[str, Any], *, fail_on_escape: bool) -> int:
+    trays = summary.get('trays')
+    causes = summary['gate_causes'].items()
+    # What an arm has no time for, it leaves.
+    left = sum(count for cause, count in causes if cause in LEFT_CAUSES) if trays else 0
     has_fault = bool(
         summary['lost']
-        or summary['gate_not_followed']
+        or summary['gate_not_followed'] > left
+        or (trays and (trays['bad_in_tray'] or trays['said_otherwise']))
         or summary['gate_not_confirmed']
         or summary['line_stops']
         or summary['source_problem']

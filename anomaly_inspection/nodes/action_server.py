@@ -170,7 +170,7 @@ class OneGoalServer:
         self._name = name.rpartition('/')[2]
         self.work = work
         self._run: _Run | None = None
-        self._server = _Server(
+        self._server = UnpolledServer(
             node,
             action_type,
             name,
@@ -264,9 +264,12 @@ class OneGoalServer:
             self._node.get_logger().error(text)
 
 
-class _Server(ActionServer[Any, Any, Any]):
+class UnpolledServer(ActionServer[Any, Any, Any]):
     """
     An action server whose goals begin without a task that is polled until they end.
+
+    Set `began`; it takes the handle of each goal that was accepted. Whoever ends a goal by its
+    handle then calls `send_result`.
 
     """
 

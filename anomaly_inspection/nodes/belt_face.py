@@ -16,6 +16,7 @@ from anomaly_inspection.nodes.gates import GateParameters
 from anomaly_inspection.nodes.parameters import parameter
 from anomaly_inspection.nodes.stamps import nanoseconds_from_stamp
 from anomaly_inspection.sorting.encoder_belt import BeltSettings, EncoderBelt
+from anomaly_inspection.sorting.pick_settings import PickSettings
 from anomaly_inspection.sorting.tracker_settings import TrackerSettings
 from anomaly_inspection.steady_clock import exposure_of_stamp
 
@@ -129,6 +130,31 @@ class BeltParameters(GateParameters):
             )
         )
 
+    def pick_settings(self, undecided_to_stop: int) -> PickSettings:
+        """
+        Give belt and arm.
+
+        Raises
+        ------
+        SettingError
+            When two of the parameters contradict each other.
+
+        """
+        return PickSettings(
+            distance_m=self.gate_distance_m,
+            speed_mps=self.belt_speed_m_per_s,
+            zone_from_m=self.pick_zone_from_m,
+            zone_to_m=self.pick_zone_to_m,
+            clearance_m=self.pick_clearance_m,
+            tolerance_m=self.pick_tolerance_m,
+            lead_s=self.pick_lead_s,
+            answer_s=self.pick_answer_s,
+            place_s=self.pick_place_s,
+            valid_s=self.pick_valid_s,
+            needs_pose=self.pick_needs_pose,
+            undecided_to_stop=undecided_to_stop,
+        )
+
 
 class EncoderReader:
     """
@@ -137,7 +163,7 @@ class EncoderReader:
     """
 
     def __init__(self, parameters: BeltParameters) -> None:
-        self._m_per_count = parameters.encoder_m_per_count
+        self.m_per_count = parameters.encoder_m_per_count
         self._wraps_at = parameters.encoder_wraps_at
         self._turns = 0
         self._last: float | None = None
@@ -159,4 +185,23 @@ class EncoderReader:
                 self._turns += 1 if counts < self._last else -1
             self._last = counts
             counts += self._turns * self._wraps_at
-        return counts * self._m_per_count, 1e-9 * at_ns
+        return counts * self.m_per_count, 1e-9 * at_ns
+
+    def counts(self, position_m: float) -> float:
+        """
+        Give what the encoder says at a position that `read` has given, or will.
+
+        """
+        counts = position_m / self.m_per_count
+        return counts % self._wraps_at if self._wraps_at > 0 else counts
+
+    def metres(self, counts: float) -> float:
+        """
+        Give the position of a value of the encoder: of those that fit, the one nearest to the
+        newest sample.
+
+        """
+        if self._wraps_at > 0 and self._last is not None and math.isfinite(counts):
+            newest = self._last + self._turns * self._wraps_at
+            counts += self._wraps_at * round((newest - counts) / self._wraps_at)
+        return counts * self.m_per_count

@@ -172,6 +172,8 @@ class CameraNode(InspectionNode[CameraParameters]):
     def __init__(self, **options: Any) -> None:
         super().__init__('camera', CameraParameters, **options)
         self.has_ended = threading.Event()
+        #: Set while the source is open: a frame that is asked for now is exposed now.
+        self.is_reading = threading.Event()
         #: Why the source ended before its time; '' while it has not, or when all was given.
         self.end_problem = ''
         self._stop = threading.Event()
@@ -221,6 +223,7 @@ class CameraNode(InspectionNode[CameraParameters]):
             self._announcer.begin_session()
         self._stop.clear()
         self.has_ended.clear()
+        self.is_reading.clear()
         self.end_problem = ''
         self._reader = threading.Thread(target=self._read_until_stopped, name='camera reader')
         self._reader.start()
@@ -352,6 +355,7 @@ class CameraNode(InspectionNode[CameraParameters]):
             self._settings = settings
 
     def _stream(self, source: FrameSource) -> None:
+        self.is_reading.set()
         due_s = steady_s()
         while not self._stop.is_set():
             if source.is_live and self.parameters.camera_settings() != self._settings:
@@ -373,11 +377,12 @@ class CameraNode(InspectionNode[CameraParameters]):
             self.clear('source')
             if not source.is_live:
                 due_s = self._wait_for_next(due_s)
-                # A triggered frame is exposed at the trigger, however long it takes to draw it.
+                # A trigger exposes at once, where the rate allows it; reading a file takes time.
                 now_ns = time.monotonic_ns()
-                exposed_ns = earliest_ns or now_ns
-                stamp_ns = time.time_ns() - (now_ns - exposed_ns)
-                frame = replace(frame, stamp_ns=stamp_ns, steady_ns=exposed_ns)
+                due_ns = max(earliest_ns, round(1e9 * due_s))
+                age_ns = max(0, now_ns - due_ns) if earliest_ns else 0
+                stamp_ns = time.time_ns() - age_ns
+                frame = replace(frame, stamp_ns=stamp_ns, steady_ns=now_ns - age_ns)
             self._frequency.ask(*self._asked_frequency(source))
             if not self._stop.is_set():
                 self._publish(frame)

@@ -24,6 +24,7 @@ from anomaly_inspection.errors import InspectionError, SettingError
 from anomaly_inspection.evaluation.run_summary import PartRecord, RunFigures
 from anomaly_inspection.nodes.cell import Cell, NAMESPACE
 from anomaly_inspection.nodes.inspection_node import steady_s
+from anomaly_inspection.nodes.robot_line import robot_overrides, RobotLine
 from anomaly_inspection.nodes.run_observer import RunObserverNode
 from anomaly_inspection.nodes.spinning import NodeThread
 from anomaly_inspection.parameter_file import check_parameter_file, NODE_NAMES
@@ -33,6 +34,7 @@ from anomaly_inspection.state_file import NO_FOLDER
 if TYPE_CHECKING:
     from anomaly_inspection.capture.source import FrameSource, Truth
     from anomaly_inspection.evaluation.frame_time import FrameTime
+    from anomaly_inspection.evaluation.tray_figures import TrayFigures
     from anomaly_inspection.nodes.node_process import NodeProcess
     from anomaly_inspection.nodes.panel_process import PanelProcess
 
@@ -67,6 +69,8 @@ class RunResult:
         Why the source ended before its time; '' when it did not.
     recipe : Path or None
         Folder of the recipe that was in force at the end, if any.
+    trays : TrayFigures or None
+        What lies in the tray of the arm; None = there is no arm.
 
     """
 
@@ -78,6 +82,7 @@ class RunResult:
     overlay_problem: str = ''
     source_problem: str = ''
     recipe: Path | None = None
+    trays: TrayFigures | None = None
 
 
 def run_cell(
@@ -97,6 +102,7 @@ def run_cell(
     panel: PanelProcess | None = None,
     recorder: NodeProcess | None = None,
     drift_watch: NodeProcess | None = None,
+    robot: RobotLine | None = None,
     tell: Callable[[str], None] = lambda sentence: None,
 ) -> RunResult:
     """
@@ -134,6 +140,8 @@ def run_cell(
         The recorder, started before the first part comes; None = no records.
     drift_watch : NodeProcess or None
         The drift watch, started before the first part comes; None = nobody watches for drift.
+    robot : RobotLine or None
+        A simulated belt with an arm in the place of a gate; None = the parameter file's gate.
     tell : callable
         Called with the sentences that say where the page is and where records go.
 
@@ -164,8 +172,16 @@ def run_cell(
         stack.callback(observer.destroy_node)
         observer_thread = NodeThread([observer], 'observer', context=context)
         stack.callback(observer_thread.stop)
-        cell = Cell(context=context, overrides=_overrides(recipe, source_name, rate_hz, loop))
+        overrides = _overrides(recipe, source_name, rate_hz, loop)
+        if robot is not None:
+            for name, given in robot_overrides().items():
+                overrides[name] += given
+        cell = Cell(context=context, overrides=overrides)
         stack.callback(cell.stop)
+        if robot is not None:
+            # Stopped first: the arm may still hold a part when the sorter ends.
+            stack.callback(robot.stop)
+            robot.start_arm(context, cell.sorter.parameters)
         is_paced = cell.announcer is cell.camera and not source.is_live
         _check_rate(cell, rate_hz if is_paced else None, parameter_file, frame_time, warn)
         if panel is not None:
@@ -184,8 +200,17 @@ def run_cell(
             cell, interrupted, is_watched=overlays is not None, n_listeners=n_listeners
         )
         cell.camera.trigger_activate()
+        if robot is not None:
+            # A part that comes before the camera reads would be seen too late.
+            while not (cell.camera.is_reading.wait(0.1) or interrupted.is_set()):
+                if cell.camera.has_ended.is_set() or not cell.is_running:
+                    break
+            robot.start_belt()
         kept = _KEPT_RECORDS if loop else None
-        return _watched(cell, observer, source, most_parts, interrupted, part_done, kept)
+        result = _watched(cell, observer, source, most_parts, interrupted, part_done, kept)
+        if robot is not None:
+            result.trays = robot.figures(result.records)
+        return result
 
 
 def _overrides(
@@ -219,7 +244,9 @@ def _check_rate(
     Refuse a rate at which the cell could only reject parts and stop the line.
 
     """
-    closest_s = cell.sorter.parameters.tracker_settings().closest_s
+    has_arm = cell.sorter.parameters.gate == 'action'
+    # What an arm has no time for, it leaves.
+    closest_s = 0.0 if has_arm else cell.sorter.parameters.tracker_settings().closest_s
     if rate_hz is not None and 1 / rate_hz < closest_s:
         raise SettingError(
             f'rate {rate_hz:g} parts/s is refused: the gate needs {closest_s:g} s from part to '

@@ -15,9 +15,10 @@ from rclpy.validate_topic_name import validate_topic_name
 from std_msgs.msg import Bool
 
 from anomaly_inspection.errors import SettingError
+from anomaly_inspection.nodes.arm_face import ArmParameters
 from anomaly_inspection.nodes.gpio_face import make_gpio_gate
 from anomaly_inspection.nodes.gripper_face import make_gripper_gate
-from anomaly_inspection.nodes.inspection_node import InspectionNode, NodeParameters
+from anomaly_inspection.nodes.inspection_node import InspectionNode
 from anomaly_inspection.nodes.parameters import parameter
 from anomaly_inspection.nodes.qos import NEWEST
 from anomaly_inspection.nodes.ur_io_face import make_ur_io_gate
@@ -35,7 +36,7 @@ from anomaly_inspection.sorting.watched_gate import WatchedGate, WatchTimes
 
 
 @dataclass(frozen=True)
-class GateParameters(NodeParameters):
+class GateParameters(ArmParameters):
     """
     Which gate, and where it is; docs/gates.md says which one when.
 
@@ -46,8 +47,11 @@ class GateParameters(NodeParameters):
         "The actuator. 'serial': the ESP32's gate output. 'modbus': a PLC or a coil by Modbus "
         "TCP. 'topic': whoever listens to the topic 'gate' and answers on 'gate_state'. 'ur_io': "
         "an output of a Universal Robots controller. 'gpio': a ros2_control interface. 'gripper': "
-        "a joint that a gripper controller moves. 'simulated' exists in memory only.",
-        choices=('simulated', 'serial', 'modbus', 'topic', 'ur_io', 'gpio', 'gripper'),
+        "a joint that a gripper controller moves. 'action': an arm that offers the action "
+        "sort_part and picks good parts from the belt. 'simulated' exists in memory only.",
+        choices=(
+            *('simulated', 'serial', 'modbus', 'topic', 'ur_io', 'gpio', 'gripper', 'action'),
+        ),
         read_only=True,
     )
     gate_timeout_s: float = parameter(

@@ -45,6 +45,10 @@ _CAUSES = {
     SortEvent.CAUSE_LINE_STOPPED: 'line_stopped',
     SortEvent.CAUSE_GATE_FAILED: 'gate_failed',
     SortEvent.CAUSE_SHUTDOWN: 'shutdown',
+    SortEvent.CAUSE_NOT_PICKED: 'not_picked',
+    SortEvent.CAUSE_OUT_OF_REACH: 'out_of_reach',
+    SortEvent.CAUSE_PICK_MISSED: 'pick_missed',
+    SortEvent.CAUSE_POSE_UNSURE: 'pose_unsure',
 }
 
 

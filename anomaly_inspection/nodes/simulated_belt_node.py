@@ -2,22 +2,25 @@
 """
 A belt for trying out a cell without one: says where it is, and triggers the camera for each part.
 
-Run it beside a cell with `mode: triggered` of the camera and `belt: encoder` of the sorter.
+Run it beside a cell with `mode: triggered` of the camera and `belt: encoder` of the sorter. A
+simulated arm (`simulated_arm_node.py`) learns from it where parts lie.
 
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+import math
+import random
 from typing import Any
 
 from std_msgs.msg import Empty
 
 from anomaly_inspection.capture.simulated_belt import SimulatedBelt, SimulatedBeltSettings
-from anomaly_inspection.msg import BeltEncoder
+from anomaly_inspection.msg import BeltEncoder, SimulatedPart
 from anomaly_inspection.nodes.inspection_node import InspectionNode, NodeParameters, steady_s
 from anomaly_inspection.nodes.parameters import parameter
-from anomaly_inspection.nodes.qos import EVENT, SENSOR
+from anomaly_inspection.nodes.qos import EVENT, KEPT_EVENT, SENSOR
 from anomaly_inspection.nodes.spinning import spin_node
 
 
@@ -49,6 +52,21 @@ class SimulatedBeltParameters(NodeParameters):
         maximum=100.0,
         read_only=True,
     )
+    spread_m: float = parameter(
+        0.0,
+        'On average so much more from part to part, at random.',
+        unit='m',
+        minimum=0.0,
+        maximum=10.0,
+        read_only=True,
+    )
+    parts: int = parameter(
+        0,
+        'So many parts, then the belt goes on without any; 0 = until the end.',
+        minimum=0,
+        maximum=1_000_000,
+        read_only=True,
+    )
     encoder_hz: float = parameter(
         100.0,
         'Samples of the encoder a second.',
@@ -57,12 +75,14 @@ class SimulatedBeltParameters(NodeParameters):
         maximum=1000.0,
         read_only=True,
     )
-    seed: int = parameter(1, 'Of the movement.', minimum=0, maximum=2**31 - 1, read_only=True)
+    seed: int = parameter(
+        1, 'Of movement and distances.', minimum=0, maximum=2**31 - 1, read_only=True
+    )
 
 
 class SimulatedBeltNode(InspectionNode[SimulatedBeltParameters]):
     """
-    Gives encoder, and a trigger when a part is before the camera.
+    Gives encoder, and trigger and simulated_part when a part is before the camera.
 
     """
 
@@ -76,6 +96,7 @@ class SimulatedBeltNode(InspectionNode[SimulatedBeltParameters]):
         """
         self._encoder = self.publish_on(BeltEncoder, 'encoder', SENSOR)
         self._trigger = self.publish_on(Empty, 'trigger', EVENT)
+        self._part = self.publish_on(SimulatedPart, 'simulated_part', KEPT_EVENT)
         self.every(1.0 / self.parameters.encoder_hz, self._move)
 
     def activate(self) -> None:
@@ -90,7 +111,9 @@ class SimulatedBeltNode(InspectionNode[SimulatedBeltParameters]):
             )
         )
         self._started_s = steady_s()
-        self._next_part_m = given.pitch_m or float('inf')
+        self._draw = random.Random(given.seed)
+        self._next_part_m = given.pitch_m or math.inf
+        self._parts = 0
 
     def _move(self) -> None:
         message = BeltEncoder()
@@ -101,8 +124,15 @@ class SimulatedBeltNode(InspectionNode[SimulatedBeltParameters]):
         self._belt.forget_before(since_s - 1.0)
         self._encoder.publish(message)
         if position_m >= self._next_part_m:
-            self._next_part_m += self.parameters.pitch_m
+            given = self.parameters
+            spread_m = self._draw.expovariate(1.0 / given.spread_m) if given.spread_m else 0.0
+            self._next_part_m += given.pitch_m + spread_m
+            self._parts += 1
+            # It is where the belt is now: between two calls the belt goes a little further.
+            self._part.publish(SimulatedPart(number=self._parts, encoder_position=position_m))
             self._trigger.publish(Empty())
+            if self._parts == given.parts:
+                self._next_part_m = math.inf
 
 
 def main() -> None:

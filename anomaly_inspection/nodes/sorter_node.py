@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-The sorter node: fires the gate for the parts that passed, and alone says when the line must stop.
+The sorter node: fires the gate for the parts that passed, or has an arm pick them, and alone says
+when the line must stop.
 
 """
 
@@ -14,7 +15,7 @@ from typing import Any, ClassVar
 
 from std_srvs.srv import Trigger
 
-from anomaly_inspection.errors import GateError, StateError
+from anomaly_inspection.errors import GateError, SettingError, StateError
 from anomaly_inspection.msg import (
     BeltEncoder,
     Decision,
@@ -22,8 +23,10 @@ from anomaly_inspection.msg import (
     LineRun,
     LineStop,
     Part,
+    PartPose,
     SortEvent,
 )
+from anomaly_inspection.nodes.arm_face import ArmFace
 from anomaly_inspection.nodes.belt_face import BeltParameters, EncoderReader
 from anomaly_inspection.nodes.gates import make_gate
 from anomaly_inspection.nodes.inspection_node import ERROR, InspectionNode, steady_s, WARN
@@ -31,8 +34,10 @@ from anomaly_inspection.nodes.parameters import parameter
 from anomaly_inspection.nodes.qos import EVENT, LATCHED, NEWEST, SENSOR
 from anomaly_inspection.nodes.spinning import spin_node
 from anomaly_inspection.nodes.stamps import stamp_from_nanoseconds
+from anomaly_inspection.sorting.encoder_belt import EncoderBelt
 from anomaly_inspection.sorting.gate import Gate
 from anomaly_inspection.sorting.part_tracker import PartTracker
+from anomaly_inspection.sorting.pick_tracker import PickTracker
 from anomaly_inspection.sorting.sort_record import SortRecord
 from anomaly_inspection.sorting.sorter import LineStop as CoreLineStop
 from anomaly_inspection.sorting.sorter import Sorter
@@ -154,6 +159,7 @@ class SorterNode(InspectionNode[SorterParameters]):
     def __init__(self, **options: Any) -> None:
         self._sorter: Sorter | None = None
         self._gate: Gate | None = None
+        self._arm: ArmFace | None = None
         self._stop = threading.Event()
         self._wake = threading.Event()
         self._thread: threading.Thread | None = None
@@ -173,6 +179,11 @@ class SorterNode(InspectionNode[SorterParameters]):
 
         """
         settings = self.parameters.tracker_settings()
+        if self.parameters.gate == 'action':
+            # On a belt that moves; one that stands keeps parts for longer.
+            picks = self.parameters.pick_settings(self.parameters.undecided_to_stop)
+            zone_s = picks.zone_to_m / picks.speed_mps
+            return settings.travel_time_s + zone_s + picks.place_s
         return settings.travel_time_s + settings.window_s + settings.dead_time_s
 
     def configure(self) -> None:
@@ -181,11 +192,14 @@ class SorterNode(InspectionNode[SorterParameters]):
 
         """
         settings = self.parameters.tracker_settings()
-        self._gate = make_gate(self, self.parameters, settings)
+        belt = self.parameters.encoder_belt(settings)
+        self._encoder = EncoderReader(self.parameters)
         # Lives until cleanup: a line stop outlasts deactivation, only a reset ends it.
-        self._sorter = Sorter(
-            PartTracker(settings, self.parameters.encoder_belt(settings)), self._gate
-        )
+        if self.parameters.gate == 'action':
+            self._configure_arm(belt)
+        else:
+            self._gate = make_gate(self, self.parameters, settings)
+            self._sorter = Sorter(PartTracker(settings, belt), self._gate)
         self._published_stop = None
         self._take_up_memory()
         self._line_run = None
@@ -202,10 +216,35 @@ class SorterNode(InspectionNode[SorterParameters]):
         self.listen(Decision, 'decision', self._take_decision, EVENT)
         self.listen(Fault, 'fault', self._take_fault, LATCHED)
         if self.parameters.belt == 'encoder':
-            self._encoder = EncoderReader(self.parameters)
             self.listen(BeltEncoder, 'encoder', self._take_encoder, SENSOR)
         self.serve(Trigger, '~/reset', self._reset)
         self.every(_CHECK_S, self._look_around)
+
+    def _configure_arm(self, belt: EncoderBelt | None) -> None:
+        if self.parameters.gate_rests_in == 'pass':
+            raise SettingError(
+                "gate_rests_in 'pass' with gate 'action', allowed: 'reject'; what an arm leaves "
+                'on the belt must run into reject'
+            )
+        settings = self.parameters.pick_settings(self.parameters.undecided_to_stop)
+        if self._arm is None:
+            self._arm = ArmFace(self)
+        self._arm.serve(
+            lambda: self._sorter, self._encoder if belt is not None else None, self._wake.set
+        )
+        self._gate = self._arm.gate
+        self._sorter = Sorter(PickTracker(settings, belt), self._gate)
+        self.listen(PartPose, 'part_pose', self._arm.take_pose, EVENT)
+
+    def destroy_node(self) -> None:
+        """
+        Take the node off the network; its executor must not spin any more.
+
+        """
+        if self._arm is not None:
+            self._arm.destroy()
+            self._arm = None
+        super().destroy_node()
 
     def _take_up_memory(self) -> None:
         """
@@ -347,6 +386,7 @@ class SorterNode(InspectionNode[SorterParameters]):
             'duplicate decisions': counts.decisions_duplicate,
             'decisions without a part': counts.decisions_unknown,
             'duplicate parts': counts.parts_duplicate,
+            **({'goals at the arm': self._arm.under_way} if self._arm is not None else {}),
         }
 
     # Callbacks

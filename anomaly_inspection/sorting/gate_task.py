@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-What the part tracker asks of the gate.
+What a tracker asks of the gate or the arm.
 
 """
 
@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from enum import Enum
 import math
 
+from anomaly_inspection.sorting.pick_order import PickOrder
 from anomaly_inspection.sorting.sort_record import PartKey
 
 
@@ -23,6 +24,9 @@ class GateCall(Enum):
     REST = 'rest'
     CONFIRM_OPEN = 'confirm that it is open'
     CONFIRM_REST = 'confirm that it rests'
+    # An arm alone.
+    PICK = 'pick'
+    CANCEL = 'cancel'
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,8 @@ class GateTask:
         How long to open, seconds; NaN for other calls.
     told_s : float
         When the duration begins, steady clock, seconds; NaN for other calls.
+    order : PickOrder or None
+        What to pick; None for other calls.
 
     """
 
@@ -47,3 +53,4 @@ class GateTask:
     key: PartKey
     duration_s: float = math.nan
     told_s: float = math.nan
+    order: PickOrder | None = None

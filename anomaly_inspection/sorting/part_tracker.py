@@ -29,6 +29,8 @@ from dataclasses import dataclass
 from itertools import chain
 import math
 
+from anomaly_inspection.sorting.decider_watch import DeciderWatch
+from anomaly_inspection.sorting.early_decisions import EarlyDecisions
 from anomaly_inspection.sorting.encoder_belt import EncoderBelt
 from anomaly_inspection.sorting.gate_task import GateCall, GateTask
 from anomaly_inspection.sorting.sort_record import Action, Cause, Outcome, PartKey, SortRecord
@@ -84,12 +86,10 @@ class PartTracker:
         self._settings = settings
         self._tracks: dict[PartKey, Track] = {}
         self._past: OrderedDict[PartKey, Track] = OrderedDict()
-        self._early: OrderedDict[PartKey, tuple[float, bool]] = OrderedDict()
+        self._early = EarlyDecisions(settings.early_decisions, settings.early_decision_age_s)
         self._events: list[SortRecord] = []
         self._failure = ''
-        self._undecided = 0
-        self._undecided_since_s = math.inf
-        self._has_heard_decider = False
+        self._decider = DeciderWatch(settings.undecided_to_stop, settings.decider_start_s)
 
     def part_seen(self, key: PartKey, exposure_s: float, now: float) -> None:
         """
@@ -112,7 +112,7 @@ class PartTracker:
             # It may be announced again, and gets no second event.
             self._past[key] = track
             return
-        _, track.passes = self._early.pop(key, (now, None))
+        track.passes = self._early.take(key)
         if now > track.fire_s:
             track.was_known_late = True
             track.reject(
@@ -146,8 +146,7 @@ class PartTracker:
         """
         track = self._tracks.get(key) or self._past.get(key)
         if track is None:
-            _, earlier = self._early.pop(key, (now, True))
-            self._early[key] = (now, passes and earlier)
+            self._early.keep(key, passes, now)
             self._forget(now)
         elif track.passes is not None:
             self.counts.decisions_duplicate += 1
@@ -451,24 +450,14 @@ class PartTracker:
 
         """
         if track.passes is not None:
-            self._undecided = 0
-            self._has_heard_decider = True
+            self._decider.decided()
             return
         # When the computer held us up, decisions may lie unread: that says nothing of the decider.
         held_up_s = now - track.fire_s
         if track.was_known_late or held_up_s > self._settings.window_s / 4:
             return
-        if not self._undecided:
-            self._undecided_since_s = now
-        self._undecided += 1
-        lasts_s = now - self._undecided_since_s
-        if not self._has_heard_decider and lasts_s < self._settings.decider_start_s:
-            return
-        if 0 < self._settings.undecided_to_stop <= self._undecided:
-            self._failure = self._failure or (
-                f'no decision came for {self._undecided} parts in a row: is the decider running?'
-            )
-            self._undecided = 0
+        silence = self._decider.undecided(now)
+        self._failure = self._failure or silence
 
     def _opened_tracks(self) -> list[Track]:
         opened = (Stage.OPENED, Stage.CLOSING)
@@ -508,17 +497,7 @@ class PartTracker:
         )
 
     def _forget(self, now: float) -> None:
-        """
-        Drop decisions that have waited too long for their part, or are too many.
-
-        """
-        while self._early:
-            key, (received_s, _) = next(iter(self._early.items()))
-            is_old = received_s + self._settings.early_decision_age_s <= now
-            if not is_old and len(self._early) <= self._settings.early_decisions:
-                break
-            del self._early[key]
-            self.counts.decisions_unknown += 1
+        self.counts.decisions_unknown += self._early.forget(now)
 
 
 def _text(key: PartKey) -> str:

@@ -15,7 +15,7 @@ PartKey = tuple[str, int]
 
 class Action(IntEnum):
     """
-    The command that the gate got.
+    The command that the gate got; what the arm did.
 
     """
 
@@ -46,6 +46,10 @@ class Cause(IntEnum):
     LINE_STOPPED = 5
     GATE_FAILED = 6
     SHUTDOWN = 7
+    NOT_PICKED = 8
+    OUT_OF_REACH = 9
+    PICK_MISSED = 10
+    POSE_UNSURE = 11
 
 
 @dataclass(frozen=True)

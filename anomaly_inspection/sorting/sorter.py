@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-The sorter: moves the gate as the tracker asks, and stops the line when the gate fails.
+The sorter: moves the gate or the arm as the tracker asks, and stops the line when it fails.
 
 """
 
@@ -9,11 +9,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 import math
 from threading import Lock
+from typing import Any
 
 from anomaly_inspection.errors import GateError
+from anomaly_inspection.sorting.arm_gate import ArmGate
 from anomaly_inspection.sorting.gate import Gate
 from anomaly_inspection.sorting.gate_task import GateCall, GateTask
 from anomaly_inspection.sorting.part_tracker import PartTracker, TrackerCounts
+from anomaly_inspection.sorting.pick_order import Grip, PickResult
+from anomaly_inspection.sorting.pick_tracker import PickTracker
 from anomaly_inspection.sorting.sort_record import Cause, PartKey, SortRecord
 from anomaly_inspection.sorting.stop_cause import StopCause
 
@@ -48,11 +52,12 @@ class Sorter:
 
     One thread calls `step` repeatedly while `next_due` is not in the future. The gate may block
     `step`, `reset` and `flush`; every other method returns at once. Any thread may call any
-    method. Connect the gate first.
+    method. Connect the gate first. An arm takes the place of the gate with a `PickTracker` and an
+    `ArmGate`.
 
     """
 
-    def __init__(self, tracker: PartTracker, gate: Gate) -> None:
+    def __init__(self, tracker: PartTracker | PickTracker, gate: Gate) -> None:
         self._tracker = tracker
         self._gate = gate
         # Take them in this order. The gate is never called under the state lock, so a gate that
@@ -128,6 +133,48 @@ class Sorter:
         """
         with self._state_lock:
             self._tracker.decision_received(key, passes, now)
+
+    def pose_received(self, key: PartKey, is_sure: bool, pose: Any, detail: str) -> None:
+        """
+        Take how a part lies, for an arm.
+
+        """
+        with self._state_lock:
+            self._picks.pose_received(key, is_sure, pose, detail)
+
+    def order_answered(self, key: PartKey, is_taken: bool, now: float) -> None:
+        """
+        Take whether the arm takes an order.
+
+        """
+        with self._state_lock:
+            if is_taken:
+                self._picks.order_taken(key)
+            else:
+                self._picks.order_refused(key, now)
+
+    def gripped(self, key: PartKey, grip: Grip, now: float) -> None:
+        """
+        Take where the gripper of the arm has closed.
+
+        """
+        with self._state_lock:
+            self._picks.gripped(key, grip, now)
+            self._stop_on_failure(now)
+
+    def order_ended(self, key: PartKey, result: PickResult, now: float) -> None:
+        """
+        Take how an order of the arm has ended.
+
+        """
+        with self._state_lock:
+            self._picks.order_ended(key, result, now)
+            self._stop_on_failure(now)
+
+    @property
+    def _picks(self) -> PickTracker:
+        assert isinstance(self._tracker, PickTracker)
+        return self._tracker
 
     def fault_received(
         self,
@@ -307,6 +354,8 @@ class Sorter:
                 self._gate.open(task.duration_s, task.told_s)
             elif task.call is GateCall.REST:
                 self._gate.rest()
+            elif isinstance(self._gate, ArmGate):
+                self._tell_arm(self._gate, task)
             else:
                 self._gate.confirm(is_open=task.call is GateCall.CONFIRM_OPEN)
         # A driver may raise anything; the line stops with its message.
@@ -318,10 +367,20 @@ class Sorter:
             return _sentence(error)
         return ''
 
+    def _tell_arm(self, arm: ArmGate, task: GateTask) -> None:
+        if task.call is GateCall.CANCEL:
+            arm.cancel(task.key)
+        elif task.order is not None:
+            arm.pick(task.order)
+        else:
+            arm.confirm(is_open=False)
+
     def _stop_on_failure(self, now: float) -> None:
         failure = self._tracker.take_failure()
         if failure:
             cause = StopCause.GATE if self._gate_failure else StopCause.PART_MISSED
+            if isinstance(self._tracker, PickTracker):
+                cause = self._tracker.failure_cause
             self._stop(failure, now, cause)
 
     def _stop_on_belt_failure(self, now: float) -> None:

@@ -26,6 +26,7 @@ from anomaly_inspection.nodes.panel_node import PanelNode
 from anomaly_inspection.nodes.part_detector_node import PartDetectorNode
 from anomaly_inspection.nodes.recorder_node import RecorderNode
 from anomaly_inspection.nodes.scorer_node import ScorerNode
+from anomaly_inspection.nodes.simulated_arm_node import SimulatedArmNode
 from anomaly_inspection.nodes.sorter_node import SorterNode
 from anomaly_inspection.nodes.teacher_node import TeacherNode
 from anomaly_inspection.nodes.threshold_bridge_node import ThresholdBridgeNode
@@ -58,6 +59,7 @@ PROBLEMS = {
         'decisions': ['decider'],
         'memory': ['state'],
     },
+    SimulatedArmNode: {'belt': ['encoder']},
     TeacherNode: {
         'recording': ['recording', f'lost {X}'],
         'trial run': ['trial', 'trial failure'],

@@ -11,6 +11,7 @@ import re
 
 import pytest
 
+from anomaly_inspection.capture.simulated_arm import ArmOutcome, ArmStage, PutInto
 from anomaly_inspection.deciding import part_judge
 from anomaly_inspection.deciding.frame_judge import Combination, Reason, Verdict
 from anomaly_inspection.deciding.inspection import Outcome as InspectOutcome
@@ -18,6 +19,7 @@ from anomaly_inspection.deciding.limits import LimitOrigin
 from anomaly_inspection.learning.cell_calibration import CalibrationState
 from anomaly_inspection.scoring.frame_scorer import ScoreStatus
 from anomaly_inspection.scoring.measure import BadSide
+from anomaly_inspection.sorting.pick_order import PickOutcome
 from anomaly_inspection.sorting.sort_record import Action, Cause, Outcome
 from support.paths import ROOT
 
@@ -27,7 +29,7 @@ def constants(message: str, prefix: str) -> dict[str, int]:
     Read the constants of a message that begin with the prefix, apart from UNKNOWN.
 
     """
-    kind = 'action' if message == 'Inspect' else 'msg'
+    kind = 'action' if message in ('Inspect', 'SortPart') else 'msg'
     text = (ROOT / kind / f'{message}.{kind}').read_text(encoding='utf-8')
     found = re.findall(rf'^uint8 {prefix}_(\w+)=(\d+)$', text, re.MULTILINE)
     assert found[0] == ('UNKNOWN', '0')
@@ -45,9 +47,14 @@ def constants(message: str, prefix: str) -> dict[str, int]:
         ('LimitsInForce', 'COMBINATION', Combination),
         ('LimitInForce', 'ORIGIN', LimitOrigin),
         ('Measure', 'BAD_SIDE', BadSide),
+        ('SimulatedArmState', 'PUT', PutInto),
+        ('SimulatedArmState', 'STAGE', ArmStage),
         ('SortEvent', 'ACTION', Action),
         ('SortEvent', 'OUTCOME', Outcome),
         ('SortEvent', 'CAUSE', Cause),
+        ('SortPart', 'OUTCOME', ArmOutcome),
+        ('SortPart', 'OUTCOME', PickOutcome),
+        ('SortPart', 'VERDICT', Verdict),
     ],
 )
 def test_enumeration_is_that_of_the_message(

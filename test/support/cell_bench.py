@@ -20,8 +20,8 @@ class Peer(Node):
 
     """
 
-    def __init__(self, context):
-        super().__init__('peer', context=context)
+    def __init__(self, context, name='peer'):
+        super().__init__(name, context=context)
         self.heard = {}
 
     def hear(self, message_type, topic, qos):

@@ -29,6 +29,7 @@ from anomaly_inspection.nodes.part_detector_node import PartDetectorNode, PartDe
 from anomaly_inspection.nodes.recorder_node import RecorderNode
 from anomaly_inspection.nodes.recorder_parameters import RecorderParameters
 from anomaly_inspection.nodes.scorer_node import ScorerNode, ScorerParameters
+from anomaly_inspection.nodes.simulated_arm_node import SimulatedArmNode, SimulatedArmParameters
 from anomaly_inspection.nodes.simulated_belt_node import (
     SimulatedBeltNode,
     SimulatedBeltParameters,
@@ -57,6 +58,7 @@ NODES = {
     'opcua_server': (OpcuaServerNode, OpcuaServerParameters),
     'drift_watch': (DriftWatchNode, DriftWatchParameters),
     'simulated_belt': (SimulatedBeltNode, SimulatedBeltParameters),
+    'simulated_arm': (SimulatedArmNode, SimulatedArmParameters),
     'inspector': (InspectorNode, InspectorParameters),
     'view_joiner': (ViewJoinerNode, ViewJoinerParameters),
 }
@@ -78,7 +80,7 @@ TOPICS = {
     'anomaly_map': 'How far each pixel is from good parts (32FC1, 1 = region limit); '
     'only while somebody subscribes.',
     'decision': 'The verdict on one part: PASS or REJECT, with the reason and the numbers.',
-    'sort_event': 'What the gate did with one part.',
+    'sort_event': 'What the gate or the arm did with one part.',
     'line_stop': 'Whether the line must stand, and why.',
     'line_run': 'Permit for the belt to run, valid for a short time (`gate_rests_in: pass`, and '
     'the gates `ur_io`, `gpio` and `gripper`).',
@@ -95,6 +97,10 @@ TOPICS = {
     'part_identity': 'Order and lot of the parts from now on, and the serial number of one part. '
     'Anybody may publish it.',
     'encoder': 'Where the belt is (sorter `belt: encoder`).',
+    'simulated_part': 'Where a part lies on the simulated belt: the truth, for the simulated arm.',
+    'simulated_arm_state': 'What the simulated arm does, and what it puts where.',
+    'simulated_arm/view': 'Belt, parts with their verdicts, arm and tray, from above; only while '
+    'somebody subscribes.',
     'gate': 'true = open the gate (`gate: topic`).',
     'gate_state': 'true = the gate is open: the answer of your gate (`gate: topic`).',
     'teacher/state': 'What the teacher does now, its sessions and drafts.',
@@ -148,6 +154,8 @@ SERVICES = {
 }
 ACTIONS = {
     'inspect': 'Gives the verdict on the part that is in place now, to a robot or a PLC.',
+    'sort_part': 'Takes one good part from the belt: offered by your arm, called by the sorter '
+    '(`gate: action`).',
     'part_detector/learn_empty': 'Learns what the empty belt looks like (`trigger: presence`).',
     'decider/load_recipe': 'Switches to another recipe between two parts.',
     'decider/calibrate': 'Derives the limits anew from the next good parts.',
@@ -169,7 +177,8 @@ SETTINGS: dict[str, list[dict[str, Any]]] = {
     'decider': [{'challenge_parts': ['good a', 'bad b']}],
     'recorder': [{'maps': True}],
     'sorter': [
-        {'gate': 'topic', 'gate_rests_in': 'pass', 'belt': 'encoder', 'leading_view': 'top'}
+        {'gate': 'topic', 'gate_rests_in': 'pass', 'belt': 'encoder', 'leading_view': 'top'},
+        {'gate': 'action', 'belt': 'encoder'},
     ],
     'panel': [{'views': ['top', 'left']}, {}],
 }
@@ -226,6 +235,9 @@ class Interfaces:
             ):
                 for endpoint in endpoints:
                     self._add_topic(ends, name, endpoint)
+            if name == 'simulated_arm':
+                # It stands in for yours; not one of the node's own `serve_action`.
+                self.actions['sort_part'] = 'anomaly_inspection/SortPart'
             for service in node.services:
                 package, kind = _package_and_name(service.srv_type)
                 if package not in STANDARD_PACKAGES:
@@ -258,7 +270,8 @@ class Interfaces:
             if offered and wanted and offered != wanted:
                 quality = f'{quality} to {", ".join(wanted)}'
             # The simulated belt stands in for yours.
-            publishers = ', '.join(name for name in out if name != 'simulated_belt') or 'you'
+            stand_in = 'simulated_belt' if topic in ('encoder', 'trigger') else ''
+            publishers = ', '.join(name for name in out if name != stand_in) or 'you'
             if topic == '/diagnostics':
                 publishers = 'all'
             elif topic.startswith('VIEW/'):
