@@ -35,6 +35,9 @@ from anomaly_inspection.sorting.ur_io_gate import LAST_PIN, NO_INPUT, UR_LEAST_S
 from anomaly_inspection.sorting.watched_gate import WatchedGate, WatchTimes
 
 
+_GATES = ('simulated', 'serial', 'modbus', 'topic', 'ur_io', 'gpio', 'gripper', 'action')
+
+
 @dataclass(frozen=True)
 class GateParameters(ArmParameters):
     """
@@ -49,9 +52,7 @@ class GateParameters(ArmParameters):
         "an output of a Universal Robots controller. 'gpio': a ros2_control interface. 'gripper': "
         "a joint that a gripper controller moves. 'action': an arm that offers the action "
         "sort_part and picks good parts from the belt. 'simulated' exists in memory only.",
-        choices=(
-            *('simulated', 'serial', 'modbus', 'topic', 'ur_io', 'gpio', 'gripper', 'action'),
-        ),
+        choices=_GATES,
         read_only=True,
     )
     gate_timeout_s: float = parameter(
