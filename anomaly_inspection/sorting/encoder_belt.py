@@ -25,9 +25,9 @@ _CREEP_MPS = 0.001
 _SLACK_M = 0.005
 # Over a shorter time, a stamp that a busy computer has set late would look like a jump.
 _TOP_SPEED_OVER_S = 0.1
-# A part that comes while the belt has moved less than this in so long a time contradicts it. Not
-# more: a part may come as soon as the belt moves again.
-_STANDING_M, _STANDING_S = 0.0002, 0.25
+# A part that comes while the belt has moved less than this, so long before and after it, contradicts
+# the encoder. Some time after, because a part may come as soon as the belt moves again.
+_STANDING_M, _BEFORE_S, _AFTER_S = 0.0002, 0.25, 0.1
 
 
 @dataclass(frozen=True)
@@ -87,6 +87,8 @@ class EncoderBelt:
         self._positions: list[float] = []
         # The furthest position until each sample: grows, even where the belt runs back.
         self._furthest: list[float] = []
+        # The exposure of a part that is not yet held against the encoder; inf = there is none.
+        self._part_s = math.inf
         self._fault = ''
 
     def moved(self, position_m: float, at_s: float) -> None:
@@ -105,6 +107,7 @@ class EncoderBelt:
             return
         self._check(position_m, at_s, since_s)
         self._append(position_m, at_s)
+        self._check_standing()
 
     def _check(self, position_m: float, at_s: float, since_s: float) -> None:
         settings, step_m = self.settings, position_m - self._positions[-1]
@@ -140,13 +143,21 @@ class EncoderBelt:
         Compare the encoder with a part that the camera has seen.
 
         """
-        before = self.position_at(exposure_s - _STANDING_S)
-        moved_m = abs(self.position_at(exposure_s) - before)
+        self._part_s = min(self._part_s, exposure_s)
+        self._check_standing()
+
+    def _check_standing(self) -> None:
+        until_s = self._part_s + _AFTER_S
+        if not self._times or self._times[-1] < until_s:
+            return
+        before = self.position_at(self._part_s - _BEFORE_S)
+        moved_m = abs(self.position_at(until_s) - before)
+        self._part_s = math.inf
         # NaN fails the comparison.
         if moved_m < _STANDING_M:
             self.note(
                 f'a part came to the camera, but the encoder moved by {1e3 * moved_m:.1f} mm in '
-                f'the {_STANDING_S:g} s before'
+                f'the {_BEFORE_S + _AFTER_S:g} s around it'
             )
 
     def note(self, fault: str) -> None:
@@ -180,7 +191,7 @@ class EncoderBelt:
         Begin anew from the newest sample: a person has looked at the belt.
 
         """
-        self._fault = ''
+        self._fault, self._part_s = '', math.inf
         for samples in (self._times, self._positions, self._furthest):
             del samples[:-1]
         self._furthest[:] = self._positions
@@ -190,7 +201,7 @@ class EncoderBelt:
         Begin with nothing: nobody has listened for a while, and no part is tracked.
 
         """
-        self._fault = ''
+        self._fault, self._part_s = '', math.inf
         for samples in (self._times, self._positions, self._furthest):
             samples.clear()
 

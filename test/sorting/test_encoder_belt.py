@@ -277,12 +277,24 @@ def test_a_part_that_comes_while_the_encoder_stands_contradicts_it():
     run.expose(1, passes=True)
     run.until(0.9)
     run.expose(2, passes=True)
+    run.until(1.05)
     assert run.sorter.line_stop.cause is StopCause.ENCODER
     assert 'a part came to the camera, but the encoder moved by 0.0 mm' in (
         run.sorter.line_stop.reason
     )
     run.until(3.0)
     assert not any(run.was_open.values())
+
+
+def test_a_part_that_comes_as_soon_as_a_standing_belt_moves_again_is_no_contradiction():
+    run = Run(lambda now: 0.0 if 0.5 <= now < 1.5 else SPEED_MPS)
+    # The camera sees it before the encoder has said anything of the move.
+    run.until(1.5 + TICK_S)
+    run.expose(1, passes=True)
+    run.until(3.5)
+    assert not run.sorter.line_stop.is_active, run.sorter.line_stop.reason
+    assert [event.action for event in run.events] == [Action.PASSED]
+    assert run.was_open[1]
 
 
 def test_a_reset_is_refused_while_the_encoder_is_silent_and_then_sorts_new_parts():
