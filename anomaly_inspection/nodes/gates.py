@@ -34,7 +34,6 @@ from anomaly_inspection.sorting.tracker_settings import TrackerSettings
 from anomaly_inspection.sorting.ur_io_gate import LAST_PIN, NO_INPUT, UR_LEAST_S, UrIoWiring
 from anomaly_inspection.sorting.watched_gate import WatchedGate, WatchTimes
 
-
 _GATES = ('simulated', 'serial', 'modbus', 'topic', 'ur_io', 'gpio', 'gripper', 'action')
 
 

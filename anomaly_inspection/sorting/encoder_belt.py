@@ -25,8 +25,8 @@ _CREEP_MPS = 0.001
 _SLACK_M = 0.005
 # Over a shorter time, a stamp that a busy computer has set late would look like a jump.
 _TOP_SPEED_OVER_S = 0.1
-# A part that comes while the belt has moved less than this, so long before and after it, contradicts
-# the encoder. Some time after, because a part may come as soon as the belt moves again.
+# A part that comes while the belt moves less than this, from so long before to so long after it,
+# contradicts the encoder. It may come as soon as a standing belt moves again.
 _STANDING_M, _BEFORE_S, _AFTER_S = 0.0002, 0.25, 0.1
 
 

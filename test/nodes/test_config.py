@@ -24,7 +24,8 @@ from anomaly_inspection.nodes.part_detector_node import PartDetectorNode, PartDe
 from anomaly_inspection.nodes.recorder_node import RecorderNode
 from anomaly_inspection.nodes.recorder_parameters import RecorderParameters
 from anomaly_inspection.nodes.scorer_node import ScorerNode, ScorerParameters
-from anomaly_inspection.nodes.sorter_node import SorterNode, SorterParameters
+from anomaly_inspection.nodes.sorter_node import SorterNode
+from anomaly_inspection.nodes.sorter_parameters import SorterParameters
 from anomaly_inspection.nodes.teacher_node import TeacherNode, TeacherParameters
 from anomaly_inspection.nodes.threshold_bridge_node import (
     ThresholdBridgeNode,

@@ -34,7 +34,8 @@ from anomaly_inspection.nodes.simulated_belt_node import (
     SimulatedBeltNode,
     SimulatedBeltParameters,
 )
-from anomaly_inspection.nodes.sorter_node import SorterNode, SorterParameters
+from anomaly_inspection.nodes.sorter_node import SorterNode
+from anomaly_inspection.nodes.sorter_parameters import SorterParameters
 from anomaly_inspection.nodes.teacher_node import TeacherNode, TeacherParameters
 from anomaly_inspection.nodes.threshold_bridge_node import (
     ThresholdBridgeNode,
