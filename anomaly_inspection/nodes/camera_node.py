@@ -377,12 +377,11 @@ class CameraNode(InspectionNode[CameraParameters]):
             self.clear('source')
             if not source.is_live:
                 due_s = self._wait_for_next(due_s)
-                # A trigger exposes at once, where the rate allows it; reading a file takes time.
+                # A triggered frame is exposed at the trigger, however long it takes to draw it.
                 now_ns = time.monotonic_ns()
-                due_ns = max(earliest_ns, round(1e9 * due_s))
-                age_ns = max(0, now_ns - due_ns) if earliest_ns else 0
-                stamp_ns = time.time_ns() - age_ns
-                frame = replace(frame, stamp_ns=stamp_ns, steady_ns=now_ns - age_ns)
+                exposed_ns = earliest_ns or now_ns
+                stamp_ns = time.time_ns() - (now_ns - exposed_ns)
+                frame = replace(frame, stamp_ns=stamp_ns, steady_ns=exposed_ns)
             self._frequency.ask(*self._asked_frequency(source))
             if not self._stop.is_set():
                 self._publish(frame)

@@ -48,10 +48,10 @@ def test_a_number_that_is_none_is_a_dash():
 def test_the_cause_of_a_stop_is_said_in_the_language_with_the_sentence_of_the_cell_below():
     stop = LineStopView(True, 'no answer from /dev/ttyUSB0 within 0.5 s', 0.0, 'gate')
     cause, detail, advice = stop_words(stop, DE)
-    assert cause == 'Die Weiche antwortet nicht richtig.'
+    assert cause == 'Die Weiche oder der Arm antwortet nicht richtig.'
     assert detail == 'no answer from /dev/ttyUSB0 within 0.5 s'
     assert 'Druckluft' in advice
-    assert stop_words(stop, EN)[0] == 'The gate does not answer as it should.'
+    assert stop_words(stop, EN)[0] == 'The gate or the arm does not answer as it should.'
 
 
 def test_a_stop_without_a_code_is_said_as_the_cell_says_it():

@@ -113,7 +113,7 @@ class NodeBench:
         end = time.monotonic() + timeout_s
         while not condition():
             assert time.monotonic() < end, f'did not come true; {self.node._problems}'
-            self.threads[1]._stop.wait(0.01)
+            self.threads[-1]._stop.wait(0.01)
 
     def wait_until_active(self):
         self.wait(lambda: self.node.is_active)
