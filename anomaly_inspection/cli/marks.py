@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from anomaly_inspection.imaging.part_marks import PartMarks
     from anomaly_inspection.recipes.recipe import Recipe
 
-_KEYS = ('origin', 'axis', 'grasps', 'height_m', 'marks_in', 'keeps_marks')
+_KEYS = ('origin', 'axis', 'grasps', 'height_m', 'edge_shift', 'marks_in', 'keeps_marks')
 _HIGHEST_M = 2.0
 
 
@@ -34,7 +34,7 @@ def _numbers(text: str, counts: tuple[int, ...], example: str) -> tuple[float, .
     return numbers
 
 
-def _origin(
+def _pair(
     context: click.Context, parameter: click.Parameter, value: str | None
 ) -> tuple[float, ...] | None:
     return None if value is None else _numbers(value, (2,), '320.5,240')
@@ -55,7 +55,7 @@ def mark_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             '--origin',
             metavar='X,Y',
-            callback=_origin,
+            callback=_pair,
             help='Mark the origin of the part for part_pose, in pixels of --marks-in. Default: '
             'the centre of its silhouette.',
         ),
@@ -81,6 +81,13 @@ def mark_options(command: Callable[..., Any]) -> Callable[..., Any]:
             metavar='M',
             help='How high above the belt the marks and the edges of the part are, metres. '
             'Default: 0.',
+        ),
+        click.option(
+            '--edge-shift',
+            metavar='X,Y',
+            callback=_pair,
+            help='By how much light and shadow shift the edges of the part in every picture, '
+            'pixels to the right and down; docs/robot.md says how to measure it. Default: 0,0.',
         ),
         click.option(
             '--marks-in',
@@ -123,17 +130,23 @@ class GivenMarks:
         from anomaly_inspection.capture.image_file import read_image
         from anomaly_inspection.imaging.part_marks import Grasp, PartMarks
 
-        origin, axis, grasps, height_m, file, self._keeps = (given.pop(key) for key in _KEYS)
+        *marked, file, self._keeps = (given.pop(key) for key in _KEYS)
         self._marks: PartMarks | None = None
-        is_marked = origin is not None or axis is not None or bool(grasps) or height_m is not None
-        if not is_marked:
+        if all(one in (None, ()) for one in marked):
             if file is not None:
-                raise SettingError('--marks-in needs --origin, --axis, --grasp or --height-m')
+                raise SettingError(
+                    '--marks-in needs --origin, --axis, --grasp, --height-m or --edge-shift'
+                )
             return
+        origin, axis, grasps, height_m, edge_shift = marked
         if not self._keeps:
             raise SettingError('give marks or --no-marks, not both')
         self._marks = PartMarks(
-            origin, axis, tuple(Grasp(*numbers) for numbers in grasps), height_m or 0.0
+            origin,
+            axis,
+            tuple(Grasp(*numbers) for numbers in grasps),
+            height_m or 0.0,
+            edge_shift or (0.0, 0.0),
         )
         path = file or _first_image(folder)
         self._name = printable(path)

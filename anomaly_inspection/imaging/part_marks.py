@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 MOST_GRASPS = 16
 HIGHEST_M = 2.0
+MOST_EDGE_SHIFT_PX = 50.0
 _MOST_DEG = 360.0
 # People read them in recipe.yaml.
 _DIGITS = 6
@@ -91,6 +92,9 @@ class PartMarks:
         At most 16, the best first.
     height_m : float
         Height of the marks above the belt, metres, 0 to 2.
+    edge_shift_px : (float, float)
+        By how much light and shadow shift all edges of the part, to the right and down, pixels of
+        any picture of this camera, -50 to 50; see `part_pose.without_edge_shift`.
 
     Raises
     ------
@@ -103,6 +107,7 @@ class PartMarks:
     axis_deg: float | None = None
     grasps: tuple[Grasp, ...] = ()
     height_m: float = 0.0
+    edge_shift_px: tuple[float, float] = (0.0, 0.0)
 
     def __post_init__(self) -> None:
         for name, value in zip(('x_px', 'y_px'), self.origin_px or (), strict=False):
@@ -112,6 +117,8 @@ class PartMarks:
         if len(self.grasps) > MOST_GRASPS:
             raise SettingError(f'{len(self.grasps)} grasps; allowed: 0 to {MOST_GRASPS}')
         check_number('height_m', self.height_m, 0.0, HIGHEST_M)
+        for name, value in zip('xy', self.edge_shift_px, strict=True):
+            check_number(f'edge_shift_px {name}', value, -MOST_EDGE_SHIFT_PX, MOST_EDGE_SHIFT_PX)
 
     @classmethod
     def from_mapping(cls, mapping: Mapping[str, Any]) -> PartMarks:
@@ -124,10 +131,9 @@ class PartMarks:
             Names the key, the value and what is allowed.
 
         """
-        check_keys('marks', mapping, ('origin_px', 'axis_deg', 'grasps', 'height_m'))
-        origin, grasps = mapping.get('origin_px'), mapping.get('grasps', [])
-        if origin is not None and not (isinstance(origin, list) and len(origin) == 2):
-            raise SettingError(f'origin_px is {shown(origin)}; allowed: two numbers, x and y')
+        keys = ('origin_px', 'axis_deg', 'grasps', 'height_m', 'edge_shift_px')
+        check_keys('marks', mapping, keys)
+        origin, grasps = _pair(mapping, 'origin_px'), mapping.get('grasps', [])
         if not isinstance(grasps, list) or not all(isinstance(one, dict) for one in grasps):
             raise SettingError(f'grasps is {shown(grasps)}; allowed: a list of mappings')
         for one in grasps:
@@ -136,10 +142,11 @@ class PartMarks:
                 if key not in one:
                     raise SettingError(f'grasps: {key} is missing')
         return cls(
-            (origin[0], origin[1]) if origin is not None else None,
+            origin,
             mapping.get('axis_deg'),
             tuple(Grasp(**one) for one in grasps),
             mapping.get('height_m', 0.0),
+            _pair(mapping, 'edge_shift_px') or (0.0, 0.0),
         )
 
     def to_mapping(self) -> dict[str, Any]:
@@ -158,6 +165,8 @@ class PartMarks:
                 for grasp in self.grasps
             ]
         mapping['height_m'] = self.height_m
+        if any(self.edge_shift_px):
+            mapping['edge_shift_px'] = list(self.edge_shift_px)
         return mapping
 
     def check_within(self, width: int, height: int) -> None:
@@ -201,6 +210,15 @@ class PartMarks:
             axis_deg=None if self.axis_deg is None else _turned(self.axis_deg, to_other),
             grasps=tuple(grasp.carried(to_other) for grasp in self.grasps),
         )
+
+
+def _pair(mapping: Mapping[str, Any], key: str) -> tuple[float, float] | None:
+    value = mapping.get(key)
+    if value is None:
+        return None
+    if not (isinstance(value, list) and len(value) == 2):
+        raise SettingError(f'{key} is {shown(value)}; allowed: two numbers, x and y')
+    return value[0], value[1]
 
 
 def _placed(x_px: float, y_px: float, to_other: NDArray[np.float64]) -> tuple[float, float]:

@@ -132,6 +132,35 @@ def marked_frame(frame: PartFrame, marks: PartMarks | None) -> PartFrame:
     return replace(frame, x_px=x_px, y_px=y_px, axis_rad=axis_rad, has_axis=True, is_marked=True)
 
 
+def without_edge_shift(
+    to_frame: NDArray[np.float64], edge_shift_px: tuple[float, float]
+) -> NDArray[np.float64]:
+    """
+    Take out of an alignment what light and shadow do to it.
+
+    Light from one side shifts all edges in the same direction d of the picture, in the reference
+    as well. So a part that is turned by R against the reference seems to lie at d - R d from where
+    it is.
+
+    Parameters
+    ----------
+    to_frame : ndarray of float64, (2, 3)
+        Affine map from pixels of the reference to pixels of the frame.
+    edge_shift_px : (float, float)
+        d, to the right and down, pixels.
+
+    Returns
+    -------
+    ndarray of float64, (2, 3)
+
+    """
+    shift = np.array(edge_shift_px)
+    turn = to_frame[:, :2] / math.sqrt(abs(float(np.linalg.det(to_frame[:, :2]))))
+    corrected = to_frame.copy()
+    corrected[:, 2] -= shift - turn @ shift
+    return corrected
+
+
 def pose_in_frame(
     frame: PartFrame, to_frame: NDArray[np.float64], corner: tuple[int, int]
 ) -> PartPose:

@@ -12,7 +12,12 @@ from typing import TYPE_CHECKING
 from geometry_msgs.msg import Point, Pose, PoseStamped, Quaternion
 import numpy as np
 
-from anomaly_inspection.imaging.part_pose import marked_frame, part_frame, pose_in_frame
+from anomaly_inspection.imaging.part_pose import (
+    marked_frame,
+    part_frame,
+    pose_in_frame,
+    without_edge_shift,
+)
 from anomaly_inspection.learning.part_mask import silhouette
 from anomaly_inspection.msg import GraspPoint, PartPose
 
@@ -61,6 +66,7 @@ class PoseReporter:
         marks = recipe.marks
         self._grasps = marks.grasps if marks else ()
         self._height_m = marks.height_m if marks else 0.0
+        self._edge_shift_px = marks.edge_shift_px if marks else (0.0, 0.0)
 
     def message(self, score: ScorerResult, header: Header) -> PartPose:
         """
@@ -97,7 +103,8 @@ class PoseReporter:
             return message
         region = self._region
         corner = (region.x, region.y) if region else (0, 0)
-        pose = pose_in_frame(frame, score.to_frame, corner)
+        to_frame = without_edge_shift(score.to_frame, self._edge_shift_px)
+        pose = pose_in_frame(frame, to_frame, corner)
         message.x_px, message.y_px, message.angle_rad = pose.x_px, pose.y_px, pose.angle_rad
         message.scale, message.confidence = pose.scale, alignment.confidence
         message.is_sure = alignment.is_found
@@ -106,7 +113,7 @@ class PoseReporter:
                 f'the part was not found surely: confidence {alignment.confidence:.2f}, needed: '
                 f'{self._recipe.preprocessing.alignment.min_confidence:g}'
             )
-        message.grasps = self._grasps_in_frame(score.to_frame, corner)
+        message.grasps = self._grasps_in_frame(to_frame, corner)
         if self._belt is not None:
             self._put_on_belt(message, self._belt, score.frame_size)
         return message

@@ -44,6 +44,7 @@ def test_marks_are_kept_until_somebody_forgets_them(images: Path, tmp_path: Path
     taught(
         *(images, '--recipe', recipe, '--origin', '39,43', '--axis', '15', '--height-m', '0.02'),
         *('--grasp', '79,73,90,12.5', '--grasp', '50,60,0', '--marks-in', images / '../moved.png'),
+        *('--edge-shift', '0.5,-0.4'),
     )
     marks = read_recipe(recipe).marks
     assert marks is not None
@@ -51,6 +52,7 @@ def test_marks_are_kept_until_somebody_forgets_them(images: Path, tmp_path: Path
     assert marks.origin_px == pytest.approx((35.0, 40.0), abs=0.3)
     assert marks.axis_deg == pytest.approx(15.0, abs=0.5)
     assert marks.height_m == 0.02
+    assert marks.edge_shift_px == (0.5, -0.4)
     first, second = marks.grasps
     assert (first.x_px, first.y_px) == pytest.approx((75.0, 70.0), abs=0.3)
     assert (first.width_px, second.width_px) == (pytest.approx(12.5, rel=0.02), None)

@@ -11,7 +11,11 @@ import numpy as np
 import pytest
 
 from anomaly_inspection.imaging.alignment import Alignment
-from anomaly_inspection.imaging.part_pose import part_frame, pose_in_frame
+from anomaly_inspection.imaging.part_pose import (
+    part_frame,
+    pose_in_frame,
+    without_edge_shift,
+)
 from anomaly_inspection.imaging.region_of_interest import RegionOfInterest
 
 SIZE = (400, 300)
@@ -79,3 +83,16 @@ def test_the_pose_is_that_of_the_part_when_it_is_moved_and_turned(turn_deg, regi
     assert off == pytest.approx(0.0, abs=math.radians(0.7))
     assert pose.scale == pytest.approx(1.05)
     assert -math.pi <= pose.angle_rad <= math.pi
+
+
+@pytest.mark.parametrize('turn_deg', [0.0, 37.0, 180.0])
+def test_a_shift_of_all_edges_does_not_shift_a_turned_part(turn_deg):
+    shift = np.array([0.6, -0.3])
+    true = cv2.getRotationMatrix2D((50.0, 40.0), turn_deg, 1.1)
+    true[:, 2] += (3.0, -2.0)
+    # The light shifts the edges by as much in the reference, so alignment finds another map.
+    seen = true.copy()
+    seen[:, 2] += shift - true[:, :2] @ shift / 1.1
+    found = without_edge_shift(seen, (0.6, -0.3))
+    assert found == pytest.approx(true)
+    assert (found == pytest.approx(seen)) == (turn_deg == 0.0)

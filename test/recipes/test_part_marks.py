@@ -30,7 +30,10 @@ MARKS = PartMarks((20.5, 30.0), -45.0, (Grasp(12.0, 10.0, 90.0, 8.0), Grasp(1.0,
 
 
 def test_marks_come_back_as_they_were_written(recipe: Recipe, tmp_path: Path) -> None:
-    for number, marks in enumerate((MARKS, PartMarks(axis_deg=3.0), PartMarks(height_m=0.1))):
+    shifted = PartMarks(edge_shift_px=(0.5, -0.4))
+    for number, marks in enumerate(
+        (MARKS, PartMarks(axis_deg=3.0), PartMarks(height_m=0.1), shifted)
+    ):
         written = write_recipe(replace(recipe, marks=marks), tmp_path / str(number))
         read = read_recipe(tmp_path / str(number))
         assert read.marks == marks
@@ -61,6 +64,8 @@ def test_recipes_that_differ_in_their_marks_are_told_apart(recipe: Recipe, tmp_p
         (7, 'a mapping with text keys'),
         ({'origin': [1, 2]}, 'unknown key'),
         ({'origin_px': 5}, 'allowed: two numbers'),
+        ({'edge_shift_px': 5}, 'allowed: two numbers'),
+        ({'edge_shift_px': [0.5, 51]}, 'allowed: a number from -50.0'),
         ({'origin_px': [1, 2, 3]}, 'allowed: two numbers'),
         ({'origin_px': [1, 'x']}, 'allowed: a number from 0.0'),
         ({'origin_px': [-1, 2]}, 'allowed: a number from 0.0'),
