@@ -189,8 +189,13 @@ class ArmFace:
                 order.handle.cancel_goal_async()
 
     def _cancel_all(self) -> None:
-        for key in list(self._orders):
-            self._cancel(key)
+        for key, order in list(self._orders.items()):
+            if order.is_cancelled:
+                # Told before, and it has not ended: whoever had it may be gone. A result that
+                # comes all the same is heard.
+                self._orders.pop(key, None)
+            else:
+                self._cancel(key)
 
     def _goal(self, order: PickOrder) -> SortPart.Goal:
         has_pose = order.pose is not None
@@ -222,6 +227,7 @@ class ArmFace:
             handle = future.result()
         except Exception as error:  # noqa: BLE001 - the tracker notices that no answer came
             self._node.get_logger().error(f'sort_part: {self._node.describe(error)}')
+            self._orders.pop(order.key, None)
             return
         sorter = self._sorter()
         if not handle.accepted:

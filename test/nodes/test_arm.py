@@ -217,10 +217,13 @@ class Bench(NodeBench):
             self.wait(lambda: belt.encoder_out.get_subscription_count() == 2)
             self.wait(lambda: belt.states)
         self.wait(lambda: belt.line_stops)
-        began_m = belt.position_m
         # A part is placed only where the belt was known at its exposure.
-        self.wait(lambda: belt.position_m > began_m + 0.3 * SPEED)
+        self.let_run(0.3 * SPEED)
         return self
+
+    def let_run(self, metres):
+        end_m = self.belt.position_m + metres
+        self.wait(lambda: self.belt.position_m > end_m)
 
     def event(self, part_id):
         def found():
@@ -272,7 +275,7 @@ def test_good_parts_are_placed_and_bad_ones_run_into_reject(make_bench):
     bench = make_bench()
     for part_id in (1, 2, 3):
         bench.belt.lay(part_id, passes=part_id != 2)
-        time.sleep(0.8)
+        bench.let_run(0.8 * SPEED)
     assert bench.outcome(1) == PLACED
     assert bench.outcome(3) == PLACED
     assert bench.outcome(2) == (*LEFT, SortEvent.CAUSE_DECISION)
@@ -294,7 +297,7 @@ def test_a_neighbour_that_comes_too_close_after_the_goal_cancels_it(make_bench):
 def test_an_arm_that_takes_the_neighbour_is_stopped_before_the_tray(make_bench):
     bench = make_bench(arm_parameters={'fault': 'neighbour', 'carry_s': 2.0})
     bench.belt.lay(1)
-    time.sleep(0.5)
+    bench.let_run(0.5 * SPEED)
     bench.belt.lay(2, passes=False)
     assert 'away from the part' in bench.stop_reason()
     assert bench.outcome(1)[1] == SortEvent.OUTCOME_FAILED
@@ -324,7 +327,7 @@ def test_after_a_silent_encoder_a_reset_is_enough(make_bench):
     assert bench.outcome(1)[2] == SortEvent.CAUSE_LINE_STOPPED
     bench.belt.is_silent = False
     bench.reset()
-    time.sleep(0.5)
+    bench.let_run(0.5 * SPEED)
     bench.belt.lay(2)
     assert bench.outcome(2) == PLACED
     assert bench.belt.tray == [2]
@@ -449,6 +452,7 @@ def test_an_arm_without_a_result_stops_the_line_in_the_end(make_bench):
     # Its goal was cancelled.
     bench.wait(lambda: len(bench.arm.cancels) == 1)
     bench.reset()
+    assert bench.node._arm.under_way == 0
 
 
 @pytest.mark.parametrize(
