@@ -317,7 +317,7 @@ class SimulatedArmNode(InspectionNode[SimulatedArmParameters]):
             success=ended.outcome is ArmOutcome.PLACED,
             message=ended.message,
             outcome=int(ended.outcome),
-            tray='good',
+            tray='good' if ended.outcome is ArmOutcome.PLACED else '',
             gripped_encoder_position=math.nan,
         )
         if ended.grip is not None:
