@@ -194,10 +194,10 @@ class ViewJoinerNode(InspectionNode[ViewJoinerParameters]):
     }
 
     def __init__(self, **options: Any) -> None:
-        super().__init__('view_joiner', ViewJoinerParameters, **options)
         self._join: ViewJoin | None = None
         self._set: ViewSet | None = None
         self._counts = dict.fromkeys(('passed', 'rejected', 'unclear'), 0)
+        super().__init__('view_joiner', ViewJoinerParameters, **options)
 
     def configure(self) -> None:
         """
