@@ -6,6 +6,7 @@ The other sides of the gates ur_io, gpio and gripper, as their drivers behave, a
 
 from __future__ import annotations
 
+from abc import abstractmethod
 import threading
 import time
 from typing import Any, ClassVar
@@ -100,11 +101,19 @@ class RobotServer(Node):
         before = [is_open for moved_s, is_open in self.moved if moved_s <= time_s]
         return bool(before) and before[-1]
 
+    @abstractmethod
     def _offer(self) -> None:
-        raise NotImplementedError
+        """
+        Make the endpoints.
 
+        """
+
+    @abstractmethod
     def _say(self) -> None:
-        raise NotImplementedError
+        """
+        Publish how the gate stands.
+
+        """
 
     def _stream(self) -> None:
         while not self._ended.wait(_READING_S):
