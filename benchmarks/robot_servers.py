@@ -6,7 +6,7 @@ The other sides of the gates ur_io, gpio and gripper, as their drivers behave, a
 
 from __future__ import annotations
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 import threading
 import time
 from typing import Any, ClassVar
@@ -20,7 +20,7 @@ from anomaly_inspection.nodes.spinning import NodeThread
 _READING_S = 0.008
 
 
-class RobotServer(Node):
+class RobotServer(Node, ABC):
     """
     One output that stays as it is until somebody moves it.
 
