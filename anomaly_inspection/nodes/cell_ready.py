@@ -10,7 +10,6 @@ out.
 
 from __future__ import annotations
 
-import math
 import signal
 import sys
 import threading
@@ -59,7 +58,8 @@ class CellReadyNode(Node):
         self._names = names
         self._states: dict[str, str] = {}
         self._recipe = ''
-        self._asked_s: dict[str, float] = {}
+        #: When each node was asked last, and its answer.
+        self._asked: dict[str, tuple[float, Any]] = {}
         self._found: set[str] = set()
         self._state_clients = {
             name: self.create_client(GetState, f'{name}/get_state') for name in names
@@ -98,7 +98,7 @@ class CellReadyNode(Node):
         Whether an answer is under way; a node that cannot deliver it would complain.
 
         """
-        return bool(self._asked_s)
+        return any(not answer.done() for _, answer in self._asked.values())
 
     @property
     def summary(self) -> str:
@@ -117,19 +117,22 @@ class CellReadyNode(Node):
         for name, client in self._state_clients.items():
             if not client.service_is_ready():
                 self._states.pop(name, None)
-                self._asked_s.pop(name, None)
+                self._asked.pop(name, None)
                 self._found.discard(name)
             elif name not in self._found:
                 # It may not have found this client yet, and would complain of the answer's way.
                 self._found.add(name)
-            elif now - self._asked_s.get(name, -math.inf) > _ANSWER_TIMEOUT_S:
-                self._asked_s[name] = now
-                future = client.call_async(GetState.Request())
-                future.add_done_callback(lambda done, name=name: self._take_state(name, done))
+            elif name not in self._asked or self._is_over(*self._asked[name], now):
+                answer = client.call_async(GetState.Request())
+                answer.add_done_callback(lambda done, name=name: self._take_state(name, done))
+                self._asked[name] = (now, answer)
+
+    @staticmethod
+    def _is_over(asked_s: float, answer: Any, now_s: float) -> bool:
+        return bool(answer.done()) or now_s - asked_s > _ANSWER_TIMEOUT_S
 
     def _take_state(self, name: str, done: Any) -> None:
         self._states[name] = done.result().current_state.label
-        self._asked_s.pop(name, None)
 
     def _take_recipe(self, message: RecipeInForce) -> None:
         self._recipe = f'recipe {message.name} v{message.version} is in force'

@@ -47,6 +47,7 @@ class DeciderProcess:
         watcher.wait(lambda: self.recipes)
         wait_for(lambda: clients and clients[0].server_is_ready(), processes)
         self.client = clients[0]
+        processes.until_known(watcher, 'decider')
 
     def load(self, folder):
         sent = self.client.send_goal_async(LoadRecipe.Goal(path=str(folder)))
@@ -88,7 +89,7 @@ def test_a_killed_decider_comes_back_with_the_recipe_and_limits_in_force(
     cell = DeciderProcess(processes, watcher)
     cell.load(other)
     client = watcher.create_client(SetParameters, 'decider/set_parameters')
-    assert client.wait_for_service(30)
+    processes.until_known(watcher, 'decider')
     moved = cell.limit('mse').typical + 12.5
     request = SetParameters.Request(
         parameters=[Parameter('limits.ssim.mse', value=moved).to_parameter_msg()]

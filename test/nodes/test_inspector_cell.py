@@ -16,13 +16,11 @@ import pytest
 pytest.importorskip('anomaly_inspection.msg', reason='needs ROS 2 and the built messages')
 
 from action_msgs.msg import GoalStatus
-from lifecycle_msgs.srv import GetState
 
 from anomaly_inspection.action import Inspect
 from anomaly_inspection.msg import Decision, Part
 from anomaly_inspection.nodes.camera_node import CameraNode
 from anomaly_inspection.nodes.decider_node import DeciderNode
-from anomaly_inspection.nodes.inspection_node import steady_s
 from anomaly_inspection.nodes.part_detector_node import PartDetectorNode
 from anomaly_inspection.nodes.qos import EVENT
 from anomaly_inspection.nodes.scorer_node import ScorerNode
@@ -180,6 +178,7 @@ def test_a_frozen_and_a_killed_scorer_is_a_reject_in_time(make_cell, pictures, p
     cell.add(PartDetectorNode, trigger='service', frame_timeout_s=5.0)
     processes.start('scorer', max_age_s=30.0)
     cell.ready()
+    cell.until_known('scorer')
     assert judged(ask(cell)).verdict == PASS
     processes.signal('scorer', signal.SIGSTOP)
     answer = ask(cell, deadline_s=1.5).answer()
@@ -196,23 +195,6 @@ def test_a_frozen_and_a_killed_scorer_is_a_reject_in_time(make_cell, pictures, p
     assert (answer.status, answer.result.verdict) == (ABORTED, REJECT)
 
 
-def until_known(bench, node):
-    """
-    Call a process until it answers: before, it does not know the clients of this process.
-
-    """
-    client = bench.peer.create_client(GetState, f'{node}/get_state')
-    bench.wait(client.service_is_ready)
-    calls = []
-
-    def is_answered():
-        if not calls or steady_s() - calls[-1][0] > 1.0:
-            calls.append((steady_s(), client.call_async(GetState.Request())))
-        return any(future.done() for _, future in calls)
-
-    bench.wait(is_answered, 60.0)
-
-
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
 def test_a_process_that_ends_answers_its_goal_first(ros_context, processes, number):
     peer = Peer(ros_context)
@@ -222,12 +204,12 @@ def test_a_process_that_ends_answers_its_goal_first(ros_context, processes, numb
         bench.wait_until_active()
         processes.start('inspector', deadline_s=30.0)
         bench.action_client(Inspect, 'inspect')
-        until_known(bench, 'inspector')
+        bench.until_known('inspector')
         goal = bench.send_goal(Inspect, 'inspect')
         answer = goal.handle.get_result_async()
         bench.wait(lambda: goal.feedback)
         # There and back: by then the inspector knows that somebody waits for the result.
-        until_known(bench, 'inspector')
+        bench.until_known('inspector')
         processes.signal('inspector', number)
         bench.wait(answer.done)
         assert answer.result().status == ABORTED

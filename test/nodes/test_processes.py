@@ -152,7 +152,7 @@ def test_timeouts_in_a_row_stop_the_line_until_it_is_reset(processes, watcher):
     watcher.wait(lambda: watcher.line_stops[-1].active)
     assert 'in a row' in watcher.line_stops[-1].reason
     client = watcher.create_client(Trigger, 'sorter/reset')
-    assert client.wait_for_service(30)
+    processes.until_known(watcher, 'sorter')
 
     refused = answer(client, Trigger.Request())
     assert not refused.success
@@ -198,7 +198,7 @@ def test_a_line_stop_outlives_a_sorter_that_is_killed(processes, watcher):
     assert 'the line stays stopped until ~/reset' in processes.log('sorter')
 
     client = watcher.create_client(Trigger, 'sorter/reset')
-    assert client.wait_for_service(30)
+    processes.until_known(watcher, 'sorter')
     wait_for(lambda: answer(client, Trigger.Request()).success, processes)
     watcher.wait(
         lambda: any(

@@ -688,6 +688,8 @@ def test_a_killed_teacher_loses_no_image_and_offers_the_session_again(
     line = Line(ros_context)
     bench = LineBench(line)
     try:
+        bench.action_client(RecordParts, 'teacher/record')
+        bench.until_known('teacher')
         goal = bench.send_goal(RecordParts, 'teacher/record', product='pump')
         for publisher in (line.part_out, line.image_out):
             bench.wait(lambda p=publisher: p.get_subscription_count())

@@ -150,7 +150,7 @@ def test_a_wall_clock_set_back_holds_up_no_part_detector(processes, watcher, wal
     processes.start('part_detector', trigger='service')
     processes.start('camera', mode='stream', source=SMALL_LINE)
     trigger = watcher.create_client(Trigger, 'part_detector/trigger')
-    assert trigger.wait_for_service(40)
+    processes.until_known(watcher, 'part_detector')
     watcher.wait(lambda: images)
     wait_for(lambda: answer(trigger, Trigger.Request()).success, processes)
     wall_clock.set_back()

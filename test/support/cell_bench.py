@@ -12,6 +12,7 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 
 from anomaly_inspection.nodes.spinning import NodeThread
+from support.discovery import until_known
 
 
 class Peer(Node):
@@ -118,6 +119,13 @@ class NodeBench:
     def wait_until_active(self):
         self.wait(lambda: self.node.is_active)
         return self
+
+    def until_known(self, name):
+        """
+        Wait until the lifecycle node of another process knows what this process has made.
+
+        """
+        until_known(self.peer, name, self.wait)
 
     def call(self, service_type, name, **fields):
         future = self.call_async(service_type, name, **fields)

@@ -17,6 +17,7 @@ from rclpy.node import Node
 
 from anomaly_inspection.msg import Decision, LineStop, Part, SortEvent
 from anomaly_inspection.nodes.qos import EVENT, LATCHED
+from support.discovery import until_known
 from support.paths import ROOT
 
 PARAMETER_FILE = ROOT / 'config' / 'cell.yaml'
@@ -122,6 +123,17 @@ class Processes:
 
     def log(self, name):
         return (self._folder / f'{name}.log').read_text()
+
+    def until_known(self, watcher, name):
+        """
+        Wait until a process knows what the watcher has made.
+
+        """
+
+        def wait(condition, timeout_s):
+            wait_for(condition, self, timeout_s)
+
+        until_known(watcher, name, wait)
 
     def signal(self, name, number):
         self.running[name].send_signal(number)
