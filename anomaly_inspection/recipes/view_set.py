@@ -158,7 +158,11 @@ def read_view_set(path: str | os.PathLike[str], *, checks_recipes: bool = True) 
     except RecipeError as error:
         raise RecipeError(f'{printable(file)}: {error}') from error
     if not isinstance(content, dict) or content.keys() != {'format_version', 'views'}:
-        raise RecipeError(f'{printable(file)}: allowed are the keys format_version and views')
+        found = list(content) if isinstance(content, dict) else content
+        raise RecipeError(
+            f'{printable(file)}: holds {shown(found)}; allowed are the keys format_version and '
+            'views, both'
+        )
     if content['format_version'] != FORMAT_VERSION:
         raise RecipeError(
             f'{printable(file)}: format_version = {shown(content["format_version"])}; allowed: '
@@ -166,7 +170,11 @@ def read_view_set(path: str | os.PathLike[str], *, checks_recipes: bool = True) 
         )
     views = content['views']
     if not isinstance(views, dict) or not 1 <= len(views) <= MOST_VIEWS:
-        raise RecipeError(f'{printable(file)}: views: allowed are 1 to {MOST_VIEWS} of them')
+        count = f'{len(views)} of them' if isinstance(views, dict) else shown(views)
+        raise RecipeError(
+            f'{printable(file)}: views = {count}; allowed: 1 to {MOST_VIEWS} names with the hash '
+            'of a recipe'
+        )
     for name, taught in views.items():
         try:
             check_view_name(str(name))

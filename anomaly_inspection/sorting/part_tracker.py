@@ -472,7 +472,8 @@ class PartTracker:
         track.has_failed = True
         track.rest_by_s = math.inf
         track.cause = track.cause or Cause.GATE_FAILED
-        track.detail = f'{track.detail}; {why}' if track.detail else why
+        if why not in track.detail:
+            track.detail = f'{track.detail}; {why}' if track.detail else why
         if track.stage is not Stage.APPROACHING:
             track.stage = Stage.LEAVING
 

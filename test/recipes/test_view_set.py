@@ -84,8 +84,14 @@ def test_a_recipe_that_was_taught_anew_is_refused_until_teach_says_it_belongs(pa
     ('content', 'words'),
     [
         ('', 'allowed are the keys format_version and views'),
+        (
+            'format_version: 1\nview: {}\n',
+            "holds ['format_version', 'view']; allowed are the keys",
+        ),
+        ('- top\n', "holds ['top']; allowed are the keys"),
         ('format_version: 2\nviews: {}\n', 'format_version = 2; allowed: 1'),
-        ('format_version: 1\nviews: {}\n', 'allowed are 1 to 4'),
+        ('format_version: 1\nviews: {}\n', 'views = 0 of them; allowed: 1 to 4 names'),
+        ('format_version: 1\nviews: [top]\n', "views = ['top']; allowed: 1 to 4 names"),
         ('format_version: 1\nviews: {../top: x}\n', "view '../top' is refused"),
         ('format_version: 1\nviews: {top: 12}\n', 'view top = 12; allowed: 64 hexadecimal'),
         ('format_version: [\n', 'no readable YAML'),
