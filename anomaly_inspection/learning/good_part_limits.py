@@ -56,6 +56,7 @@ From 14 parts on it makes no difference.)
 
 from __future__ import annotations
 
+from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass
 import math
@@ -185,18 +186,37 @@ def check_rate(false_reject_rate: float) -> None:
         )
 
 
-def rate_of_each(false_reject_rate: float, measure_count: int, combination: str = 'any') -> float:
+def rate_of_each(
+    false_reject_rate: float, measures: int, scorers: int, combination: str = 'any'
+) -> float:
     """
-    Give the rate of each limit, so that all together reject no more good parts than wanted.
+    Give the rate of each limit of a scorer, so that all limits together reject no more good parts
+    than wanted.
 
-    With 'any', one measure beyond its limit rejects a part: the measures share the rate
-    (Bonferroni). One more share is for an alignment that fails and for regions where good parts
-    have none. The measures of one scorer put their shares together (`limits_of_scorer`). With
-    'all', each measure may have the whole rate. Both hold however the measures depend on each
-    other.
+    With 'any', one measure beyond its limit rejects a part. So the measures of a scorer share its
+    rate, and put their shares together again (`limits_of_scorer`); one more share is for parts
+    that are not found, and for regions where good parts have none. Scorers that never reject the
+    same part would need equal shares of the wanted rate. Each gets twice an equal share, at most
+    the whole rate: its limits come from the worse of two pictures of each part, and from fits
+    without that part, so it rejects about half as many good parts to come. With 'all', each
+    measure may have the whole rate.
+
+    On 11 products, `features` and `deep_features` rejected 2.8 % of 572 further good parts where
+    5 % were asked for. With equal shares it was 1.9 %, and of 100 defects 6 fewer were found.
+
+    Parameters
+    ----------
+    false_reject_rate : float
+        The wanted rate, over 0 and below 0.5.
+    measures, scorers : int
+        How many measures the scorer has, and how many scorers judge.
+    combination : 'any' or 'all'
+        Whether one measure beyond its limit rejects a part, or only all of them together.
 
     """
-    return false_reject_rate if combination == 'all' else false_reject_rate / (1 + measure_count)
+    if combination == 'all':
+        return false_reject_rate
+    return false_reject_rate * min(1.0, 2.0 / scorers) / (1 + measures)
 
 
 def limits_from_good(
@@ -229,9 +249,9 @@ def limits_from_good(
 
     """
     check_rate(false_reject_rate)
-    rate_each = rate_of_each(false_reject_rate, len(good), combination)
     limits = dict(fixed or {})
     derived = [key for key in good if key not in limits]
+    measures = Counter(scorer for scorer, _ in good)
     scorers = dict.fromkeys(scorer for scorer, _ in derived)
     # With 'all', a part must be beyond every limit: each has a rule of its own.
     groups = (
@@ -240,11 +260,12 @@ def limits_from_good(
         else [[key for key in derived if key[0] == scorer] for scorer in scorers]
     )
     for keys in groups:
-        with _naming(keys[0][0], '.'):
+        scorer = keys[0][0]
+        with _naming(scorer, '.'):
             found = limits_of_scorer(
-                {measure: good[scorer, measure] for scorer, measure in keys},
+                {measure: good[scorer, measure] for _, measure in keys},
                 [specs[key] for key in keys],
-                rate_each,
+                rate_of_each(false_reject_rate, measures[scorer], len(measures), combination),
             )
         limits.update({key: found[key[1]] for key in keys})
     return {key: limits[key] for key in good}

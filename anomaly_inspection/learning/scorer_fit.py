@@ -63,8 +63,8 @@ class FittedScorers:
         By name.
     left_out : dict of str to str
         Names of the images that are unlike the others, with the reason.
-    false_reject_rate, rate_each : float
-        Share of good parts that all limits together, and each of them, may reject.
+    false_reject_rate : float
+        Share of good parts that all limits together may reject.
     held_out_count : int
         How many parts the limits of each scorer come from, at least.
     tolerance : Tolerance or None
@@ -79,7 +79,6 @@ class FittedScorers:
     scorers: dict[str, ScorerRecipe]
     left_out: dict[str, str]
     false_reject_rate: float
-    rate_each: float
     held_out_count: int
     tolerance: Tolerance | None = None
 
@@ -159,15 +158,12 @@ def fit_scorers(
         if not measured.outlying:
             break
         left_out |= measured.outlying
-    rate_each = rate_of_each(
-        false_reject_rate, sum(len(measures_of(scorer)) for scorer in settings)
-    )
     scorers = {
         scorer: scorer_recipe(
             scorer_class(scorer).fit(images_to_fit(scorer, measured.parts), chosen),
             chosen,
             measured.held_out[scorer],
-            rate_each,
+            rate_of_each(false_reject_rate, len(measures_of(scorer)), len(settings)),
             images.frame_format,
         )
         for scorer, chosen in measured.settings.items()
@@ -180,7 +176,6 @@ def fit_scorers(
         scorers=scorers,
         left_out=left_out,
         false_reject_rate=false_reject_rate,
-        rate_each=rate_each,
         held_out_count=min(len(held_out.parts) for held_out in measured.held_out.values()),
         tolerance=_taught_for(tolerance, preprocessing, images.frame_format, measured.parts),
     )

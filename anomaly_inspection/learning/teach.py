@@ -62,6 +62,8 @@ if TYPE_CHECKING:
     from anomaly_inspection.recipes.recipe import Recipe
 
 DEFAULT_FALSE_REJECT_RATE = 0.05
+# Of the rate of false rejects, what parts that are not found may add.
+_SHARE_NOT_FOUND = 0.2
 AUTO = 'auto'
 
 
@@ -331,7 +333,8 @@ def _with_least_confidence(fitted: FittedScorers, good: GoodImages) -> FittedSco
     confidences = least_confidences(fitted.parts)
     lowest, if_not_found = 0.0, 'as_it_lies'
     if len(confidences) >= FEWEST_TO_PROMISE and not _is_any_lost(fitted, good):
-        lowest = limit_from_good(confidences, BadSide.LOW, fitted.rate_each, 0.0, 1.0).limit
+        rate = _SHARE_NOT_FOUND * fitted.false_reject_rate
+        lowest = limit_from_good(confidences, BadSide.LOW, rate, 0.0, 1.0).limit
         if_not_found = 'reject'
     least = math.floor(100 * CONFIDENCE_MARGIN * max(lowest, LEAST_CONFIDENCE)) / 100
     return replace(
