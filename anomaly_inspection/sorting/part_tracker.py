@@ -373,9 +373,8 @@ class PartTracker:
                 return None
             late_s = now - track.arrival_s
             # Delayed by the gate's answer or by the computer: the gate may have moved just as
-            # late.
-            most_s = self._settings.window_s / (4 if self._settings.gate_rests_in_pass else 2)
-            if late_s < most_s:
+            # late, and the window may be over before it is read back.
+            if late_s < self._settings.window_s / 4:
                 return GateTask(GateCall.CONFIRM_OPEN, track.key)
             track.detail = f'the gate acknowledged; too late to read back, {late_s:.3f} s'
             if self._settings.gate_rests_in_pass:

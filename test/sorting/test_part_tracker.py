@@ -124,6 +124,22 @@ def test_read_back_that_comes_too_late_says_so() -> None:
     assert 'too late to read back' in event.detail
 
 
+@pytest.mark.parametrize(('late_s', 'is_read_back'), [(0.0, True), (0.04, True), (0.06, False)])
+def test_a_gate_that_may_close_before_it_is_read_back_is_not_said_to_have_failed(
+    late_s: float, is_read_back: bool
+) -> None:
+    tracker = seen(0.0)
+    tracker.decision_received(key(1), True, 0.5)
+    tracker.done(tracker.advance(FIRE_S)[0], '')  # type: ignore[arg-type]
+    task, _ = tracker.advance(ARRIVAL_S + late_s)
+    assert (task is not None) == is_read_back
+    assert task is None or task.call is GateCall.CONFIRM_OPEN
+    calls, (event,) = run(tracker, 9.0)
+    assert [call for _, call, _ in calls] == [GateCall.CONFIRM_REST]
+    assert (event.action, event.outcome) == (Action.PASSED, Outcome.CONFIRMED)
+    assert not tracker.take_failure()
+
+
 # The rows of the fail-safe table: verdict late, duplicate or out of order.
 
 
