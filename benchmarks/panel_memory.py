@@ -48,6 +48,7 @@ _LOOK_S = 4.0
 _PAUSE_S = 5.0
 # What is loaded at the first visits, and the pictures of the last parts, are no leak.
 _SETTLED_MIN = 5
+_REVIEW_MB = 40
 
 
 def measure(minutes: float, report: Path) -> None:
@@ -138,6 +139,8 @@ class _Cell:
 @contextmanager
 def _cell(folder: Path, minutes: float) -> Iterator[_Cell]:
     recipe, config = prepare(folder)
+    # The review set grows until it is full: here within the first minutes, else after an hour.
+    config.write_text(config.read_text().replace('review_mb: 2000', f'review_mb: {_REVIEW_MB}'))
     # A few minutes more than are measured: it is ended.
     command = run_command(recipe, config, int((minutes + 5) * 60 * RATE_HZ), RATE_HZ)
     # A page that starts anew must be found where it was.
