@@ -7,7 +7,6 @@ Read a recipe folder and check everything in it.
 from __future__ import annotations
 
 from contextlib import contextmanager
-from datetime import datetime
 import math
 import os
 from pathlib import Path
@@ -25,21 +24,16 @@ from anomaly_inspection.errors import (
 )
 from anomaly_inspection.imaging.conditions import CELLS, CONDITIONS, GRID
 from anomaly_inspection.imaging.frame_check import (
-    AcceptedSizes,
     check_frame,
-    ENCODINGS,
     FrameFormat,
 )
 from anomaly_inspection.imaging.image_decoding import decode_image
 from anomaly_inspection.imaging.image_header import image_header
-from anomaly_inspection.imaging.part_marks import PartMarks
 from anomaly_inspection.imaging.preprocessing import PreprocessingSettings
-from anomaly_inspection.imaging.tolerance import Tolerance
 from anomaly_inspection.printable import printable, shown
 from anomaly_inspection.recipes.budget import Budget, DEFAULT_BUDGET_BYTES
 from anomaly_inspection.recipes.frame_work import frame_work_bytes
 from anomaly_inspection.recipes.layout import (
-    CREATED_FORMAT,
     FORMAT_VERSION,
     IMAGE_LIST,
     image_name,
@@ -59,13 +53,20 @@ from anomaly_inspection.recipes.recipe import (
     measures_of,
     NAME_ALLOWED,
     NAME_PATTERN,
-    Provenance,
     Recipe,
     ScorerRecipe,
 )
 from anomaly_inspection.recipes.recipe_files import hash_of, read_files
 from anomaly_inspection.recipes.statistics_file import read_statistics
 from anomaly_inspection.recipes.teaching_images import TeachingImages
+from anomaly_inspection.recipes.yaml_sections import (
+    created_of,
+    frame_format_of,
+    marks_of,
+    preprocessing_of,
+    provenance_of,
+    tolerance_of,
+)
 from anomaly_inspection.scoring.frame_scorer import (
     LARGEST_REGION_LIMIT,
     RegionSettings,
@@ -193,8 +194,8 @@ def _recipe(
 ) -> Recipe:
     reader.choice('format_version', (FORMAT_VERSION,))
     files_hash = hash_of(files)
-    frame_format = _frame_format(reader.mapping('frame'))
-    preprocessing = _preprocessing(reader)
+    frame_format = frame_format_of(reader.mapping('frame'))
+    preprocessing = preprocessing_of(reader)
     _take_work(frame_format, preprocessing, folder, budget)
     parts = reader.mapping('scorers')
     names = parts.keys(allowed=SCORERS)
@@ -214,16 +215,16 @@ def _recipe(
     recipe = Recipe(
         name=reader.text('name', NAME_PATTERN, NAME_ALLOWED),
         product=reader.text('product'),
-        provenance=_provenance(reader.mapping('provenance')),
+        provenance=provenance_of(reader.mapping('provenance')),
         frame_format=frame_format,
         preprocessing=preprocessing,
         scorers=scorers,
         references=_references(reader, frame_format, folder, files, budget),
-        tolerance=_tolerance(reader),
-        marks=_marks(reader, frame_format),
+        tolerance=tolerance_of(reader),
+        marks=marks_of(reader, frame_format),
         combination=str(reader.choice('combination', COMBINATIONS)),
         version=reader.integer('version', 1, 2**32 - 1),
-        created=_created(reader),
+        created=created_of(reader),
         hash=files_hash,
         teaching_images=_teaching_images(folder, files),
         conditions=_conditions(folder / STATISTICS, statistics),
@@ -246,116 +247,6 @@ def _take_work(
         f'{folder / YAML}: judging frames of {frame_format.width} x {frame_format.height} px',
         frame_work_bytes(frame_format, preprocessing.colour, preprocessing.region_of_interest),
     )
-
-
-def _frame_format(reader: MappingReader) -> FrameFormat:
-    frame_format = FrameFormat(
-        width=reader.integer('width', 16, 16384),
-        height=reader.integer('height', 16, 16384),
-        encoding=str(reader.choice('encoding', tuple(ENCODINGS))),
-        saturated_share=reader.number('saturated_share', 0.5, 1.0),
-        accepted_sizes=_accepted_sizes(reader),
-        accepts_colour=reader.truth('accepts_colour', default=False),
-    )
-    reader.finish()
-    return frame_format
-
-
-def _accepted_sizes(reader: MappingReader) -> AcceptedSizes | None:
-    sizes = reader.optional_mapping('accepted_sizes')
-    if sizes is None:
-        return None
-    min_width = sizes.integer('min_width', 16, 16384)
-    min_height = sizes.integer('min_height', 16, 16384)
-    accepted = AcceptedSizes(
-        min_width,
-        min_height,
-        max_width=sizes.integer('max_width', min_width, 16384),
-        max_height=sizes.integer('max_height', min_height, 16384),
-    )
-    sizes.finish()
-    return accepted
-
-
-def _preprocessing(reader: MappingReader) -> PreprocessingSettings:
-    mapping = reader.plain_mapping('preprocessing')
-    try:
-        settings = PreprocessingSettings.from_mapping(mapping)
-    except SettingError as error:
-        raise reader.error('preprocessing', f'is not allowed: {error}') from error
-    missing = sorted(settings.to_mapping().keys() - mapping.keys())
-    if missing:
-        raise reader.error(f'preprocessing.{missing[0]}', 'is missing')
-    fingerprint = reader.text('preprocessing_fingerprint', r'[0-9a-f]{64}', '64 hex digits')
-    if fingerprint != settings.fingerprint():
-        raise reader.error(
-            'preprocessing_fingerprint',
-            f'is {fingerprint}; the preprocessing here gives {settings.fingerprint()}: it was '
-            f'changed after teaching. Change it back or teach again',
-        )
-    return settings
-
-
-def _tolerance(reader: MappingReader) -> Tolerance | None:
-    """
-    Give the tolerance; None when there is none, as in recipes of older versions.
-
-    """
-    if not reader.has('tolerance'):
-        return None
-    mapping = reader.plain_mapping('tolerance')
-    try:
-        tolerance = Tolerance.from_mapping(mapping)
-    except SettingError as error:
-        raise reader.error('tolerance', f'is not allowed: {error}') from error
-    if tolerance.shift_px is None:
-        raise reader.error('tolerance.shift_px', 'is missing')
-    return tolerance
-
-
-def _marks(reader: MappingReader, frame_format: FrameFormat) -> PartMarks | None:
-    """
-    Give what is marked on the part; None when nothing is.
-
-    """
-    if not reader.has('marks'):
-        return None
-    mapping = reader.plain_mapping('marks')
-    try:
-        marks = PartMarks.from_mapping(mapping)
-        marks.check_within(frame_format.width, frame_format.height)
-    except SettingError as error:
-        raise reader.error('marks', f'is not allowed: {error}') from error
-    return marks
-
-
-def _provenance(reader: MappingReader) -> Provenance:
-    provenance = Provenance(
-        taught_by=reader.text('taught_by'),
-        test_number=reader.text('test_number'),
-        sample_phase=reader.text('sample_phase'),
-        test_position=reader.text('test_position'),
-        source=reader.text('source'),
-        image_count=reader.integer('image_count', 1, 10**9),
-        independent_count=reader.integer('independent_count', 0, 10**9, default=0),
-        left_out=reader.texts('left_out'),
-        images=reader.texts('images', default=()),
-        choice=reader.texts('choice', default=()),
-        false_reject_rate=reader.number('false_reject_rate', 0.0, 0.5),
-        promised_rate=reader.number('promised_rate', 0.0, 1.0),
-    )
-    reader.finish()
-    return provenance
-
-
-def _created(reader: MappingReader) -> str:
-    allowed = "a UTC time such as '2031-12-24T18:00:00Z', in quotes"
-    created = reader.text('created', r'[0-9TZ:-]+', allowed)
-    try:
-        datetime.strptime(created, CREATED_FORMAT)
-    except ValueError as error:
-        raise reader.error('created', f'is {created!r}; allowed: {allowed}') from error
-    return created
 
 
 def _scorer(
