@@ -163,7 +163,7 @@ def fit_scorers(
             scorer_class(scorer).fit(images_to_fit(scorer, measured.parts), chosen),
             chosen,
             measured.held_out[scorer],
-            rate_of_each(false_reject_rate, len(measures_of(scorer)), len(settings)),
+            rate_of_each(false_reject_rate, measures_of(scorer), len(settings)),
             images.frame_format,
         )
         for scorer, chosen in measured.settings.items()

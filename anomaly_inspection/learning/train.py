@@ -284,9 +284,7 @@ def with_autoencoder(
     held_out = score_held_out(fitted, parts.held_out, progress)
     names = {*recipe.scorers, name}
     # As in teach, any measure beyond its limit rejects. The limits of the other scorers stay.
-    rate_each = rate_of_each(
-        recipe.provenance.false_reject_rate, len(measures_of(name)), len(names)
-    )
+    rate_each = rate_of_each(recipe.provenance.false_reject_rate, measures_of(name), len(names))
     scorer = scorer_recipe(fitted, settings, held_out, rate_each, recipe.frame_format)
     promise = round(promised_rate(len(parts.held_out)), 4)
     return replace(

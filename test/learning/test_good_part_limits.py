@@ -349,16 +349,19 @@ def test_measures_that_move_together_do_not_make_the_limits_useless() -> None:
     assert 0.6 * 0.05 < np.mean(met) < 0.05
 
 
-def test_a_second_scorer_does_not_loosen_the_limits_of_the_first() -> None:
+@pytest.mark.parametrize('usual_spread', [None, 0.065])
+def test_only_scorers_with_a_usual_spread_need_not_share_the_rate_of_two(
+    usual_spread: float | None,
+) -> None:
     def limits(scorers: int) -> list[float]:
         rng = np.random.default_rng(18)
-        each = [good_parts(rng, 60) for _ in range(scorers)]
+        each = [good_parts(rng, 400) for _ in range(scorers)]
         good = {(f's{i}', key[1]): one[key] for i, one in enumerate(each) for key in KEYS[:3]}
-        specs = {key: SPECS['a', key[1]] for key in good}
+        specs = {key: replace(SPECS['a', key[1]], usual_spread=usual_spread) for key in good}
         found = limits_from_good(good, specs, 0.05)
         return [found['s0', key[1]].limit for key in KEYS[:3]]
 
-    assert limits(1) == limits(2)
+    assert (limits(1) == limits(2)) == (usual_spread is not None)
     assert all(one < many for one, many in zip(limits(2), limits(4), strict=True))
 
 
