@@ -371,7 +371,7 @@ def test_images_are_added_and_deleted(bench):
             DeleteTeachingImages, 'teacher/delete_images', session=session.name, images=images
         )
         assert answer.success is is_deleted, answer.message
-    bench.wait(lambda: bench.sessions[session.name].images == 2)
+    bench.wait(lambda: session.name in bench.sessions and bench.sessions[session.name].images == 2)
     assert bench.command('delete_session', session.name)[0]
     bench.wait(lambda: not bench.sessions)
     assert bench.folder.sessions() == []
