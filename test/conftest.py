@@ -50,6 +50,7 @@ os.environ['TF_CPP_MIN_LOG_LEVEL'] = '2'
 TEST_DOMAINS = range(1, 81)
 
 _CONTEXTS = itertools.count()
+_TURNS = itertools.count()
 
 
 @contextmanager
@@ -58,11 +59,16 @@ def _own_domain() -> Iterator[int]:
     Hold a domain id that no other test on this machine holds, in whatever process it runs.
 
     """
-    start = os.getpid() % len(TEST_DOMAINS)
+    # Another one each time, and none of another worker's: what an earlier test has left, until it is
+    # collected, is not found here.
+    workers = int(os.environ.get('PYTEST_XDIST_WORKER_COUNT', '1'))
+    number = int(os.environ.get('PYTEST_XDIST_WORKER', 'gw0').removeprefix('gw'))
+    domains = TEST_DOMAINS[number % len(TEST_DOMAINS) :: workers]
+    start = os.getpid() + next(_TURNS)
     folder = Path(tempfile.gettempdir(), f'anomaly_inspection_domains_{os.getuid()}')
     folder.mkdir(exist_ok=True)
     for turn in itertools.count():
-        domain_id = TEST_DOMAINS[(start + turn) % len(TEST_DOMAINS)]
+        domain_id = domains[(start + turn) % len(domains)]
         with open(folder / str(domain_id), 'w') as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
