@@ -59,8 +59,8 @@ def _own_domain() -> Iterator[int]:
     Hold a domain id that no other test on this machine holds, in whatever process it runs.
 
     """
-    # Another one each time, and none of another worker's: what an earlier test has left, until it is
-    # collected, is not found here.
+    # Another one each time, and none of another worker's: what an earlier test has left, until it
+    # is collected, is not found here.
     workers = int(os.environ.get('PYTEST_XDIST_WORKER_COUNT', '1'))
     number = int(os.environ.get('PYTEST_XDIST_WORKER', 'gw0').removeprefix('gw'))
     domains = TEST_DOMAINS[number % len(TEST_DOMAINS) :: workers]
