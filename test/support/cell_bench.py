@@ -118,6 +118,9 @@ class NodeBench:
 
     def wait_until_active(self):
         self.wait(lambda: self.node.is_active)
+        # The executor takes up what configuring has made when that callback ends. Messages that
+        # come before are heard topic by topic, not in the order in which they were sent.
+        self.wait(self.node.executor.create_task(lambda: None).done)
         return self
 
     def until_known(self, name):

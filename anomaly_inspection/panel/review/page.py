@@ -341,13 +341,13 @@ class _Filters:
         select = ui.select(options, value=value, label=self._words(label))
         select.props('outlined dense options-dense').classes('review-select')
         select.on_value_change(self._changed)
+        # In the browser, at once: the field would take the next key.
+        select.on('update:model-value', js_handler='() => document.activeElement?.blur()')
         return select
 
     def _changed(self) -> None:
         if self._is_offering:
             return
-        # The field would take the keys.
-        ui.run_javascript('document.activeElement?.blur()')
         self._begin_anew()
 
     def offer(self, rejects: list[Reject]) -> None:
