@@ -44,6 +44,9 @@ UNKNOWNS = {'none': 0, 'translation': 2, 'rigid': 3, 'similarity': 4}
 _IF_NOT_FOUND = ('reject', 'as_it_lies')
 # Longest side of the region of interest at the finest and at the coarsest level, about.
 _FINE_SIDE_PX, _COARSE_SIDE_PX = 320, 48
+# Its other side there at least. A strip is made narrower, down to the second, rather than longer
+# than _LONGEST_STRIP_PX: turns and area of the coarse search grow with its length.
+_COARSE_WIDTH_PX, _NARROWEST_STRIP_PX, _LONGEST_STRIP_PX = 12, 6, 64
 # Candidates whose scores differ by less look the same; the least turned one is taken.
 _TIE = 0.03
 # A reference with less angle information is round (bottles and impellers lie below 0.012, a flange
@@ -171,6 +174,16 @@ class Alignment:
         return np.array([[turn.real, -turn.imag, shift.real], [turn.imag, turn.real, shift.imag]])
 
 
+def _coarse_factor(long_side: float, short_side: int) -> int:
+    """
+    Give by how much the coarsest level is smaller than the finest one.
+
+    """
+    strip = min(short_side // _NARROWEST_STRIP_PX, round(long_side / _LONGEST_STRIP_PX))
+    usual = round(long_side / _COARSE_SIDE_PX)
+    return max(1, min(usual, max(short_side // _COARSE_WIDTH_PX, strip)))
+
+
 class _Found(NamedTuple):
     pose: Pose
     agreement: float
@@ -197,7 +210,8 @@ class Aligner:
     Raises
     ------
     AlignmentError
-        When the reference has too few edges to be aligned on.
+        When the reference has too few edges to be aligned on, or the search is so wide, for so
+        long a region, that it would take too much memory.
 
     """
 
@@ -215,7 +229,7 @@ class Aligner:
         long_side = max(region.width, region.height)
         short_side = min(region.width, region.height)
         fine = max(1, min(round(long_side / _FINE_SIDE_PX), short_side // 64))
-        coarse = max(1, min(round(long_side / fine / _COARSE_SIDE_PX), short_side // fine // 12))
+        coarse = _coarse_factor(long_side / fine, short_side // fine)
         middle = round(math.sqrt(coarse))
         self._fine_factor = fine
         self._window = self._search_window(reference.shape, region)

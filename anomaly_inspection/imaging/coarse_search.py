@@ -17,6 +17,7 @@ import cv2
 import numpy as np
 from scipy import fft
 
+from anomaly_inspection.errors import AlignmentError
 from anomaly_inspection.imaging.edge_images import (
     edge_directions,
     level_position,
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 _MOST_CANDIDATES = 8
 # How many templates are correlated at once; more would not fit into the processor's cache.
 _BATCH = 16
+_MOST_TEMPLATE_BYTES = 512 * 10**6
 
 
 class Candidate(NamedTuple):
@@ -43,6 +45,8 @@ class Candidate(NamedTuple):
 class CoarseSearch:
     """
     The reference's edge directions, turned through the search range, at the coarsest level.
+
+    Raises AlignmentError when they would take too much memory.
 
     """
 
@@ -75,6 +79,13 @@ class CoarseSearch:
         ]
         self._size = 2 * (self._half[0] + self._reach) + 1, 2 * (self._half[1] + self._reach) + 1
         self._fast = [fft.next_fast_len(side) for side in self._size[::-1]]
+        n_bytes = len(self._turns) * math.prod(self._fast) * np.dtype(np.complex64).itemsize
+        if n_bytes > _MOST_TEMPLATE_BYTES:
+            raise AlignmentError(
+                f'the search for the part would take {n_bytes / 1e6:,.0f} MB; allowed: '
+                f'{_MOST_TEMPLATE_BYTES / 1e6:.0f} MB: search less far (search_deg, search_px), '
+                'or give a shorter region of interest'
+            )
         self._templates = np.array(
             [
                 np.conj(fft.fft2(_complex(self._template(image, region, turn)), self._fast))

@@ -25,6 +25,7 @@ from anomaly_inspection.learning.outliers import (
     describe_outlier,
     FEWEST_PARTS,
     LARGEST_SHARE_LEFT_OUT,
+    OTHER_CLASS,
     outliers,
     OUTLYING_DEVIATIONS,
 )
@@ -173,7 +174,7 @@ class HeldOutScores:
 
         """
         found = {
-            part.name: f'called {part.prepared.part_class!r}, looks like {looks_like!r}'
+            part.name: f'{OTHER_CLASS}{part.prepared.part_class!r}, looks like {looks_like!r}'
             for part, looks_like in zip(self.parts, self.classes, strict=True)
             if part.prepared.part_class not in ('', looks_like) and looks_like
         }

@@ -24,7 +24,7 @@ from anomaly_inspection.imaging.frame_check import (
 )
 from anomaly_inspection.imaging.frame_fit import fit_frame
 from anomaly_inspection.learning.common_format import common_format
-from anomaly_inspection.learning.outliers import check_enough, FEWEST_PARTS
+from anomaly_inspection.learning.outliers import check_enough, FEWEST_PARTS, OTHER_CLASS
 from anomaly_inspection.recipes.budget import DEFAULT_BUDGET_BYTES
 
 if TYPE_CHECKING:
@@ -46,6 +46,10 @@ _REGION_IMAGES, _BYTES_PER_REGION_PIXEL = 2, 8
 # Rather scale the images than teach on fewer.
 _FEWEST_WHEN_LARGE = 30
 _NO_PICTURE = np.zeros((0, 0), np.uint8)
+_CLASSES_ARE_ALIKE = (
+    'each folder inside the folder of images is taken for a class of parts: when all of them show '
+    'the same part (days, cameras), put their images into one folder'
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,6 +76,9 @@ class GoodImages:
         Images with the same number are near copies or of one sequence; see `image_quality`.
     reference : str
         Name of the image to align to; '' = the most central one.
+    unreadable : frozenset of str
+        Names of those unfit images that could not be read. They show no part, so they do not count
+        as unlike the others.
 
     """
 
@@ -83,6 +90,7 @@ class GoodImages:
     scale: tuple[float, float] = (1.0, 1.0)
     groups: Mapping[str, int] = field(default_factory=dict)
     reference: str = ''
+    unreadable: frozenset[str] = frozenset()
 
     @classmethod
     def checked(
@@ -116,27 +124,19 @@ class GoodImages:
         Raises
         ------
         SettingError
-            When there are too few images or too many that are unfit, two have the same name, only
-            some have a class, or the size is out of range.
+            When there are too few images or too many that are unfit, most cannot be read, two have
+            the same name, only some have a class, or the size is out of range.
 
         """
         read = _Reader(region, budget_bytes)
-        for index, image in enumerate(images):
-            name, content = image if isinstance(image, tuple) else (f'image {index}', image)
-            read.take(name, content)
-        read.check_names()
+        read.take_all(images)
         fit = read.kept
-        if len(fit) < FEWEST_PARTS:
-            raise SettingError(
-                f'{len(fit)} good images; needed: at least {FEWEST_PARTS}{_reasons(read.unfit)}'
-            )
         common = common_format(fit, read.sizes, size)
         unfit = read.unfit | common.left_out
         taken = [one for one in fit if one[0] not in common.left_out]
         frame_format = replace(common.frame_format, saturated_share=_saturated_share(taken))
         fitted = [(name, fit_frame(frame, frame_format)[0]) for name, frame in taken]
         unfit |= _unfit(fitted, frame_format)
-        check_enough(len(read.kept) + len(read.unfit), unfit)
         fit_names = {name for name, _ in fitted}
         good = cls(
             fitted + [(name, _NO_PICTURE) for name in unfit if name not in fit_names],
@@ -145,7 +145,9 @@ class GoodImages:
             None,
             (*read.notes(), *common.notes),
             common.scale,
+            unreadable=frozenset(read.unreadable),
         )
+        good.check_enough(unfit)
         return good.with_classes(classes)
 
     @classmethod
@@ -163,21 +165,13 @@ class GoodImages:
         Raises
         ------
         SettingError
-            When there are too few images, or two have the same name.
+            When there are too few images, most cannot be read, or two have the same name.
         FrameError
             When the recipe accepts no more than a few of them.
 
         """
         read = _Reader(None, DEFAULT_BUDGET_BYTES, is_scaled=False)
-        for index, image in enumerate(images):
-            name, content = image if isinstance(image, tuple) else (f'image {index}', image)
-            read.take(name, content)
-        read.check_names()
-        if len(read.kept) < FEWEST_PARTS:
-            raise SettingError(
-                f'{len(read.kept)} good images; needed: at least {FEWEST_PARTS}'
-                f'{_reasons(read.unfit)}'
-            )
+        read.take_all(images)
         unfit = read.unfit | _unfit(read.kept, frame_format)
         fitted = [
             (name, fit_frame(frame, frame_format)[0])
@@ -189,7 +183,28 @@ class GoodImages:
             raise FrameError(f'{name}: {problem}')
         names = {name for name, _ in fitted}
         rest = [(name, _NO_PICTURE) for name in unfit if name not in names]
-        return cls(fitted + rest, frame_format, unfit, None, read.notes())
+        unreadable = frozenset(read.unreadable)
+        return cls(
+            fitted + rest, frame_format, unfit, None, read.notes(), unreadable=unreadable
+        )
+
+    def check_enough(self, left_out: Mapping[str, str]) -> None:
+        """
+        Raise SettingError when too many images are unlike the others; see `check_enough`.
+
+        Parameters
+        ----------
+        left_out : mapping of name to reason
+            All that are left out, those that cannot be read among them.
+
+        """
+        unlike = {name: why for name, why in left_out.items() if name not in self.unreadable}
+        is_of_class = any(why.startswith(OTHER_CLASS) for why in unlike.values())
+        check_enough(
+            len(self.named) - len(self.unreadable),
+            unlike,
+            _CLASSES_ARE_ALIKE if is_of_class else '',
+        )
 
     def with_classes(self, classes: Mapping[str, str] | None) -> GoodImages:
         """
@@ -213,7 +228,7 @@ class GoodImages:
         """
         if len(named) < FEWEST_PARTS:
             raise SettingError(f'{len(named)} good images; needed: at least {FEWEST_PARTS}')
-        return replace(self, named=list(named), unfit={})
+        return replace(self, named=list(named), unfit={}, unreadable=frozenset())
 
 
 @dataclass
@@ -235,6 +250,8 @@ class _Reader:
         As the images came, px.
     unfit : dict of str to str
         Names of images without a usable picture, with the reason.
+    unreadable : set of str
+        Names of those among them that could not be read.
 
     """
 
@@ -244,14 +261,38 @@ class _Reader:
     kept: list[Named] = field(default_factory=list)
     sizes: dict[str, tuple[int, int]] = field(default_factory=dict)
     unfit: dict[str, str] = field(default_factory=dict)
+    unreadable: set[str] = field(default_factory=set)
     _names: Counter[str] = field(default_factory=Counter)
     _step: int = 1
     _kept_bytes: int = 0
     _scaled_count: int = 0
 
-    def take(self, name: str, content: NDArray[np.uint8] | FrameError) -> None:
+    def take_all(self, images: Iterable[Offered]) -> None:
+        """
+        Take images, and check that they are enough and each has its own name.
+
+        """
+        for index, image in enumerate(images):
+            name, content = image if isinstance(image, tuple) else (f'image {index}', image)
+            self._take(name, content)
+        self._check_names()
+        offered = self._names.total()
+        if len(self.kept) < FEWEST_PARTS:
+            raise SettingError(
+                f'{len(self.kept)} good images; needed: at least {FEWEST_PARTS}'
+                f'{_reasons(self.unfit)}'
+            )
+        if len(self.unreadable) > offered // 2:
+            raise SettingError(
+                f'{len(self.unreadable)} of {offered} good images cannot be read; allowed: at '
+                f'most half{_reasons(self.unfit)}'
+            )
+
+    def _take(self, name: str, content: NDArray[np.uint8] | FrameError) -> None:
         self._names[name] += 1
         problem = _problem(content)
+        if isinstance(content, FrameError):
+            self.unreadable.add(name)
         if problem or isinstance(content, FrameError):
             self.unfit[name] = problem
             return
@@ -267,7 +308,7 @@ class _Reader:
             self._step *= 2
             self._kept_bytes = sum(self._work_bytes(frame) for _, frame in self.kept)
 
-    def check_names(self) -> None:
+    def _check_names(self) -> None:
         for name, count in self._names.most_common(1):
             if count > 1:
                 raise SettingError(

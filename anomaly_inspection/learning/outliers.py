@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 FEWEST_PARTS = 5
 LARGEST_SHARE_LEFT_OUT = 0.1
 OUTLYING_DEVIATIONS = 8.0
+#: How the reason begins where a part looks like those of another class.
+OTHER_CLASS = 'called '
 
 _FEWEST_OFF_PERFECT = 5
 _MEDIAN_OF_HALF_NORMAL = 0.6745

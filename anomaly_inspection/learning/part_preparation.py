@@ -17,7 +17,7 @@ from anomaly_inspection.imaging.preprocessing import Preprocessor
 from anomaly_inspection.imaging.region_of_interest import RegionOfInterest
 from anomaly_inspection.learning.good_images import GoodImages
 from anomaly_inspection.learning.moved_copies import moved_copy
-from anomaly_inspection.learning.outliers import check_enough, FEWEST_PARTS, outliers
+from anomaly_inspection.learning.outliers import FEWEST_PARTS, outliers
 from anomaly_inspection.progress import no_progress
 from anomaly_inspection.scoring.measure import BadSide, MeasureSpec
 
@@ -240,7 +240,7 @@ def prepare_for_recipe(
         good.without(left_out), preprocessor_of(recipe), None, progress
     )
     left_out |= outlying
-    check_enough(len(good.named), left_out)
+    good.check_enough(left_out)
     return [part for part in parts if part.name not in outlying], left_out
 
 

@@ -104,8 +104,7 @@ def choose_preprocessing(
             'colours; allowed: colour images'
         )
     region = region_of_interest or RegionOfInterest.whole(frame_format)
-    side = min(region.width, region.height)
-    tolerance = (tolerance or Tolerance()).in_pixels(side)
+    tolerance = (tolerance or Tolerance()).in_pixels(min(region.width, region.height))
     sample = _Sample(named, frame_format, region, tolerance)
     best = PreprocessingSettings(
         region_of_interest=region_of_interest,
@@ -115,14 +114,14 @@ def choose_preprocessing(
     )
     is_seen_once = independent_count is not None and independent_count < FEWEST_PARTS
     if not (is_seen_once and _shows_surface(named, region)):
-        best = _with_alignment(best, side, tolerance, sample, named, progress)
-        free = replace(best, alignment=_alignments(tolerance, side)[-1])
+        best = _with_alignment(best, region, tolerance, sample, named, progress)
+        free = replace(best, alignment=_alignments(tolerance, region)[-1])
         if best.alignment.kind == 'none' and sample.finds_most(free):
             # Parts that lie in any turn may be lost from one image, and found from another.
             reference = best_reference(named, frame_format, free)
             if reference:
                 other = _Sample(named, frame_format, region, tolerance, reference)
-                aligned = _with_alignment(best, side, tolerance, other, named, progress)
+                aligned = _with_alignment(best, region, tolerance, other, named, progress)
                 if aligned.alignment.kind != 'none':
                     best, sample = aligned, other
     best = _simplest(
@@ -146,7 +145,7 @@ def _shows_surface(named: Sequence[Named], region: RegionOfInterest) -> bool:
 
 def _with_alignment(
     settings: PreprocessingSettings,
-    side: int,
+    region: RegionOfInterest,
     tolerance: Tolerance,
     sample: _Sample,
     named: Sequence[Named],
@@ -157,7 +156,7 @@ def _with_alignment(
 
     """
     candidates = [
-        replace(settings, alignment=alignment) for alignment in _alignments(tolerance, side)
+        replace(settings, alignment=alignment) for alignment in _alignments(tolerance, region)
     ]
     total = len(candidates)
     judged: dict[PreprocessingSettings, _Judged] = {}
@@ -180,7 +179,7 @@ def _with_alignment(
         )
         if best.alignment.kind == 'none':
             return best
-        roomy = replace(best, alignment=_with_room(best, side, tolerance, sample))
+        roomy = replace(best, alignment=_with_room(best, region, tolerance, sample))
         frames = [frame for _, frame in named]
         lost = sum(one is None for one in sample.prepared(roomy, frames))
         if lost <= most_left_out(len(frames)):
@@ -188,14 +187,15 @@ def _with_alignment(
         candidates.remove(best)
 
 
-def _alignments(tolerance: Tolerance, side: int) -> list[AlignmentSettings]:
+def _alignments(tolerance: Tolerance, region: RegionOfInterest) -> list[AlignmentSettings]:
     """
     Give the alignments to choose from, the simple ones first.
 
     """
     assert tolerance.shift_px is not None
-    near = max(8.0, float(round(0.05 * side)), math.ceil(_ROOM * tolerance.shift_px))
-    far = max(near, _far_px(side))
+    short_side = min(region.width, region.height)
+    near = max(8.0, float(round(0.05 * short_side)), math.ceil(_ROOM * tolerance.shift_px))
+    far = max(near, _far_px(region))
     turn = min(180.0, max(10.0, math.ceil(_ROOM * tolerance.rotation_deg)))
     # The least that the recipe will accept: parts that pass in the cell are taught as well.
     least_confidence = round(CONFIDENCE_MARGIN * LEAST_CONFIDENCE, 2)
@@ -215,8 +215,13 @@ def _alignments(tolerance: Tolerance, side: int) -> list[AlignmentSettings]:
     ]
 
 
-def _far_px(side: int) -> float:
-    return float(round(0.2 * side))
+def _far_px(region: RegionOfInterest) -> float:
+    """
+    Give how far parts are looked for; a strip may lie farther along it than it is wide.
+
+    """
+    short_side, long_side = sorted((region.width, region.height))
+    return float(round(max(0.2 * short_side, 0.05 * long_side)))
 
 
 def choose_colour(named: Sequence[tuple[str, NDArray[np.uint8]]]) -> str:
@@ -358,7 +363,10 @@ def _residual(one: Prepared, other: Prepared) -> float:
 
 
 def _with_room(
-    settings: PreprocessingSettings, side: int, tolerance: Tolerance, sample: _Sample
+    settings: PreprocessingSettings,
+    region: RegionOfInterest,
+    tolerance: Tolerance,
+    sample: _Sample,
 ) -> AlignmentSettings:
     """
     Widen the search range where good parts come near its end or lie beyond it.
@@ -366,7 +374,7 @@ def _with_room(
     """
     alignment = settings.alignment
     assert tolerance.shift_px is not None
-    wide = replace(alignment, search_px=max(alignment.search_px, _far_px(side)))
+    wide = replace(alignment, search_px=max(alignment.search_px, _far_px(region)))
     found = sample.prepared(replace(settings, alignment=wide), sample.frames)
     poses = [prepared.alignment for prepared in found if prepared and prepared.alignment]
     shift_px = max(max(abs(pose.x_px), abs(pose.y_px)) for pose in poses)

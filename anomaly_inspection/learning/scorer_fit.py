@@ -15,7 +15,6 @@ from anomaly_inspection.imaging.region_of_interest import RegionOfInterest
 from anomaly_inspection.learning.cross_validation import cross_validate, HeldOutScores
 from anomaly_inspection.learning.false_rejects import FEWEST_TO_PROMISE, promised_rate
 from anomaly_inspection.learning.good_part_limits import rate_of_each
-from anomaly_inspection.learning.outliers import check_enough
 from anomaly_inspection.learning.part_preparation import (
     farthest_pose,
     GoodPart,
@@ -152,7 +151,7 @@ def fit_scorers(
     """
     left_out = dict(images.unfit)
     while True:
-        check_enough(len(images.named), left_out)
+        images.check_enough(left_out)
         named = images.without(left_out)
         measured = _measure(named, images, preprocessing, settings, progress, tolerance)
         if not measured.outlying:

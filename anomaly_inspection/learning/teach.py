@@ -32,7 +32,6 @@ from anomaly_inspection.learning.false_rejects import FEWEST_TO_PROMISE
 from anomaly_inspection.learning.good_images import GoodImages
 from anomaly_inspection.learning.good_part_limits import check_rate, limit_from_good
 from anomaly_inspection.learning.image_quality import image_quality, ImageQuality
-from anomaly_inspection.learning.outliers import check_enough
 from anomaly_inspection.learning.part_preparation import least_confidences
 from anomaly_inspection.learning.preprocessing_choice import (
     choose_colour,
@@ -225,7 +224,7 @@ def teach(
         good = GoodImages.checked(
             images, classes, size=options.size, region=options.region_of_interest
         )
-    check_enough(len(good.named), good.unfit)
+    good.check_enough(good.unfit)
     region = options.region_of_interest and options.region_of_interest.scaled(
         *good.scale, good.frame_format
     )

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
 _THUMBNAIL_PX = 32
 _LEAST_VARIANCE = 1.0
-# Angles are searched on images of about this edge.
-_COARSE_PX = 64
+# Angles are searched on images of about this short side; a strip is no longer than the second.
+_COARSE_PX, _LONGEST_STRIP_PX = 64, 256
 
 
 class Pose(NamedTuple):
@@ -141,7 +141,7 @@ def _likely_rotation(
     A parabola gives angles between the steps. Pixels that are not valid get the mean gray level.
 
     """
-    scale = max(1, min(valid.shape) // _COARSE_PX)
+    scale = max(1, min(valid.shape) // _COARSE_PX, max(valid.shape) // _LONGEST_STRIP_PX)
     size = (valid.shape[1] // scale, valid.shape[0] // scale)
     reach = math.ceil(search_px / scale)
     if not search_deg or min(size) <= 2 * reach + 2:

@@ -336,6 +336,42 @@ def test_odd_sizes_do_no_harm(size: tuple[int, int]) -> None:
     assert aligner.align(image).confidence > 0.5
 
 
+def strip(length: int, deg: float = 0, x: float = 0) -> NDArray[np.uint8]:
+    """
+    A bar with marks along it, on a belt in which it may be turned and shifted.
+
+    """
+    rng = np.random.default_rng(0)
+    bar = np.full((length, length), 90, np.float32)
+    top = length // 2 - 20
+    bar[top : top + 40, 20 : length - 20] = 160
+    for place in rng.integers(40, length - 40, length // 40):
+        cv2.circle(bar, (int(place), top + int(rng.integers(8, 32))), 5, 60, -1, cv2.LINE_AA)
+    middle = (length - 1) / 2
+    turn = cv2.getRotationMatrix2D((middle, middle), deg, 1.0)
+    turn[0, 2] += x
+    return camera(cv2.warpAffine(bar, turn, (length, length), borderValue=(90,)))
+
+
+@pytest.mark.parametrize('deg', [-140, 4, 90])
+def test_a_long_strip_is_found_in_any_turn(deg: float) -> None:
+    length = 1200
+    region = RegionOfInterest(0, length // 2 - 30, length, 60)
+    settings = AlignmentSettings('similarity', search_px=40, search_deg=180, search_scale=0.2)
+    alignment = Aligner(settings, strip(length), region).align(strip(length, deg, 12))
+    assert math.degrees(alignment.angle_rad) == pytest.approx(deg, abs=0.1)
+    assert alignment.x_px == pytest.approx(12, abs=0.6)
+    assert alignment.scale == pytest.approx(1, abs=0.003)
+
+
+def test_a_search_that_would_take_too_much_memory_is_refused() -> None:
+    image = np.zeros((64, 16384), np.uint8)
+    image[20:40, 100:16000:50] = 200
+    settings = AlignmentSettings('rigid', search_px=800, search_deg=180)
+    with pytest.raises(AlignmentError, match=r'take [\d,]+ MB; allowed: 512 MB: search less far'):
+        Aligner(settings, image, RegionOfInterest(0, 0, 16384, 64))
+
+
 @pytest.mark.parametrize(
     ('key', 'value'),
     [

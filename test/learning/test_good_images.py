@@ -127,6 +127,21 @@ def test_one_unfit_image_is_left_out_and_named(odd: Image | FrameError, says: st
     assert re.search(says, recipe.provenance.left_out[0])
 
 
+def test_files_that_cannot_be_read_are_named_and_do_not_count_as_unlike_the_others() -> None:
+    broken = [(f'broken {n}', FrameError('it is empty (0 bytes)')) for n in range(4)]
+    recipe = teach([*broken, *boards(8)], name='board', options=VARIATION)
+    assert left_out(recipe) == [name for name, _ in broken]
+    assert recipe.provenance.image_count == 8
+    # The one part that a tenth of the images may be is still to be had.
+    black = ('black', np.zeros((96, 120), np.uint8))
+    recipe = teach([*broken, *boards(8), black], name='board', options=VARIATION)
+    assert left_out(recipe) == [*(name for name, _ in broken), 'black']
+    with pytest.raises(SettingError, match='2 of 10 good images are unlike the others'):
+        GoodImages.checked([*broken, *boards(8), black, ('dark', black[1])])
+    with pytest.raises(SettingError, match='9 of 17 good images cannot be read; .* most half'):
+        GoodImages.checked([*boards(8), *((f'b {n}', broken[0][1]) for n in range(9))])
+
+
 def test_a_gray_image_among_coloured_ones_is_left_out() -> None:
     frames = [(name, coloured(frame)) for name, frame in boards(10)]
     recipe = teach([*frames, ('gray', board(3))], name='board', options=VARIATION)

@@ -139,6 +139,7 @@ def test_a_process_that_stood_still_ends_when_it_is_told_to(processes, watcher):
     # Either the old program ends on it, or the new one.
     processes.signal('sorter', signal.SIGTERM)
     assert processes.running['sorter'].wait(20) in (0, -signal.SIGTERM)
+    del processes.running['sorter']
 
 
 def test_timeouts_in_a_row_stop_the_line_until_it_is_reset(processes, watcher):

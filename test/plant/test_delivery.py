@@ -58,7 +58,7 @@ def test_a_part_that_is_told_twice_comes_once(bench: PlantBench, listener: Liste
     delivery = bench.start()
     for part_id in (1, 2, 3, 4):
         delivery.give_decision(decision(part_id))
-    wait_for(lambda: listener.of('counts')[-1]['total'] == 4)
+    wait_for(lambda: len(listener.sequences) >= 4 and listener.of('counts')[-1]['total'] == 4)
     assert listener.sequences == [1, 2, 3, 4]
 
 

@@ -22,6 +22,7 @@ from anomaly_inspection.recipes.folder import read_recipe, write_recipe
 from anomaly_inspection.scoring import template
 from anomaly_inspection.scoring.measure import BadSide
 from anomaly_inspection.scoring.template import TemplateScorer
+from anomaly_inspection.scoring.template_matching import best_match
 
 SIZE = (72, 96)
 ROOM = 16
@@ -293,6 +294,18 @@ def test_a_turn_within_the_search_is_found(angle_deg):
     assert bad.measures['peak_difference'] > 3
 
 
+def test_a_turn_of_a_long_strip_is_found():
+    rng = np.random.default_rng(5)
+    grain = cv2.GaussianBlur(rng.normal(0, 60, (120, 2000)), (0, 0), 4) * 8 + 120
+    strip = clipped(grain)
+    turn = cv2.getRotationMatrix2D((999.5, 59.5), 1.2, 1.0)
+    frame = cv2.warpAffine(strip, turn, strip.shape[::-1], borderMode=cv2.BORDER_REFLECT)
+    all_valid = np.ones(strip.shape, np.bool_)
+    _, pose = best_match(frame, all_valid, [(strip, all_valid)], 6, 4.0)
+    assert pose.turn_deg == pytest.approx(-1.2, abs=0.1)
+    assert pose.ncc > 0.9
+
+
 def test_parts_of_a_class_are_turned_onto_each_other():
     images = [turned(part(0, seed), angle) for seed, angle in enumerate((-2.0, 0.0, 0.0, 2.0))]
     arrays = TemplateScorer.fit([prepared(image) for image in images], {}).to_arrays()
@@ -496,6 +509,12 @@ def test_a_part_in_the_wrong_class_is_left_out_by_name():
     frames, classes = named_dice()
     recipe = taught(frames, {**classes, '1/4.png': 'face 2'})
     assert recipe.provenance.left_out == ("1/4.png: called 'face 2', looks like 'face 1'",)
+
+
+def test_folders_that_are_no_classes_are_refused_with_what_to_do():
+    frames = [(f'{day}/{n}.png', part(0, 20 * day + n)) for day in range(3) for n in range(4)]
+    with pytest.raises(SettingError, match=r'looks like .* put their images into one folder$'):
+        taught(frames, {name: f'day {name[0]}' for name, _ in frames})
 
 
 def test_either_all_images_have_a_class_or_none():

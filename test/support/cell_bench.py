@@ -63,7 +63,7 @@ class SentGoal:
 
         """
         future = self.handle.get_result_async()
-        self.bench.wait(future.done, 60.0)
+        self.bench.wait(future.done, 100.0)
         return future.result()
 
     def cancel(self):
