@@ -138,7 +138,7 @@ def test_files_that_cannot_be_read_are_named_and_do_not_count_as_unlike_the_othe
     assert left_out(recipe) == [*(name for name, _ in broken), 'black']
     with pytest.raises(SettingError, match='2 of 10 good images are unlike the others'):
         GoodImages.checked([*broken, *boards(8), black, ('dark', black[1])])
-    with pytest.raises(SettingError, match='9 of 17 good images cannot be read; .* most half'):
+    with pytest.raises(SettingError, match=r'9 of 17 good images cannot be read; .* most half'):
         GoodImages.checked([*boards(8), *((f'b {n}', broken[0][1]) for n in range(9))])
 
 
