@@ -184,9 +184,7 @@ class GoodImages:
         names = {name for name, _ in fitted}
         rest = [(name, _NO_PICTURE) for name in unfit if name not in names]
         unreadable = frozenset(read.unreadable)
-        return cls(
-            fitted + rest, frame_format, unfit, None, read.notes(), unreadable=unreadable
-        )
+        return cls(fitted + rest, frame_format, unfit, None, read.notes(), unreadable=unreadable)
 
     def check_enough(self, left_out: Mapping[str, str]) -> None:
         """

@@ -37,6 +37,9 @@ if TYPE_CHECKING:
 # found 77, 79, 34, 95 and 0 % of the defects instead of 73, 71, 3, 89 and 0 %, and still rejected
 # no good part. `patch_statistics` gained on one of them and lost on another.
 _FITTED_TO_COPIES = frozenset({'features', 'deep_features'})
+# A part that shows so many of the reference's edges is found, however many more the others show:
+# beside the border of the frame some of them do not count.
+_SURELY_FOUND = 0.5
 _CONFIDENCE = MeasureSpec('confidence', '1', BadSide.LOW, 'Of the alignment.', 0.0, 1.0)
 
 
@@ -115,7 +118,8 @@ def prepare_parts(
         progress(done, len(named), 'preparing')
     confidences = alignment_confidences(parts)
     for index in outliers(confidences, _CONFIDENCE):
-        outlying[parts[index].name] = f'alignment confidence {confidences[index]:.2f}'
+        if confidences[index] < _SURELY_FOUND:
+            outlying[parts[index].name] = f'alignment confidence {confidences[index]:.2f}'
     return parts, outlying
 
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-Maps of `ssim` and `variation`, and distances of patches, in one pass over memory: by the C++
-functions of `src/one_pass.cpp` and `src/patch_distance.cpp`.
+Maps of `ssim` and `variation`, features and distances of patches, in one pass over memory: by the
+C++ functions of `src/one_pass.cpp`, `src/patch_features.cpp` and `src/patch_distance.cpp`.
 
 Building the ROS package makes them; `pip install .` does not, and the scorers then take NumPy and
 OpenCV, which find the same but for rounding.
@@ -35,6 +35,12 @@ _FUNCTIONS = {
         *(_POINTER, _POINTER, _POINTER, _POINTER),
         *(ctypes.c_ssize_t, _INT),
         _POINTER,
+    ),
+    'anomaly_inspection_cell_means_1': (
+        _POINTER,
+        *(_INT, _INT, _INT, _INT),
+        _POINTER,
+        *(_INT, _INT, _INT),
     ),
     'anomaly_inspection_nearest_of_positions_1': (
         *(_POINTER, _POINTER, _POINTER, _POINTER),
@@ -146,6 +152,49 @@ def z_map(
     ):
         raise ValueError(f'the image has shape {image.shape}; allowed: 1 channel or 3')
     return found
+
+
+def cell_means(
+    plane: NDArray[np.float32],
+    features: NDArray[np.float32],
+    level_at: int | None,
+    strengths_at: int,
+) -> None:
+    """
+    Put the mean level and the mean strengths of the gradient of every cell into its features.
+
+    Parameters
+    ----------
+    plane : ndarray of float32, (h, w)
+    features : ndarray of float32, (rows, columns, f), contiguous
+        Of the cells, no more than pixels along either side.
+    level_at : int or None
+        Place of the level among the features; None = it is not wanted.
+    strengths_at : int
+        Place of the first of the four strengths: across, along a diagonal, down, along the other
+        diagonal.
+
+    Raises
+    ------
+    MemoryError
+        When there is no memory for the sums of a row.
+
+    """
+    assert _library is not None
+    given = np.ascontiguousarray(plane, np.float32)
+    rows, columns, count = features.shape
+    assert features.flags.c_contiguous
+    if _library.anomaly_inspection_cell_means_1(
+        given.ctypes.data,
+        *given.shape,
+        rows,
+        columns,
+        features.ctypes.data,
+        count,
+        -1 if level_at is None else level_at,
+        strengths_at,
+    ):
+        raise MemoryError('no memory for the features of patches')
 
 
 def nearest_of_positions(

@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
+from anomaly_inspection.scoring import one_pass
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -122,29 +124,53 @@ def patch_features(image: NDArray[np.uint8], stride_px: int, surface: str) -> ND
     is_picture = surface == 'picture'
     if not is_picture:
         planes[0] = _without_light(planes[0])
-    levels, strengths = [], []
-    for level in range(_PICTURE_LEVELS if is_picture else _TEXTURE_LEVELS):
+    depth = _PICTURE_LEVELS if is_picture else _TEXTURE_LEVELS
+    own = len(planes) if is_picture else len(planes) - 1
+    pooled = np.empty((rows, columns, depth * (own + _DIRECTIONS)), np.float32)
+    for level in range(depth):
         if level:
             size = (planes[0].shape[1] + 1) // 2, (planes[0].shape[0] + 1) // 2
             planes = [
                 np.asarray(cv2.resize(plane, size, interpolation=cv2.INTER_AREA), np.float32)
                 for plane in planes
             ]
-        levels += [_pooled(plane, rows, columns) for plane in planes[not is_picture :]]
-        strengths += [_pooled(plane, rows, columns) for plane in _gradients(planes[0])]
+        strengths_at = depth * own + level * _DIRECTIONS
+        _put_level(planes, pooled, level * own, strengths_at, is_picture=is_picture)
     features = np.asarray(
-        cv2.GaussianBlur(
-            cv2.merge(levels + strengths),
-            (0, 0),
-            _POOLING_CELLS,
-            borderType=cv2.BORDER_REFLECT,
-        ),
-        np.float32,
+        cv2.GaussianBlur(pooled, (0, 0), _POOLING_CELLS, borderType=cv2.BORDER_REFLECT), np.float32
     )
     if not is_picture:
-        gradients = np.ascontiguousarray(features[..., len(levels) :])
-        features[..., len(levels) :] = _relative_strengths(gradients, surface)
+        gradients = np.ascontiguousarray(features[..., depth * own :])
+        features[..., depth * own :] = _relative_strengths(gradients, surface)
     return features
+
+
+def _put_level(
+    planes: Sequence[NDArray[np.float32]],
+    pooled: NDArray[np.float32],
+    levels_at: int,
+    strengths_at: int,
+    *,
+    is_picture: bool,
+) -> None:
+    """
+    Put the mean levels of the planes, and the strengths of the first one, into `pooled`.
+
+    The level of the first plane counts for a picture alone.
+
+    """
+    rows, columns = pooled.shape[:2]
+    first, others = planes[0], planes[1:]
+    # As `_pooled` does where it takes the mean over an area.
+    if one_pass.is_built() and rows < first.shape[0] and columns <= first.shape[1]:
+        one_pass.cell_means(first, pooled, levels_at if is_picture else None, strengths_at)
+    else:
+        if is_picture:
+            pooled[..., levels_at] = _pooled(first, rows, columns)
+        for index, strength in enumerate(_gradients(first), start=strengths_at):
+            pooled[..., index] = _pooled(strength, rows, columns)
+    for index, plane in enumerate(others, start=levels_at + is_picture):
+        pooled[..., index] = _pooled(plane, rows, columns)
 
 
 def _pooled(plane: NDArray[np.float32], rows: int, columns: int) -> NDArray[np.float32]:

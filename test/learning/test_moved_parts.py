@@ -8,19 +8,26 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+import math
 from pathlib import Path
 
+import cv2
 from learning.test_teach import rejects
 import numpy as np
 import pytest
 
 from anomaly_inspection.capture.open_source import open_source
 from anomaly_inspection.errors import RecipeError
+from anomaly_inspection.imaging.alignment import AlignmentSettings
 from anomaly_inspection.imaging.frame_check import FrameFormat
 from anomaly_inspection.imaging.preprocessing import PreprocessingSettings, Preprocessor
 from anomaly_inspection.imaging.tolerance import Tolerance
 from anomaly_inspection.learning.moved_copies import Motion
-from anomaly_inspection.learning.part_preparation import images_to_fit, prepare_parts
+from anomaly_inspection.learning.part_preparation import (
+    alignment_confidences,
+    images_to_fit,
+    prepare_parts,
+)
 from anomaly_inspection.learning.teach import teach, TeachOptions
 from anomaly_inspection.progress import no_progress
 from anomaly_inspection.recipes.folder import read_recipe, write_recipe
@@ -85,6 +92,35 @@ def test_only_features_are_fitted_to_the_moved_copies() -> None:
     parts, _ = prepare_parts(frames, preprocessor, None, no_progress, Tolerance())
     assert len(images_to_fit('variation', parts)) == 8
     assert len(images_to_fit('features', parts)) == 16
+
+
+def bar(number: int, turn_deg: float, x: float, y: float) -> np.ndarray:
+    """
+    A bar with a head at one end, turned clockwise, its middle moved out of that of the image.
+
+    """
+    image = np.full((480, 640), 40, np.uint8)
+    middle = np.array([320.0 + x, 240.0 + y])
+    turn = math.radians(turn_deg)
+    half = 180 * np.array([math.cos(turn), math.sin(turn)])
+    end, head = (
+        tuple(int(16 * value) for value in place) for place in (middle - half, middle + half)
+    )
+    cv2.line(image, end, head, 190, 14, cv2.LINE_AA, 4)
+    cv2.circle(image, head, 18 * 16, 220, -1, cv2.LINE_AA, 4)
+    noise = np.random.default_rng(number).normal(0, 2, image.shape)
+    return np.clip(image + noise, 0, 255).astype(np.uint8)
+
+
+def test_parts_beside_the_border_are_found_less_surely_and_are_not_left_out_for_that() -> None:
+    poses = [(283.0, 14, 0)] * 12 + [(30.0, 10, 5), (184.0, 15, -12), (249.4, 20, -14)]
+    named = [(f'bar {number}', bar(number, *pose)) for number, pose in enumerate(poses)]
+    settings = PreprocessingSettings(alignment=AlignmentSettings('rigid', 96.0, 180.0))
+    preprocessor = Preprocessor(settings, FrameFormat(640, 480, 'mono8'), named[0][1])
+    parts, outlying = prepare_parts(named, preprocessor, None, no_progress)
+    confidences = alignment_confidences(parts)
+    assert 0.5 < confidences.min() < 0.9 < np.median(confidences)
+    assert not outlying
 
 
 def test_a_recipe_that_is_taught_anew_with_its_own_tolerance_does_not_widen_it() -> None:

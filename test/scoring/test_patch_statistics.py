@@ -14,8 +14,8 @@ import pytest
 
 from anomaly_inspection.errors import FrameError, RecipeError, SettingError
 from anomaly_inspection.imaging.preprocessing import Prepared
-from anomaly_inspection.scoring import patch_distance, patch_gaussians
-from anomaly_inspection.scoring.patch_features import patch_features, surface_of
+from anomaly_inspection.scoring import one_pass, patch_distance, patch_gaussians
+from anomaly_inspection.scoring.patch_features import patch_features, surface_of, SURFACES
 from anomaly_inspection.scoring.patch_statistics import PatchStatisticsScorer, smallest_stride_px
 
 SIZE = (96, 128)
@@ -380,6 +380,19 @@ def test_odd_sizes_and_strides_work(shape, stride_px):
         output = scorer.score(parts[0])
         assert output.anomaly_map.shape == shape[:2]
         assert np.isfinite(output.anomaly_map).all()
+
+
+@pytest.mark.skipif(not one_pass.is_built(), reason='the C++ functions are not built')
+@pytest.mark.parametrize('surface', SURFACES)
+@pytest.mark.parametrize('shape', [(16, 16), (37, 50, 3), (120, 161), (241, 323, 3)])
+def test_both_ways_find_the_same_features(shape, surface, monkeypatch):
+    image = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+    strides = (2, 3, 4, 32)
+    in_one_pass = [patch_features(image, stride, surface) for stride in strides]
+    monkeypatch.setattr(one_pass, '_library', None)
+    for stride, found in zip(strides, in_one_pass, strict=True):
+        wanted = patch_features(image, stride, surface)
+        np.testing.assert_allclose(found, wanted, rtol=0, atol=2e-3)
 
 
 @pytest.mark.parametrize('settings', [POSITION, POOLED])
