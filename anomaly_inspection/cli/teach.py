@@ -6,10 +6,9 @@ Make a recipe from images of good parts.
 
 from __future__ import annotations
 
-from contextlib import suppress
 from pathlib import Path
 import sys
-from typing import Any, Literal, TYPE_CHECKING
+from typing import Any, TYPE_CHECKING
 
 import click
 
@@ -32,6 +31,12 @@ from anomaly_inspection.cli.output import (
     progress_bar,
 )
 from anomaly_inspection.cli.recipe_table import print_recipe
+from anomaly_inspection.cli.scorer_options import (
+    backbones,
+    named_scorers,
+    network_settings,
+    scorer_settings,
+)
 from anomaly_inspection.errors import SettingError
 from anomaly_inspection.printable import printable
 from anomaly_inspection.recipes.layout import USUAL_IMAGES_MB
@@ -39,13 +44,11 @@ from anomaly_inspection.recipes.layout import USUAL_IMAGES_MB
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from anomaly_inspection.cli.scorer_options import Scorers, Settings
     from anomaly_inspection.evaluation.self_test_result import SelfTest
     from anomaly_inspection.learning.good_images import GoodImages
     from anomaly_inspection.learning.image_quality import ImageQuality
     from anomaly_inspection.recipes.recipe import Recipe
-
-Scorers = tuple[str, ...] | Literal['auto']
-Settings = dict[str, dict[str, Any]]
 
 
 def _four_numbers(
@@ -245,13 +248,13 @@ def _teach_one(
     from anomaly_inspection.recipes.folder import check_place, write_recipe
     from anomaly_inspection.teaching.after_teaching import promise
 
-    chosen = _scorer_settings(settings)
-    for scorer, files in _network_settings(scorers, model, model_metadata).items():
+    chosen = scorer_settings(settings)
+    for scorer, files in network_settings(scorers, model, model_metadata).items():
         chosen.setdefault(scorer, {}).update(files)
     if backbone or backbone_layers:
-        for scorer, name in _backbones(scorers, backbone, backbone_layers).items():
+        for scorer, name in backbones(scorers, backbone, backbone_layers).items():
             chosen.setdefault(scorer, {}).setdefault('backbone', name)
-    named = _named_scorers(scorers)
+    named = named_scorers(scorers)
     marks = GivenMarks(given, images or more)
     old = check_place(recipe)
     if more is None:
@@ -467,84 +470,6 @@ def _print_self_test(result: SelfTest) -> None:
         is_chosen = bool(result.recipe.provenance.choice)
         first = '' if is_chosen else '--scorer auto, '
         console.print(f'  Try {first}--roi around the part, or steadier light and place.')
-
-
-def _named_scorers(scorers: tuple[str, ...]) -> tuple[str, ...] | Literal['auto']:
-    if scorers and 'auto' not in scorers:
-        return scorers
-    if len(scorers) > 1:
-        raise SettingError(
-            f'--scorer {" ".join(scorers)}: auto chooses the scorers, so give auto alone'
-        )
-    return 'auto'
-
-
-def _scorer_settings(texts: tuple[str, ...]) -> dict[str, dict[str, int | float | str]]:
-    """
-    Read 'scorer.key=value'; values that read as numbers are numbers.
-
-    """
-    settings: dict[str, dict[str, int | float | str]] = {}
-    for text in texts:
-        name, equals, value = text.partition('=')
-        scorer, dot, key = name.partition('.')
-        if not (equals and dot and scorer and key):
-            raise SettingError(
-                f'--setting {text} is refused; allowed: scorer.key=value, such as '
-                'patch_statistics.statistics=pooled'
-            )
-        if key in settings.setdefault(scorer, {}):
-            raise SettingError(f'--setting {name} is given twice; allowed: once')
-        settings[scorer][key] = _number_or_text(value)
-    return settings
-
-
-def _number_or_text(text: str) -> int | float | str:
-    for kind in (int, float):
-        with suppress(ValueError):
-            return kind(text)
-    return text
-
-
-def _network_settings(
-    scorers: tuple[str, ...], model: Path | None, metadata: Path | None
-) -> dict[str, dict[str, str]]:
-    """
-    Give the settings of the scorer openvino; refuse early what cannot be taught.
-
-    """
-    from anomaly_inspection.scoring.autoencoder import AutoencoderScorer
-    from anomaly_inspection.scoring.openvino import model_files, OpenvinoScorer
-
-    if AutoencoderScorer.name in scorers:
-        AutoencoderScorer.fit((), {})
-    if (OpenvinoScorer.name in scorers) != (model is not None) or (metadata and not model):
-        raise SettingError(
-            '--scorer openvino and --model go together; --model-metadata needs both'
-        )
-    if model is None:
-        return {}
-    model_files(model, metadata or '')
-    return {OpenvinoScorer.name: {'model': str(model), 'metadata': str(metadata or '')}}
-
-
-def _backbones(
-    scorers: tuple[str, ...], backbone: Path | None, layers: str | None
-) -> dict[str, str]:
-    """
-    Convert a pretrained network; give its name in the user's cache for each scorer that runs it.
-
-    """
-    from anomaly_inspection.learning.backbones import keep_backbone_of_file, LAYER_STRIDES
-
-    taking = [scorer for scorer in scorers if scorer in LAYER_STRIDES]
-    if not taking or backbone is None:
-        raise SettingError(
-            f'--backbone needs --scorer {" or ".join(LAYER_STRIDES)}, and --backbone-layers needs '
-            '--backbone'
-        )
-    names = layers.split(',') if layers else ()
-    return {scorer: keep_backbone_of_file(backbone, names, scorer) for scorer in taking}
 
 
 def _classes(names: list[str]) -> dict[str, str] | None:
