@@ -28,6 +28,7 @@ from anomaly_inspection.learning.part_preparation import (
     images_to_fit,
     prepare_parts,
 )
+from anomaly_inspection.learning.preprocessing_choice import choose_preprocessing
 from anomaly_inspection.learning.teach import teach, TeachOptions
 from anomaly_inspection.progress import no_progress
 from anomaly_inspection.recipes.folder import read_recipe, write_recipe
@@ -110,6 +111,18 @@ def bar(number: int, turn_deg: float, x: float, y: float) -> np.ndarray:
     cv2.circle(image, head, 18 * 16, 220, -1, cv2.LINE_AA, 4)
     noise = np.random.default_rng(number).normal(0, 2, image.shape)
     return np.clip(image + noise, 0, 255).astype(np.uint8)
+
+
+def test_a_strip_is_looked_for_farther_along_it_than_it_is_wide() -> None:
+    rng = np.random.default_rng(3)
+    long = cv2.GaussianBlur(rng.normal(0, 60, (60, 1200)), (0, 0), 4) * 8 + 120
+    named = []
+    for number, left in enumerate(rng.integers(60, 140, 12).tolist()):
+        noisy = long[:, left : left + 1000] + rng.normal(0, 2, (60, 1000))
+        named.append((f'strip {number}', np.clip(noisy, 0, 255).astype(np.uint8)))
+    chosen = choose_preprocessing(named, FrameFormat(1000, 60, 'mono8'), None, no_progress)
+    assert chosen.alignment.kind == 'translation'
+    assert chosen.alignment.search_px >= 50
 
 
 def test_parts_beside_the_border_are_found_less_surely_and_are_not_left_out_for_that() -> None:
