@@ -50,6 +50,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from anomaly_inspection.imaging.alignment import Alignment
     from anomaly_inspection.imaging.preprocessing import Prepared
     from anomaly_inspection.learning.good_images import Named
     from anomaly_inspection.progress import Progress
@@ -294,6 +295,14 @@ class _Sample:
             except (AlignmentError, FrameError):
                 yield None
 
+    def poses(self, settings: PreprocessingSettings) -> list[Alignment]:
+        """
+        Give how the parts lie that can be aligned.
+
+        """
+        found = self.prepared(settings, self.frames)
+        return [one.alignment for one in found if one and one.alignment]
+
     def finds_most(self, settings: PreprocessingSettings) -> bool:
         """
         Tell whether settings that were judged find most of the parts, but not all.
@@ -375,8 +384,8 @@ def _with_room(
     alignment = settings.alignment
     assert tolerance.shift_px is not None
     wide = replace(alignment, search_px=max(alignment.search_px, _far_px(region)))
-    found = sample.prepared(replace(settings, alignment=wide), sample.frames)
-    poses = [prepared.alignment for prepared in found if prepared and prepared.alignment]
+    # The wide search may take too much memory; the settings themselves have found parts.
+    poses = sample.poses(replace(settings, alignment=wide)) or sample.poses(settings)
     shift_px = max(max(abs(pose.x_px), abs(pose.y_px)) for pose in poses)
     turn_deg = math.degrees(max(abs(pose.angle_rad) for pose in poses))
     room_px = max(_ROOM * shift_px, shift_px + _ROOM * tolerance.shift_px)

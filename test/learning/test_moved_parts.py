@@ -18,6 +18,7 @@ import pytest
 
 from anomaly_inspection.capture.open_source import open_source
 from anomaly_inspection.errors import RecipeError
+from anomaly_inspection.imaging import coarse_search
 from anomaly_inspection.imaging.alignment import AlignmentSettings
 from anomaly_inspection.imaging.frame_check import FrameFormat
 from anomaly_inspection.imaging.preprocessing import PreprocessingSettings, Preprocessor
@@ -113,13 +114,27 @@ def bar(number: int, turn_deg: float, x: float, y: float) -> np.ndarray:
     return np.clip(image + noise, 0, 255).astype(np.uint8)
 
 
-def test_a_strip_is_looked_for_farther_along_it_than_it_is_wide() -> None:
+def strips(farthest_px: int) -> list[tuple[str, np.ndarray]]:
     rng = np.random.default_rng(3)
     long = cv2.GaussianBlur(rng.normal(0, 60, (60, 1200)), (0, 0), 4) * 8 + 120
     named = []
-    for number, left in enumerate(rng.integers(80, 115, 12).tolist()):
+    for number, left in enumerate(rng.integers(100, 100 + farthest_px, 12).tolist()):
         noisy = long[:, left : left + 1000] + rng.normal(0, 2, (60, 1000))
         named.append((f'strip {number}', np.clip(noisy, 0, 255).astype(np.uint8)))
+    return named
+
+
+def test_a_wider_search_that_takes_too_much_memory_leaves_the_narrow_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # Near by, 200 kB are enough to look for the strip; farther away they are not.
+    monkeypatch.setattr(coarse_search, '_MOST_TEMPLATE_BYTES', 200_000)
+    chosen = choose_preprocessing(strips(5), FrameFormat(1000, 60, 'mono8'), None, no_progress)
+    assert chosen.alignment.search_px <= 50
+
+
+def test_a_strip_is_looked_for_farther_along_it_than_it_is_wide() -> None:
+    named = strips(35)
     chosen = choose_preprocessing(named, FrameFormat(1000, 60, 'mono8'), None, no_progress)
     assert chosen.alignment.kind != 'none'
     assert chosen.alignment.search_px >= 50
