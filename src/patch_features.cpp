@@ -10,12 +10,7 @@
 #include <new>
 #include <vector>
 
-// The widest instructions of this processor, chosen when the library is loaded.
-#if defined(__x86_64__) && defined(__linux__) && defined(__GNUC__) && !defined(__clang__) && __GNUC__ >= 12
-#define WIDEST __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
-#else
-#define WIDEST
-#endif
+#include "widest.h"
 
 namespace
 {
@@ -46,8 +41,8 @@ struct Span
   float first, middle, last;
 };
 
-// Adds a row, weighted, to the sums of its cells. `across` and `down` hold the row's derivatives along y summed over
-// three pixels, and its sums over three rows; both with a pixel more at either end.
+// Adds a row, weighted, to the five sums of every column. `summed` is the weighted sum of the rows above, at and below it,
+// `derived` the row below less the row above; both have a pixel more at either end.
 WIDEST void add_row(
   const float * __restrict row, const float * __restrict summed, const float * __restrict derived,
   int width, float weight, float * __restrict sums)
