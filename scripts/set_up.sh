@@ -63,7 +63,7 @@ if [[ $(cat .venv/stamp 2> /dev/null) != "$environment_hash" ]]; then
 fi
 
 # Python edits act at once through --symlink-install; only added and removed files need another build.
-build_hash=$( (echo "$environment_hash"; cat CMakeLists.txt package.xml executable.py.in msg/*.msg srv/*.srv action/*.action;
+build_hash=$( (echo "$environment_hash"; cat CMakeLists.txt package.xml executable.py.in src/* msg/*.msg srv/*.srv action/*.action;
   find anomaly_inspection launch config -type f -not -name '*.pyc' | LC_ALL=C sort) | hash_of)
 if [[ $(cat build/stamp 2> /dev/null) != "$build_hash" || ! -f install/setup.bash ]]; then
   source scripts/enter_ros.sh
