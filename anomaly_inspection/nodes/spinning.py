@@ -21,6 +21,7 @@ from rclpy.signals import SignalHandlerOptions
 
 from anomaly_inspection.errors import InspectionError, SettingError
 from anomaly_inspection.nodes.inspection_node import InspectionNode
+from anomaly_inspection.nodes.left_segments import remove_left_segments
 from anomaly_inspection.parameter_file import check_parameter_file, given_parameter_files
 
 if TYPE_CHECKING:
@@ -155,6 +156,7 @@ def spin_node(make_node: Callable[[], InspectionNode[Any]]) -> None:
 
     """
     refuse_parameter_files()
+    remove_left_segments()
     # With rclpy's own handlers the context is gone before the node could say or do anything.
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     interrupted = threading.Event()
