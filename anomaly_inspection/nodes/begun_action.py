@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-Begin an action from a thread of the operator's page, and leave it to go on by itself.
+Call the services of other nodes from a thread of the operator's page, and begin actions.
 
 """
 
@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
     from rclpy.lifecycle import LifecycleNode
 
-_ANSWER_TIMEOUT_S = 5.0
+#: How long the answer of another node may take.
+ANSWER_TIMEOUT_S = 5.0
 # A goal that is refused ends at once; one that goes on has begun.
 _REFUSED_WITHIN_S = 0.7
 
@@ -45,7 +46,7 @@ class BegunAction:
         self, node: LifecycleNode, action_type: type, name: str, not_running: str = ''
     ) -> None:
         self._node = node
-        self._server = name.partition('/')[0]
+        self._server = name.rpartition('/')[0]
         self._not_running = Answer(
             False,
             not_running or f'the {self._server} is not running',
@@ -92,8 +93,8 @@ class BegunAction:
             accepted.set()
 
         self._client.send_goal_async(goal).add_done_callback(take_handle)
-        if not accepted.wait(_ANSWER_TIMEOUT_S):
-            return no_answer(self._server, _ANSWER_TIMEOUT_S)
+        if not accepted.wait(ANSWER_TIMEOUT_S):
+            return no_answer(self._server, ANSWER_TIMEOUT_S)
         ended.wait(_REFUSED_WITHIN_S)
         return outcome[0] if outcome else Answer(True, '')
 
@@ -108,9 +109,9 @@ class BegunAction:
         # Without the id of a goal it cancels all there are.
         future = self._cancel.call_async(CancelGoal.Request())
         future.add_done_callback(lambda _: done.set())
-        if not done.wait(_ANSWER_TIMEOUT_S):
+        if not done.wait(ANSWER_TIMEOUT_S):
             self._cancel.remove_pending_request(future)
-            return no_answer(self._server, _ANSWER_TIMEOUT_S)
+            return no_answer(self._server, ANSWER_TIMEOUT_S)
         if not future.result().goals_canceling:
             return Answer(False, 'there is nothing to cancel', 'nothing_to_cancel')
         return Answer(True, 'cancelled')
@@ -145,3 +146,37 @@ def parts_refused(parts: int, least: int, most: int) -> Answer:
         'parts_refused',
         {'parts': str(parts), 'least': str(least), 'most': str(most)},
     )
+
+
+def call_service(client: Any, request: Any, timeout_s: float = ANSWER_TIMEOUT_S) -> Answer:
+    """
+    Call a service that answers with `success` and `message`; blocks, never raises.
+
+    """
+    if not client.service_is_ready():
+        node = client.srv_name.rpartition('/')[0]
+        return Answer(
+            False, f'{node} is not running', 'not_running', {'node': node.rpartition('/')[2]}
+        )
+    future = client.call_async(request)
+    response = result_of(future, timeout_s)
+    if response is None:
+        client.remove_pending_request(future)
+        return Answer(
+            False,
+            f'{client.srv_name} did not answer in {timeout_s:g} s',
+            'no_answer',
+            {'node': client.srv_name.rpartition('/')[0].rpartition('/')[2]},
+        )
+    more = {'session': response.session} if hasattr(response, 'session') else {}
+    return Answer(bool(response.success), str(response.message), values=more)
+
+
+def result_of(future: Any, timeout_s: float = ANSWER_TIMEOUT_S) -> Any:
+    """
+    Wait for a future that another thread completes; None = it has not in time.
+
+    """
+    done = threading.Event()
+    future.add_done_callback(lambda _: done.set())
+    return future.result() if done.wait(timeout_s) else None

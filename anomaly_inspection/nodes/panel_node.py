@@ -89,7 +89,7 @@ class PanelNode(InspectionNode[PanelParameters]):
         times = SessionTimes(given.session_idle_min * 60, given.session_hours * 3600)
         told = functools.partial(self._tell, 'record of changes')
         self.people = People(self._people_folder(), times, told)
-        self._commands = PanelCommands(self, lambda: self.parts.state.picture().recipe.path)
+        self._commands = PanelCommands(self, lambda: self.parts.state.picture(), given.views)
         state = CellState(
             shifts=ShiftTable(given.shifts, given.time_zone), counts=self._counts_before()
         )

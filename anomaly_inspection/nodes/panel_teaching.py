@@ -13,8 +13,7 @@ from std_srvs.srv import Trigger
 from anomaly_inspection.action import AcceptDraft, RecordParts, Teach
 from anomaly_inspection.deciding.frame_judge import Reason
 from anomaly_inspection.msg import Decision, ShadowVerdict, TeacherState
-from anomaly_inspection.nodes.begun_action import BegunAction, parts_refused
-from anomaly_inspection.nodes.panel_commands import call_service
+from anomaly_inspection.nodes.begun_action import BegunAction, call_service, parts_refused
 from anomaly_inspection.nodes.qos import EVENT, LATCHED
 from anomaly_inspection.panel.cell.commands import Answer
 from anomaly_inspection.panel.teach import teacher_state

@@ -6,6 +6,7 @@ What the page Tune needs beside the limits: potentiometers, calibration and chal
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any, TYPE_CHECKING
 
@@ -31,7 +32,11 @@ from anomaly_inspection.nodes.threshold_channels import (
     channel_scale,
     ChannelParameters,
 )
-from anomaly_inspection.panel.cell.views import PotentiometerView
+from anomaly_inspection.panel.cell.views import (
+    CalibrationView,
+    joined_calibration,
+    PotentiometerView,
+)
 from anomaly_inspection.panel.people.roles import Role, Visitor
 
 if TYPE_CHECKING:
@@ -64,13 +69,18 @@ class PanelTuning:
         self._readings: list[PotentiometerReading] = []
         self._heard_s = -math.inf
         self._channels: dict[int, Channel] = {}
+        self._calibrations: dict[str, CalibrationView] = {}
 
     def configure(self) -> None:
         """
         Subscribe.
 
         """
-        self._node.listen(Calibration, 'calibration', self._take_calibration, LATCHED)
+        for view in self._node.parameters.views or ('',):
+            self._node.listen(
+                *(Calibration, f'{view}/calibration' if view else 'calibration'),
+                *(functools.partial(self._take_calibration, view), LATCHED),
+            )
         self._node.listen(Challenge, 'challenge', self._take_challenge, LATCHED)
         self._node.listen(Potentiometers, 'potentiometers', self._take_potentiometers, EVENT)
         self._node.every(_EVERY_S, self._tick)
@@ -82,8 +92,9 @@ class PanelTuning:
         """
         self._in_force = {(limit.scorer, limit.measure): limit for limit in message.limits}
 
-    def _take_calibration(self, message: Calibration) -> None:
-        parts, view = self._node.parts, panel_views.calibration_view(message)
+    def _take_calibration(self, of_view: str, message: Calibration) -> None:
+        self._calibrations[of_view] = panel_views.calibration_view(message)
+        parts, view = self._node.parts, joined_calibration(self._calibrations)
         was_under_way = parts.state.picture().calibration.is_under_way
         parts.state.set_calibration(view)
         if was_under_way and view.state == 'done':

@@ -68,6 +68,14 @@ class PanelParts:
     good_parts: GoodParts = field(default_factory=GoodParts)
     reports: ShiftReports | None = None
 
+    @property
+    def has_views(self) -> bool:
+        """
+        Whether the cell has several views, each with a decider and a recipe of its own.
+
+        """
+        return self.frames.views != ('',)
+
     def commands_for(self, visitor: Visitor | None) -> GuardedCommands:
         """
         Give the commands of the cell as this visitor may give them.

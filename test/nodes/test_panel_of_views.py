@@ -4,6 +4,8 @@ The panel of a cell with several views: a picture of each, with the joined verdi
 
 """
 
+import io
+
 import pytest
 
 pytest.importorskip('anomaly_inspection.msg', reason='needs ROS 2 and the built messages')
@@ -12,10 +14,10 @@ pytest.importorskip('nicegui', reason='NiceGUI is not installed: pip install .[p
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from sensor_msgs.msg import CompressedImage
 
-from anomaly_inspection.msg import Decision, Part
+from anomaly_inspection.msg import Calibration, Decision, Part
 from anomaly_inspection.nodes.panel_node import PanelNode
 from anomaly_inspection.nodes.panel_views import health_views
-from anomaly_inspection.nodes.qos import EVENT
+from anomaly_inspection.nodes.qos import EVENT, LATCHED
 from anomaly_inspection.nodes.stamps import stamp_from_nanoseconds
 from support.cell_bench import NodeBench, Peer
 
@@ -102,3 +104,66 @@ def test_the_nodes_of_the_views_stand_under_health_and_those_of_other_cells_do_n
         ('sorter', ''),
         ('left/camera', 'source'),
     ]
+
+
+def test_calibrations_of_the_views_are_shown_as_one(bench):
+    state = bench.node.parts.state
+    out = {
+        view: bench.peer.create_publisher(Calibration, f'{view}/calibration', LATCHED)
+        for view in ('top', 'left')
+    }
+
+    def shown(view, **fields):
+        seen = state.picture().calibration
+        out[view].publish(Calibration(parts_wanted=20, **fields))
+        bench.wait(lambda: state.picture().calibration != seen)
+        return state.picture().calibration
+
+    first = shown('top', state=Calibration.STATE_COLLECTING, parts=7, detail='so far; 1 is bad')
+    assert (first.parts, first.parts_wanted, first.detail) == (7, 20, 'so far; 1 is bad')
+    assert shown('left', state=Calibration.STATE_COLLECTING, parts=5).parts == 5
+    last = shown('left', state=Calibration.STATE_DONE, parts=20, detail='new limits')
+    assert (last.is_under_way, last.parts) == (True, 7)
+    done = shown('top', state=Calibration.STATE_DONE, parts=20, detail='others', promise='1 %')
+    assert (done.state, done.detail) == ('done', 'top: others; left: new limits')
+    assert done.promise == 'top: 1 %'
+    failed = shown('left', state=Calibration.STATE_FAILED, parts=3, detail='parts are unlike')
+    assert (failed.state, failed.detail) == ('failed', 'left: parts are unlike')
+
+
+def test_recipes_are_not_switched_deleted_or_brought_on_the_page(bench, tmp_path):
+    commands = bench.node.parts.commands
+    folder = tmp_path / 'left'
+    folder.mkdir()
+    for answer in (
+        commands.load_recipe(str(folder)),
+        commands.roll_back(str(folder), 1),
+        commands.delete_recipe(str(folder)),
+        commands.import_recipe(io.BytesIO(b''), str(tmp_path)),
+    ):
+        assert (answer.success, answer.code) == (False, 'recipe_at_launch')
+        assert 'teach --view' in answer.message
+    assert folder.is_dir()
+    refused = commands.run_challenge()
+    assert (refused.success, refused.code) == (False, 'challenge_of_a_view')
+    assert commands.cancel_challenge().code == 'challenge_of_a_view'
+
+
+@pytest.mark.parametrize(
+    'names', [['ssim.mse'], ['front/ssim.mse'], ['top/ssim.mse', 'left/ssim.mse'], []]
+)
+def test_limits_that_are_not_of_one_view_are_refused(bench, names):
+    answer = bench.node.parts.commands.set_limits(dict.fromkeys(names, 1.0))
+    assert (answer.success, answer.code) == (False, 'limits_of_one_view')
+    assert 'top/, left/' in answer.message
+    ranges = bench.node.parts.commands.set_limit_ranges(dict.fromkeys(names, (None, 1.0)))
+    assert ranges.code == 'limits_of_one_view'
+
+
+def test_a_view_without_a_decider_is_named(bench):
+    commands = bench.node.parts.commands
+    answer = commands.set_limits({'left/ssim.mse': 1.0})
+    assert (answer.success, answer.code) == (False, 'not_running')
+    assert answer.message == 'left: left/decider is not running'
+    assert commands.save_limits().message.startswith('top: top/decider is not running; left: ')
+    assert commands.calibrate(20, 0.0).message == 'top: the top/decider is not running'

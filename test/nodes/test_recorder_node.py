@@ -49,6 +49,7 @@ from anomaly_inspection.nodes.spinning import NodeThread
 from anomaly_inspection.nodes.stamps import stamp_from_nanoseconds
 from anomaly_inspection.overlay.good_patch import crop_box
 from anomaly_inspection.panel.cell.commands import PartNames
+from anomaly_inspection.panel.cell.state import CellPicture
 from anomaly_inspection.recipes.folder import read_recipe
 from anomaly_inspection.records import schema
 from anomaly_inspection.records.database import open_database
@@ -419,7 +420,7 @@ def test_a_hostile_lot_is_refused_whole_and_the_old_one_holds(bench, text):
 
 
 def test_the_page_tells_order_and_lot_and_a_hostile_text_changes_nothing(bench):
-    commands = PanelCommands(bench.peer, lambda: '')
+    commands = PanelCommands(bench.peer, CellPicture)
     try:
         bench.wait(lambda: commands.tell_lot(PartNames('A 17', 'L-4'), 'anna').success)
         bench.wait(lambda: bench.node._identities.current.lot == 'L-4')

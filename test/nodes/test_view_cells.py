@@ -11,7 +11,11 @@ import pytest
 
 pytest.importorskip('anomaly_inspection.msg', reason='needs ROS 2 and the built messages')
 
-from anomaly_inspection.msg import Decision, LineStop
+from anomaly_inspection.msg import Calibration, Decision, LimitsInForce, LineStop
+from anomaly_inspection.nodes.panel_deciders import PanelDeciders
+from anomaly_inspection.nodes.panel_views import limit_views
+from anomaly_inspection.nodes.qos import LATCHED
+from anomaly_inspection.recipes.folder import read_recipe
 from anomaly_inspection.recipes.view_set import write_view_set
 from support.view_cells import ViewCells
 
@@ -29,6 +33,13 @@ def recipes(tmp_path, taught_recipe):
 @pytest.fixture
 def cells(ros_context, recipes, tmp_path):
     cells = ViewCells(ros_context, recipes, tmp_path)
+    yield cells.start()
+    cells.close()
+
+
+@pytest.fixture
+def good_cells(ros_context, recipes, tmp_path):
+    cells = ViewCells(ros_context, recipes, tmp_path, defect_rate=0)
     yield cells.start()
     cells.close()
 
@@ -95,3 +106,53 @@ def test_no_bad_part_passes_while_a_view_is_away_and_a_reset_alone_recovers(cell
 
         cells.run_until(has_recovered)
     no_bad_part_passed(cells)
+
+
+def test_limits_are_moved_saved_and_calibrated_in_each_view(good_cells, recipes):
+    cells = good_cells
+    watcher, limits = cells.watcher, []
+    watcher.create_subscription(LimitsInForce, 'limits_in_force', limits.append, LATCHED)
+    cells.wait(lambda: limits)
+
+    def value(name):
+        return next(one.value for one in limit_views(limits[-1]) if one.name == name)
+
+    def given(command):
+        # A service that was made just now is found a moment later.
+        found = []
+        cells.wait(lambda: found.append(command()) or found[-1].code != 'not_running')
+        assert found[-1].success, found[-1].message
+        return found[-1].message
+
+    deciders = PanelDeciders(watcher, cells.views, lambda: limit_views(limits[-1]))
+    moved, other = 'left/variation.peak_z', 'top/variation.peak_z'
+    before, untouched = value(moved), value(other)
+    given(lambda: deciders.set_limits({moved: before * 2}))
+    cells.wait(lambda: value(moved) == before * 2)
+    refused = deciders.set_limits({moved: 99.0, other: 99.0})
+    assert (refused.success, refused.code) == (False, 'limits_of_one_view')
+    assert (value(moved), value(other)) == (before * 2, untouched)
+
+    assert given(deciders.save_limits).startswith('left: ')
+    assert read_recipe(recipes / 'left').version == read_recipe(recipes / 'top').version + 1
+    cells.wait(lambda: not limits[-1].is_unsaved)
+    # Other limits are no other recipe: parts still pass.
+    passed = len(watcher.passed())
+    cells.run_until(lambda: len(watcher.passed()) > passed)
+
+    states = {view: [] for view in cells.views}
+    for view, heard in states.items():
+        watcher.create_subscription(Calibration, f'{view}/calibration', heard.append, LATCHED)
+    given(lambda: deciders.calibrate(5, 0.0))
+    assert not deciders.calibrate(5, 0.0).success
+    cells.run_until(
+        lambda: all(
+            heard and heard[-1].state == Calibration.STATE_DONE for heard in states.values()
+        )
+    )
+    cells.wait(lambda: value(moved) != before * 2 and value(other) != untouched)
+    told = given(deciders.undo_calibration)
+    assert told.startswith('top: ')
+    assert '; left: ' in told
+    cells.wait(lambda: (value(moved), value(other)) == (before * 2, untouched))
+    deciders.close()

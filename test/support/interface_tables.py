@@ -122,6 +122,7 @@ TOPICS = {
             'fault': 'that of any view becomes `fault`',
             'recipe_in_force': 'joined into one',
             'limits_in_force': 'joined into one',
+            'calibration': 'the page shows them as one',
             'overlay/part/compressed': 'the page shows one for each view',
             'overlay/frame/compressed': 'of the leading view',
             'overlay/map/compressed': 'of the leading view',

@@ -110,8 +110,8 @@ class ViewCells:
 
     """
 
-    def __init__(self, context, recipe, folder, views=('top', 'left')):
-        self.views = views
+    def __init__(self, context, recipe, folder, views=('top', 'left'), defect_rate=0.25):
+        self.views, self._defect_rate = views, defect_rate
         self._recipe, self._folder = recipe, folder
         self._running = {}
         self.watcher = ViewWatcher(context, views)
@@ -156,7 +156,8 @@ class ViewCells:
                 self.wait(self.reset)
 
     def start_camera(self, view):
-        self.start_node('camera', view, f"source:='{line_of(self.views.index(view))}'")
+        source = line_of(self.views.index(view), self._defect_rate)
+        self.start_node('camera', view, f"source:='{source}'")
 
     def start_node(self, name, view, *parameters):
         namespace = f'/{NAMESPACE}/{view}'.rstrip('/')

@@ -401,7 +401,8 @@ class LimitsBody(Model):
     limits: dict[Annotated[str, Field(max_length=200)], float] = Field(
         min_length=1,
         max_length=MOST_LIMITS,
-        description="'scorer.measure' -> the limit in its unit",
+        description="'scorer.measure' -> the limit in its unit; in a cell with several views "
+        "'view/scorer.measure', those of one view in a request",
     )
     why: Why = ''
 
@@ -423,7 +424,9 @@ class RangesBody(Model):
     """
 
     ranges: dict[Annotated[str, Field(max_length=200)], RangeModel] = Field(
-        min_length=1, max_length=MOST_LIMITS, description="'scorer.measure' -> its range"
+        min_length=1,
+        max_length=MOST_LIMITS,
+        description="'scorer.measure' (several views: as for limits) -> its range",
     )
     why: Why = ''
 

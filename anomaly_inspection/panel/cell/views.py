@@ -6,7 +6,8 @@ What is known of the cell besides its parts: line stop, recipe, calibration, hea
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 import math
 
 
@@ -188,6 +189,38 @@ class CalibrationView:
 
         """
         return self.state == 'collecting'
+
+
+def joined_calibration(found: Mapping[str, CalibrationView]) -> CalibrationView:
+    """
+    Give how far the calibrations of several views are together: as far as the last of them.
+
+    Parameters
+    ----------
+    found : mapping of str to CalibrationView
+        By the name of the view; '' in a cell with one camera.
+
+    """
+    for state in ('collecting', 'failed', 'done', 'undone'):
+        there = {view: one for view, one in found.items() if one.state == state}
+        if there:
+            last = min(there.values(), key=lambda one: one.parts)
+            if state == 'collecting':
+                return last
+            return replace(
+                last,
+                detail=_told({view: one.detail for view, one in there.items()}),
+                promise=_told({view: one.promise for view, one in there.items()}),
+            )
+    return CalibrationView()
+
+
+def _told(sentences: Mapping[str, str]) -> str:
+    return '; '.join(
+        f'{view}: {sentence}' if view else sentence
+        for view, sentence in sentences.items()
+        if sentence
+    )
 
 
 @dataclass(frozen=True)

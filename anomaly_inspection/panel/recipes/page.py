@@ -68,7 +68,10 @@ def add_page(app: FastAPI, parts: PanelParts) -> None:
     def recipes(request: Request) -> None:
         visitor = visitor_of(request)
         may_load = visitor is not None and visitor.role >= LEAST_ROLES['load_recipe']
+        may_load = may_load and not parts.has_views
         with layout.frame(parts, request, 'recipes') as words:
+            if parts.has_views:
+                text(words('recipes.of_views'), 'box quiet recipe-note')
             head = ui.element('div').classes('recipe-import')
             cards = _Cards(parts.for_visitor(visitor), words, may_load=may_load)
             if may_load:

@@ -55,7 +55,7 @@ def _show(parts: PanelParts, request: Request) -> None:
     with layout.frame(parts, request, 'teach') as words:
         with ui.element('div').classes('teach-missing') as missing:
             ui.icon('school')
-            text(words('teach.not_running'))
+            text(words('teach.of_views' if parts.has_views else 'teach.not_running'))
         with ui.element('div').classes('teach-columns') as columns:
             with ui.element('div').classes('teach-column'):
                 record = _RecordBox(parts, words)
