@@ -159,7 +159,7 @@ def print_summary(result: Any) -> dict[str, Any]:
     console.print()
     console.print(table)
     console.print()
-    for name, value in (
+    rows = [
         (words.false_rejects, _of_known(summary['false_rejects'], summary['n_good'], 'good')),
         ('escapes', _escapes(summary)),
         ('lost parts', summary['lost']),
@@ -167,8 +167,11 @@ def print_summary(result: Any) -> dict[str, Any]:
         (f'{words.sorter} not confirmed', summary['gate_not_confirmed']),
         ('throughput', f'{summary["parts_per_second"] or 0:.1f} parts/s'),
         ('exposure to decision', _percentiles(summary['latency_ms'])),
-        (f'{words.sorter} firing error', _percentiles(summary['firing_error_ms'])),
-    ):
+    ]
+    if words is _GATE:
+        # An arm picks when it can.
+        rows.append(('gate firing error', _percentiles(summary['firing_error_ms'])))
+    for name, value in rows:
         console.print(f'  {name:<22}{value}', soft_wrap=True)
     if summary['challenge_parts'] or summary['blocked']:
         console.print(
