@@ -152,7 +152,7 @@ class BrokerSession:
         """
         with self._lock:
             self._is_closed.set()
-            client = self._client
+            client, self._client = self._client, None
         if client is None:
             return
         if is_polite:
@@ -162,6 +162,7 @@ class BrokerSession:
             with suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
         client.loop_stop()
+        _let_go(client)
 
     @property
     def has_died(self) -> bool:
@@ -187,11 +188,12 @@ class BrokerSession:
             self._end(f'cannot connect to {self._settings.address}: {cause}')
             return
         with self._lock:
-            self._client = client
             if not self._is_closed.is_set():
+                self._client = client
                 client.loop_start()
                 return
         client.disconnect()
+        _let_go(client)
 
     def _made_client(self) -> Any:
         try:
@@ -258,3 +260,9 @@ class BrokerSession:
     def _say(self, event: SessionEvent) -> None:
         if not self._is_closed.is_set():
             self._tell(self, event)
+
+
+def _let_go(client: Any) -> None:
+    # paho closes its last sockets when the client is gone: nothing may hold on to it, not even
+    # the client itself by way of its callbacks.
+    client.on_connect = client.on_disconnect = client.on_publish = client.on_message = None

@@ -193,6 +193,8 @@ class Listener:
         """
         self.client.disconnect()
         self.client.loop_stop()
+        # paho closes its last sockets when the client is gone: nothing may hold on to it.
+        self.client.on_message = self.client.on_subscribe = None
 
 
 def first_arrivals(sequences: list[int]) -> list[int]:
