@@ -18,6 +18,7 @@ from rclpy.signals import SignalHandlerOptions
 from anomaly_inspection.errors import InspectionError, SettingError
 from anomaly_inspection.nodes.camera_node import CameraNode
 from anomaly_inspection.nodes.decider_node import DeciderNode
+from anomaly_inspection.nodes.left_segments import remove_left_segments
 from anomaly_inspection.nodes.part_detector_node import PartDetectorNode
 from anomaly_inspection.nodes.scorer_node import ScorerNode
 from anomaly_inspection.nodes.sorter_node import SorterNode
@@ -157,6 +158,7 @@ def main() -> None:
 
     """
     refuse_parameter_files()
+    remove_left_segments()
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     interrupted = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -24,6 +24,7 @@ from anomaly_inspection.errors import InspectionError, SettingError
 from anomaly_inspection.evaluation.run_summary import PartRecord, RunFigures
 from anomaly_inspection.nodes.cell import Cell, NAMESPACE
 from anomaly_inspection.nodes.inspection_node import steady_s
+from anomaly_inspection.nodes.left_segments import remove_left_segments
 from anomaly_inspection.nodes.robot_line import robot_overrides, RobotLine
 from anomaly_inspection.nodes.run_observer import RunObserverNode
 from anomaly_inspection.nodes.spinning import NodeThread
@@ -157,6 +158,7 @@ def run_cell(
     # Before rclpy is initialised: a demo on a laptop must never fire a neighbour's gate.
     os.environ.setdefault('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
     check_parameter_file(parameter_file)
+    remove_left_segments()
     context = Context()
     rclpy.init(
         args=[
