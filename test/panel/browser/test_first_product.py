@@ -22,7 +22,7 @@ from support.small_recipe import SMALL_LINE
 
 sync_api = pytest.importorskip('playwright.sync_api')
 
-pytestmark = [pytest.mark.ros, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.ros, pytest.mark.timeout(600)]
 
 expect = sync_api.expect
 PARTS = 12
@@ -125,7 +125,7 @@ def test_the_first_product_is_taught_on_the_page_alone(page, tmp_path, domain_id
         page.get_by_label('Light, %').fill('12')
         shoot('teach_more')
         page.get_by_role('button', name='Teach', exact=True).click()
-        expect(page.locator('.teach-draft')).to_contain_text('with variation', timeout=150_000)
+        expect(page.locator('.teach-draft')).to_contain_text('with variation', timeout=400_000)
         expect(page.get_by_text(re.compile(r'The line brings .* parts/s'))).to_be_visible()
 
         # On trial there is nothing to compare with.

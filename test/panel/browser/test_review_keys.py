@@ -45,7 +45,8 @@ def rejects(panel_site, recipe):
             part = replace(template, key=(recipe, number), decision=decision)
             image = np.full((60, 80), number % 250, np.uint8)
             panel_site.reviews.put(part, lambda image=image: image, image.size, 2e9 + number)
-        assert panel_site.reviews.settle()
+            # No more may wait than the set has room for.
+            assert panel_site.reviews.settle()
 
     return put
 
