@@ -4,6 +4,8 @@ One real node over DDS, and a peer that plays the rest of the cell around it.
 
 """
 
+import faulthandler
+import sys
 import time
 
 from rcl_interfaces.srv import SetParameters
@@ -113,7 +115,10 @@ class NodeBench:
     def wait(self, condition, timeout_s=20.0):
         end = time.monotonic() + timeout_s
         while not condition():
-            assert time.monotonic() < end, f'did not come true; {self.node._problems}'
+            if time.monotonic() > end:
+                # Where each thread stands: pytest shows it.
+                faulthandler.dump_traceback(sys.__stderr__)
+                raise AssertionError(f'did not come true; {self.node._problems}')
             self.threads[-1]._stop.wait(0.01)
 
     def wait_until_active(self):
