@@ -169,7 +169,7 @@ def print_summary(result: Any) -> dict[str, Any]:
         ('exposure to decision', _percentiles(summary['latency_ms'])),
     ]
     if words is _GATE:
-        # An arm picks when it can.
+        # An arm chooses the moment itself.
         rows.append(('gate firing error', _percentiles(summary['firing_error_ms'])))
     for name, value in rows:
         console.print(f'  {name:<22}{value}', soft_wrap=True)

@@ -13,7 +13,7 @@ from anomaly_inspection.srv import SetLimits
 from support.panel_people import log_in
 from support.processes import address_of, wait_for
 
-sync_api = pytest.importorskip('playwright.sync_api')
+sync_api = pytest.importorskip('playwright.sync_api', reason='playwright is not installed')
 
 pytestmark = [pytest.mark.ros, pytest.mark.timeout(240)]
 
