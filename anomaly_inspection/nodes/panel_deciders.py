@@ -106,16 +106,18 @@ class PanelDeciders:
             return parts_refused(parts, _FEWEST_PARTS, _MOST_PARTS)
         goal = Calibrate.Goal(parts=parts, false_reject_rate=float(false_reject_rate))
         begun: list[_Decider] = []
+        ended = []
         for view, decider in self._deciders.items():
-            answer = decider.calibration.begin(goal)
-            if answer.message:
+            answer = _of_view(view, decider.calibration.begin(goal))
+            if not answer.success:
                 for other in begun:
                     other.calibration.cancel()
-                return _of_view(view, answer)
+                return answer
             begun.append(decider)
-        return Answer(
-            True, f'the next {parts} good parts are collected; until then the limits stay'
-        )
+            if answer.message:
+                ended.append(answer.message)
+        collected = f'the next {parts} good parts are collected; until then the limits stay'
+        return Answer(True, '; '.join(ended) or collected)
 
     def cancel_calibration(self) -> Answer:
         """
@@ -168,20 +170,22 @@ class PanelDeciders:
         """
         if not self._views:
             return ''
-        found = {name.partition('/')[0] if '/' in name else '' for name in names}
+        given = list(names)
+        found = {name.partition('/')[0] if '/' in name else '' for name in given}
         if len(found) == 1 and (view := found.pop()) in self._deciders:
             return view
+        beginnings = ', '.join(f'{view}/' for view in self._views)
         return Answer(
             False,
-            'limits are refused that are not of one view; allowed: names that all begin with one '
-            f'of {", ".join(f"{view}/" for view in self._views)}',
+            f'{", ".join(given) or "no limit"}: refused; allowed: limits of one view, whose names '
+            f'all begin alike, with one of {beginnings}',
             'limits_of_one_view',
             {'views': ', '.join(self._views)},
         )
 
     def _changed_views(self) -> list[str]:
         """
-        Give the views with limits that are not those of the recipe; all where there are none.
+        Give the views with limits that are not those of the recipe.
 
         """
         changed = {one.name.partition('/')[0] for one in self._limits() if not one.is_from_recipe}
@@ -278,6 +282,10 @@ def _without(view: str, named: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _of_view(view: str, answer: Answer) -> Answer:
-    if not view:
+    # A decider that began a calibration has nothing to say.
+    if not view or not answer.message:
         return answer
-    return Answer(answer.success, f'{view}: {answer.message}', answer.code, answer.values)
+    values = dict(answer.values)
+    if 'node' in values:
+        values['node'] = f'{view}/decider'
+    return Answer(answer.success, f'{view}: {answer.message}', answer.code, values)

@@ -19,6 +19,8 @@ from anomaly_inspection.nodes.panel_node import PanelNode
 from anomaly_inspection.nodes.panel_views import health_views
 from anomaly_inspection.nodes.qos import EVENT, LATCHED
 from anomaly_inspection.nodes.stamps import stamp_from_nanoseconds
+from anomaly_inspection.panel.cell.commands import Answer
+from anomaly_inspection.panel.cell.views import CalibrationView, joined_calibration
 from support.cell_bench import NodeBench, Peer
 
 pytestmark = pytest.mark.ros
@@ -131,6 +133,12 @@ def test_calibrations_of_the_views_are_shown_as_one(bench):
     assert (failed.state, failed.detail) == ('failed', 'left: parts are unlike')
 
 
+def test_what_the_decider_says_when_no_calibration_was_begun_is_kept():
+    said = CalibrationView(detail='there is no recipe yet')
+    assert joined_calibration({'': said}) == said
+    assert joined_calibration({}) == CalibrationView()
+
+
 def test_recipes_are_not_switched_deleted_or_brought_on_the_page(bench, tmp_path):
     commands = bench.node.parts.commands
     folder = tmp_path / 'left'
@@ -156,6 +164,7 @@ def test_limits_that_are_not_of_one_view_are_refused(bench, names):
     answer = bench.node.parts.commands.set_limits(dict.fromkeys(names, 1.0))
     assert (answer.success, answer.code) == (False, 'limits_of_one_view')
     assert 'top/, left/' in answer.message
+    assert all(name in answer.message for name in names)
     ranges = bench.node.parts.commands.set_limit_ranges(dict.fromkeys(names, (None, 1.0)))
     assert ranges.code == 'limits_of_one_view'
 
@@ -165,5 +174,29 @@ def test_a_view_without_a_decider_is_named(bench):
     answer = commands.set_limits({'left/ssim.mse': 1.0})
     assert (answer.success, answer.code) == (False, 'not_running')
     assert answer.message == 'left: left/decider is not running'
+    assert answer.values == {'node': 'left/decider'}
     assert commands.save_limits().message.startswith('top: top/decider is not running; left: ')
     assert commands.calibrate(20, 0.0).message == 'top: the top/decider is not running'
+
+
+@pytest.mark.parametrize('left_begins', [True, False])
+def test_a_calibration_that_ends_at_once_has_begun_and_one_refused_begins_in_no_view(
+    bench, monkeypatch, left_begins
+):
+    answers = {
+        'top': Answer(True, 'limits from 5 parts are in force'),
+        'left': Answer(left_begins, '' if left_begins else 'a goal is under way already'),
+    }
+    cancelled = []
+    for view, decider in bench.node.parts.commands._deciders._deciders.items():
+        monkeypatch.setattr(decider.calibration, 'begin', lambda goal, view=view: answers[view])
+        monkeypatch.setattr(
+            decider.calibration, 'cancel', lambda view=view: cancelled.append(view)
+        )
+    answer = bench.node.parts.commands.calibrate(5, 0.0)
+    if left_begins:
+        assert answer == Answer(True, 'top: limits from 5 parts are in force')
+        assert cancelled == []
+    else:
+        assert answer == Answer(False, 'left: a goal is under way already')
+        assert cancelled == ['top']

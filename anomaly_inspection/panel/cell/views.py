@@ -201,7 +201,7 @@ def joined_calibration(found: Mapping[str, CalibrationView]) -> CalibrationView:
         By the name of the view; '' in a cell with one camera.
 
     """
-    for state in ('collecting', 'failed', 'done', 'undone'):
+    for state in ('collecting', 'failed', 'done', 'undone', ''):
         there = {view: one for view, one in found.items() if one.state == state}
         if there:
             last = min(there.values(), key=lambda one: one.parts)
