@@ -4,6 +4,7 @@ The panel of a cell with several views: a picture of each, with the joined verdi
 
 """
 
+import functools
 import io
 
 import pytest
@@ -187,13 +188,19 @@ def test_a_calibration_that_ends_at_once_has_begun_and_one_refused_begins_in_no_
         'top': Answer(True, 'limits from 5 parts are in force'),
         'left': Answer(left_begins, '' if left_begins else 'a goal is under way already'),
     }
-    cancelled = []
+    asked, cancelled = [], []
+
+    def begin(view, goal):
+        asked.append(view)
+        return answers[view]
+
     for view, decider in bench.node.parts.commands._deciders._deciders.items():
-        monkeypatch.setattr(decider.calibration, 'begin', lambda goal, view=view: answers[view])
+        monkeypatch.setattr(decider.calibration, 'begin', functools.partial(begin, view))
         monkeypatch.setattr(
-            decider.calibration, 'cancel', lambda view=view: cancelled.append(view)
+            decider.calibration, 'cancel', functools.partial(cancelled.append, view)
         )
     answer = bench.node.parts.commands.calibrate(5, 0.0)
+    assert asked == ['top', 'left']
     if left_begins:
         assert answer == Answer(True, 'top: limits from 5 parts are in force')
         assert cancelled == []
