@@ -17,14 +17,9 @@ pytest.importorskip('anomaly_inspection.msg', reason='needs ROS 2 and the built 
 from anomaly_inspection.capture.open_source import open_source
 from anomaly_inspection.msg import Decision, SortEvent
 from anomaly_inspection.nodes.cell_run import run_cell
-from support.processes import (
-    answer,
-    executable,
-    has_gone_as_decided,
-    PARAMETER_FILE,
-    RATE_HZ,
-    wait_for,
-)
+from anomaly_inspection.nodes.run_observer import HeardPart
+from support.held_up import has_gone_as_decided
+from support.processes import answer, executable, PARAMETER_FILE, RATE_HZ, wait_for
 from support.small_recipe import SMALL_LINE
 
 pytestmark = pytest.mark.ros
@@ -42,7 +37,7 @@ def test_separate_processes_give_the_verdicts_of_one_process(
     for key in keys_since_all_have_met(watcher):
         decision = watcher.decisions[key]
         apart[watcher.parts[key].frame_names[0]] = (decision.verdict, decision.comparison)
-        has_gone_as_decided(watcher.sort_events[key], decision)
+        has_gone_as_decided(record_of(watcher, key))
     assert len(apart) > PARTS / 2
     processes.close()
     processes.running.clear()
@@ -75,6 +70,11 @@ def keys_since_all_have_met(watcher):
         for key in keys
     ]
     return keys[met.index(True) :]
+
+
+def record_of(watcher, key):
+    heard = HeardPart(watcher.parts[key], watcher.decisions[key], watcher.sort_events[key])
+    return heard.record(lambda name: None)
 
 
 def names_sorted(watcher):
@@ -110,10 +110,10 @@ def test_parts_are_rejected_on_time_while_the_scorer_is_gone_and_pass_when_it_is
     watcher.wait(lambda: seen[-1] in watcher.sort_events)
     gone_as_decided = 0
     for key in keys_since_all_have_met(watcher):
-        event = watcher.sort_events[key]
+        record = record_of(watcher, key)
         # The start of the scorer may hold up the camera and the sorter.
-        if has_gone_as_decided(event, watcher.decisions[key]):
-            assert event.cause == SortEvent.CAUSE_DECISION, 'decided in time for the gate'
+        if has_gone_as_decided(record):
+            assert record.sort_cause == '', 'decided in time for the gate'
             gone_as_decided += 1
     assert gone_as_decided > len(gone)
 

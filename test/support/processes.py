@@ -161,23 +161,6 @@ class Processes:
                 raise
 
 
-def has_gone_as_decided(event, decision):
-    """
-    Say whether the gate has followed a decision; False where this machine was held up.
-
-    A part that nobody passed has never passed the gate. One that was passed may have been left
-    only where the event says that the camera or the command to the gate was late.
-
-    """
-    was_held_up = event.cause == SortEvent.CAUSE_TOO_CLOSE or (
-        event.cause == SortEvent.CAUSE_GATE_FAILED and event.detail.endswith(' s late')
-    )
-    passes = decision.verdict == Decision.VERDICT_PASS and not was_held_up
-    action = SortEvent.ACTION_PASSED if passes else SortEvent.ACTION_REJECTED
-    assert (event.action, event.outcome) == (action, SortEvent.OUTCOME_CONFIRMED), event
-    return not was_held_up
-
-
 def wait_for(condition, processes, timeout_s=40.0):
     end = time.monotonic() + timeout_s
     pause = threading.Event()
