@@ -104,12 +104,21 @@ class Bench(NodeBench):
         Wait until the node has taken that many lines that the device had yet to say.
 
         """
+        asked_ms = self.device.uptime_ms()
         lines = self.node._link.counters.lines + readings
         taken = self.node._link
         self.wait(lambda: taken.counters.lines >= lines)
         told = self.node._readings.state
         self.wait(lambda: self.node._taken is not None)
         self.wait(lambda: self.node._taken.received_s >= told.received_s)
+        # On a busy machine, lines from before may still have been under way.
+        self.wait(
+            lambda: all(
+                reading.uptime_ms is None
+                or asked_ms <= reading.uptime_ms <= self.device.uptime_ms()
+                for reading in self.node._taken.readings.values()
+            )
+        )
 
     def limit_at(self, key, position, tolerance=0.003):
         """
