@@ -69,7 +69,8 @@ class BeltParameters(GateParameters):
     )
     encoder_wraps_at: float = parameter(
         0.0,
-        'The encoder begins again at 0 after so many counts, as 65536; 0 = never.',
+        'The encoder begins again at 0 after so many counts, as 65536; 0 = never. More than twice '
+        'what the belt can move within encoder_silence_s, or nobody could tell which turn it is.',
         unit='counts',
         minimum=0.0,
         maximum=1e15,
@@ -117,6 +118,7 @@ class BeltParameters(GateParameters):
             raise SettingError('encoder_m_per_count 0, allowed: -1000 to 1000, not 0')
         speed_mps = self.belt_speed_m_per_s
         top_mps = self.belt_top_speed_m_per_s or _TOP_SPEED_SHARE * speed_mps
+        self._check_turn(top_mps)
         window_m = times.window_s * speed_mps
         return EncoderBelt(
             BeltSettings(
@@ -129,6 +131,17 @@ class BeltParameters(GateParameters):
                 run_back_m=self.belt_run_back_m,
             )
         )
+
+    def _check_turn(self, top_mps: float) -> None:
+        m_per_count = abs(self.encoder_m_per_count)
+        least_m = 2 * top_mps * self.encoder_silence_s
+        turn_m = self.encoder_wraps_at * m_per_count
+        if 0 < turn_m <= least_m:
+            raise SettingError(
+                f'encoder_wraps_at {self.encoder_wraps_at:g} counts = {turn_m:g} m, allowed: 0 or '
+                f'more than {least_m / m_per_count:g} counts, twice what the belt can move within '
+                'encoder_silence_s'
+            )
 
     def pick_settings(self, undecided_to_stop: int) -> PickSettings:
         """

@@ -33,7 +33,7 @@ BELT = {
     # Wide enough for a machine that is busy with other tests.
     'window_s': 0.4,
     'encoder_m_per_count': 1 / COUNTS_PER_M,
-    'encoder_wraps_at': 256.0,
+    'encoder_wraps_at': 4096.0,
     'encoder_silence_s': 2.0,
 }
 
@@ -52,7 +52,8 @@ class Belt(Peer):
         self.decision_out = self.create_publisher(Decision, 'decision', EVENT)
         self.encoder_out = self.create_publisher(BeltEncoder, 'encoder', SENSOR)
         self.speed_m_per_s = 0.5
-        self.position_m = 0.0
+        # Soon at the end of the counter.
+        self.position_m = 3.9
         self.is_silent = False
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._move)
@@ -64,7 +65,7 @@ class Belt(Peer):
             now_s = time.monotonic()
             self.position_m += self.speed_m_per_s * (now_s - before_s)
             before_s = now_s
-            message = BeltEncoder(position=self.position_m * COUNTS_PER_M % 256.0)
+            message = BeltEncoder(position=self.position_m * COUNTS_PER_M % 4096.0)
             message.header.stamp = self.get_clock().now().to_msg()
             if not self.is_silent:
                 self.encoder_out.publish(message)
@@ -178,6 +179,10 @@ def test_counts_that_wrap_and_run_backwards_become_metres():
     [
         ({'encoder_m_per_count': 0.0}, 'encoder_m_per_count 0, allowed: -1000 to 1000, not 0'),
         ({'belt_top_speed_m_per_s': 0.2}, 'top speed of the belt 0.2 m/s, allowed: 0.5 to'),
+        (
+            {'encoder_m_per_count': -0.001, 'encoder_wraps_at': 150.0},
+            r'encoder_wraps_at 150 counts = 0.15 m, allowed: 0 or more than 150 counts',
+        ),
         ({'gate_distance_m': 0.02}, 'distance to the gate 0.02 m, allowed: 0.03 to'),
     ],
 )
