@@ -171,7 +171,7 @@ class CellNode(Node):
                 value = given[name] if is_plain else json.dumps(given[name])
                 yield from ('-p', f'{name}:={value}')
         views = [view.strip() for view in given['views'].split(',') if view.strip()]
-        if views and self._role in ('view_joiner', 'panel'):
+        if views and self._role in ('view_joiner', 'panel', 'mqtt_bridge', 'opcua_server'):
             yield from ('-p', f'views:={json.dumps(views)}')
         if views and self._role == 'sorter':
             yield from ('-p', f'leading_view:={views[0]}')

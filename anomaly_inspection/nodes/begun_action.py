@@ -19,6 +19,11 @@ if TYPE_CHECKING:
 
     from rclpy.lifecycle import LifecycleNode
 
+#: Why a cell with several views refuses to load a recipe.
+RECIPE_AT_LAUNCH = (
+    'a cell with several views takes its recipe when it is launched (recipe:=), and is taught by '
+    '`anomaly-inspection teach --view`'
+)
 #: How long the answer of another node may take.
 ANSWER_TIMEOUT_S = 5.0
 # A goal that is refused ends at once; one that goes on has begun.

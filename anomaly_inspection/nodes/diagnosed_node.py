@@ -20,7 +20,7 @@ from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from rclpy.timer import Timer
 
@@ -209,6 +209,34 @@ def _status(
         message='; '.join(text for _, text in problems) or all_is_well,
         values=[KeyValue(key=key, value=str(value)) for key, value in values.items()],
     )
+
+
+def diagnosed(name: str, namespace: str, views: Sequence[str] = ()) -> tuple[str, str] | None:
+    """
+    Give of which node and which concern of it a status is, by the name of the status.
+
+    Parameters
+    ----------
+    name : str
+        As '/inspection/left/camera: frames'.
+    namespace : str
+        Of the cell, as '/inspection'.
+    views : sequence of str
+        Names of the views, whose nodes are in namespaces below.
+
+    Returns
+    -------
+    tuple of str or None
+        As ('left/camera', 'frames'); '' = the node as a whole. None: of another cell.
+
+    """
+    prefix = namespace.rstrip('/') + '/'
+    if not name.startswith(prefix):
+        return None
+    node, _, concern = name.removeprefix(prefix).partition(': ')
+    if '/' in node and node.partition('/')[0] not in views:
+        return None
+    return node, concern
 
 
 def steady_s() -> float:

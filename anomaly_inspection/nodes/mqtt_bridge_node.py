@@ -11,18 +11,14 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from dataclasses import replace
-import math
 from pathlib import Path
 import sys
 import tempfile
 import time
 from typing import Any, ClassVar
 
-from diagnostic_msgs.msg import DiagnosticArray
-
 from anomaly_inspection.errors import SettingError
 from anomaly_inspection.msg import (
-    Challenge,
     Decision,
     LineStop,
     Part,
@@ -30,14 +26,14 @@ from anomaly_inspection.msg import (
     RecipeInForce,
 )
 from anomaly_inspection.nodes import plant_messages
-from anomaly_inspection.nodes.inspection_node import InspectionNode, steady_s, WARN
+from anomaly_inspection.nodes.heard_cell import HeardCell
+from anomaly_inspection.nodes.inspection_node import InspectionNode, WARN
 from anomaly_inspection.nodes.mqtt_bridge_parameters import MqttBridgeParameters
 from anomaly_inspection.nodes.mqtt_commands import MqttCommands
 from anomaly_inspection.nodes.needed_packages import check_needed
 from anomaly_inspection.nodes.plant_commands import PlantCommands
 from anomaly_inspection.nodes.qos import EVENT, KEPT_EVENT, LATCHED
 from anomaly_inspection.nodes.spinning import PARAMETERS_REFUSED, spin_node
-from anomaly_inspection.plant.cell_status import CellStatus, Health
 from anomaly_inspection.plant.commands import allowed_commands
 from anomaly_inspection.plant.decision_store import DecisionStore
 from anomaly_inspection.plant.delivery import Delivery, DeliverySettings
@@ -47,7 +43,6 @@ from anomaly_inspection.records.identity import Identities
 from anomaly_inspection.state_file import NO_FOLDER
 
 _STATUS_EVERY_S = 0.5
-_DECIDER = 'decider'
 
 
 class MqttBridgeNode(InspectionNode[MqttBridgeParameters]):
@@ -78,11 +73,7 @@ class MqttBridgeNode(InspectionNode[MqttBridgeParameters]):
         self._forget_the_cell()
 
     def _forget_the_cell(self) -> None:
-        self._health = Health()
-        self._recipe: RecipeInForce | None = None
-        self._stop_reason: str | None = None
-        self._block_reason: str | None = None
-        self._last_part_s = -math.inf
+        self._cell = HeardCell(self.get_namespace(), self.parameters.views)
 
     def configure(self) -> None:
         """
@@ -118,10 +109,9 @@ class MqttBridgeNode(InspectionNode[MqttBridgeParameters]):
             (PartIdentity, 'part_identity', self._take_identity, EVENT),
             (RecipeInForce, 'recipe_in_force', self._take_recipe, LATCHED),
             (LineStop, 'line_stop', self._take_line_stop, LATCHED),
-            (Challenge, 'challenge', self._take_challenge, LATCHED),
-            (DiagnosticArray, '/diagnostics', self._take_diagnostics, EVENT),
         ):
             self.listen(message_type, topic, callback, qos)
+        self._cell.listen(self)
         self.every(_STATUS_EVERY_S, self._look_around)
 
     def activate(self) -> None:
@@ -136,7 +126,9 @@ class MqttBridgeNode(InspectionNode[MqttBridgeParameters]):
         settings = DeliverySettings(given.longest_retry_s, given.confirm_timeout_s, self._allowed)
         if self._allowed:
             self._commands = MqttCommands(
-                PlantCommands(self, self._recipe_library), self._answer, self._note_command
+                PlantCommands(self, self._recipe_library, given.views),
+                self._answer,
+                self._note_command,
             )
         self._delivery = Delivery(
             self._broker,
@@ -162,8 +154,8 @@ class MqttBridgeNode(InspectionNode[MqttBridgeParameters]):
             self.parameters.longest_retry_s,
             lambda problem: self._tell('sparkplug', problem),
         )
-        if self._recipe is not None:
-            self._sparkplug.take_recipe(self._recipe)
+        if self._cell.recipe is not None:
+            self._sparkplug.take_recipe(self._cell.recipe)
 
     def listen_to_decisions(self) -> None:
         """
@@ -250,7 +242,7 @@ class MqttBridgeNode(InspectionNode[MqttBridgeParameters]):
 
     def _take_decision(self, message: Decision) -> None:
         assert self._delivery is not None
-        self._last_part_s = steady_s()
+        self._cell.take_part()
         decision = plant_messages.plant_decision(message, time.time_ns())
         identity = self._identities.of(decision.key)
         self._delivery.give_decision(
@@ -282,21 +274,15 @@ class MqttBridgeNode(InspectionNode[MqttBridgeParameters]):
 
     def _take_recipe(self, message: RecipeInForce) -> None:
         assert self._delivery is not None
-        self._recipe = message
+        self._cell.recipe = message
         self._delivery.give_state('recipe', plant_messages.recipe_state(message))
         if self._sparkplug is not None:
             self._sparkplug.take_recipe(message)
 
     def _take_line_stop(self, message: LineStop) -> None:
         assert self._delivery is not None
-        self._stop_reason = message.reason if message.active else None
+        self._cell.line_stop = message
         self._delivery.give_state('line_stop', plant_messages.line_stop_state(message))
-
-    def _take_challenge(self, message: Challenge) -> None:
-        self._block_reason = plant_messages.block_reason(message)
-
-    def _take_diagnostics(self, message: DiagnosticArray) -> None:
-        plant_messages.note_health(self._health, message, self.get_namespace(), steady_s())
 
     def _look_around(self) -> None:
         assert self._delivery is not None
@@ -305,25 +291,18 @@ class MqttBridgeNode(InspectionNode[MqttBridgeParameters]):
             self.listen_to_decisions()
         if self._old_dashboard is not None:
             self._old_dashboard.look_around()
-        now = steady_s()
-        status = CellStatus(
-            recipe=self._recipe.name if self._recipe else '',
-            stop_reason=self._stop_reason,
-            block_reason=self._block_reason,
-            is_decider_heard=self._health.is_heard(_DECIDER, now),
-            since_part_s=now - self._last_part_s,
-        )
+        status = self._cell.status()
         self._delivery.give_state('cell', status.payload())
         if self._sparkplug is not None:
             self._sparkplug.take_status(status)
-        self._delivery.give_state('health', self._health.payload(now))
+        self._delivery.give_state('health', self._cell.health())
 
     # Commands
 
     def _recipe_library(self) -> Path | None:
         if self.parameters.recipe_folder:
             return Path(self.parameters.recipe_folder).expanduser()
-        return Path(self._recipe.path).parent if self._recipe else None
+        return Path(self._cell.recipe.path).parent if self._cell.recipe else None
 
     def _take_command(self, command: str, payload: bytes, is_retained: bool) -> None:
         if self._commands is not None:

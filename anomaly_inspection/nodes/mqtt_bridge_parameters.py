@@ -71,6 +71,12 @@ class MqttBridgeParameters(NodeParameters):
     cell: str = parameter(
         '', 'Fourth level of all topics; empty: the namespace of the cell.', read_only=True
     )
+    views: tuple[str, ...] = parameter(
+        (),
+        'Names of the views, in a cell with several: their nodes belong to its health. '
+        'Empty: the cell has one camera.',
+        read_only=True,
+    )
     store_folder: str = parameter(
         '',
         "Folder of the decisions that wait for the broker; empty: 'mqtt' beside the state of this "

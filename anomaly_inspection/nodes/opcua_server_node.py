@@ -10,24 +10,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 import logging
-import math
 from pathlib import Path
 import sys
 import time
 from typing import Any, ClassVar
 
-from diagnostic_msgs.msg import DiagnosticArray
-
 from anomaly_inspection.errors import SettingError
-from anomaly_inspection.msg import Challenge, Decision, LineStop, RecipeInForce
+from anomaly_inspection.msg import Decision, LineStop, RecipeInForce
 from anomaly_inspection.nodes import plant_messages
-from anomaly_inspection.nodes.inspection_node import InspectionNode, NodeParameters, steady_s, WARN
+from anomaly_inspection.nodes.heard_cell import HeardCell
+from anomaly_inspection.nodes.inspection_node import InspectionNode, NodeParameters, WARN
 from anomaly_inspection.nodes.needed_packages import check_needed
 from anomaly_inspection.nodes.parameters import parameter
 from anomaly_inspection.nodes.plant_commands import PlantCommands
-from anomaly_inspection.nodes.qos import EVENT, KEPT_EVENT, LATCHED
+from anomaly_inspection.nodes.qos import KEPT_EVENT, LATCHED
 from anomaly_inspection.nodes.spinning import PARAMETERS_REFUSED, spin_node
-from anomaly_inspection.plant.cell_status import CellStatus, Health
 from anomaly_inspection.plant.opcua_server import CellPicture, OpcuaServer, OpcuaSettings
 from anomaly_inspection.plant.opcua_users import OpcuaUsers
 from anomaly_inspection.plant.part_counts import PartCounts
@@ -36,7 +33,6 @@ from anomaly_inspection.state_file import default_state_folder
 
 _LOOK_EVERY_S = 0.5
 _KEEP_EVERY_S = 5.0
-_DECIDER = 'decider'
 
 
 @dataclass(frozen=True)
@@ -57,6 +53,12 @@ class OpcuaServerParameters(NodeParameters):
         '',
         'File of those who may log in, written by anomaly-inspection opcua-user; not readable by '
         'everybody.',
+        read_only=True,
+    )
+    views: tuple[str, ...] = parameter(
+        (),
+        'Names of the views, in a cell with several: their nodes belong to its health. '
+        'Empty: the cell has one camera.',
         read_only=True,
     )
     certificate: str = parameter(
@@ -94,11 +96,7 @@ class OpcuaServerNode(InspectionNode[OpcuaServerParameters]):
         self._forget_the_cell()
 
     def _forget_the_cell(self) -> None:
-        self._health = Health()
-        self._recipe: RecipeInForce | None = None
-        self._line_stop: LineStop | None = None
-        self._block_reason: str | None = None
-        self._last_part_s = -math.inf
+        self._cell = HeardCell(self.get_namespace(), self.parameters.views)
 
     def _take_up_counts(self) -> None:
         found = self.state.found
@@ -124,10 +122,9 @@ class OpcuaServerNode(InspectionNode[OpcuaServerParameters]):
         for message_type, topic, callback, qos in (
             (RecipeInForce, 'recipe_in_force', self._take_recipe, LATCHED),
             (LineStop, 'line_stop', self._take_line_stop, LATCHED),
-            (Challenge, 'challenge', self._take_challenge, LATCHED),
-            (DiagnosticArray, '/diagnostics', self._take_diagnostics, EVENT),
         ):
             self.listen(message_type, topic, callback, qos)
+        self._cell.listen(self)
         self.every(_LOOK_EVERY_S, self._look_around)
         self.every(_KEEP_EVERY_S, self._keep_counts)
 
@@ -143,7 +140,7 @@ class OpcuaServerNode(InspectionNode[OpcuaServerParameters]):
                 '--role operator --file FILE'
             )
         users = OpcuaUsers(Path(self.parameters.users_file))
-        self._commands = PlantCommands(self, self._recipe_library)
+        self._commands = PlantCommands(self, self._recipe_library, self.parameters.views)
         self._server = OpcuaServer(self._settings, users, self._commands.carry_out, self._note)
         try:
             self._server.start()
@@ -219,44 +216,28 @@ class OpcuaServerNode(InspectionNode[OpcuaServerParameters]):
         self._seen.add(*decision.key)
         self._counts.add(decision)
         self._number += 1
-        self._last_part_s = steady_s()
+        self._cell.take_part()
         assert self._server is not None
         self._server.show_result(decision, self._number)
 
     def _take_recipe(self, message: RecipeInForce) -> None:
-        self._recipe = message
+        self._cell.recipe = message
 
     def _take_line_stop(self, message: LineStop) -> None:
-        self._line_stop = message
-
-    def _take_challenge(self, message: Challenge) -> None:
-        self._block_reason = plant_messages.block_reason(message)
-
-    def _take_diagnostics(self, message: DiagnosticArray) -> None:
-        plant_messages.note_health(self._health, message, self.get_namespace(), steady_s())
+        self._cell.line_stop = message
 
     def _look_around(self) -> None:
         assert self._server is not None
         if self._decisions is None:
             # Not before the node is active: the decider gives its last decisions at once.
             self.listen_to_decisions()
-        now = steady_s()
-        is_stopped = self._line_stop is not None and self._line_stop.active
-        status = CellStatus(
-            recipe=self._recipe.name if self._recipe else '',
-            stop_reason=self._line_stop.reason if is_stopped and self._line_stop else None,
-            block_reason=self._block_reason,
-            is_decider_heard=self._health.is_heard(_DECIDER, now),
-            since_part_s=now - self._last_part_s,
-        )
+        recipe, line_stop = self._cell.recipe, self._cell.line_stop
         self._server.show(
             CellPicture(
-                cell=status.payload(),
-                recipe=plant_messages.recipe_state(self._recipe) if self._recipe else {},
-                line_stop=plant_messages.line_stop_state(self._line_stop)
-                if self._line_stop
-                else {},
-                health=self._health.payload(now),
+                cell=self._cell.status().payload(),
+                recipe=plant_messages.recipe_state(recipe) if recipe else {},
+                line_stop=plant_messages.line_stop_state(line_stop) if line_stop else {},
+                health=self._cell.health(),
                 counts=self._counts.payload(time.time_ns()),
             )
         )
@@ -278,7 +259,7 @@ class OpcuaServerNode(InspectionNode[OpcuaServerParameters]):
     def _recipe_library(self) -> Path | None:
         if self.parameters.recipe_folder:
             return Path(self.parameters.recipe_folder).expanduser()
-        return Path(self._recipe.path).parent if self._recipe else None
+        return Path(self._cell.recipe.path).parent if self._cell.recipe else None
 
     def _note(self, sentence: str, is_refused: bool) -> None:
         if is_refused:

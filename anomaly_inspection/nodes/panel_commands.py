@@ -22,6 +22,7 @@ from anomaly_inspection.nodes.begun_action import (
     call_service,
     no_answer,
     not_running,
+    RECIPE_AT_LAUNCH,
     result_of,
 )
 from anomaly_inspection.nodes.panel_deciders import PanelDeciders, RECIPE_TIMEOUT_S
@@ -143,19 +144,19 @@ class PanelCommands:
         """
         return self._deciders.undo_calibration()
 
-    def run_challenge(self) -> Answer:
+    def run_challenge(self, view: str = '') -> Answer:
         """
-        Begin a challenge.
+        Begin a challenge, with several views in one.
 
         """
-        return self._deciders.run_challenge()
+        return self._deciders.run_challenge(view)
 
-    def cancel_challenge(self) -> Answer:
+    def cancel_challenge(self, view: str = '') -> Answer:
         """
-        Give up the challenge under way.
+        Give up the challenge under way, with several views that of one.
 
         """
-        return self._deciders.cancel_challenge()
+        return self._deciders.cancel_challenge(view)
 
     def load_recipe(self, path: str, override_reason: str = '') -> Answer:
         """
@@ -287,7 +288,6 @@ class PanelCommands:
 def _given_at_launch() -> Answer:
     return Answer(
         False,
-        'a cell with several views takes its recipe when it is launched (recipe:=), and is taught '
-        'by `anomaly-inspection teach --view`',
+        RECIPE_AT_LAUNCH,
         'recipe_at_launch',
     )

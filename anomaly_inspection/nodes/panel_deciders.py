@@ -133,34 +133,34 @@ class PanelDeciders:
         """
         return self._ask(lambda decider: decider.undo_calibration(), enough=any)
 
-    def run_challenge(self) -> Answer:
+    def run_challenge(self, view: str = '') -> Answer:
         """
-        Begin a challenge.
+        Begin a challenge, with several views in one of them.
 
         """
-        if self._views:
-            return self._challenge_is_of_a_view()
-        answer = self._deciders[''].challenge.begin(RunChallenge.Goal())
+        if view not in self._deciders:
+            return self._no_challenge_in(view)
+        answer = _of_view(view, self._deciders[view].challenge.begin(RunChallenge.Goal()))
         return answer if answer.message else Answer(True, 'the next parts are the known ones')
 
-    def cancel_challenge(self) -> Answer:
+    def cancel_challenge(self, view: str = '') -> Answer:
         """
-        Give up the challenge under way.
+        Give up the challenge under way, with several views that of one.
 
         """
-        return (
-            self._challenge_is_of_a_view()
-            if self._views
-            else self._deciders[''].challenge.cancel()
-        )
+        if view not in self._deciders:
+            return self._no_challenge_in(view)
+        return _of_view(view, self._deciders[view].challenge.cancel())
 
-    def _challenge_is_of_a_view(self) -> Answer:
+    def _no_challenge_in(self, view: str) -> Answer:
+        views = ', '.join(self._views)
+        if not views:
+            return Answer(False, f'view {view!r}: refused; the cell has one camera')
         return Answer(
             False,
-            'a challenge runs in one view: call the action decider/run_challenge in the namespace '
-            f'of {" or ".join(self._views)}',
+            f'view {view!r}: refused; a challenge runs in one view, allowed: {views}',
             'challenge_of_a_view',
-            {'views': ', '.join(self._views)},
+            {'views': views},
         )
 
     def _view_of(self, names: Iterable[str]) -> str | Answer:

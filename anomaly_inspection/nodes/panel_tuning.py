@@ -77,11 +77,12 @@ class PanelTuning:
 
         """
         for view in self._node.parameters.views or ('',):
-            self._node.listen(
-                *(Calibration, f'{view}/calibration' if view else 'calibration'),
-                *(functools.partial(self._take_calibration, view), LATCHED),
-            )
-        self._node.listen(Challenge, 'challenge', self._take_challenge, LATCHED)
+            for message_type, topic, take in (
+                (Calibration, 'calibration', self._take_calibration),
+                (Challenge, 'challenge', self._take_challenge),
+            ):
+                name = f'{view}/{topic}' if view else topic
+                self._node.listen(message_type, name, functools.partial(take, view), LATCHED)
         self._node.listen(Potentiometers, 'potentiometers', self._take_potentiometers, EVENT)
         self._node.every(_EVERY_S, self._tick)
 
@@ -101,8 +102,8 @@ class PanelTuning:
             # Who began it is on record already; this is what came of it, minutes later.
             parts.people.audit.record(_CELL, 'calibrated', subject=view.detail)
 
-    def _take_challenge(self, message: Challenge) -> None:
-        self._node.parts.state.set_challenge(panel_views.challenge_view(message))
+    def _take_challenge(self, of_view: str, message: Challenge) -> None:
+        self._node.parts.state.set_challenge(panel_views.challenge_view(message), of_view)
 
     def _take_potentiometers(self, message: Potentiometers) -> None:
         self._heard_s = steady_s()

@@ -30,6 +30,7 @@ from anomaly_inspection.msg import (
     Score,
     SortEvent,
 )
+from anomaly_inspection.nodes.diagnosed_node import diagnosed
 from anomaly_inspection.nodes.stamps import nanoseconds_from_stamp
 from anomaly_inspection.panel.cell.part_views import (
     DecisionView,
@@ -278,14 +279,8 @@ def health_views(
     are left out.
 
     """
-    prefix = namespace.rstrip('/') + '/'
-    found = []
-    for status in message.status:
-        if not status.name.startswith(prefix):
-            continue
-        node, _, concern = status.name.removeprefix(prefix).partition(': ')
-        if '/' in node and node.partition('/')[0] not in views:
-            continue
-        level = _LEVELS.get(status.level, 'error')
-        found.append(HealthView(node, concern, level, status.message, now_s))
-    return found
+    return [
+        HealthView(*found, _LEVELS.get(status.level, 'error'), status.message, now_s)
+        for status in message.status
+        if (found := diagnosed(status.name, namespace, views))
+    ]

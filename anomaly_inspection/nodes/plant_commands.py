@@ -6,7 +6,7 @@ Carries the commands of the plant out, with the services and actions of the node
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 import threading
 from typing import Any, TYPE_CHECKING
@@ -16,7 +16,7 @@ from std_srvs.srv import Trigger
 
 from anomaly_inspection.action import LoadRecipe, RunChallenge
 from anomaly_inspection.errors import CommandError, InspectionError
-from anomaly_inspection.nodes.begun_action import BegunAction
+from anomaly_inspection.nodes.begun_action import BegunAction, RECIPE_AT_LAUNCH
 from anomaly_inspection.plant.commands import LOAD_RECIPE, Request, RESET_LINE
 from anomaly_inspection.printable import printable
 
@@ -37,11 +37,18 @@ class PlantCommands:
         Has the clients; another thread spins it.
     recipe_folder : callable
         Gives the folder with the recipes that may be loaded; None = nobody knows.
+    views : sequence of str
+        Names of the views; empty = one camera.
 
     """
 
-    def __init__(self, node: LifecycleNode, recipe_folder: Callable[[], Path | None]) -> None:
-        self._node, self._recipe_folder = node, recipe_folder
+    def __init__(
+        self,
+        node: LifecycleNode,
+        recipe_folder: Callable[[], Path | None],
+        views: Sequence[str] = (),
+    ) -> None:
+        self._node, self._recipe_folder, self._views = node, recipe_folder, tuple(views)
         self._reset = node.create_client(Trigger, 'sorter/reset')
         self._load_recipe = ActionClient(node, LoadRecipe, 'decider/load_recipe')
         self._challenge = BegunAction(node, RunChallenge, 'decider/run_challenge')
@@ -68,10 +75,17 @@ class PlantCommands:
 
         """
         try:
+            if self._views and request.command == LOAD_RECIPE:
+                return False, RECIPE_AT_LAUNCH
             if request.command == LOAD_RECIPE:
                 return self._switch_to(self._folder_of(request.recipe))
             if request.command == RESET_LINE:
                 return self._reset_line()
+            if self._views:
+                return False, (
+                    'a challenge runs in one view: start it on the page Tune, or call the action '
+                    f'decider/run_challenge in the namespace of {" or ".join(self._views)}'
+                )
             answer = self._challenge.begin(RunChallenge.Goal())
         except InspectionError as error:
             return False, str(error)

@@ -6,6 +6,7 @@ From messages to what the plant hears.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
@@ -13,6 +14,7 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from anomaly_inspection.deciding.explanation import Place
 from anomaly_inspection.deciding.frame_judge import Reason
 from anomaly_inspection.msg import Challenge, Decision, LineStop, Measure, RecipeInForce
+from anomaly_inspection.nodes.diagnosed_node import diagnosed
 from anomaly_inspection.nodes.stamps import nanoseconds_from_stamp
 from anomaly_inspection.plant.cell_status import Health
 from anomaly_inspection.plant.payloads import utc_text
@@ -139,15 +141,18 @@ def block_reason(message: Challenge) -> str | None:
     return message.detail if message.production_is_blocked else None
 
 
-def note_health(health: Health, message: DiagnosticArray, namespace: str, now_s: float) -> None:
+def note_health(
+    health: Health,
+    message: DiagnosticArray,
+    namespace: str,
+    now_s: float,
+    views: Sequence[str] = (),
+) -> None:
     """
-    Note the statuses of the nodes of a namespace; those of other cells are left out.
+    Note the statuses of the nodes of a cell and its views; those of other cells are left out.
 
     """
-    prefix = namespace.rstrip('/') + '/'
     for status in message.status:
-        if not status.name.startswith(prefix):
-            continue
-        node, _, concern = status.name.removeprefix(prefix).partition(': ')
-        if '/' not in node:
-            health.take(node, concern, _LEVELS.get(status.level, 'error'), status.message, now_s)
+        if found := diagnosed(status.name, namespace, views):
+            level = _LEVELS.get(status.level, 'error')
+            health.take(*found, level, status.message, now_s)

@@ -74,7 +74,15 @@ class PanelParts:
         Whether the cell has several views, each with a decider and a recipe of its own.
 
         """
-        return self.frames.views != ('',)
+        return self.views != ('',)
+
+    @property
+    def views(self) -> tuple[str, ...]:
+        """
+        Give the names of the views; '' alone in a cell with one camera.
+
+        """
+        return self.frames.views
 
     def commands_for(self, visitor: Visitor | None) -> GuardedCommands:
         """

@@ -26,8 +26,10 @@ class CellStatus:
         Why the line is stopped; None = it is not.
     block_reason : str or None
         Why a challenge blocks production; None = none does.
+    decider : str
+        Name of the node that decides.
     is_decider_heard : bool
-        Whether the decider has said anything in the last seconds.
+        Whether it has said anything in the last seconds.
     since_part_s : float
         Time since the last decision, seconds; infinite = there was none.
     idle_after_s : float
@@ -38,6 +40,7 @@ class CellStatus:
     recipe: str = ''
     stop_reason: str | None = None
     block_reason: str | None = None
+    decider: str = 'decider'
     is_decider_heard: bool = False
     since_part_s: float = math.inf
     idle_after_s: float = 10.0
@@ -52,7 +55,7 @@ class CellStatus:
 
     def _state(self) -> tuple[str, str]:
         if not self.is_decider_heard:
-            return 'unknown', 'the decider says nothing'
+            return 'unknown', f'the {self.decider} says nothing'
         if self.stop_reason is not None:
             return 'stopped', self.stop_reason
         if not self.recipe:

@@ -363,16 +363,17 @@ def test_two_views_one_with_a_driver_of_its_own_become_one_cell(
 ) -> None:
     launched.start(
         *('views:=top,side', f'recipe:={two_recipes}', f'source.top:={SMALL_LINE}'),
-        *('image_topic.side:=/driver/image_raw', 'viewer:=false'),
+        *('image_topic.side:=/driver/image_raw', 'viewer:=false', 'mqtt:=true'),
         file=VIEWS,
     )
     ready = launched.wait_for(r'\[inspection\.cell_ready\]: cell ready: (.*)', 90.0)[1]
-    assert ready == 'recipe part v1 is in force; active: sorter, view_joiner'
+    assert ready == 'recipe part v1 is in force; active: sorter, mqtt_bridge, view_joiner'
     launched.wait_for(r'\[inspection\.top\.cell_ready\]: cell ready: .*camera')
     launched.wait_for(r'\[inspection\.side\.cell_ready\]: cell ready: .*part_detector')
     assert launched.parameter('/inspection/sorter', 'leading_view', spin_until) == 'top'
-    views = launched.parameter('/inspection/view_joiner', 'views', spin_until)
-    assert views == ['top', 'side']
+    for node in ('view_joiner', 'mqtt_bridge'):
+        views = launched.parameter(f'/inspection/{node}', 'views', spin_until)
+        assert views == ['top', 'side']
 
     def listeners(topic: str) -> set[str]:
         infos = launched.node.get_subscriptions_info_by_topic(topic)

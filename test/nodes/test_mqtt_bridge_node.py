@@ -22,7 +22,7 @@ pytest.importorskip('anomaly_inspection.msg', reason='needs ROS 2 and the built 
 
 from sensor_msgs.msg import CompressedImage
 
-from anomaly_inspection.msg import Decision, Explanation, Part, PartIdentity, Region
+from anomaly_inspection.msg import Challenge, Decision, Explanation, Part, PartIdentity, Region
 from anomaly_inspection.nodes.mqtt_bridge_node import MqttBridgeNode
 from anomaly_inspection.nodes.qos import EVENT, WATCH_IMAGE
 from support.cell_bench import NodeBench
@@ -190,6 +190,23 @@ def test_states_follow_the_cell(make_bench, listener, tmp_path):
     for name in ('cell', 'recipe', 'line_stop', 'health', 'counts', 'state'):
         for payload in listener.of(name):
             check(name, payload)
+
+
+def test_a_challenge_that_blocks_one_view_blocks_the_cell(ros_context, broker, listener, tmp_path):
+    views = ['top', 'left']
+    bench = NodeBench(MqttBridgeNode, PlantCell(ros_context, views), port=broker.port, views=views)
+    connected(bench, listener)
+    bench.peer.say(tmp_path)
+    bench.wait(lambda: listener.of('cell')[-1]['state'] == 'idle')
+    blocked = Challenge(
+        state=Challenge.STATE_DUE, production_is_blocked=True, detail='a challenge is due'
+    )
+    bench.peer.say(tmp_path, challenge=blocked)
+    bench.wait(lambda: listener.of('cell')[-1]['state'] == 'blocked')
+    assert listener.of('cell')[-1]['reason'] == 'top: a challenge is due'
+    bench.peer.say(tmp_path)
+    bench.wait(lambda: listener.of('cell')[-1]['state'] == 'idle')
+    bench.close()
 
 
 def test_a_bridge_that_starts_late_catches_up(make_bench, ros_context, listener):

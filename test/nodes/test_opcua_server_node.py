@@ -67,7 +67,7 @@ class OpcuaBench(NodeBench):
         users.chmod(0o600)
         self.port = free_port()
         given = {'port': self.port, 'users_file': str(users), **parameters}
-        super().__init__(OpcuaServerNode, PlantCell(context), **given)
+        super().__init__(OpcuaServerNode, PlantCell(context, given.get('views', ())), **given)
 
     @asynccontextmanager
     async def client(self, user='hmi', password=PASSWORD):
@@ -251,6 +251,19 @@ def test_counts_outlive_the_server(ros_context, tmp_path):
             )
         )
         bench.close()
+
+
+def test_of_several_views_the_joiner_decides_and_no_recipe_is_loaded(ros_context, tmp_path):
+    bench = OpcuaBench(ros_context, tmp_path, views=['top', 'left'])
+    bench.wait(lambda: bench.node.is_active, timeout_s=110.0)
+    bench.wait(lambda: bench.peer.decision_out.get_subscription_count() == 1)
+    bench.peer.say(tmp_path)
+    bench.wait(lambda: bench.values('VisionSystem.CellState') == ['idle'])
+    success, told = bench.call('VisionSystem.RecipeManagement', 'LoadRecipe', 'valve')
+    assert not success
+    assert told.startswith('a cell with several views takes its recipe when it is launched')
+    assert bench.peer.loaded == []
+    bench.close()
 
 
 @pytest.mark.parametrize(

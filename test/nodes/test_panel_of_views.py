@@ -13,9 +13,11 @@ pytest.importorskip('anomaly_inspection.msg', reason='needs ROS 2 and the built 
 pytest.importorskip('nicegui', reason='NiceGUI is not installed: pip install .[panel]')
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from rclpy.action import ActionServer
 from sensor_msgs.msg import CompressedImage
 
-from anomaly_inspection.msg import Calibration, Decision, Part
+from anomaly_inspection.action import RunChallenge
+from anomaly_inspection.msg import Calibration, Challenge, Decision, Part
 from anomaly_inspection.nodes.panel_node import PanelNode
 from anomaly_inspection.nodes.panel_views import health_views
 from anomaly_inspection.nodes.qos import EVENT, LATCHED
@@ -153,9 +155,36 @@ def test_recipes_are_not_switched_deleted_or_brought_on_the_page(bench, tmp_path
         assert (answer.success, answer.code) == (False, 'recipe_at_launch')
         assert 'teach --view' in answer.message
     assert folder.is_dir()
-    refused = commands.run_challenge()
-    assert (refused.success, refused.code) == (False, 'challenge_of_a_view')
-    assert commands.cancel_challenge().code == 'challenge_of_a_view'
+
+
+def test_a_challenge_runs_in_the_view_that_is_named(bench):
+    commands, state = bench.node.parts.commands, bench.node.parts.state
+    for view in ('', 'front'):
+        for answer in (commands.run_challenge(view), commands.cancel_challenge(view)):
+            assert (answer.success, answer.code) == (False, 'challenge_of_a_view')
+            assert answer.message == (
+                f'view {view!r}: refused; a challenge runs in one view, allowed: top, left'
+            )
+    silent = 'left: the left/decider is not running'
+    assert commands.run_challenge('left').message == silent
+    begun = []
+
+    def run(goal):
+        begun.append('left')
+        goal.abort()
+        return RunChallenge.Result(success=False, message='no challenge parts are configured')
+
+    server = ActionServer(bench.peer, RunChallenge, 'left/decider/run_challenge', run)
+    bench.wait(lambda: commands.run_challenge('left').message != silent)
+    assert commands.run_challenge('left').message == 'left: no challenge parts are configured'
+    assert begun
+    server.destroy()
+    out = bench.peer.create_publisher(Challenge, 'left/challenge', LATCHED)
+    parts = ['good gold sample', 'bad scratch']
+    out.publish(Challenge(state=Challenge.STATE_DUE, parts=parts, production_is_blocked=True))
+    bench.wait(lambda: 'left' in state.picture().challenges)
+    assert state.picture().challenges['left'].is_blocked
+    assert state.picture().challenges['left'].parts == tuple(parts)
 
 
 @pytest.mark.parametrize(

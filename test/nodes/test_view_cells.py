@@ -17,6 +17,7 @@ from anomaly_inspection.nodes.panel_views import limit_views
 from anomaly_inspection.nodes.qos import LATCHED
 from anomaly_inspection.recipes.folder import read_recipe
 from anomaly_inspection.recipes.view_set import write_view_set
+from support.mqtt_schema import check
 from support.view_cells import ViewCells
 
 pytestmark = pytest.mark.ros
@@ -156,3 +157,44 @@ def test_limits_are_moved_saved_and_calibrated_in_each_view(good_cells, recipes)
     assert '; left: ' in told
     cells.wait(lambda: (value(moved), value(other)) == (before * 2, untouched))
     deciders.close()
+
+
+def test_the_plant_hears_of_the_nodes_of_all_views(good_cells, broker, listener):
+    cells = good_cells
+    given = [f'port:={broker.port}', 'commands:=[load_recipe, start_challenge]']
+    cells.start_node('mqtt_bridge', '', f'views:=[{",".join(cells.views)}]', *given)
+
+    def newest(name):
+        return listener.of(name)[-1] if listener.of(name) else {}
+
+    cells.run_until(lambda: newest('cell').get('state') == 'running')
+    cells.run_until(lambda: newest('decision').get('verdict') == 'PASS')
+    for command, fields, words in (
+        ('load_recipe', ',"recipe":"part"', 'takes its recipe when it is launched (recipe:=)'),
+        (
+            'start_challenge',
+            '',
+            'call the action decider/run_challenge in the namespace of top or left',
+        ),
+    ):
+        topic = f'site/area/line/inspection/command/{command}'
+        listener.publish(topic, f'{{"id":"{command}"{fields}}}')
+        cells.wait(lambda command=command: newest(f'answer/{command}'))
+        answer = newest(f'answer/{command}')
+        assert not answer['success']
+        assert words in answer['message']
+    cells.kill('left', 'camera')
+    cells.run_until(lambda: newest('cell')['state'] == 'stopped')
+    assert 'view left gave no verdict' in newest('cell')['reason']
+
+    def camera_is_missed():
+        missed = {'node': 'left/camera', 'level': 'stale'}
+        return any(missed.items() <= one.items() for one in newest('health')['problems'])
+
+    cells.wait(camera_is_missed)
+    cells.kill('', 'view_joiner')
+    cells.wait(lambda: newest('cell')['state'] == 'unknown')
+    assert newest('cell')['reason'] == 'the view_joiner says nothing'
+    for name in ('cell', 'health', 'decision'):
+        for payload in listener.of(name):
+            check(name, payload)

@@ -24,6 +24,11 @@ RUNNING = CellStatus(recipe='pump', is_decider_heard=True, since_part_s=1.0)
         ({'recipe': ''}, 'no_recipe', 'no recipe is in force: every part is rejected'),
         ({'stop_reason': 'the gate failed', 'recipe': ''}, 'stopped', 'the gate failed'),
         ({'is_decider_heard': False}, 'unknown', 'the decider says nothing'),
+        (
+            {'is_decider_heard': False, 'decider': 'view_joiner'},
+            'unknown',
+            'the view_joiner says nothing',
+        ),
     ],
 )
 def test_the_worst_that_holds_is_the_state(

@@ -123,6 +123,7 @@ TOPICS = {
             'recipe_in_force': 'joined into one',
             'limits_in_force': 'joined into one',
             'calibration': 'the page shows them as one',
+            'challenge': 'one that blocks a view blocks the cell',
             'overlay/part/compressed': 'the page shows one for each view',
             'overlay/frame/compressed': 'of the leading view',
             'overlay/map/compressed': 'of the leading view',
@@ -182,7 +183,7 @@ SETTINGS: dict[str, list[dict[str, Any]]] = {
         {'gate': 'topic', 'gate_rests_in': 'pass', 'belt': 'encoder', 'leading_view': 'top'},
         {'gate': 'action', 'belt': 'encoder'},
     ],
-    'panel': [{'views': ['top', 'left']}, {}],
+    **{key: [{'views': ['top', 'left']}, {}] for key in ('panel', 'mqtt_bridge', 'opcua_server')},
 }
 STANDARD_PACKAGES = ('rcl_interfaces', 'lifecycle_msgs', 'type_description_interfaces')
 # Their topics exist only where they are installed; the page tells of them in words.

@@ -90,11 +90,11 @@ class FakeCell:
     def undo_calibration(self) -> Answer:
         return self._take('undo_calibration')
 
-    def run_challenge(self) -> Answer:
-        return self._take('run_challenge')
+    def run_challenge(self, view: str = '') -> Answer:
+        return self._take('run_challenge', *([view] if view else []))
 
-    def cancel_challenge(self) -> Answer:
-        return self._take('cancel_challenge')
+    def cancel_challenge(self, view: str = '') -> Answer:
+        return self._take('cancel_challenge', *([view] if view else []))
 
     def tell_lot(self, names: PartNames, who: str) -> Answer:
         return self._take('tell_lot', (names, who))

@@ -28,15 +28,19 @@ class PlantCell(Node):
     """
     Publishes what decider and sorter would, and offers what commands need.
 
+    With views it is what joins them, and a decider in the first of them.
+
     """
 
-    def __init__(self, context):
-        super().__init__('decider', context=context)
+    def __init__(self, context, views=()):
+        self._decider = 'view_joiner' if views else 'decider'
+        super().__init__(self._decider, context=context)
         self.session = f'session_{time.time_ns()}'
         self.decision_out = self.create_publisher(Decision, 'decision', KEPT_EVENT)
         self.recipe_out = self.create_publisher(RecipeInForce, 'recipe_in_force', LATCHED)
         self.line_stop_out = self.create_publisher(LineStop, 'line_stop', LATCHED)
-        self.challenge_out = self.create_publisher(Challenge, 'challenge', LATCHED)
+        challenge = f'{views[0]}/challenge' if views else 'challenge'
+        self.challenge_out = self.create_publisher(Challenge, challenge, LATCHED)
         self.diagnostics_out = self.create_publisher(DiagnosticArray, '/diagnostics', EVENT)
         self.resets, self.loaded, self.challenges = 0, [], 0
         self.create_service(Trigger, 'sorter/reset', self._reset)
@@ -79,18 +83,28 @@ class PlantCell(Node):
         message.header.stamp = stamp_from_nanoseconds(time.time_ns())
         self.decision_out.publish(message)
 
-    def say(self, folder, *, stop_reason='', status='no problem', level=DiagnosticStatus.OK):
+    def say(
+        self,
+        folder,
+        *,
+        stop_reason='',
+        status='no problem',
+        level=DiagnosticStatus.OK,
+        challenge=None,
+    ):
         self.recipe_out.publish(
             RecipeInForce(name='pump', version=3, hash='f' * 64, path=str(folder / 'pump'))
         )
         self.line_stop_out.publish(
             LineStop(active=bool(stop_reason), reason=stop_reason, cause=LineStop.CAUSE_GATE)
         )
-        self.challenge_out.publish(Challenge(state=Challenge.STATE_OFF))
+        self.challenge_out.publish(challenge or Challenge(state=Challenge.STATE_OFF))
         self.diagnostics_out.publish(
             DiagnosticArray(
                 status=[
-                    DiagnosticStatus(name='/decider: recipe', level=level, message=status),
+                    DiagnosticStatus(
+                        name=f'/{self._decider}: recipe', level=level, message=status
+                    ),
                     DiagnosticStatus(name='/other/decider: recipe', level=DiagnosticStatus.ERROR),
                 ]
             )

@@ -392,6 +392,19 @@ class CommandBody(Model):
     why: Why = ''
 
 
+LONGEST_VIEW = 30
+ABOUT_VIEW = 'With several views the name of one; otherwise empty.'
+
+
+class ChallengeBody(CommandBody):
+    """
+    In which view the challenge runs.
+
+    """
+
+    view: str = Field(default='', max_length=LONGEST_VIEW, description=ABOUT_VIEW)
+
+
 class LimitsBody(Model):
     """
     Limits to change together, all or none; those not named stay.

@@ -6,20 +6,24 @@ Calibration, challenge and the ranges of limits in the JSON interface.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Annotated, TYPE_CHECKING
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Query, Request
 
 from anomaly_inspection.panel.access.guard import visitor_of
-from anomaly_inspection.panel.api.answers import answered, CONFLICT
+from anomaly_inspection.panel.api.answers import answered, CONFLICT, NOT_FOUND, problem
 from anomaly_inspection.panel.api.models import (
+    ABOUT_VIEW,
     AnswerModel,
     CalibrateBody,
     CalibrationModel,
+    ChallengeBody,
     ChallengeModel,
     CommandBody,
+    LONGEST_VIEW,
     RangesBody,
 )
+from anomaly_inspection.panel.cell.views import ChallengeView
 
 if TYPE_CHECKING:
     from anomaly_inspection.panel.cell.guarded_commands import GuardedCommands
@@ -39,9 +43,16 @@ def add_tuning(router: APIRouter, parts: PanelParts) -> None:
     def calibration() -> CalibrationModel:
         return CalibrationModel.of(parts.state.picture().calibration)
 
-    @router.get('/challenge', summary='How the challenge with known parts stands')
-    def challenge() -> ChallengeModel:
-        return ChallengeModel.of(parts.state.picture().challenge)
+    @router.get(
+        '/challenge', summary='How the challenge with known parts stands', responses=NOT_FOUND
+    )
+    def challenge(
+        view: Annotated[str, Query(max_length=LONGEST_VIEW, description=ABOUT_VIEW)] = '',
+    ) -> ChallengeModel:
+        if view not in parts.views:
+            there = ', '.join(parts.views) or 'one camera, without a name'
+            return problem(404, f'there is no view {view!r}; there is: {there}')  # type: ignore[return-value]
+        return ChallengeModel.of(parts.state.picture().challenges.get(view, ChallengeView()))
 
     # Plain functions: FastAPI runs them on threads, for a command waits for the cell.
     @router.put(
@@ -84,11 +95,11 @@ def add_tuning(router: APIRouter, parts: PanelParts) -> None:
     @router.post(
         '/commands/run_challenge', summary='The next parts are the known ones', responses=CONFLICT
     )
-    def run_challenge(body: CommandBody, request: Request) -> AnswerModel:
+    def run_challenge(body: ChallengeBody, request: Request) -> AnswerModel:
         commands = commands_of(request)
-        return answered(lambda: commands.run_challenge(body.why))  # type: ignore[no-any-return]
+        return answered(lambda: commands.run_challenge(body.view, body.why))  # type: ignore[no-any-return]
 
     @router.post('/commands/cancel_challenge', summary='Give the challenge up', responses=CONFLICT)
-    def cancel_challenge(body: CommandBody, request: Request) -> AnswerModel:
+    def cancel_challenge(body: ChallengeBody, request: Request) -> AnswerModel:
         commands = commands_of(request)
-        return answered(lambda: commands.cancel_challenge(body.why))  # type: ignore[no-any-return]
+        return answered(lambda: commands.cancel_challenge(body.view, body.why))  # type: ignore[no-any-return]

@@ -185,16 +185,16 @@ class CellCommands(Protocol):
         """
         ...
 
-    def run_challenge(self) -> Answer:
+    def run_challenge(self, view: str = '') -> Answer:
         """
-        Begin a challenge: the next parts are the known ones, in their order.
+        Begin a challenge, with several views in one: the next parts are the known ones, in order.
 
         """
         ...
 
-    def cancel_challenge(self) -> Answer:
+    def cancel_challenge(self, view: str = '') -> Answer:
         """
-        Give up the challenge under way; where one was due, it has failed.
+        Give up the challenge under way (of a view); where one was due, it has failed.
 
         """
         ...

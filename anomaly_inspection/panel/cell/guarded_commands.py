@@ -202,19 +202,19 @@ class GuardedCommands:
             *('undo_calibration', self._commands.undo_calibration), old=self._limits(), why=why
         )
 
-    def run_challenge(self, why: str = '') -> Answer:
+    def run_challenge(self, view: str = '', why: str = '') -> Answer:
         """
-        Begin a challenge.
+        Begin a challenge, with several views in one.
 
         """
-        return self._do('run_challenge', self._commands.run_challenge, why=why)
+        return self._do('run_challenge', lambda: self._commands.run_challenge(view), why=why)
 
-    def cancel_challenge(self, why: str = '') -> Answer:
+    def cancel_challenge(self, view: str = '', why: str = '') -> Answer:
         """
-        Give up the challenge under way.
+        Give up the challenge under way, with several views that of one.
 
         """
-        return self._do('cancel_challenge', self._commands.cancel_challenge, why=why)
+        return self._do('cancel_challenge', lambda: self._commands.cancel_challenge(view), why=why)
 
     def tell_lot(self, names: PartNames, why: str = '') -> Answer:
         """

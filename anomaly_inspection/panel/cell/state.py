@@ -67,8 +67,8 @@ class CellPicture:
         The calibration on the next good parts.
     limits_before_calibration : dict of str to float
         The limits when the last calibration began; empty = not known.
-    challenge : ChallengeView
-        The challenge with known parts.
+    challenges : dict of str to ChallengeView
+        The challenge with known parts of each view; '' in a cell with one camera.
     potentiometers : tuple of PotentiometerView
         Empty = there are none.
     recipe : RecipeView
@@ -99,7 +99,7 @@ class CellPicture:
     needs_all_limits: bool = False
     calibration: CalibrationView = field(default_factory=CalibrationView)
     limits_before_calibration: dict[str, float] = field(default_factory=dict)
-    challenge: ChallengeView = field(default_factory=ChallengeView)
+    challenges: dict[str, ChallengeView] = field(default_factory=dict)
     potentiometers: tuple[PotentiometerView, ...] = ()
     recipe: RecipeView = field(default_factory=RecipeView)
     line_stop: LineStopView = field(default_factory=LineStopView)
@@ -287,12 +287,12 @@ class CellState:
         else:
             self._set(calibration=calibration)
 
-    def set_challenge(self, challenge: ChallengeView) -> None:
+    def set_challenge(self, challenge: ChallengeView, view: str = '') -> None:
         """
-        The challenge stands otherwise.
+        The challenge, with several views that of a view, stands otherwise.
 
         """
-        self._set(challenge=challenge)
+        self._set(challenges={**self._picture.challenges, view: challenge})
 
     def set_potentiometers(self, potentiometers: tuple[PotentiometerView, ...]) -> None:
         """

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from nicegui import ui
 
 from anomaly_inspection.panel.asking import asked
+from anomaly_inspection.panel.cell.views import ChallengeView
 from anomaly_inspection.panel.explaining import said
 from anomaly_inspection.panel.layout import text
 
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
     from anomaly_inspection.panel.cell.commands import Answer
     from anomaly_inspection.panel.cell.state import CellPicture
-    from anomaly_inspection.panel.cell.views import ChallengeView
     from anomaly_inspection.panel.panel_parts import PanelParts
     from anomaly_inspection.panel.words import Words
 
@@ -34,13 +34,25 @@ class ChallengeBox:
     """
     Begin and cancel a challenge; hidden where no known parts are configured.
 
+    Parameters
+    ----------
+    parts : PanelParts
+        Of the visitor.
+    words : Words
+        In the language of the visitor.
+    may_run : bool
+        Whether the visitor may begin and cancel.
+    view : str
+        The view in which it runs; '' in a cell with one camera.
+
     """
 
-    def __init__(self, parts: PanelParts, words: Words, *, may_run: bool) -> None:
-        self._parts, self._words, self._may_run = parts, words, may_run
+    def __init__(self, parts: PanelParts, words: Words, *, may_run: bool, view: str = '') -> None:
+        self._parts, self._words, self._may_run, self._view = parts, words, may_run, view
         self._shown: object = None
         with ui.element('section').classes('box challenge') as self._box:
-            text(words('challenge.title'), 'box-title')
+            title = 'challenge.title_of_view' if view else 'challenge.title'
+            text(words(title, view=view) if view else words(title), 'box-title')
             self._state = ui.element('div').classes('challenge-state')
             with self._state:
                 self._icon = ui.icon('')
@@ -60,7 +72,7 @@ class ChallengeBox:
         Show how it stands.
 
         """
-        found, words = picture.challenge, self._words
+        found, words = self._found(picture), self._words
         self._box.set_visibility(found.is_configured)
         if not found.is_configured or found == self._shown:
             return
@@ -78,6 +90,9 @@ class ChallengeBox:
         with self._list:
             for place, part in enumerate(found.parts):
                 self._part(found, place, part)
+
+    def _found(self, picture: CellPicture) -> ChallengeView:
+        return picture.challenges.get(self._view, ChallengeView())
 
     def _sentence(self, found: ChallengeView) -> str:
         if found.is_under_way:
@@ -110,11 +125,11 @@ class ChallengeBox:
     async def _ask_to_cancel(self) -> None:
         await self._ask(self._cancel, self._parts.commands.cancel_challenge)
 
-    async def _ask(self, button: ui.button, command: Callable[[], Answer]) -> None:
+    async def _ask(self, button: ui.button, command: Callable[[str], Answer]) -> None:
         self._refused.text = ''
         button.disable()
-        answer = await asked(command)
+        answer = await asked(lambda: command(self._view))
         button.enable()
         # What was begun and then failed is told by the decider.
-        is_told = self._parts.state.picture().challenge.state == 'failed'
+        is_told = self._found(self._parts.state.picture()).state == 'failed'
         self._refused.text = '' if answer.success or is_told else said(answer, self._words)

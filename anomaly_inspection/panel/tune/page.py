@@ -65,7 +65,10 @@ def add_page(parts: PanelParts) -> None:
                     text(words('tune.only_look'), 'box')
                     save = None
                 knobs = _KnobBox(own, words, may_grab=may('grab'))
-                challenge = ChallengeBox(own, words, may_run=may('run_challenge'))
+                challenges = [
+                    ChallengeBox(own, words, may_run=may('run_challenge'), view=view)
+                    for view in own.views
+                ]
                 calibration = CalibrationBox(own, words) if may('calibrate') else None
                 with ui.element('section').classes('box tune-live'):
                     LivePicture(words)
@@ -74,7 +77,8 @@ def add_page(parts: PanelParts) -> None:
                 picture = parts.state.picture()
                 limits.show(picture)
                 knobs.show(picture)
-                challenge.show(picture)
+                for challenge in challenges:
+                    challenge.show(picture)
                 if calibration is not None:
                     calibration.show(picture)
                 if save is not None:

@@ -7,7 +7,17 @@ What the pages leave out in a cell with several views, and say instead.
 import pytest
 
 pytest.importorskip('anomaly_inspection.msg', reason='needs ROS 2 and the built messages')
-from anomaly_inspection.msg import Limit, LimitInForce, LimitsInForce, Measure, RecipeInForce
+from rclpy.action import ActionServer
+
+from anomaly_inspection.action import RunChallenge
+from anomaly_inspection.msg import (
+    Challenge,
+    Limit,
+    LimitInForce,
+    LimitsInForce,
+    Measure,
+    RecipeInForce,
+)
 from anomaly_inspection.nodes.qos import LATCHED
 from anomaly_inspection.srv import SetLimits
 from support.panel_people import log_in
@@ -46,8 +56,26 @@ def left_limits(watcher):
     return asked
 
 
-def test_limits_go_to_their_view_and_recipes_only_look(
-    page, processes, watcher, left_limits, taught_recipe
+@pytest.fixture
+def challenged_left(watcher):
+    """
+    The challenges that the decider of the view left was asked for.
+
+    """
+    asked = []
+
+    def run(goal):
+        asked.append(goal)
+        goal.abort()
+        return RunChallenge.Result(success=False, message='not now')
+
+    server = ActionServer(watcher, RunChallenge, 'left/decider/run_challenge', run)
+    yield asked
+    server.destroy()
+
+
+def test_limits_and_challenges_go_to_their_view_and_recipes_only_look(
+    page, processes, watcher, left_limits, challenged_left, taught_recipe
 ):
     recipes = watcher.create_publisher(RecipeInForce, 'recipe_in_force', LATCHED)
     recipes.publish(RecipeInForce(name='part', version=1, hash='a', path=str(taught_recipe)))
@@ -62,6 +90,21 @@ def test_limits_go_to_their_view_and_recipes_only_look(
     number.press('Enter')
     wait_for(lambda: left_limits, processes)
     assert left_limits == [Limit(scorer='ssim', measure='mse', value=5.0)]
+
+    box = page.locator('.challenge:visible')
+    expect(box).to_have_count(0)
+    challenges = watcher.create_publisher(Challenge, 'left/challenge', LATCHED)
+    challenges.publish(
+        Challenge(
+            state=Challenge.STATE_DUE,
+            parts=['good gold sample', 'bad scratch 2 mm'],
+            production_is_blocked=True,
+        )
+    )
+    expect(box).to_contain_text('Challenge with known parts: left')
+    expect(box).to_contain_text('Production is blocked')
+    box.get_by_role('button', name='Start the challenge').click()
+    wait_for(lambda: challenged_left, processes)
 
     page.goto(f'{address}recipes')
     expect(page.locator('.recipe-name', has_text=taught_recipe.name)).to_be_visible()
