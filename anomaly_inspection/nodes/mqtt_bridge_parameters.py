@@ -13,6 +13,7 @@ from anomaly_inspection.nodes.inspection_node import NodeParameters
 from anomaly_inspection.nodes.parameters import parameter
 from anomaly_inspection.plant.broker_settings import BrokerSettings
 from anomaly_inspection.plant.topic_paths import EdgeTopics, TopicPaths
+from anomaly_inspection.recipes.view_set import check_view_name
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,7 @@ class MqttBridgeParameters(NodeParameters):
         (),
         'Names of the views, in a cell with several: their nodes belong to its health. '
         'Empty: the cell has one camera.',
+        check=check_view_name,
         read_only=True,
     )
     store_folder: str = parameter(

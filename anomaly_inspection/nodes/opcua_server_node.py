@@ -29,6 +29,7 @@ from anomaly_inspection.plant.opcua_server import CellPicture, OpcuaServer, Opcu
 from anomaly_inspection.plant.opcua_users import OpcuaUsers
 from anomaly_inspection.plant.part_counts import PartCounts
 from anomaly_inspection.plant.seen_parts import SeenParts
+from anomaly_inspection.recipes.view_set import check_view_name
 from anomaly_inspection.state_file import default_state_folder
 
 _LOOK_EVERY_S = 0.5
@@ -59,6 +60,7 @@ class OpcuaServerParameters(NodeParameters):
         (),
         'Names of the views, in a cell with several: their nodes belong to its health. '
         'Empty: the cell has one camera.',
+        check=check_view_name,
         read_only=True,
     )
     certificate: str = parameter(

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from anomaly_inspection.nodes.inspection_node import NodeParameters
 from anomaly_inspection.nodes.parameters import parameter
+from anomaly_inspection.recipes.view_set import check_view_name
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,7 @@ class PanelParameters(NodeParameters):
         (),
         'Names of the views, in a cell with several; the page then shows a picture of each. '
         'Empty: the cell has one camera.',
+        check=check_view_name,
         read_only=True,
     )
     certificate: str = parameter(

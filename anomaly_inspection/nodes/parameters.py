@@ -18,10 +18,10 @@ from rcl_interfaces.msg import (
 )
 from rclpy.parameter import Parameter
 
-from anomaly_inspection.errors import SettingError
+from anomaly_inspection.errors import InspectionError, SettingError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from rclpy.node import Node
 
@@ -38,6 +38,7 @@ def parameter(
     minimum: float | None = None,
     maximum: float | None = None,
     choices: tuple[str, ...] = (),
+    check: Callable[[str], None] | None = None,
     read_only: bool = False,
 ) -> Any:
     """
@@ -56,6 +57,8 @@ def parameter(
         Allowed range, both ends included; both or none.
     choices : tuple of str
         Allowed texts; empty = any.
+    check : callable or None
+        Called with each text that is not empty; raises InspectionError when it is not allowed.
     read_only : bool
         Refuse a change while the node runs.
 
@@ -66,6 +69,7 @@ def parameter(
         'minimum': minimum,
         'maximum': maximum,
         'choices': choices,
+        'check': check,
         'read_only': read_only,
     }
     return field(default=default, metadata=metadata)
@@ -175,7 +179,9 @@ def _checked(item: Field[Any], value: Any) -> Any:
             raise SettingError(f'{item.name} = {value!r} is refused: allowed is {allowed}')
         if not all(isinstance(entry, str) for entry in value):
             raise SettingError(f'{item.name} = {list(value)!r} is refused: allowed is {allowed}')
-        return tuple(entry for entry in value if entry)
+        entries = tuple(entry for entry in value if entry)
+        _check_texts(item, entries)
+        return entries
     if type(value) is not kind:
         raise SettingError(f'{item.name} = {value!r} is refused: allowed is {allowed}')
     minimum, maximum = item.metadata['minimum'], item.metadata['maximum']
@@ -186,7 +192,19 @@ def _checked(item: Field[Any], value: Any) -> Any:
     choices = item.metadata['choices']
     if choices and value not in choices:
         raise SettingError(f'{item.name} = {value!r} is refused: allowed is {allowed}')
+    if kind is str and value:
+        _check_texts(item, (value,))
     return value
+
+
+def _check_texts(item: Field[Any], texts: tuple[str, ...]) -> None:
+    if item.metadata['check'] is None:
+        return
+    for text in texts:
+        try:
+            item.metadata['check'](text)
+        except InspectionError as error:
+            raise SettingError(f'{item.name}: {error}') from error
 
 
 def allowed_values(item: Field[Any]) -> str:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from anomaly_inspection.nodes.belt_face import BeltParameters
 from anomaly_inspection.nodes.parameters import parameter
+from anomaly_inspection.recipes.view_set import check_view_name
 from anomaly_inspection.sorting.tracker_settings import TrackerSettings
 
 
@@ -68,6 +69,7 @@ class SorterParameters(BeltParameters):
         'In a cell with several views the leading one: its parts are also taken from the view '
         'itself, so that a view_joiner that is gone stops the line (undecided_to_stop). Empty: '
         'the cell has one camera.',
+        check=check_view_name,
         read_only=True,
     )
 

@@ -226,13 +226,27 @@ def test_a_decider_that_is_gone_stops_the_line(processes, watcher, trouble):
     )
 
 
-def test_a_refused_parameter_ends_the_process_with_one_sentence(processes, domain_id):
-    processes.start('decider', deadline_s=-1)
-    assert processes.running.pop('decider').wait(30) == 2
-    assert 'deadline_s = -1.0 is out of range: allowed is a number from 0.005 to 60 s' in (
-        processes.log('decider')
-    )
-    assert 'Traceback' not in processes.log('decider')
+BAD_VIEW = "views: view 'Top' is refused; allowed: a small letter"
+
+
+@pytest.mark.parametrize(
+    ('node', 'parameters', 'sentence'),
+    [
+        (
+            *('decider', {'deadline_s': -1}),
+            'deadline_s = -1.0 is out of range: allowed is a number from 0.005 to 60 s',
+        ),
+        ('sorter', {'leading_view': '"top view"'}, "leading_view: view 'top view' is refused"),
+        *((node, {'views': '[left, Top]'}, BAD_VIEW) for node in ('panel', 'mqtt_bridge')),
+    ],
+)
+def test_a_refused_parameter_ends_the_process_with_one_sentence(
+    processes, domain_id, node, parameters, sentence
+):
+    processes.start(node, **parameters)
+    assert processes.running.pop(node).wait(30) == 2
+    assert sentence in processes.log(node)
+    assert 'Traceback' not in processes.log(node)
 
 
 def test_the_cell_executable_runs_everything_in_one_process(taught_recipe, watcher, tmp_path):
