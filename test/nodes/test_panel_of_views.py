@@ -133,7 +133,8 @@ def test_calibrations_of_the_views_are_shown_as_one(bench):
     assert (done.state, done.detail) == ('done', 'top: others; left: new limits')
     assert done.promise == 'top: 1 %'
     failed = shown('left', state=Calibration.STATE_FAILED, parts=3, detail='parts are unlike')
-    assert (failed.state, failed.detail) == ('failed', 'left: parts are unlike')
+    assert failed.state == 'failed'
+    assert failed.detail == 'left: parts are unlike; top: others'
 
 
 def test_what_the_decider_says_when_no_calibration_was_begun_is_kept():

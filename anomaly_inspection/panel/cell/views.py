@@ -207,9 +207,12 @@ def joined_calibration(found: Mapping[str, CalibrationView]) -> CalibrationView:
             last = min(there.values(), key=lambda one: one.parts)
             if state == 'collecting':
                 return last
+            # Where it failed in one view, another may have new limits.
+            others = {view: one for view, one in found.items() if one.state == 'done'}
+            told = {**there, **others} if state == 'failed' else there
             return replace(
                 last,
-                detail=_told({view: one.detail for view, one in there.items()}),
+                detail=_told({view: one.detail for view, one in told.items()}),
                 promise=_told({view: one.promise for view, one in there.items()}),
             )
     return CalibrationView()
