@@ -21,7 +21,7 @@ from support.small_recipe import SMALL_LINE
 
 sync_api = pytest.importorskip('playwright.sync_api')
 
-pytestmark = [pytest.mark.ros, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.ros, pytest.mark.timeout(400)]
 
 expect = sync_api.expect
 
@@ -74,7 +74,7 @@ def test_whoever_is_killed_every_part_is_sorted_and_every_image_stays(
     processes.start_all(watcher, f'{SMALL_LINE},parts=4000,defect_rate=0')
     address = address_of(processes)
     process, debugger = own_chromium
-    chromium = browser.browser_type.connect_over_cdp(debugger)
+    chromium = browser.browser_type.connect_over_cdp(debugger, timeout=120_000)
     page = chromium.new_context(locale='en-US').new_page()
     log_in(page, address)
     page.goto(f'{address}teach')
