@@ -67,6 +67,8 @@ EXTRA = {
     'inspector': 'the action inspect, for robots and PLCs; see docs/robot.md',
 }
 # Where the argument is not called as the node.
+# They hear what the nodes of each view say.
+OF_ALL_VIEWS = ('view_joiner', 'panel', 'recorder', 'mqtt_bridge', 'opcua_server')
 ARGUMENT_OF = {'mqtt_bridge': 'mqtt', 'opcua_server': 'opcua'}
 NOT_GIVEN = "Not given: the parameter file's."
 ARGUMENTS = {
@@ -171,7 +173,7 @@ class CellNode(Node):
                 value = given[name] if is_plain else json.dumps(given[name])
                 yield from ('-p', f'{name}:={value}')
         views = [view.strip() for view in given['views'].split(',') if view.strip()]
-        if views and self._role in ('view_joiner', 'panel', 'mqtt_bridge', 'opcua_server'):
+        if views and self._role in OF_ALL_VIEWS:
             yield from ('-p', f'views:={json.dumps(views)}')
         if views and self._role == 'sorter':
             yield from ('-p', f'leading_view:={views[0]}')

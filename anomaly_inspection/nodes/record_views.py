@@ -327,23 +327,24 @@ def fault_event(message: Fault, cell: str) -> Record:
     )
 
 
-def calibration_event(message: Calibration, cell: str) -> Record:
+def calibration_event(message: Calibration, cell: str, view: str = '') -> Record:
     """
-    Make the record of a calibration.
+    Make the record of a calibration, with several views in one of them.
 
     """
     state = _CALIBRATIONS.get(message.state, 'UNKNOWN').lower()
     return event(
         'calibration',
-        f'calibration {state}: {message.detail}',
+        _of_view(view, f'calibration {state}: {message.detail}'),
         **_stamped(message, cell),
+        source=view,
         data={'state': state, 'parts': message.parts, 'promise': message.promise},
     )
 
 
-def challenge_event(message: ChallengeEvent, cell: str, time_us: int) -> Record:
+def challenge_event(message: ChallengeEvent, cell: str, time_us: int, view: str = '') -> Record:
     """
-    Make the record of one result of a challenge.
+    Make the record of one result of a challenge, with several views in one of them.
 
     """
     kind = _CHALLENGE_KINDS.get(message.kind, 'UNKNOWN').lower()
@@ -357,8 +358,9 @@ def challenge_event(message: ChallengeEvent, cell: str, time_us: int) -> Record:
         }
     return event(
         'challenge',
-        f'challenge {kind}: {message.detail}',
+        _of_view(view, f'challenge {kind}: {message.detail}'),
         cell=cell,
+        source=view,
         sequence=nanoseconds_from_stamp(message.header.stamp) or time_us,
         time_us=time_us,
         data={'result': kind, **known},
@@ -389,18 +391,23 @@ def identity_event(message: PartIdentity, identity: Identity, cell: str, time_us
     )
 
 
-def challenge_state_event(message: Challenge, cell: str) -> Record:
+def challenge_state_event(message: Challenge, cell: str, view: str = '') -> Record:
     """
-    Make the record of how the challenge stands now.
+    Make the record of how the challenge stands now, with several views in one of them.
 
     """
     state = _CHALLENGES.get(message.state, 'UNKNOWN').lower()
     return event(
         'challenge_state',
-        message.detail or f'challenge {state}',
+        _of_view(view, message.detail or f'challenge {state}'),
         **_stamped(message, cell),
+        source=view,
         data={'state': state, 'production_is_blocked': message.production_is_blocked},
     )
+
+
+def _of_view(view: str, what: str) -> str:
+    return f'{view}: {what}' if view else what
 
 
 def _stamped(message: Any, cell: str) -> dict[str, Any]:

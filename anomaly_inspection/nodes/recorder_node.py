@@ -168,16 +168,22 @@ class RecorderNode(InspectionNode[RecorderParameters]):
             (SortEvent, 'sort_event', self._take_sort_event, RECORD),
             (PartIdentity, 'part_identity', self._take_identity, RECORD),
             (Thresholds, 'thresholds', self._take_thresholds, RECORD),
-            (ChallengeEvent, 'challenge_event', self._take_challenge_event, RECORD),
             (LimitsInForce, 'limits_in_force', self._take_limits, LATCHED),
             (RecipeInForce, 'recipe_in_force', self._take_recipe, LATCHED),
             (LineStop, 'line_stop', self._take_line_stop, LATCHED),
             (Fault, 'fault', self._take_fault, LATCHED),
             (DriftState, 'drift', self._take_drift, LATCHED),
-            (Calibration, 'calibration', self._take_calibration, LATCHED),
-            (Challenge, 'challenge', self._take_challenge, LATCHED),
         ):
             self.listen(message_type, topic, callback, qos)
+        for view in self.parameters.views or ('',):
+            for message_type, topic, take, qos in (
+                (ChallengeEvent, 'challenge_event', self._take_challenge_event, RECORD),
+                (Calibration, 'calibration', self._take_calibration, LATCHED),
+                (Challenge, 'challenge', self._take_challenge, LATCHED),
+            ):
+                self.listen(
+                    message_type, _in_view(view, topic), functools.partial(take, view), qos
+                )
         if self._store is not None:
             self._pictures = RecordPictures(
                 self, self._store, self._good, has_maps=self.parameters.maps
@@ -437,8 +443,8 @@ class RecorderNode(InspectionNode[RecorderParameters]):
     def _take_thresholds(self, message: Thresholds) -> None:
         self._keep(thresholds_event(message, self._cell, _now_us()))
 
-    def _take_challenge_event(self, message: ChallengeEvent) -> None:
-        self._keep(challenge_event(message, self._cell, _now_us()))
+    def _take_challenge_event(self, view: str, message: ChallengeEvent) -> None:
+        self._keep(challenge_event(message, self._cell, _now_us(), view))
 
     def _take_limits(self, message: LimitsInForce) -> None:
         state = (limits_of(message), message.recipe_hash, message.is_unsaved)
@@ -465,15 +471,16 @@ class RecorderNode(InspectionNode[RecorderParameters]):
         if self._is_news('drift', (message.state, causes, message.recipe_hash)):
             self._keep(drift_event(message, self._cell))
 
-    def _take_calibration(self, message: Calibration) -> None:
+    def _take_calibration(self, view: str, message: Calibration) -> None:
         # Every collected part is a message of its own; the first one says that there was none yet.
-        is_news = self._is_news('calibration', message.state)
+        is_news = self._is_news(_in_view(view, 'calibration'), message.state)
         if is_news and message.state != Calibration.STATE_UNKNOWN:
-            self._keep(calibration_event(message, self._cell))
+            self._keep(calibration_event(message, self._cell, view))
 
-    def _take_challenge(self, message: Challenge) -> None:
-        if self._is_news('challenge', (message.state, message.production_is_blocked)):
-            self._keep(challenge_state_event(message, self._cell))
+    def _take_challenge(self, view: str, message: Challenge) -> None:
+        state = (message.state, message.production_is_blocked)
+        if self._is_news(_in_view(view, 'challenge'), state):
+            self._keep(challenge_state_event(message, self._cell, view))
 
     def _is_news(self, kind: str, state: object) -> bool:
         is_news = self._last_states.get(kind) != state
@@ -491,6 +498,10 @@ class _HeardPart:
         self.part: Part | None = None
         self.scores: list[Score] = []
         self.counted_by: dict[str, Any] = {}
+
+
+def _in_view(view: str, name: str) -> str:
+    return f'{view}/{name}' if view else name
 
 
 def _now_us() -> int:

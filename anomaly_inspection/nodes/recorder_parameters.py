@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from anomaly_inspection.nodes.inspection_node import NodeParameters
 from anomaly_inspection.nodes.parameters import parameter
+from anomaly_inspection.recipes.view_set import check_view_name
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,13 @@ class RecorderParameters(NodeParameters):
         '',
         "Folder in which the operator's page notes who changed what, as its parameter "
         "people_folder says; empty: 'people' in state_folder.",
+        read_only=True,
+    )
+    views: tuple[str, ...] = parameter(
+        (),
+        'Names of the views, in a cell with several: their calibrations and challenges are '
+        'recorded. Empty: the cell has one camera.',
+        check=check_view_name,
         read_only=True,
     )
     queue_mb: int = parameter(

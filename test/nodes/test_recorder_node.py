@@ -408,6 +408,41 @@ def test_a_calibration_is_recorded_when_there_is_one(bench, tmp_path):
     assert ['begun' in said[0], 'done' in said[1]] == [True, True]
 
 
+def test_calibrations_and_challenges_of_each_view_are_recorded_with_its_name(
+    ros_context, tmp_path
+):
+    views = ['top', 'left']
+    given = settings(tmp_path, views=views)
+    bench = NodeBench(RecorderNode, Cell(ros_context), **given).wait_until_active()
+    outputs = {
+        (view, topic): bench.peer.create_publisher(message_type, f'{view}/{topic}', qos)
+        for view in views
+        for message_type, topic, qos in (
+            (Calibration, 'calibration', LATCHED),
+            (ChallengeEvent, 'challenge_event', EVENT),
+        )
+    }
+    bench.wait(lambda: all(one.get_subscription_count() == 1 for one in outputs.values()))
+    messages = {
+        'calibration': Calibration(state=Calibration.STATE_DONE, detail='new limits'),
+        'challenge_event': ChallengeEvent(kind=ChallengeEvent.KIND_PASSED, detail='all right'),
+    }
+    # The deciders of two views may say so at the same instant.
+    for (_, topic), output in outputs.items():
+        messages[topic].header.stamp = stamp_from_nanoseconds(7_000_000)
+        output.publish(messages[topic])
+    kinds = ('calibration', 'challenge')
+    found = wait_for(
+        *(bench, tmp_path, schema.events),
+        lambda rows: sum(row['kind'] in kinds for row in rows) == 4,
+    )
+    assert sorted(row['what'] for row in found if row['kind'] in kinds) == [
+        *('left: calibration done: new limits', 'left: challenge passed: all right'),
+        *('top: calibration done: new limits', 'top: challenge passed: all right'),
+    ]
+    bench.close()
+
+
 @pytest.mark.parametrize('text', ['x' * 101, 'two\nlines', '\x1b[31mred'])
 def test_a_hostile_lot_is_refused_whole_and_the_old_one_holds(bench, text):
     cell = bench.peer

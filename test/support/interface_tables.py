@@ -124,6 +124,7 @@ TOPICS = {
             'limits_in_force': 'joined into one',
             'calibration': 'the page shows them as one',
             'challenge': 'one that blocks a view blocks the cell',
+            'challenge_event': 'recorded with the name of the view',
             'overlay/part/compressed': 'the page shows one for each view',
             'overlay/frame/compressed': 'of the leading view',
             'overlay/map/compressed': 'of the leading view',
@@ -178,7 +179,7 @@ SETTINGS: dict[str, list[dict[str, Any]]] = {
         for trigger in field.metadata['choices']
     ],
     'decider': [{'challenge_parts': ['good a', 'bad b']}],
-    'recorder': [{'maps': True}],
+    'recorder': [{'maps': True, 'views': ['top', 'left']}, {'maps': True}],
     'sorter': [
         {'gate': 'topic', 'gate_rests_in': 'pass', 'belt': 'encoder', 'leading_view': 'top'},
         {'gate': 'action', 'belt': 'encoder'},
