@@ -7,6 +7,7 @@ Run nodes until they are interrupted, and bring them to their safe end.
 from __future__ import annotations
 
 from contextlib import suppress
+import faulthandler
 import os
 import signal
 import sys
@@ -41,6 +42,9 @@ _WATCH_S = 0.2
 _STOOD_STILL_S = 3.0
 # How long a process that starts anew may take to end well; a deaf one may never do.
 _LAST_WORDS_S = 3.0
+
+# Each node bounds what it waits for at its end; a process that takes longer is stuck.
+_END_WITHIN_S = 30.0
 
 #: Among the arguments: end when the standard input ends, as it does when the parent dies.
 END_WITH_STDIN = '--end-with-stdin'
@@ -151,6 +155,7 @@ def spin_node(make_node: Callable[[], InspectionNode[Any]]) -> None:
     Make one node and spin it until SIGINT or SIGTERM, then bring it to its safe end.
 
     Exit status 2 with one line when a parameter is refused: launch does not start the node again.
+    One that has not ended 30 s later is stuck: it says where each thread stands, and ends at once.
     A process that was stopped for more than three seconds (by a debugger, swapping, a paused
     machine) starts anew, with its state: else it might stay deaf (see `_STOOD_STILL_S`).
 
@@ -180,6 +185,8 @@ def spin_node(make_node: Callable[[], InspectionNode[Any]]) -> None:
             'it starts anew'
         )
         threading.Timer(_LAST_WORDS_S, _start_anew, args=(interrupted,)).start()
+    else:
+        faulthandler.dump_traceback_later(_END_WITHIN_S, exit=True)
     thread.stop()
     node.shut_down()
     node.destroy_node()

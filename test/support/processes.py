@@ -5,6 +5,8 @@ The nodes of a cell as processes of their own, and a watcher that hears what the
 """
 
 from collections import OrderedDict
+from contextlib import suppress
+import os
 from pathlib import Path
 import signal
 import subprocess
@@ -106,7 +108,10 @@ class Processes:
             arguments += ['-p', f'{key}:={value}']
         with (self._folder / f'{name}.log').open('a') as log:
             self.running[name] = subprocess.Popen(
-                [executable(f'{name}_node'), *arguments], stdout=log, stderr=log
+                [executable(f'{name}_node'), *arguments],
+                stdout=log,
+                stderr=log,
+                env={**os.environ, 'PYTHONFAULTHANDLER': '1'},
             )
 
     def start_all(self, watcher, source, **decider):
@@ -157,6 +162,11 @@ class Processes:
             try:
                 assert process.wait(15) in (0, -signal.SIGKILL), self.log(name)
             except subprocess.TimeoutExpired:
+                # It says where its threads stand.
+                process.send_signal(signal.SIGABRT)
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(5)
+                print(f'--- {name}, which did not end\n{self.log(name)}')
                 process.kill()
                 raise
 
