@@ -120,6 +120,17 @@ class Bench(NodeBench):
             )
         )
 
+    def restart_device(self):
+        """
+        Restart it, and wait until its lines are taken.
+
+        """
+        self.device.restart()
+        self.settle()
+        # The link greets it anew, and with the answer all begins once more.
+        self.wait(lambda: self.node._link.is_greeted)
+        self.settle()
+
     def limit_at(self, key, position, tolerance=0.003):
         """
         Wait until the limit stands where the knob is: 1.05 to 5 times typical.
@@ -219,11 +230,7 @@ def test_presses_from_before_and_a_restart_of_the_device_are_no_grab(make_bench,
     bench.device.presses = 7
     bench.ready()
     bench.settle()
-    bench.device.restart()
-    bench.settle()
-    # The link greets the device anew; its answer begins the count of the button once more.
-    bench.wait(lambda: bench.node._link.is_greeted)
-    bench.settle()
+    bench.restart_device()
     assert bench.panel.thresholds == []
     bench.device.presses += 1
     bench.limit_at(PEAK, 0.25)
@@ -252,8 +259,7 @@ def test_a_reconnected_device_does_not_bring_its_position_into_force(make_bench,
     bench.turn(34, 0.4)
     bench.limit_at(PEAK, 0.4)
     bench.turn(34, 0.9)
-    bench.device.restart()
-    bench.settle()
+    bench.restart_device()
     count = len(bench.panel.thresholds)
     bench.settle()
     # The turn and the restart raced: whether the first line after the turn came before or after
