@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from copy import copy
+from functools import partial
 import traceback
 from typing import Any, TYPE_CHECKING
 
@@ -26,7 +27,7 @@ from anomaly_inspection.nodes.diagnosed_node import DiagnosedNode, ERROR, WARN
 from anomaly_inspection.nodes.qos import overriding_options
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator
+    from collections.abc import Awaitable, Callable, Iterator, Sequence
 
     from rclpy.client import Client
     from rclpy.publisher import Publisher
@@ -87,6 +88,24 @@ class GuardedNode(DiagnosedNode):
             )
         self._endpoints.append((self.destroy_subscription, subscription))
         return subscription
+
+    def listen_in_views(
+        self,
+        views: Sequence[str],
+        message_type: type,
+        topic: str,
+        callback: Callable[[str, Any], None],
+        qos: QoSProfile,
+    ) -> None:
+        """
+        Subscribe to a topic of the cell, with several views to that of each view.
+
+        The callback gets the name of the view, '' in a cell with one camera, and the message.
+
+        """
+        for view in views or ('',):
+            name = f'{view}/{topic}' if view else topic
+            self.listen(message_type, name, partial(callback, view), qos)
 
     def stop_listening(self, subscription: Subscription[Any]) -> None:
         """

@@ -7,7 +7,6 @@ What a node that reports to the plant has heard of its cell: recipe, line stop, 
 from __future__ import annotations
 
 from collections.abc import Sequence
-import functools
 import math
 from typing import Any, TYPE_CHECKING
 
@@ -50,9 +49,7 @@ class HeardCell:
         Have a node take challenges and diagnostics.
 
         """
-        for view in self._views or ('',):
-            topic = f'{view}/challenge' if view else 'challenge'
-            node.listen(Challenge, topic, functools.partial(self._take_challenge, view), LATCHED)
+        node.listen_in_views(self._views, Challenge, 'challenge', self._take_challenge, LATCHED)
         node.listen(DiagnosticArray, '/diagnostics', self._take_diagnostics, EVENT)
 
     def take_part(self) -> None:

@@ -6,7 +6,6 @@ What the page Tune needs beside the limits: potentiometers, calibration and chal
 
 from __future__ import annotations
 
-import functools
 import math
 from typing import Any, TYPE_CHECKING
 
@@ -76,13 +75,12 @@ class PanelTuning:
         Subscribe.
 
         """
-        for view in self._node.parameters.views or ('',):
-            for message_type, topic, take in (
-                (Calibration, 'calibration', self._take_calibration),
-                (Challenge, 'challenge', self._take_challenge),
-            ):
-                name = f'{view}/{topic}' if view else topic
-                self._node.listen(message_type, name, functools.partial(take, view), LATCHED)
+        views = self._node.parameters.views
+        for message_type, topic, take in (
+            (Calibration, 'calibration', self._take_calibration),
+            (Challenge, 'challenge', self._take_challenge),
+        ):
+            self._node.listen_in_views(views, message_type, topic, take, LATCHED)
         self._node.listen(Potentiometers, 'potentiometers', self._take_potentiometers, EVENT)
         self._node.every(_EVERY_S, self._tick)
 

@@ -175,15 +175,12 @@ class RecorderNode(InspectionNode[RecorderParameters]):
             (DriftState, 'drift', self._take_drift, LATCHED),
         ):
             self.listen(message_type, topic, callback, qos)
-        for view in self.parameters.views or ('',):
-            for message_type, topic, take, qos in (
-                (ChallengeEvent, 'challenge_event', self._take_challenge_event, RECORD),
-                (Calibration, 'calibration', self._take_calibration, LATCHED),
-                (Challenge, 'challenge', self._take_challenge, LATCHED),
-            ):
-                self.listen(
-                    message_type, _in_view(view, topic), functools.partial(take, view), qos
-                )
+        for message_type, topic, take, qos in (
+            (ChallengeEvent, 'challenge_event', self._take_challenge_event, RECORD),
+            (Calibration, 'calibration', self._take_calibration, LATCHED),
+            (Challenge, 'challenge', self._take_challenge, LATCHED),
+        ):
+            self.listen_in_views(self.parameters.views, message_type, topic, take, qos)
         if self._store is not None:
             self._pictures = RecordPictures(
                 self, self._store, self._good, has_maps=self.parameters.maps
