@@ -12,20 +12,8 @@ import pytest
 
 pytest.importorskip('nicegui', reason='NiceGUI is not installed: pip install .[panel]')
 
-import httpx
 
-from anomaly_inspection.panel.cell.commands import Answer
 from anomaly_inspection.panel.cell.views import ChallengeView
-
-
-@pytest.fixture
-def client(panel_site: Any) -> Any:
-    panel_site.cell.given.clear()
-    panel_site.cell.answer = Answer(True, 'done')
-    panel_site.forget_attempts()
-    headers = {'Authorization': f'Bearer {panel_site.token("operator")}'}
-    with httpx.Client(base_url=panel_site.address, timeout=20, headers=headers) as client:
-        yield client
 
 
 def test_a_challenge_is_shown_and_its_view_reaches_the_cell(panel_site: Any, client: Any) -> None:
