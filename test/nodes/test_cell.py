@@ -79,10 +79,10 @@ def test_good_parts_pass_and_missing_bores_do_not(taught_recipe, domain_id):
     source = f'{SMALL_LINE},seed=1,parts=12,defect_rate=0.5,kinds=missing_bore'
     result = run(taught_recipe, source)
     assert len(result.records) == 12
+    assert sum(map(has_gone_as_decided, result.records)) > 6
     for record in result.records:
-        has_gone_as_decided(record)
         assert (record.verdict == 'PASS') == (record.true_class == 'good'), record
-        assert record.latency_s > 0
+        assert 0 < record.latency_s < 0.5
     assert {record.true_class for record in result.records} == {'good', 'missing_bore'}
     assert result.line_stop_reasons == []
 
